@@ -1,0 +1,54 @@
+"""What gequi refuses, and how it says so: one sentence that names the argument, what came, what is needed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GequiError(Exception):
+    """Every error that gequi raises on purpose. `argument` names the argument at fault, where there is one."""
+
+    def __init__(self, message: str, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+class InputError(GequiError, ValueError):
+    """A value that the function cannot take."""
+
+
+class ShapeError(InputError):
+    """An array with the wrong number of axes or the wrong sizes."""
+
+
+class FieldError(InputError):
+    """Fields, representations or layers that do not fit together."""
+
+
+class ModelFileError(GequiError):
+    """A model file that is damaged, foreign or from a newer gequi."""
+
+
+class SetupError(GequiError):
+    """Something gequi needs is not installed, or not in the version it needs."""
+
+
+class GequiWarning(UserWarning):
+    """Every warning that gequi gives on purpose."""
+
+
+class ExactnessWarning(GequiWarning):
+    """A layer that breaks exact equivariance on images of the given size."""
+
+
+def nearest(name: object, choices: Iterable[str]) -> str:
+    """" Did you mean 'conv'?", or an empty string where nothing is near."""
+    known = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{known[close[0]]}'?" if close else ""
+
+
+def listing(choices: Iterable[object]) -> str:
+    """'a', 'b', 'c': choices as a message lists them."""
+    return ", ".join(repr(choice) for choice in choices)

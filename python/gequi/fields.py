@@ -1,0 +1,218 @@
+"""Typed features: which representation each group of channels carries, and how a group element transforms them.
+
+Convention. An array of features has the axes (batch, channel, row, column) on the plane, (batch, channel, depth,
+row, column) in space and (batch, channel) without a base space. x runs along columns to the right, y along rows
+upwards, z along depth upwards (the first slice is the top). An element g acts on a field by
+[g f](p) = rho(g) f(g^-1 p), about the centre of the grid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from . import groups
+from ._escnn import FieldType, GroupElement, GSpace
+from .arrays import as_array, check_integer
+from .errors import FieldError, InputError, ShapeError
+
+Fields = Mapping[str, int] | list[Any] | tuple[Any, ...]
+
+AXES = {
+    0: "(batch, channel)",
+    2: "(batch, channel, row, column)",
+    3: "(batch, channel, depth, row, column)",
+}
+
+
+def field_pairs(fields: Any, argument: str = "fields") -> list[tuple[str, int]]:
+    """Fields as plain data, [(representation, count), ...], from a mapping, pairs, or names."""
+    if isinstance(fields, str):
+        fields = {fields: 1}
+    if isinstance(fields, Mapping):
+        entries: list[Any] = list(fields.items())
+    elif isinstance(fields, list | tuple):
+        entries = [(entry, 1) if isinstance(entry, str) else entry for entry in fields]
+    else:
+        raise FieldError(
+            f"`{argument}` must map names of representations to counts, such as {{'regular': 4}}; got {fields!r:.80}.",
+            argument,
+        )
+    pairs = []
+    for entry in entries:
+        if not (isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], str)):
+            raise FieldError(f"`{argument}` must pair a name with a count; got {entry!r}.", argument)
+        pairs.append((entry[0], check_integer(entry[1], f"{argument}${entry[0]}", minimum=1)))
+    if not pairs:
+        raise FieldError(f"`{argument}` is empty: at least one field is needed.", argument)
+    return pairs
+
+
+def field_type(space: GSpace, fields: Fields) -> FieldType:
+    """The type of a feature: a list of fields, each with its representation.
+
+    Args:
+        space: a gspace.
+        fields: names of representations with counts, such as `{"regular": 4, "irrep_1": 2}`, in the order of the
+            channels; a list of pairs or of names is as good. Names: "trivial" (one channel that does not change),
+            "regular" (finite groups: the group permutes the channels), "irrep_..." as `representations(space)` lists
+            them, "quotient(H)" (the channels are the cosets of the subgroup H) and "induced(H; irrep_1)" (from a
+            representation of H), with H as escnn's subgroup id: "quotient(2)" in C_N, "quotient(None,2)" in D_N.
+
+    Returns:
+        an `escnn.nn.FieldType`; its `size` is the number of channels.
+
+    Raises:
+        FieldError: an unknown representation, or a malformed `fields`.
+        InputError: a count that is not a whole number of at least 1.
+
+    Example:
+        >>> import gequi
+        >>> gequi.field_type(gequi.gspace("rot2dOnR2", N=4), {"regular": 4, "irrep_1": 2}).size
+        20
+    """
+    groups.check_gspace(space)
+    pairs = field_pairs(fields)
+    try:
+        representations = [groups.representation(space, name) for name, count in pairs for _ in range(count)]
+    except FieldError as error:
+        raise FieldError(str(error).replace("`representation`", "`fields`", 1), "fields") from None
+    return FieldType(space, representations)
+
+
+def describe_fields(fields: FieldType) -> list[tuple[str, int]]:
+    """The fields of a type as names with counts, runs of the same representation together.
+
+    The names are those that `field_type()` reads, except for representations that only escnn can make (a
+    restricted representation, say), which keep escnn's name.
+    """
+    pairs: list[tuple[str, int]] = []
+    for representation in fields.representations:
+        name = _name(fields.gspace, representation)
+        if pairs and pairs[-1][0] == name:
+            pairs[-1] = (name, pairs[-1][1] + 1)
+        else:
+            pairs.append((name, 1))
+    return pairs
+
+
+def _name(space: GSpace, representation: Any) -> str:
+    if representation.is_trivial():
+        return "trivial"
+    by_subgroup = re.match(r"^(quotient|induced)\[(.*?)\](?:\[(.*)\])?$", representation.name)
+    if by_subgroup:
+        kind, subgroup, of = by_subgroup.groups()
+        return f"{kind}({subgroup.strip('()').replace(' ', '')}{'; ' + of if of else ''})"
+    return str(representation.name)
+
+
+def show_fields(fields: FieldType) -> str:
+    """'4 regular + 2 irrep_1': a type in one line."""
+    return " + ".join(f"{count} {name}" for name, count in describe_fields(fields))
+
+
+def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray:
+    """`x` as an array with the axes and the channels of `fields`.
+
+    A single image (row, column) or volume (depth, row, column) counts as a batch of one where the type has one
+    channel.
+    """
+    dimension = fields.gspace.dimensionality
+    allowed = [2 + dimension, dimension] if dimension and fields.size == 1 else [2 + dimension]
+    array = as_array(x, argument, ndim=allowed, axes=AXES[dimension])
+    if array.ndim == dimension:
+        array = array[None, None]
+    if array.shape[1] != fields.size:
+        raise ShapeError(
+            f"`{argument}` must have {fields.size} channels on its axis 'channel' ({show_fields(fields)}); "
+            f"got {array.shape[1]}, shape {array.shape}.",
+            argument,
+        )
+    return array
+
+
+def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
+    """A feature field, transformed by a group element: [g f](p) = rho(g) f(g^-1 p).
+
+    Elements that map the pixel grid onto itself (quarter turns and mirrors) move the pixels without any
+    interpolation; the others turn the image about its centre by a cubic spline, with 0 outside it.
+
+    Args:
+        x: features (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A
+            single image (row, column) will do for a type of one channel.
+        type: the field type that says how the channels transform.
+        element: the number of the element, as in `group_elements()`.
+
+    Returns:
+        an array of the same type; a quarter turn of an image that is not square swaps its sides.
+
+    Raises:
+        ShapeError: axes or channels that do not fit `type`.
+        InputError: no such element; values that are not finite.
+
+    Example:
+        >>> import gequi, numpy
+        >>> space = gequi.gspace("rot2dOnR2", N=4)
+        >>> image = numpy.arange(4.0).reshape(1, 1, 2, 2)
+        >>> gequi.transform_field(image, gequi.field_type(space, {"trivial": 1}), 1)[0, 0].tolist()
+        [[1.0, 3.0], [0.0, 2.0]]
+    """
+    check_type(type)
+    array = check_features(x, type)
+    moved = act(array, type, groups.check_element(type.gspace, element))
+    return moved[0, 0] if np.ndim(x) == type.gspace.dimensionality else moved
+
+
+def check_type(type: object, argument: str = "type") -> FieldType:
+    """`type`, where it is a field type."""
+    if not isinstance(type, FieldType):
+        raise InputError(f"`{argument}` must be a field type, as field_type() makes it; got {type!r:.80}.", argument)
+    return type
+
+
+def act(x: np.ndarray, fields: FieldType, element: GroupElement) -> np.ndarray:
+    """The action of an element on features with the axes of their gspace, or with no more than (batch, channel)."""
+    rho = np.asarray(fields.representation(element), dtype=np.float64)
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    on_fibre = _act_on_channels(x.astype(dtype, copy=False), rho)
+    if fields.gspace.dimensionality == 0 or x.ndim == 2:
+        return on_fibre
+    return move_grid(on_fibre, groups.base_matrix(fields.gspace, element))
+
+
+def _act_on_channels(x: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """rho applied to axis 1. A permutation of channels is done as one: to the bit, as the law says."""
+    rounded = rho.round()
+    if np.allclose(rho, rounded, atol=1e-9) and (np.abs(rounded).sum(axis=1) == 1).all():
+        source = np.abs(rounded).argmax(axis=1)
+        sign = rounded[np.arange(len(rho)), source].astype(x.dtype)
+        return x[:, source] * sign.reshape(-1, *[1] * (x.ndim - 2))
+    return np.moveaxis(np.tensordot(x, rho.astype(x.dtype), axes=(1, 1)), -1, 1)
+
+
+def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Arrays (..., row, column) or (..., depth, row, column) moved by a matrix that acts on (x, y[, z])."""
+    n = len(matrix)
+    # Coordinates (x, y, z) run along the last axis forwards and along the others backwards.
+    signs = np.array([-1.0] * (n - 1) + [1.0])
+    on_axes = signs[:, None] * matrix[::-1, ::-1] * signs
+    spatial = list(range(x.ndim - n, x.ndim))
+    if groups.keeps_grid(on_axes):
+        rounded = on_axes.round()
+        source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
+        moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
+        reversed_axes = [spatial[i] for i in range(n) if rounded[i, source[i]] < 0]
+        return np.ascontiguousarray(np.flip(moved, reversed_axes))
+    inverse = on_axes.T
+    centre = (np.array(x.shape[-n:]) - 1) / 2
+    flat = x.reshape(-1, *x.shape[-n:])
+    out = np.empty_like(flat)
+    for source_image, target in zip(flat, out, strict=True):
+        ndimage.affine_transform(
+            source_image, inverse, centre - inverse @ centre, output=target, order=3, mode="constant"
+        )
+    return out.reshape(x.shape)
