@@ -314,8 +314,8 @@ def cayley_table(space: GSpace) -> np.ndarray:
 def representations(space: GSpace) -> list[dict[str, Any]]:
     """The representations that a field can have, by name.
 
-    Besides the names listed, `quotient(...)` and `induced(...)` name representations by a subgroup: see
-    `field_type()`.
+    Besides the names listed, `quotient(...)` and `induced(...)` name representations by a subgroup, `fourier(L)`
+    functions on the group by their highest frequency: see `field_type()`.
 
     Returns:
         a table, one dict a representation: `name`, `size`, `irreducible`, `pointwise` (whether it permutes or
@@ -365,10 +365,10 @@ def trivial(space: GSpace) -> Representation:
     return space.trivial_repr
 
 
-_BY_SUBGROUP = re.compile(r"^(quotient|induced)\((.*?)(?:;\s*(.+))?\)$")
+_BY_SUBGROUP = re.compile(r"^(quotient|induced|fourier)\((.*?)(?:;\s*(.+))?\)$")
 
 
-def representation(space: GSpace, name: str) -> Representation:
+def representation_of(space: GSpace, name: str) -> Representation:
     """The representation of a name, as `field_type()` describes the names."""
     group = check_gspace(space).fibergroup
     if not isinstance(name, str):
@@ -392,7 +392,8 @@ def representation(space: GSpace, name: str) -> Representation:
         return group.standard_representation()
     choices = [row["name"] for row in representations(space)]
     raise FieldError(
-        f"`representation` must be one of {listing(choices)}, quotient(...) or induced(...) for {group}; "
+        f"`representation` must be one of {listing(choices)}, quotient(...), induced(...) or fourier(...) for "
+        f"{group}; "
         f"got {name!r}.{nearest(name, choices)}",
         "representation",
     )
@@ -404,16 +405,29 @@ def _by_subgroup(
     parts = tuple(None if part == "None" else _number(part) for part in re.split(r"\s*,\s*", subgroup.strip()))
     identity = parts if len(parts) > 1 else parts[0]
     try:
+        if kind == "fourier":
+            return _fourier(group, check_integer(identity, "L", minimum=0))
         if kind == "quotient":
             return space.quotient_repr(identity)
         inner = group.subgroup(identity)[0]
         return space.induced_repr(identity, {irrep.name: irrep for irrep in inner.irreps()}[of or "irrep_0"])
+    except FieldError as error:
+        raise FieldError(f"`representation` {name!r}: {error}.", "representation") from None
     except Exception as error:  # escnn's own refusals are assertions, often without a text
         raise FieldError(
             f"`representation` {name!r}: {group} has no such subgroup or representation "
             f"({type(error).__name__}{': ' + str(error) if str(error) else ''}).",
             "representation",
         ) from error
+
+
+def _fourier(group: Group, frequency: int) -> Representation:
+    """Functions on a continuous group with frequencies up to `frequency`, as escnn's FourierELU takes them."""
+    if group.order() > 0:
+        raise FieldError(f"{group} is finite: its functions are the regular fields", "representation")
+    made = group.spectral_regular_representation(*group.bl_irreps(frequency), name=None)
+    made.attributes["fourier"] = frequency
+    return made
 
 
 def _number(text: str) -> int | float | str | bool:
@@ -444,8 +458,5 @@ def representation_matrix(space: GSpace, representation: str, element: int) -> n
         >>> representation_matrix(gspace("rot2dOnR2", N=4), "irrep_1", 1).round(12).tolist()
         [[0.0, -1.0], [1.0, 0.0]]
     """
-    rho = _representation(space, representation)
+    rho = representation_of(space, representation)
     return np.asarray(rho(check_element(space, element)), dtype=np.float64)
-
-
-_representation = representation
