@@ -215,7 +215,7 @@ def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         rounded = on_axes.round()
         source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
         moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
-        reversed_axes = [spatial[i] for i in range(n) if rounded[i, source[i]] < 0]
+        reversed_axes = tuple(spatial[i] for i in range(n) if rounded[i, source[i]] < 0)
         return np.ascontiguousarray(np.flip(moved, reversed_axes))
     inverse = on_axes.T
     centre = (np.array(x.shape[-n:]) - 1) / 2

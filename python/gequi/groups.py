@@ -347,7 +347,9 @@ def _maximum_frequency(space: GSpace) -> float:
     if space.fibergroup.order() > 0:
         return math.inf
     description = getattr(space, "gequi_description", {})
-    factory = _GROUP_FACTORIES.get(description.get("group")) or getattr(escnn.gspaces, description.get("name", ""), None)
+    factory = _GROUP_FACTORIES.get(description.get("group", "")) or getattr(
+        escnn.gspaces, description.get("name", ""), None
+    )
     if factory is None:
         return math.inf
     return float(
@@ -378,7 +380,7 @@ def representation_of(space: GSpace, name: str) -> Representation:
     if name == "regular":
         if group.order() < 1:
             raise FieldError(
-                f"`representation` \"regular\" needs a finite group; {group} is continuous: use its irreps.",
+                f'`representation` "regular" needs a finite group; {group} is continuous: use its irreps.',
                 "representation",
             )
         return space.regular_repr
@@ -399,9 +401,7 @@ def representation_of(space: GSpace, name: str) -> Representation:
     )
 
 
-def _by_subgroup(
-    space: GSpace, group: Group, name: str, kind: str, subgroup: str, of: str | None
-) -> Representation:
+def _by_subgroup(space: GSpace, group: Group, name: str, kind: str, subgroup: str, of: str | None) -> Representation:
     parts = tuple(None if part == "None" else _number(part) for part in re.split(r"\s*,\s*", subgroup.strip()))
     identity = parts if len(parts) > 1 else parts[0]
     try:

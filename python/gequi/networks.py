@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement, GSpace, float_type, he_standard_deviations
+from ._escnn import (
+    EquivariantModule,
+    FieldType,
+    GeometricTensor,
+    GroupElement,
+    GSpace,
+    float_type,
+    he_standard_deviations,
+)
 from .arrays import as_array, as_numpy, check_dtype, check_integer, own_tensor
 from .errors import ExactnessWarning, InputError, ShapeError, listing, nearest
 from .fields import AXES, check_features, describe_fields, field_pairs, field_type, show_fields
@@ -29,7 +37,7 @@ from .layers import Step, plan
 
 def equivariant_network(
     space: GSpace,
-    input: Any,  # noqa: A002 - the argument's name in both languages
+    input: Any,
     layers: Sequence[Mapping[str, Any]],
     seed: int | None = None,
     dtype: str = "float32",
@@ -96,7 +104,7 @@ def _plain_layers(layers: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def plan_network(space: GSpace, input: Any, layers: Any) -> tuple[FieldType, list[Step]]:  # noqa: A002
+def plan_network(space: GSpace, input: Any, layers: Any) -> tuple[FieldType, list[Step]]:
     """The type of the input and the steps of a recipe, checked and not built."""
     check_gspace(space)
     try:
@@ -106,7 +114,7 @@ def plan_network(space: GSpace, input: Any, layers: Any) -> tuple[FieldType, lis
     return in_type, plan(in_type, layers)
 
 
-def describe_plan(space: GSpace, input: Any, layers: Any) -> list[dict[str, Any]]:  # noqa: A002
+def describe_plan(space: GSpace, input: Any, layers: Any) -> list[dict[str, Any]]:
     """A table of a recipe's layers, without building them: `layer`, `kind`, `fields`, `channels` after each."""
     in_type, steps = plan_network(space, input, layers)
     rows = [{"layer": "input", "kind": "", "fields": show_fields(in_type), "channels": in_type.size}]
@@ -201,7 +209,7 @@ def draw_weights(network: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if hasattr(module, "draw_weights"):
-            module.draw_weights(generator)
+            module.draw_weights(generator)  # type: ignore[operator]
         elif isinstance(module, EquivariantModule) and hasattr(module, "basisexpansion"):
             deviations = he_standard_deviations(module.basisexpansion)
             drawn = torch.randn(deviations.shape, generator=generator, dtype=torch.float64)
@@ -360,7 +368,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def _state(network: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters, and the statistics that training gathers. Bases and index tables are constants, not weights."""
     check_model(network)
-    state = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    state: dict[str, torch.Tensor] = {
+        name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad
+    }
     gathered = ("running_mean", "running_var", "num_batches_tracked")
     state.update({name: buffer for name, buffer in network.named_buffers() if name.endswith(gathered)})
     return state
@@ -400,12 +410,15 @@ def set_weights(network: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
     """
     state = _state(network)
     if not isinstance(weights, Mapping):
-        raise InputError(f"`weights` must map names to arrays, as get_weights() gives them; got {weights!r:.60}.", "weights")
+        raise InputError(
+            f"`weights` must map names to arrays, as get_weights() gives them; got {weights!r:.60}.", "weights"
+        )
     checked = {}
     for name, value in weights.items():
         if name not in state:
             raise InputError(
-                f"`weights` has no place for {name!r}; the network's are {listing(state)}.{nearest(name, state)}", "weights"
+                f"`weights` has no place for {name!r}; the network's are {listing(state)}.{nearest(name, state)}",
+                "weights",
             )
         array = as_array(value, f"weights${name}")
         if array.size == 1 and state[name].numel() == 1:  # R has no scalars without an axis

@@ -27,7 +27,7 @@ def equivariance_error(
     f: EquivariantNetwork | Callable[[np.ndarray], Any],
     x: Any,
     space: GSpace | None = None,
-    input: Any = None,  # noqa: A002 - the argument's name in both languages
+    input: Any = None,
     output: Any = None,
     elements: Sequence[int] | None = None,
     dtype: str | None = None,
@@ -101,7 +101,7 @@ def is_equivariant(
     f: EquivariantNetwork | Callable[[np.ndarray], Any],
     x: Any,
     space: GSpace | None = None,
-    input: Any = None,  # noqa: A002
+    input: Any = None,
     output: Any = None,
     elements: Sequence[int] | None = None,
     dtype: str | None = None,
@@ -152,7 +152,7 @@ class _Operator:
         return value.astype(self.dtype, copy=False)
 
 
-def _operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> _Operator:  # noqa: A002
+def _operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> _Operator:
     if isinstance(f, EquivariantNetwork):
         if any(given is not None for given in (space, input, output)):
             raise InputError("`space`, `input` and `output` are the network's own; leave them out.", "space")

@@ -159,7 +159,8 @@ def layer_kinds() -> list[dict[str, Any]]:
     """
     rows = []
     for each in sorted(_kinds.values(), key=lambda each: each.name):
-        for option in list(each.options.values()) or [None]:
+        options: list[inspect.Parameter | None] = [*each.options.values()] or [None]
+        for option in options:
             required = option is not None and option.default is inspect.Parameter.empty
             rows.append(
                 {
@@ -173,7 +174,9 @@ def layer_kinds() -> list[dict[str, Any]]:
     return rows
 
 
-def plan(before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str = "layers", prefix: str = "") -> list[Step]:
+def plan(
+    before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str = "layers", prefix: str = ""
+) -> list[Step]:
     """The steps of a list of layers, checked: each fits the one before it.
 
     Raises:
@@ -181,7 +184,9 @@ def plan(before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str =
         FieldError: fields that do not fit the layer before.
     """
     if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
-        raise InputError(f"`{argument}` must be a list of layers, such as {{'layer': 'relu'}}; got {layers!r:.80}.", argument)
+        raise InputError(
+            f"`{argument}` must be a list of layers, such as {{'layer': 'relu'}}; got {layers!r:.80}.", argument
+        )
     steps: list[Step] = []
     for number, layer in enumerate(layers, start=1):
         name = f"layer {prefix}{number}"
@@ -198,7 +203,9 @@ def plan_layer(before: FieldType, layer: Mapping[str, Any], name: str, prefix: s
     """The step of one layer; errors begin with its name."""
     wanted = layer["layer"]
     if wanted not in _kinds:
-        raise InputError(f"{name}: there is no such layer; there is {listing(sorted(_kinds))}.{nearest(wanted, _kinds)}", "layer")
+        raise InputError(
+            f"{name}: there is no such layer; there is {listing(sorted(_kinds))}.{nearest(wanted, _kinds)}", "layer"
+        )
     chosen = _kinds[wanted]
     options = {key: value for key, value in layer.items() if key != "layer" and value is not None}
     for key in options:

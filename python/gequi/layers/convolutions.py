@@ -117,9 +117,14 @@ def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) 
 def _check_groups(before: FieldType, after: FieldType, groups: int) -> int:
     for name, fields in (("input", before), ("output", after)):
         whole, left = divmod(len(fields), groups)
-        equal = all(r == fields.representations[i % whole] for i, r in enumerate(fields.representations)) if whole else False
+        equal = (
+            all(r == fields.representations[i % whole] for i, r in enumerate(fields.representations))
+            if whole
+            else False
+        )
         if left or not equal:
             raise FieldError(
-                f"`groups` = {groups} must split the {name} fields into equal parts; they are {show_fields(fields)}.", "groups"
+                f"`groups` = {groups} must split the {name} fields into equal parts; they are {show_fields(fields)}.",
+                "groups",
             )
     return groups

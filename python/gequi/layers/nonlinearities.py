@@ -72,10 +72,12 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
     frequency = spectral_frequency(before)
     if frequency is None:
         raise FieldError(
-            f"it needs fields \"fourier(L)\", all with the same L; before it come {show_fields(before)}.", "layers"
+            f'it needs fields "fourier(L)", all with the same L; before it come {show_fields(before)}.', "layers"
         )
     on_sphere = group.name.startswith(("SO(3)", "O(3)"))
-    wanted = (4 if on_sphere else 4 * frequency + 4) if samples is None else check_integer(samples, "samples", minimum=1)
+    wanted = (
+        (4 if on_sphere else 4 * frequency + 4) if samples is None else check_integer(samples, "samples", minimum=1)
+    )
     grid = {"type": "thomson_cube" if on_sphere else "regular", "N": wanted}
     irreps = group.bl_irreps(frequency)
     return Step(before, lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid))

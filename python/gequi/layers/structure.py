@@ -64,9 +64,11 @@ class Mask(EquivariantModule):
 @kind
 def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
     """Goes on with a subgroup: `subgroup` is escnn's id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
-    identity: Any = tuple(_id_part(part) for part in subgroup) if isinstance(subgroup, Sequence) and not isinstance(
-        subgroup, str
-    ) else _id_part(subgroup)
+    identity: Any = (
+        tuple(_id_part(part) for part in subgroup)
+        if isinstance(subgroup, Sequence) and not isinstance(subgroup, str)
+        else _id_part(subgroup)
+    )
     space = before.gspace
     try:
         smaller, _, to_subgroup = space.restrict(identity)
@@ -202,5 +204,5 @@ class Residual(EquivariantModule):
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         for layer in self.main:
-            input_shape = layer.evaluate_output_shape(input_shape)
+            input_shape = layer.evaluate_output_shape(input_shape)  # type: ignore[operator]
         return input_shape
