@@ -8,11 +8,13 @@ from ._version import __version__ as __version__
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .layers import layer_kinds
+from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .symmetry import equivariance_error, is_equivariant
 
 __all__ = [
     "cayley_table",
+    "compose_maps",
     "equivariance_error",
     "equivariant_network",
     "field_type",
@@ -20,12 +22,17 @@ __all__ = [
     "group_elements",
     "gspace",
     "gspaces",
+    "identity_map",
+    "invert_map",
     "is_equivariant",
     "layer_kinds",
+    "map_jacobian",
     "output_shape",
     "predict",
     "representation_matrix",
     "representations",
     "set_weights",
     "transform_field",
+    "warp_image",
+    "warp_points",
 ]
