@@ -10,6 +10,7 @@ from .groups import cayley_table, group_elements, gspace, gspaces, representatio
 from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .registration import register_images
 from .symmetry import equivariance_error, is_equivariant
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "map_jacobian",
     "output_shape",
     "predict",
+    "register_images",
     "representation_matrix",
     "representations",
     "set_weights",

@@ -34,12 +34,20 @@ class SetupError(GequiError):
     """Something gequi needs is not installed, or not in the version it needs."""
 
 
+class UnrelatedImagesError(GequiError):
+    """Two images that show nothing alike."""
+
+
 class GequiWarning(UserWarning):
     """Every warning that gequi gives on purpose."""
 
 
 class ExactnessWarning(GequiWarning):
     """A layer that breaks exact equivariance on images of the given size."""
+
+
+class AmbiguousRegistrationWarning(GequiWarning):
+    """A second map, far from the one returned, under which the images look almost as much alike."""
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:

@@ -1,0 +1,450 @@
+"""Registration of two images in one call: attention, hypotheses, verification, dense step, and what is not known."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import as_array, as_numpy, check_choice, check_dtype, check_integer, check_number, own_tensor
+from ..errors import GequiError, InputError, ShapeError, UnrelatedImagesError
+from ..maps import check_spacing, determinant, identity, inside, jacobian_matrix, sample, sample_map
+from .dense import Level, Pair, apply_linear, coarser, flow, masked_average
+from .features import RINGS, WIDE_RINGS, describe
+from .grids import Size, average, look_up, refine, resample, smooth
+from .hypotheses import fit_affine, fit_similarity, hypotheses
+from .matching import match
+
+TRANSFORMS = ("dense", "affine", "similarity", "rigid")
+CONTRASTS = ("same", "any")
+SMALLEST = 16  # pixels along a side
+USUAL = 128  # pixels along a side, for which the lengths in pixels are set
+LEVEL_STEPS = 8
+LAST_STEPS = 5  # at full size, where the image is larger than usual
+SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
+LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; unrelated images reach 0.60 and 0.55
+LEAST_LINEAR_CONFIDENCE = 0.4
+
+
+def register_images(
+    moving: Any,
+    fixed: Any,
+    spacing: Any = None,
+    moving_spacing: Any = None,
+    moving_mask: Any = None,
+    fixed_mask: Any = None,
+    transform: str = "dense",
+    contrast: str = "same",
+    min_confidence: float | None = None,
+    seed: int | None = 0,
+    dtype: str = "float32",
+    progress: Callable[[int, int], Any] | None = None,
+) -> Any:
+    """The map that carries one image onto another, at any angle, with what is not known about it.
+
+    moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in 16 poses, attention over position and
+    pose, the linear maps on which strong matches agree, each verified on the images, and a dense map without folds.
+
+    Args:
+        moving, fixed: grey images (row, column) of at least 16 x 16 pixels, of any two sizes. Or two lists of them,
+            for many pairs; the options below then hold for each pair.
+        spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
+        moving_spacing: that of `moving`; None is `spacing`.
+        moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere.
+        transform: "dense", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
+            (turn and shift, with lengths in the units of `spacing`).
+        contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
+            exchanged in parts or everywhere, as in another kind of image.
+        min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
+            reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
+        seed: of the draws that estimate `uncertainty`; None is fresh. The map itself knows no chance.
+        dtype: "float32" or "float64", in which the work is done.
+        progress: for lists, called with (pairs done, pairs) after each.
+
+    Returns:
+        a dict, or a list of them:
+        `map` (axis, row, column) on `fixed`, and `inverse_map` on `moving`, in pixels from 0 (float64);
+        `affine` (2, 3), its linear part: moving = affine[:, :2] fixed + affine[:, 2];
+        `warped`, `moving` seen through the map, by a cubic spline;
+        `jacobian` (row, column), the map's determinant in units of length;
+        `uncertainty` (row, column), the standard deviation of the map, in pixels of `moving`: the root of the mean
+        squared length of its error;
+        `confidence`, the correlation of the two images after local normalisation, at the coarsest level;
+        `alternatives`, other linear maps that fit almost as well: dicts with `affine` and `confidence`;
+        `figures`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the share of `fixed` that is
+        seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels) and `seconds`.
+
+    Raises:
+        ShapeError: images that are not matrices, or smaller than 16 x 16; a mask or spacing that does not fit.
+        InputError: values that are not finite, a constant image, an empty mask, an unknown option.
+        UnrelatedImagesError: no map under which the images look alike.
+    Warns:
+        AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
+
+    Source:
+        coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010; flows:
+        Ashburner 2007. The law: turning the two images, each by its own quarter turn, turns the map accordingly.
+
+    Example:
+        >>> from gequi.images import sample_image
+        >>> image = sample_image("cat")[50:178, 150:278]
+        >>> found = register_images(moving=image.T[::-1], fixed=image)  # turned by a quarter
+        >>> found["map"][:, 0, 0].round(1).tolist(), found["figures"]["folds"]
+        ([127.0, 0.0], 0)
+    """
+    options = {
+        "spacing": spacing,
+        "moving_spacing": moving_spacing,
+        "moving_mask": moving_mask,
+        "fixed_mask": fixed_mask,
+        "transform": check_choice(transform, "transform", TRANSFORMS),
+        "contrast": check_choice(contrast, "contrast", CONTRASTS),
+        "min_confidence": _least_confidence(min_confidence, transform, contrast),
+        "seed": None if seed is None else check_integer(seed, "seed", minimum=0),
+        "dtype": check_dtype(dtype),
+    }
+    several = [_is_list(images) for images in (moving, fixed)]
+    if not any(several):
+        return _register_pair(moving, fixed, **options)
+    if not all(several) or len(moving) != len(fixed):
+        raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
+    results = []
+    for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
+        try:
+            results.append(_register_pair(one, other, **options))
+        except GequiError as error:
+            error.args = (f"Pair {number + 1} of {len(fixed)}: {error}",)
+            raise
+        if progress is not None:
+            progress(number + 1, len(fixed))
+    return results
+
+
+def _least_confidence(given: Any, transform: str, contrast: str) -> float:
+    if given is not None:
+        return check_number(given, "min_confidence", 0, 1)
+    return LEAST_CONFIDENCE[contrast] if transform == "dense" else LEAST_LINEAR_CONFIDENCE
+
+
+def _is_list(images: Any) -> bool:
+    return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
+
+
+def _register_pair(
+    moving: Any,
+    fixed: Any,
+    *,
+    spacing: Any,
+    moving_spacing: Any,
+    moving_mask: Any,
+    fixed_mask: Any,
+    transform: str,
+    contrast: str,
+    min_confidence: float,
+    seed: int | None,
+    dtype: torch.dtype,
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    moving_pixels = check_image(moving, "moving")
+    fixed_pixels = check_image(fixed, "fixed")
+    length = check_spacing(spacing, 2, "spacing")
+    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, 2, "moving_spacing")
+    masks = [
+        check_mask(mask, pixels, f"{name}_mask")
+        for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
+    ]
+    unit = max(length.min(), moving_length.min())
+    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
+    images = [
+        prepare(pixels, mask, frame, name, dtype)
+        for pixels, mask, frame, name in zip(
+            (moving_pixels, fixed_pixels), masks, frames, ("moving", "fixed"), strict=True
+        )
+    ]
+    pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
+    found, linear, velocity, level = register(pair, transform)
+    if found.confidence < min_confidence:
+        raise UnrelatedImagesError(
+            f"`moving` and `fixed` show nothing alike: the best map has a confidence of {found.confidence:.2f}; "
+            f"`min_confidence` is {min_confidence:.2f}."
+        )
+    result = _result(pair, frames[0], frames[1], moving_pixels, found, linear, velocity, level, transform, seed)
+    result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
+    result["figures"]["seconds"] = time.perf_counter() - start
+    return result
+
+
+def _result(
+    pair: Pair,
+    moving_frame: Frame,
+    fixed_frame: Frame,
+    pixels: np.ndarray,
+    found: Found,
+    linear: torch.Tensor,
+    velocity: torch.Tensor,
+    level: Level,
+    transform: str,
+    seed: int | None,
+) -> dict[str, Any]:
+    """What `register_images()` returns, from the working pixels back on the images' own."""
+    dtype = linear.dtype
+    on_work = level.map(linear, velocity)[0]
+    fixed_places = fixed_frame.to_work(identity(fixed_frame.pixels, dtype))
+    moving_places = moving_frame.to_work(identity(moving_frame.pixels, dtype))
+    same_pixels = fixed_frame.is_same
+    map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], fixed_places[None])[0])
+    back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, moving_places))
+    if transform == "dense":
+        uncertainty = level.uncertainty(linear, velocity, seed)
+    else:
+        uncertainty = level.linear_uncertainty(linear, transform)
+    if not same_pixels:
+        uncertainty = sample(uncertainty, fixed_places[None])
+    uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** 0.5
+    jacobian = determinant(jacobian_matrix(map))
+    seen = inside(map[None], moving_frame.pixels)[0]
+    round_trip = (sample_map(back[None], map[None])[0] - identity(fixed_frame.pixels, dtype)).norm(dim=0)
+    middle = [(torch.tensor(size, dtype=dtype) - 1) / 2 for size in (pair.moving_size, pair.fixed_size)]
+    unmoved = torch.cat([torch.eye(2, dtype=dtype), (middle[0] - middle[1])[:, None]], 1)[None]
+    nothing = torch.zeros_like(velocity)
+    return {
+        "map": as_numpy(map.double()),
+        "inverse_map": as_numpy(back.double()),
+        "affine": _in_pixels(linear[0], moving_frame, fixed_frame),
+        "warped": as_numpy(sample(own_tensor(pixels, dtype)[None, None], map[None], "cubic")[0, 0]),
+        "jacobian": as_numpy(jacobian.double()),
+        "uncertainty": as_numpy(uncertainty.double()),
+        "confidence": found.confidence,
+        "alternatives": [],
+        "figures": {
+            "similarity_before": float(level.score(unmoved, nothing)[0]),
+            "similarity_after": float(level.score(linear, velocity)[0]),
+            "folds": int((jacobian <= 0).sum()),
+            "overlap": float(seen.double().mean()),
+            "inverse_consistency": float(round_trip[seen].mean()) if bool(seen.any()) else math.nan,
+        },
+    }
+
+
+def _in_pixels(linear: torch.Tensor, moving_frame: Frame, fixed_frame: Frame) -> np.ndarray:
+    """A linear map of working pixels as one of the images' own: known by where 3 points go."""
+    corners = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=linear.dtype)
+    ends = moving_frame.to_pixels(apply_linear(linear[None], fixed_frame.to_work(corners)[None])[0]).double()
+    return as_numpy(torch.stack([ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0], ends[:, 0]], 1))
+
+
+def invert(
+    map: torch.Tensor, linear: torch.Tensor, velocity: torch.Tensor, level: Level, places: torch.Tensor
+) -> torch.Tensor:
+    """exp(-v) o A^-1 at places in the moving image, then brought nearer to the inverse of the map as it is sampled."""
+    inner = torch.linalg.inv(linear[:, :, :2])
+    backwards = torch.cat([inner, -inner @ linear[:, :, 2:]], 2)
+    x = apply_linear(backwards, places[None])
+    x = x + look_up(refine(flow(-velocity, level.image), level.image), x, level.image)
+    for _ in range(4):
+        miss = places[None] - sample_map(map[None], x)
+        x = x + torch.einsum("bij,bj...->bi...", inner, miss)
+    return x[0]
+
+
+# ---- what comes in --------------------------------------------------------------------------------------
+
+
+def check_image(image: Any, argument: str) -> np.ndarray:
+    """`image`, where it is a grey image with something on it."""
+    array = as_array(image, argument, ndim=2, axes="(row, column), in grey")
+    if min(array.shape) < SMALLEST:
+        raise ShapeError(
+            f"`{argument}` must be at least {SMALLEST} pixels along each side; its shape is {array.shape}.", argument
+        )
+    if array.min() == array.max():
+        raise InputError(
+            f"`{argument}` is constant, {array.flat[0]!s} everywhere: there is nothing to match.", argument
+        )
+    return array
+
+
+def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
+    """A mask of an image, True where it is to be looked at."""
+    if mask is None:
+        return np.ones(image.shape, dtype=bool)
+    array = as_array(mask, argument, ndim=2, axes="(row, column)")
+    if array.shape != image.shape:
+        raise ShapeError(f"`{argument}` must have its image's shape, {image.shape}; got {array.shape}.", argument)
+    if not np.isin(array, (0, 1)).all():
+        raise InputError(f"`{argument}` must hold nothing but True and False (or 1 and 0).", argument)
+    array = array.astype(bool)
+    least = SMALLEST**2
+    if array.sum() < least:
+        raise InputError(
+            f"`{argument}` leaves {int(array.sum())} pixels of the image; at least {least} are needed.", argument
+        )
+    if image[array].min() == image[array].max():
+        raise InputError(f"`{argument}` leaves a constant part of the image: there is nothing to match.", argument)
+    return array
+
+
+def prepare(
+    pixels: np.ndarray, mask: np.ndarray, frame: Frame, argument: str, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image on working pixels, scaled to about [0, 1], and its mask. What is masked is filled from around it."""
+    low, high = np.quantile(pixels[mask], (0.005, 0.995))
+    if high <= low:
+        low, high = pixels[mask].min(), pixels[mask].max()
+    image = own_tensor((pixels.astype(np.float64) - low) / (high - low), dtype)[None, None]
+    seen = own_tensor(mask, dtype)[None, None]
+    if not mask.all():
+        near = smooth(seen, (8.0, 8.0))
+        around = smooth(seen * image, (8.0, 8.0)) / near.clamp_min(1e-6)
+        mean = (seen * image).sum() / seen.sum()
+        image = torch.where(seen > 0, image, torch.where(near > 1e-4, around, mean))
+    if not frame.is_same:
+        image, seen = (resample(x, frame.work, frame.steps) for x in (image, seen))
+        if min(frame.work) < SMALLEST:
+            raise ShapeError(
+                f"`{argument}` has {frame.work} pixels of the larger spacing; at least {SMALLEST} along each side are "
+                "needed.",
+                argument,
+            )
+    return image, seen.clamp(0, 1)
+
+
+# ---- the steps on working pixels ------------------------------------------------------------------------
+
+
+@dataclass
+class Attempt:
+    """How one descriptor finds its matches, and how many hypotheses of them are verified in how many steps."""
+
+    rings: tuple[tuple[float, float], ...] = RINGS
+    sigma: float = 1.0
+    sharpness: float = 40.0
+    hypotheses: int = 8
+    steps: int = 8
+
+
+FIRST = Attempt()
+SECOND = (
+    Attempt(WIDE_RINGS, sharpness=20.0, hypotheses=12, steps=12),
+    Attempt(sigma=1.6, sharpness=20.0, hypotheses=12, steps=12),
+)
+
+
+@dataclass
+class Frame:
+    """An image's pixels and the square pixels of one length, on which the work is done, about the same middle."""
+
+    pixels: Size
+    work: Size
+    steps: tuple[float, float]  # pixels to a working pixel
+
+    @classmethod
+    def of(cls, shape: Sequence[int], spacing: np.ndarray) -> Frame:
+        """An image of this shape whose pixels have this spacing, in working pixels."""
+        pixels: Size = (shape[0], shape[1])
+        steps = (float(1 / spacing[0]), float(1 / spacing[1]))
+        rows, columns = (max(math.ceil(n / step - 1e-6), 1) for n, step in zip(pixels, steps, strict=True))
+        return cls(pixels, (rows, columns), steps)
+
+    @property
+    def is_same(self) -> bool:
+        return self.steps == (1.0, 1.0)
+
+    def to_work(self, points: torch.Tensor) -> torch.Tensor:
+        """Points (axis, ...) in pixels, in working pixels."""
+        return (
+            points if self.is_same else self._convert(points, self.pixels, self.work, [1 / step for step in self.steps])
+        )
+
+    def to_pixels(self, points: torch.Tensor) -> torch.Tensor:
+        return points if self.is_same else self._convert(points, self.work, self.pixels, self.steps)
+
+    @staticmethod
+    def _convert(points: torch.Tensor, start: Size, end: Size, scale: Sequence[float]) -> torch.Tensor:
+        return torch.stack(
+            [(p - (n - 1) / 2) * s + (m - 1) / 2 for p, n, m, s in zip(points, start, end, scale, strict=True)]
+        )
+
+
+@dataclass
+class Found:
+    """A verified registration: the linear maps of all hypotheses with their scores, the best one's velocity."""
+
+    linear: torch.Tensor
+    velocity: torch.Tensor
+    scores: torch.Tensor
+    level: Level
+
+    @property
+    def best(self) -> int:
+        return int(self.scores.argmax())
+
+    @property
+    def confidence(self) -> float:
+        return float(self.scores.max())
+
+
+def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, torch.Tensor, Level]:
+    """The best hypothesis, and its linear map (1, 2, 3) and velocity after the dense step at the finest level."""
+    longest = [max(pair.fixed_size), max(pair.moving_size)]
+    scale = max(1.0, min(longest) / USUAL, max(longest) / (2 * USUAL))
+    found = verify(pair, scale, transform, FIRST)
+    if found.confidence < SECOND_CHANCE:
+        for attempt in SECOND:
+            other = verify(pair, scale, transform, attempt)
+            found = other if other.confidence > found.confidence else found
+    linear, velocity = (part[found.best : found.best + 1] for part in (found.linear, found.velocity))
+    level = found.level
+    field_step = max(1.0, max(pair.fixed_size) / USUAL)
+    for number in reversed(range(_top(scale))):
+        level = Level(pair, float(2**number), scale, field_step)
+        velocity = refine(velocity, level.field)
+        for _ in range(LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS):
+            if transform == "dense":
+                velocity = level.dense_step(linear, velocity)
+            else:
+                linear = level.linear_step(linear, transform)
+    return found, linear, velocity, level
+
+
+def _top(scale: float) -> int:
+    """The number of the coarsest level, of about 4 usual pixels to a cell."""
+    return max(2, round(math.log2(4 * scale)))
+
+
+def verify(pair: Pair, scale: float, transform: str, attempt: Attempt) -> Found:
+    """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
+    tokens = []
+    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
+        size = coarser((image.shape[-2], image.shape[-1]), scale)
+        tokens.append(
+            describe(
+                masked_average(image, mask, size),
+                average(mask, size),
+                attempt.rings,
+                attempt.sigma,
+                pair.any_contrast,
+            )
+        )
+        ratio = torch.tensor([n / m for n, m in zip(image.shape[-2:], size, strict=True)], dtype=image.dtype)
+        tokens[-1].places = (tokens[-1].places + 0.5) * ratio - 0.5
+    matches = match(tokens[0], tokens[1], attempt.sharpness)
+    rigid = transform == "rigid"
+    linear = hypotheses(matches, attempt.hypotheses, scale, pair.fixed_size, rigid)
+    if transform in ("dense", "affine"):
+        linear = fit_affine(linear, matches, scale, pair.fixed_size)
+    else:
+        linear = fit_similarity(linear, matches, scale, pair.fixed_size, rigid)
+    level = Level(pair, float(2 ** _top(scale)), scale, max(pair.fixed_size) / USUAL)
+    velocity = level.start(len(linear))
+    for _ in range(attempt.steps):
+        if transform == "dense":
+            velocity = level.dense_step(linear, velocity)
+        else:
+            linear = level.linear_step(linear, transform)
+    return Found(linear, velocity, level.score(linear, velocity), level)
