@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import as_array, as_numpy, check_choice, check_dtype, check_integer, check_number, own_tensor
+from ..arrays import as_array, as_numpy, check_choice, check_dtype, check_number, own_tensor
 from ..errors import GequiError, InputError, ShapeError, UnrelatedImagesError
 from ..maps import check_spacing, determinant, identity, inside, jacobian_matrix, sample, sample_map
 from .dense import Level, Pair, apply_linear, coarser, flow, masked_average
@@ -41,7 +41,6 @@ def register_images(
     transform: str = "dense",
     contrast: str = "same",
     min_confidence: float | None = None,
-    seed: int | None = 0,
     dtype: str = "float32",
     progress: Callable[[int, int], Any] | None = None,
 ) -> Any:
@@ -49,6 +48,7 @@ def register_images(
 
     moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in 16 poses, attention over position and
     pose, the linear maps on which strong matches agree, each verified on the images, and a dense map without folds.
+    Nothing is drawn at random either: the same images give the same map.
 
     Args:
         moving, fixed: grey images (row, column) of at least 16 x 16 pixels, of any two sizes. Or two lists of them,
@@ -62,7 +62,6 @@ def register_images(
             exchanged in parts or everywhere, as in another kind of image.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
-        seed: of the draws that estimate `uncertainty`; None is fresh. The map itself knows no chance.
         dtype: "float32" or "float64", in which the work is done.
         progress: for lists, called with (pairs done, pairs) after each.
 
@@ -105,7 +104,6 @@ def register_images(
         "transform": check_choice(transform, "transform", TRANSFORMS),
         "contrast": check_choice(contrast, "contrast", CONTRASTS),
         "min_confidence": _least_confidence(min_confidence, transform, contrast),
-        "seed": None if seed is None else check_integer(seed, "seed", minimum=0),
         "dtype": check_dtype(dtype),
     }
     several = [_is_list(images) for images in (moving, fixed)]
@@ -146,7 +144,6 @@ def _register_pair(
     transform: str,
     contrast: str,
     min_confidence: float,
-    seed: int | None,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     start = time.perf_counter()
@@ -173,7 +170,7 @@ def _register_pair(
             f"`moving` and `fixed` show nothing alike: the best map has a confidence of {found.confidence:.2f}; "
             f"`min_confidence` is {min_confidence:.2f}."
         )
-    result = _result(pair, frames[0], frames[1], moving_pixels, found, linear, velocity, level, transform, seed)
+    result = _result(pair, frames[0], frames[1], moving_pixels, found, linear, velocity, level, transform)
     result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
     result["figures"]["seconds"] = time.perf_counter() - start
     return result
@@ -189,7 +186,6 @@ def _result(
     velocity: torch.Tensor,
     level: Level,
     transform: str,
-    seed: int | None,
 ) -> dict[str, Any]:
     """What `register_images()` returns, from the working pixels back on the images' own."""
     dtype = linear.dtype
@@ -200,7 +196,7 @@ def _result(
     map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], fixed_places[None])[0])
     back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, moving_places))
     if transform == "dense":
-        uncertainty = level.uncertainty(linear, velocity, seed)
+        uncertainty = level.uncertainty(linear, velocity)
     else:
         uncertainty = level.linear_uncertainty(linear, transform)
     if not same_pixels:
