@@ -105,7 +105,7 @@ class Level:
         self.mask = average(pair.fixed_mask, self.size)
         self.fixed = masked_average(pair.fixed, pair.fixed_mask, self.size)
         self.fixed_slope = gradient(self.fixed, self.steps)
-        small = coarser(self.moving_image, step)
+        small = self.moving_cells = coarser(self.moving_image, step)
         self.margin = [step / 2 - 0.5, step / 2 - 0.5]
         moving = masked_average(pair.moving, pair.moving_mask, small)
         self.moving = refine(moving, (FINER * small[0], FINER * small[1]))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import max_pool2d
 
 from ..arrays import as_array, as_numpy, check_choice, check_dtype, check_number, own_tensor
-from ..errors import GequiError, InputError, ShapeError, UnrelatedImagesError
+from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
 from ..maps import check_spacing, determinant, identity, inside, jacobian_matrix, sample, sample_map
 from .dense import Level, Pair, apply_linear, coarser, flow, masked_average
 from .features import RINGS, WIDE_RINGS, describe
@@ -26,6 +28,9 @@ SMALLEST = 16  # pixels along a side
 USUAL = 128  # pixels along a side, for which the lengths in pixels are set
 LEVEL_STEPS = 8
 LAST_STEPS = 5  # at full size, where the image is larger than usual
+COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
+FINE_RIVALRY = 0.85  # the share of the best map's score that a rival reaches at the finest level
+REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
 LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; unrelated images reach 0.60 and 0.55
 LEAST_LINEAR_CONFIDENCE = 0.4
@@ -164,14 +169,21 @@ def _register_pair(
         )
     ]
     pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
-    found, linear, velocity, level = register(pair, transform)
-    if found.confidence < min_confidence:
+    found, confidence = register(pair, transform)
+    if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
-            f"`moving` and `fixed` show nothing alike: the best map has a confidence of {found.confidence:.2f}; "
+            f"`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence[0]:.2f}; "
             f"`min_confidence` is {min_confidence:.2f}."
         )
-    result = _result(pair, frames[0], frames[1], moving_pixels, found, linear, velocity, level, transform)
+    result = _result(pair, frames[0], frames[1], moving_pixels, found, confidence, transform)
     result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
+    if result["alternatives"]:
+        warnings.warn(
+            f"{len(result['alternatives'])} other maps, far from this one, fit almost as well: the images repeat "
+            "themselves or show too little. See `alternatives`; larger parts of the images may decide.",
+            AmbiguousRegistrationWarning,
+            stacklevel=3,
+        )
     result["figures"]["seconds"] = time.perf_counter() - start
     return result
 
@@ -182,12 +194,11 @@ def _result(
     fixed_frame: Frame,
     pixels: np.ndarray,
     found: Found,
-    linear: torch.Tensor,
-    velocity: torch.Tensor,
-    level: Level,
+    confidence: list[float],
     transform: str,
 ) -> dict[str, Any]:
     """What `register_images()` returns, from the working pixels back on the images' own."""
+    linear, velocity, level = found.linear[:1], found.velocity[:1], found.level
     dtype = linear.dtype
     on_work = level.map(linear, velocity)[0]
     fixed_places = fixed_frame.to_work(identity(fixed_frame.pixels, dtype))
@@ -215,8 +226,11 @@ def _result(
         "warped": as_numpy(sample(own_tensor(pixels, dtype)[None, None], map[None], "cubic")[0, 0]),
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
-        "confidence": found.confidence,
-        "alternatives": [],
+        "confidence": confidence[0],
+        "alternatives": [
+            {"affine": _in_pixels(other, moving_frame, fixed_frame), "confidence": value}
+            for other, value in zip(found.linear[1:], confidence[1:], strict=True)
+        ],
         "figures": {
             "similarity_before": float(level.score(unmoved, nothing)[0]),
             "similarity_after": float(level.score(linear, velocity)[0]),
@@ -369,7 +383,7 @@ class Frame:
 
 @dataclass
 class Found:
-    """A verified registration: the linear maps of all hypotheses with their scores, the best one's velocity."""
+    """Hypotheses: their linear maps (map, 2, 3), velocities (map, 2, row, column), scores, and the level of these."""
 
     linear: torch.Tensor
     velocity: torch.Tensor
@@ -377,16 +391,20 @@ class Found:
     level: Level
 
     @property
-    def best(self) -> int:
-        return int(self.scores.argmax())
-
-    @property
     def confidence(self) -> float:
         return float(self.scores.max())
 
+    def take(self, numbers: Sequence[int]) -> Found:
+        chosen = list(numbers)
+        return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
-def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, torch.Tensor, Level]:
-    """The best hypothesis, and its linear map (1, 2, 3) and velocity after the dense step at the finest level."""
+
+def register(pair: Pair, transform: str) -> tuple[Found, list[float]]:
+    """The best map at the finest level, then those that rival it; and their confidence at the coarsest level.
+
+    Rivals at the coarsest level, maps far from the best that score almost as well, are followed to the finest one,
+    where what repeats in a texture can be told apart: there the best is chosen.
+    """
     longest = [max(pair.fixed_size), max(pair.moving_size)]
     scale = max(1.0, min(longest) / USUAL, max(longest) / (2 * USUAL))
     found = verify(pair, scale, transform, FIRST)
@@ -394,8 +412,10 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, torch.Ten
         for attempt in SECOND:
             other = verify(pair, scale, transform, attempt)
             found = other if other.confidence > found.confidence else found
-    linear, velocity = (part[found.best : found.best + 1] for part in (found.linear, found.velocity))
-    level = found.level
+    found = with_repeats(pair, found, transform)
+    found = found.take(rivals(found, scale, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
+    confidence = found.scores
+    linear, velocity, level = found.linear, found.velocity, found.level
     field_step = max(1.0, max(pair.fixed_size) / USUAL)
     for number in reversed(range(_top(scale))):
         level = Level(pair, float(2**number), scale, field_step)
@@ -405,7 +425,72 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, torch.Ten
                 velocity = level.dense_step(linear, velocity)
             else:
                 linear = level.linear_step(linear, transform)
-    return found, linear, velocity, level
+    scores = level.score(linear, velocity) if len(linear) > 1 else confidence
+    finest = Found(linear, velocity, scores, level)
+    kept = rivals(finest, scale, FINE_RIVALRY * finest.confidence)
+    return finest.take(kept), confidence[kept].tolist()
+
+
+def with_repeats(pair: Pair, found: Found, transform: str) -> Found:
+    """The hypotheses and, where an image repeats itself, the best one moved by each repeat, refined and scored too."""
+    best = found.linear[found.scores.argmax()]
+    level = found.level
+    shifts = repeats(level.fixed, level.mask, level.steps, 10 * level.stretch)
+    inner = [torch.cat([best[:, :2], best[:, 2:] + best[:, :2] @ shift[:, None]], 1) for shift in shifts]
+    moving, mask = (average(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
+    steps = [n / m for n, m in zip(level.moving_image, level.moving_cells, strict=True)]
+    outer = [
+        torch.cat([best[:, :2], best[:, 2:] + shift[:, None]], 1)
+        for shift in repeats(moving, mask, steps, 10 * level.stretch)
+    ]
+    if not inner + outer:
+        return found
+    linear = torch.stack(inner + outer)
+    linear, velocity = refine_hypotheses(level, linear, transform, FIRST.steps)
+    scores = level.score(linear, velocity)
+    return Found(
+        torch.cat([found.linear, linear]),
+        torch.cat([found.velocity, velocity]),
+        torch.cat([found.scores, scores]),
+        level,
+    )
+
+
+def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], least: float) -> list[torch.Tensor]:
+    """Shifts (row, column) in pixels, longer than `least`, at which an image is most like itself: 4 or fewer."""
+    windows = [max(4 / step, 1.5) for step in steps]
+    weight = smooth(mask, windows).clamp_min(1e-3)
+    mean = smooth(mask * image, windows) / weight
+    deviation = (smooth(mask * image**2, windows) / weight - mean**2).clamp_min(0)
+    normal = (mask * (image - mean) / (deviation + 0.02**2).sqrt())[0, 0]
+    size = [2 * n - 1 for n in normal.shape]
+    spectra = [torch.fft.rfft2(x, size) for x in (normal, normal**2, mask[0, 0])]
+
+    def correlate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fftshift(torch.fft.irfft2(a.conj() * b, size))
+
+    energy = correlate(spectra[1], spectra[2]) * correlate(spectra[2], spectra[1])
+    alike = correlate(spectra[0], spectra[0]) / energy.clamp_min(1e-6).sqrt()
+    alike = alike * (correlate(spectra[2], spectra[2]) >= 0.25 * float(mask.sum()))
+    peaks = (alike == max_pool2d(alike[None], 3, 1, 1)[0]) & (alike > REPEATS)
+    places = [(torch.arange(n) - n // 2).to(image.dtype) * step for n, step in zip(size, steps, strict=True)]
+    shifts = torch.cartesian_prod(*places)
+    kept = (peaks.flatten() & (shifts.norm(dim=1) > least)).nonzero()[:, 0]
+    return [shifts[i] for i in kept[alike.flatten()[kept].argsort(descending=True)][:4].tolist()]
+
+
+def rivals(found: Found, unit: float, least: float) -> list[int]:
+    """The best map's number, then those of up to 3 that score `least`, far from it and from each other."""
+    image = found.level.image
+    centre = torch.tensor([(n - 1) / 2 for n in image], dtype=found.linear.dtype)[:, None]
+    reach = torch.tensor([[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 1.0]], dtype=found.linear.dtype) * 0.7 * centre
+    landing = apply_linear(found.linear, (centre + reach).expand(len(found.linear), -1, -1))
+    kept: list[int] = []
+    for number in found.scores.argsort(descending=True).tolist():
+        near = [(landing[number] - landing[other]).norm(dim=0).mean() <= 10 * unit for other in kept]
+        if not kept or (not any(near) and float(found.scores[number]) >= least):
+            kept.append(number)
+    return kept[:4]
 
 
 def _top(scale: float) -> int:
@@ -437,10 +522,18 @@ def verify(pair: Pair, scale: float, transform: str, attempt: Attempt) -> Found:
     else:
         linear = fit_similarity(linear, matches, scale, pair.fixed_size, rigid)
     level = Level(pair, float(2 ** _top(scale)), scale, max(pair.fixed_size) / USUAL)
+    linear, velocity = refine_hypotheses(level, linear, transform, attempt.steps)
+    return Found(linear, velocity, level.score(linear, velocity), level)
+
+
+def refine_hypotheses(
+    level: Level, linear: torch.Tensor, transform: str, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear maps and their velocities after so many steps at one level."""
     velocity = level.start(len(linear))
-    for _ in range(attempt.steps):
+    for _ in range(steps):
         if transform == "dense":
             velocity = level.dense_step(linear, velocity)
         else:
             linear = level.linear_step(linear, transform)
-    return Found(linear, velocity, level.score(linear, velocity), level)
+    return linear, velocity
