@@ -27,7 +27,7 @@ CONTRASTS = ("same", "any")
 SMALLEST = 16  # pixels along a side
 USUAL = 128  # pixels along a side, for which the lengths in pixels are set
 LEVEL_STEPS = 8
-LAST_STEPS = 5  # at full size, where the image is larger than usual
+LAST_STEPS = 3  # at full size, where the image is larger than usual
 COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
 FINE_RIVALRY = 0.85  # the share of the best map's score that a rival reaches at the finest level
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
@@ -169,13 +169,13 @@ def _register_pair(
         )
     ]
     pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
-    found, confidence = register(pair, transform)
+    found, others, confidence = register(pair, transform)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
             f"`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence[0]:.2f}; "
             f"`min_confidence` is {min_confidence:.2f}."
         )
-    result = _result(pair, frames[0], frames[1], moving_pixels, found, confidence, transform)
+    result = _result(pair, frames[0], frames[1], moving_pixels, found, others, confidence, transform)
     result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
     if result["alternatives"]:
         warnings.warn(
@@ -194,11 +194,12 @@ def _result(
     fixed_frame: Frame,
     pixels: np.ndarray,
     found: Found,
+    others: torch.Tensor,
     confidence: list[float],
     transform: str,
 ) -> dict[str, Any]:
     """What `register_images()` returns, from the working pixels back on the images' own."""
-    linear, velocity, level = found.linear[:1], found.velocity[:1], found.level
+    linear, velocity, level = found.linear, found.velocity, found.level
     dtype = linear.dtype
     on_work = level.map(linear, velocity)[0]
     fixed_places = fixed_frame.to_work(identity(fixed_frame.pixels, dtype))
@@ -229,7 +230,7 @@ def _result(
         "confidence": confidence[0],
         "alternatives": [
             {"affine": _in_pixels(other, moving_frame, fixed_frame), "confidence": value}
-            for other, value in zip(found.linear[1:], confidence[1:], strict=True)
+            for other, value in zip(others, confidence[1:], strict=True)
         ],
         "figures": {
             "similarity_before": float(level.score(unmoved, nothing)[0]),
@@ -256,7 +257,7 @@ def invert(
     backwards = torch.cat([inner, -inner @ linear[:, :, 2:]], 2)
     x = apply_linear(backwards, places[None])
     x = x + look_up(refine(flow(-velocity, level.image), level.image), x, level.image)
-    for _ in range(4):
+    for _ in range(2):
         miss = places[None] - sample_map(map[None], x)
         x = x + torch.einsum("bij,bj...->bi...", inner, miss)
     return x[0]
@@ -399,11 +400,11 @@ class Found:
         return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
 
-def register(pair: Pair, transform: str) -> tuple[Found, list[float]]:
-    """The best map at the finest level, then those that rival it; and their confidence at the coarsest level.
+def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
+    """The best map at the finest level, the linear maps that rival it, and the confidence of all of these.
 
-    Rivals at the coarsest level, maps far from the best that score almost as well, are followed to the finest one,
-    where what repeats in a texture can be told apart: there the best is chosen.
+    Rivals at the coarsest level, maps far from the best that score almost as well, are followed to pixels of the
+    usual size, where what repeats in a texture can be told apart: there the best is chosen.
     """
     longest = [max(pair.fixed_size), max(pair.moving_size)]
     scale = max(1.0, min(longest) / USUAL, max(longest) / (2 * USUAL))
@@ -414,21 +415,19 @@ def register(pair: Pair, transform: str) -> tuple[Found, list[float]]:
             found = other if other.confidence > found.confidence else found
     found = with_repeats(pair, found, transform)
     found = found.take(rivals(found, scale, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
-    confidence = found.scores
-    linear, velocity, level = found.linear, found.velocity, found.level
+    confidence, others = found.scores, found.linear[:0]
     field_step = max(1.0, max(pair.fixed_size) / USUAL)
     for number in reversed(range(_top(scale))):
         level = Level(pair, float(2**number), scale, field_step)
-        velocity = refine(velocity, level.field)
-        for _ in range(LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS):
-            if transform == "dense":
-                velocity = level.dense_step(linear, velocity)
-            else:
-                linear = level.linear_step(linear, transform)
-    scores = level.score(linear, velocity) if len(linear) > 1 else confidence
-    finest = Found(linear, velocity, scores, level)
-    kept = rivals(finest, scale, FINE_RIVALRY * finest.confidence)
-    return finest.take(kept), confidence[kept].tolist()
+        steps = LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS
+        velocity = refine(found.velocity, level.field)
+        found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
+        if number == _top(scale) - 2 and len(found.linear) > 1:
+            found.scores = level.score(found.linear, found.velocity)
+            kept = rivals(found, scale, FINE_RIVALRY * found.confidence)
+            confidence, others = confidence[kept], found.linear[kept[1:]]
+            found = found.take(kept[:1])
+    return found, others, confidence.tolist()
 
 
 def with_repeats(pair: Pair, found: Found, transform: str) -> Found:
@@ -446,7 +445,7 @@ def with_repeats(pair: Pair, found: Found, transform: str) -> Found:
     if not inner + outer:
         return found
     linear = torch.stack(inner + outer)
-    linear, velocity = refine_hypotheses(level, linear, transform, FIRST.steps)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, FIRST.steps)
     scores = level.score(linear, velocity)
     return Found(
         torch.cat([found.linear, linear]),
@@ -522,15 +521,14 @@ def verify(pair: Pair, scale: float, transform: str, attempt: Attempt) -> Found:
     else:
         linear = fit_similarity(linear, matches, scale, pair.fixed_size, rigid)
     level = Level(pair, float(2 ** _top(scale)), scale, max(pair.fixed_size) / USUAL)
-    linear, velocity = refine_hypotheses(level, linear, transform, attempt.steps)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, attempt.steps)
     return Found(linear, velocity, level.score(linear, velocity), level)
 
 
 def refine_hypotheses(
-    level: Level, linear: torch.Tensor, transform: str, steps: int
+    level: Level, linear: torch.Tensor, velocity: torch.Tensor, transform: str, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Linear maps and their velocities after so many steps at one level."""
-    velocity = level.start(len(linear))
     for _ in range(steps):
         if transform == "dense":
             velocity = level.dense_step(linear, velocity)

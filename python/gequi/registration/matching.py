@@ -35,16 +35,13 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     """
     query = fixed.features[:, 0]
     score = query @ moving.features[:, 0].T
-    pose = torch.zeros_like(score, dtype=torch.uint8)
-    for number in range(1, POSES):
-        other = query @ moving.features[:, number].T
-        pose.masked_fill_(other > score, number)
-        score = torch.maximum(score, other)
+    for pose in range(1, POSES):
+        score = torch.maximum(score, query @ moving.features[:, pose].T)
     over_keys = torch.softmax(sharpness * score, 1)
     mutual, key = (over_keys * torch.softmax(sharpness * score, 0)).max(1)
 
     profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
-    best = pose.gather(1, key[:, None])[:, 0].long()
+    best = profile.argmax(1)
     before, at, after = (profile.gather(1, ((best + step) % POSES)[:, None])[:, 0] for step in (-1, 0, 1))
     part = 0.5 * (before - after) / (before - 2 * at + after - 1e-9)
     turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / POSES)
