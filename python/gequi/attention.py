@@ -161,12 +161,17 @@ def attend(
     """Attention on tensors (..., token, feature), by torch's fused kernel.
 
     On the CPU that kernel runs only on four axes and where values are as wide as keys: the tensors are brought to
-    that form, with zeros that change neither scores nor sums.
+    that form, with zeros that change neither scores nor sums. Queries and features are filled up to whole blocks:
+    the last rows of a matrix product round otherwise than the rest, and a query's output would depend, in its last
+    bit, on where the query stands.
     """
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    channels = value.shape[-1]
-    width = max(query.shape[-1], channels)
+    queries, channels = query.shape[-2], value.shape[-1]
+    width = _whole_blocks(max(query.shape[-1], channels))
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    query = functional.pad(query, (0, 0, 0, _whole_blocks(queries) - queries))
+    if mask is not None and mask.ndim >= 2 and mask.shape[-2] == queries:
+        mask = functional.pad(mask, (0, 0, 0, _whole_blocks(queries) - queries), value=1)
     if mask is not None and mask.ndim > 2:
         mask = mask.expand(*lead, *mask.shape[-2:]).reshape(-1, 1, *mask.shape[-2:])
     four = [
@@ -174,7 +179,12 @@ def attend(
         for each in (query, key, value)
     ]
     out = functional.scaled_dot_product_attention(four[0], four[1], four[2], attn_mask=mask, scale=scale)
-    return out[..., :channels].reshape(*lead, query.shape[-2], channels)
+    return out[..., :queries, :channels].reshape(*lead, queries, channels)
+
+
+def _whole_blocks(length: int) -> int:
+    """The next multiple of 8, the block of the matrix products of common processors."""
+    return -(-length // 8) * 8
 
 
 def attention_weights(
@@ -361,12 +371,14 @@ class MultiHeadAttention(_HeadMaps):
 
     def forward(self, query: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         self._check(query, context, 3, f"(batch, token, feature = {self.dim})", 2)
+        queries = query.shape[1]
+        query = functional.pad(query, (0, 0, 0, _whole_blocks(queries) - queries))  # for the reason in attend()
         inner = self._attend(
             functional.linear(query, self.query, self.query_bias),
             functional.linear(context, self.key, self.key_bias),
             functional.linear(context, self.value, self.value_bias),
         )
-        return functional.linear(inner, self.output, self.output_bias)
+        return functional.linear(inner, self.output, self.output_bias)[:, :queries]
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, heads={self.heads}, key_dim={self.key_dim}, bias={self.query_bias is not None}"
