@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import gequi
 import numpy as np
 import pytest
+from skimage import data as skimage_data
+
+import gequi
 from gequi.errors import InputError
 from gequi.images import sample_image
-from skimage import data as skimage_data
 
 FOLDER = Path(gequi.__file__).parent / "data"
 
