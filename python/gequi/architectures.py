@@ -9,10 +9,11 @@ Source: Abbott 2024 (arXiv 2402.05424), figures 19, 26 and 27.
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -82,13 +83,7 @@ def image_classifier_mlp(
         for width, size in zip(widths, sizes, strict=True):
             layers += [_conv(space, width, size, "hidden"), {"layer": "relu"}]
         return equivariant_network(space, {"trivial": channels}, layers + _head(classes, output), seed, dtype)
-    parts: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
-    before = channels * rows * columns
-    for number, width in enumerate(widths, start=1):
-        parts += [(f"linear_{number}", nn.Linear(before, width)), (f"relu_{number}", nn.ReLU())]
-        before = width
-    parts.append((f"linear_{len(widths) + 1}", nn.Linear(before, classes)))
-    return _finish(_chain(parts, output), seed, dtype)
+    return _finish(lambda: _mlp([channels * rows * columns, *widths, classes], output), seed, dtype)
 
 
 def identity_resnet(
@@ -150,14 +145,7 @@ def identity_resnet(
             layers += _block_recipe(space, components, after, stride)
         layers += [{"layer": "batch_norm"}, {"layer": "relu"}, *_head(classes, output)]
         return equivariant_network(space, {"trivial": channels}, layers, seed, dtype)
-    parts: list[tuple[str, nn.Module]] = [("conv", nn.Conv2d(channels, numbers[0], 3, padding=1))]
-    for number, (stride, before, after) in enumerate(zip(strides, numbers, numbers[1:], strict=False), start=1):
-        parts.append((f"block_{number}", _block(components, before, after, stride)))
-    parts += [
-        ("norm", nn.BatchNorm2d(numbers[-1])), ("relu", nn.ReLU()), ("pool", nn.AdaptiveAvgPool2d(1)),
-        ("flatten", nn.Flatten()), ("linear", nn.Linear(numbers[-1], classes)),
-    ]  # fmt: skip
-    return _finish(_chain(parts, output), seed, dtype)
+    return _finish(lambda: _resnet(channels, numbers, strides, components, classes, output), seed, dtype)
 
 
 def unet(
@@ -214,7 +202,7 @@ def unet(
     if space is not None:
         layers = [*_level_recipe(space, widths, 0, joined_from), _fields_conv({"trivial": classes}, 1)]
         return equivariant_network(space, {"trivial": channels}, layers, seed, dtype)
-    return _finish(UNet(channels, classes, widths, joined_from), seed, dtype)
+    return _finish(lambda: UNet(channels, classes, widths, joined_from), seed, dtype)
 
 
 # ---- plain modules --------------------------------------------------------------------------------------
@@ -222,6 +210,26 @@ def unet(
 
 def _chain(parts: list[tuple[str, nn.Module]], output: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts + ([("softmax", nn.Softmax(-1))] if output == "probabilities" else [])))
+
+
+def _mlp(widths: list[int], output: str) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+    for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
+        parts += [(f"linear_{number}", nn.Linear(before, after)), (f"relu_{number}", nn.ReLU())]
+    return _chain(parts[:-1], output)  # no ReLU after the last
+
+
+def _resnet(
+    channels: int, widths: list[int], strides: list[int], components: int, classes: int, output: str
+) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [("conv", nn.Conv2d(channels, widths[0], 3, padding=1))]
+    for number, (stride, (before, after)) in enumerate(zip(strides, itertools.pairwise(widths), strict=True), start=1):
+        parts.append((f"block_{number}", _block(components, before, after, stride)))
+    parts += [
+        ("norm", nn.BatchNorm2d(widths[-1])), ("relu", nn.ReLU()), ("pool", nn.AdaptiveAvgPool2d(1)),
+        ("flatten", nn.Flatten()), ("linear", nn.Linear(widths[-1], classes)),
+    ]  # fmt: skip
+    return _chain(parts, output)
 
 
 class ResidualConnection(nn.Module):
@@ -300,18 +308,22 @@ class UNet(nn.Module):
         return self.out(x)
 
 
-def _finish(module: nn.Module, seed: int | None, dtype: str) -> nn.Module:
+def _finish(build: Callable[[], nn.Module], seed: int | None, dtype: str) -> nn.Module:
     """The module with initial weights from the seed: torch's own distribution, drawn in float64."""
     kind = check_dtype(dtype)
     number = secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
     generator = torch.Generator().manual_seed(number)
+    with torch.device("meta"):  # without memory, torch draws no weights of its own
+        module = build()
+    module.to_empty(device="cpu")
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             bound = 1 / math.sqrt(math.prod(layer.weight.shape[1:]))
-            for name in ("weight", "bias"):
-                shape = getattr(layer, name).shape
-                drawn = bound * (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
-                setattr(layer, name, nn.Parameter(drawn.to(kind)))
+            for parameter in layer.parameters(recurse=False):
+                drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.data = (bound * (2 * drawn - 1)).to(kind)
     return module.to(kind)
 
 
