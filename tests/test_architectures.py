@@ -115,6 +115,7 @@ def test_a_u_net_halves_and_doubles_the_image_exactly():  # the source padded bo
         module.register_forward_hook(lambda module, given, made: sizes.append((given[0].shape[-1], made.shape[-1])))
     model(torch.zeros(1, 1, 16, 16))
     assert sizes == [(16, 8), (8, 4), (4, 8), (8, 16)]
+    assert model.shrink(torch.arange(4.0).reshape(1, 1, 2, 2)).item() == 3  # the maximum of each window
 
 
 def test_all_weights_of_a_u_net_are_registered_and_trained():  # the source kept modules in plain lists
@@ -219,6 +220,9 @@ def test_an_equivariant_classifier_is_invariant_and_looks_at_the_whole_image(len
     model = image_classifier_mlp((2, length, length), hidden=(16, 8), classes=3, space=C4, seed=1, output="probabilities")
     images = random.normal(size=(2, 2, length, length))
     assert max(row["error"] for row in gequi.equivariance_error(model, images, dtype=dtype)) <= exactness
+    assert model.recipe["layers"][0]["kernel_size"] == (7 if length == 8 else 9)
+    assert [layer["layer"] for layer in model.recipe["layers"]] == [
+        "conv", "relu", "conv", "relu", "global_avg_pool", "group_pool", "dense", "softmax"]  # fmt: skip
     probabilities = predict(model, images)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=0, atol=1e-6)
     for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):

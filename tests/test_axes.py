@@ -180,6 +180,18 @@ def test_a_function_is_repeated_over_several_axes_at_once_and_result_axes_may_st
     np.testing.assert_allclose(dot(x, y), expected, rtol=1e-14)
 
 
+def test_axes_of_the_result_may_stand_in_any_cycle():
+    x = random(2, 3, 4)
+    found = broadcast_over(lambda row: np.array([row.sum(), row.max(), row.min(), 1, 2]), "i j", "i j k -> five i j")(x)
+    np.testing.assert_allclose(found[:2], [x.sum(-1), x.max(-1)], rtol=1e-14)
+    assert found.shape == (5, 2, 3)
+
+
+def test_a_number_may_come_as_an_array_of_one():  # R has no number without an axis
+    x = random(3, 2)
+    np.testing.assert_array_equal(broadcast_over(lambda column: np.array([column.max()]), "c", "a c -> c")(x), x.max(0))
+
+
 def test_a_broadcast_function_cannot_change_its_operands():
     x = random(3, 2)
     before = x.copy()

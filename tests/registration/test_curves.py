@@ -116,6 +116,9 @@ def test_temperature_widens_the_kernel_as_its_square():
 def test_float32_is_as_accurate_as_the_kernel():
     for single, double in zip(errors(100, True, dtype="float32"), errors(100, True), strict=True):
         assert abs(single.mean() - double.mean()) < 1e-5
+    x = grid(100, True)
+    far = register_curves(curve_a(x) + 100, curve_b(x) + 100, dtype="float32")  # distances, not values, count
+    np.testing.assert_allclose(far, register_curves(curve_a(x), curve_b(x)), rtol=0, atol=2e-3)
     assert invert_function([0.0, 1.0], [0.0, 1.0], [0.5], dtype="float32", refine=1).dtype == np.float32
 
 
@@ -135,6 +138,8 @@ def test_a_grid_of_points_in_the_plane_is_inverted_the_same_way():
     found = register_curves(a(points), b(points), points)
     assert found.shape == points.shape
     residual = np.linalg.norm(a(found) - b(points), axis=1)
+    by_step = register_curves(points, b(points), points, bandwidth=0.75 / 23)
+    np.testing.assert_allclose(register_curves(points, b(points), points), by_step, rtol=0, atol=1e-10)
     assert residual.mean() < 0.004
     assert residual.max() < 0.02
     assert residual.max() > 1e-6
