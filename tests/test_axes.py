@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gequi.axes import broadcast_over, einsum, rearrange
+from gequi.axes import broadcast_call, broadcast_over, einsum, rearrange
 from gequi.errors import InputError, ShapeError
 
 
@@ -190,6 +190,8 @@ def test_axes_of_the_result_may_stand_in_any_cycle():
 def test_a_number_may_come_as_an_array_of_one():  # R has no number without an axis
     x = random(3, 2)
     np.testing.assert_array_equal(broadcast_over(lambda column: np.array([column.max()]), "c", "a c -> c")(x), x.max(0))
+    np.testing.assert_array_equal(broadcast_over(np.max, "c", "a c -> one c")(x), x.max(0, keepdims=True))
+    np.testing.assert_array_equal(broadcast_call(np.max, "c", "a c -> c", x), x.max(0))
 
 
 def test_a_broadcast_function_cannot_change_its_operands():
@@ -227,8 +229,8 @@ def test_a_broadcast_function_names_the_axis_that_does_not_fit():
         lifted(random(2, 3), random(4))
     with pytest.raises(InputError, match="a function of 2 arrays; got 1"):
         lifted(random(2, 3))
-    with pytest.raises(ShapeError, match=r"the result of `f` must have the axes \(b\); got 0 axes"):
-        broadcast_over(np.sum, "c", "a c -> b c")(random(2, 3))
+    with pytest.raises(ShapeError, match=r"the result of `f` must have the axes \(b\); got 2 axes, shape \(2, 2\)"):
+        broadcast_over(lambda x: np.ones((2, 2)), "c", "a c -> b c")(random(2, 3))
     with pytest.raises(ShapeError, match="axis 'a' has the size 2 in an operand and 1 in the result of `f`"):
         broadcast_over(lambda x: x[:1], "c", "a c -> a c")(random(2, 3))
     ragged = iter(range(1, 9))

@@ -173,8 +173,7 @@ class _Watch(TorchFunctionMode):
     def _begin(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         for number in self.open:
             self.rows[number]["leaf"] = False
-        parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        self.row(self.names[module], type(module).__name__, _tensors([arguments, options]), parameters)
+        self.row(self.names[module], type(module).__name__, _tensors([arguments, options]), count_parameters(module))
         self.open.append(len(self.rows) - 1)
 
     def _end(self, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
@@ -217,6 +216,11 @@ def _modules_to_watch(model: nn.Module) -> dict[nn.Module, str]:
         if isinstance(module, EquivariantModule) and not any(isinstance(each, EquivariantModule) for each in inner):
             closed.append(f"{name}." if name else "")
     return names
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of trainable parameters of a model, each once."""
+    return sum(parameter.numel() for parameter in check_model(model, "model").parameters() if parameter.requires_grad)
 
 
 # ---- drawing by others ----------------------------------------------------------------------------------
