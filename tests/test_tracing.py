@@ -139,6 +139,10 @@ def test_functions_between_modules_pass_on_where_their_arguments_come_from():
         def forward(self, x):
             hidden = torch.relu(self.first(x)).unsqueeze(1).squeeze(1) * 2
             doubled = hidden + hidden
+            for _ in range(20):  # a new tensor may get the number of one that is gone
+                gone = x * 1
+                del gone
+                doubled = doubled + torch.zeros(1, 4)
             return self.second(torch.cat([doubled, x.clone()], dim=1))
 
     trace = by_name(trace_shapes(Model(), (1, 4)))

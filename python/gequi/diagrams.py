@@ -40,7 +40,7 @@ def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
 
     Args:
         trace: from `trace_shapes()`.
-        depth: containers at this depth are drawn as one box; None chooses the greatest that needs no more than 30
+        depth: containers at this depth are drawn as one box; None chooses the greatest that needs no more than 34
             boxes.
 
     Returns:
@@ -53,7 +53,7 @@ def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
     rows = check_trace(trace)
     deepest = max(row["depth"] for row in rows)
     if depth is None:
-        fitting = [d for d in range(1, deepest + 1) if len(_Drawing(rows, d).nodes) <= 30]
+        fitting = [d for d in range(1, deepest + 1) if len(_Drawing(rows, d).nodes) <= 34]
         depth = max(fitting, default=1)
     drawing = _Drawing(rows, check_integer(depth, "depth", minimum=1))
     drawing.place()
@@ -186,7 +186,7 @@ class _Drawing:
             {
                 "name": node.name, "label": node.label, "role": node.role, "parameters": node.parameters,
                 "x": node.x, "y": node.y, "width": WIDTH, "height": HEIGHT,
-                "letters": min(TEXT, (HEIGHT - 0.15) / (0.65 * len(node.label))),
+                "letters": min(TEXT, (HEIGHT - 0.15) / (0.78 * len(node.label))),
             }
             for node in self.nodes.values()
         ]  # fmt: skip

@@ -13,14 +13,14 @@
 #' softmax(matrix(c(0, 1, 0, 1), 2))
 #' softmax(c(1, 2, 3))
 softmax <- function(x, axis = NULL, dtype = "float64") {
-  axis <- if (is.null(axis)) -1 else count_axis(axis)
+  axis <- if (is.null(axis)) -1 else count_axis(axis, max(length(dim(x)), 1))
   as_plain(call_core("softmax", x = x, axis = axis, dtype = dtype, .indexes = "axis"))
 }
 
 # An axis as the core counts it. The core takes negative ones, from the end; R has none.
-count_axis <- function(axis, call = rlang::caller_env()) {
-  if (is.numeric(axis) && isTRUE(axis < 1)) {
-    abort_gequi("InputError", paste0("`axis` must be at least 1; got ", axis, "."), "axis", call)
+count_axis <- function(axis, axes, call = rlang::caller_env()) {
+  if (is.numeric(axis) && isTRUE(axis < 1 || axis > axes)) {
+    abort_gequi("InputError", paste0("`axis` must be from 1 to ", axes, "; got ", axis, "."), "axis", call)
   }
   as_index(axis)
 }

@@ -61,7 +61,7 @@ print.gequi_trace <- function(x, ..., n = 60) {
   invisible(x)
 }
 
-#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 30 boxes.
+#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 34 boxes.
 #' @param ... not used.
 #' @rdname trace_shapes
 #' @export
