@@ -38,7 +38,7 @@ def test_softmax_is_torchs_along_every_axis(axis):
 
 
 def test_softmax_gives_an_array_that_sums_to_1_not_a_module():  # the seed built Softmax(dim=x) and returned that
-    scores = softmax(tokens(2, 10))
+    scores = softmax(tokens(2, 10))  # without an axis, along the last
     assert isinstance(scores, np.ndarray)
     assert scores.shape == (2, 10)
     np.testing.assert_allclose(scores.sum(axis=1), [1, 1], rtol=0, atol=1e-14)

@@ -13,7 +13,7 @@
 #' softmax(matrix(c(0, 1, 0, 1), 2))
 #' softmax(c(1, 2, 3))
 softmax <- function(x, axis = NULL, dtype = "float64") {
-  axis <- if (is.null(axis)) -1 else count_axis(axis, max(length(dim(x)), 1))
+  axis <- if (!is.null(axis)) count_axis(axis, max(length(dim(x)), 1))
   as_plain(call_core("softmax", x = x, axis = axis, dtype = dtype, .indexes = "axis"))
 }
 
