@@ -154,6 +154,14 @@ def test_a_curve_in_space_is_inverted_and_refined():
     assert np.abs(invert_function(s, helix(s), helix(asked), refine=4) - asked).max() < 1e-8
 
 
+def test_the_order_of_an_array_in_memory_does_not_change_a_bit():  # R keeps columns together, numpy rows
+    random = np.random.default_rng(0)
+    arrays = [random.standard_normal(shape) for shape in ((30, 2), (30, 3), (4, 3))]
+    turned = [np.asfortranarray(array) for array in arrays]
+    np.testing.assert_array_equal(invert_function(*turned), invert_function(*arrays))
+    np.testing.assert_array_equal(fourier_features(turned[0], seed=1), fourier_features(arrays[0], seed=1))
+
+
 def test_samples_may_come_in_any_order_and_at_any_places():
     random = np.random.default_rng(0)
     x = random.permutation(np.sort(random.random(300)))

@@ -216,9 +216,9 @@ def register_curves(a: Any, b: Any, x: Any = None, **options: Any) -> Any:
 
 
 def _points(x: Any, argument: str) -> np.ndarray:
-    """Numbers as float64 points (point, axis)."""
-    array = as_array(x, argument, ndim=(1, 2), axes="(point) or (point, axis)").astype(np.float64)
-    return array[:, None] if array.ndim == 1 else array
+    """Numbers as float64 points (point, axis), in one order in memory: sums in another round otherwise."""
+    array = as_array(x, argument, ndim=(1, 2), axes="(point) or (point, axis)")
+    return np.array(array[:, None] if array.ndim == 1 else array, dtype=np.float64, order="C")
 
 
 def _positive(value: object, argument: str) -> float:
