@@ -5,27 +5,47 @@ own objects.
 """
 
 from ._version import __version__ as __version__
+from .architectures import identity_resnet, image_classifier_mlp, unet
+from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
+from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .registration import fourier_features, invert_function, register_curves
 from .symmetry import equivariance_error, is_equivariant
+from .tracing import as_dot, trace_shapes
 
 __all__ = [
+    "as_dot",
+    "broadcast_over",
     "cayley_table",
+    "einsum",
     "equivariance_error",
     "equivariant_network",
     "field_type",
+    "fourier_features",
     "get_weights",
     "group_elements",
     "gspace",
     "gspaces",
+    "identity_resnet",
+    "image_classifier_mlp",
+    "invert_function",
     "is_equivariant",
     "layer_kinds",
+    "multi_head_attention",
     "output_shape",
     "predict",
+    "rearrange",
+    "register_curves",
     "representation_matrix",
     "representations",
+    "scaled_dot_product_attention",
     "set_weights",
+    "softmax",
+    "trace_shapes",
     "transform_field",
+    "unet",
+    "visual_attention",
 ]
