@@ -7,14 +7,25 @@ own objects.
 from ._version import __version__ as __version__
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
+from .layers import layer_kinds
+from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .symmetry import equivariance_error, is_equivariant
 
 __all__ = [
     "cayley_table",
+    "equivariance_error",
+    "equivariant_network",
     "field_type",
+    "get_weights",
     "group_elements",
     "gspace",
     "gspaces",
+    "is_equivariant",
+    "layer_kinds",
+    "output_shape",
+    "predict",
     "representation_matrix",
     "representations",
+    "set_weights",
     "transform_field",
 ]

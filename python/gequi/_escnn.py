@@ -102,9 +102,9 @@ with _own_cache(), warnings.catch_warnings():
     import escnn.gspaces
     import escnn.nn
 
-from escnn.group import Group, GroupElement, Representation
-from escnn.gspaces import GSpace
-from escnn.nn import EquivariantModule, FieldType, GeometricTensor
+from escnn.group import Group, GroupElement, Representation  # noqa: E402
+from escnn.gspaces import GSpace  # noqa: E402
+from escnn.nn import EquivariantModule, FieldType, GeometricTensor  # noqa: E402
 
 __all__ = [
     "EquivariantModule",
@@ -140,7 +140,14 @@ class _TorchWithFloat:
 
 _always_double = _TorchWithFloat(lambda: torch.float64)
 _default_float = _TorchWithFloat(torch.get_default_dtype)
-for _name in ("basis", "steerable_basis", "wignereckart_solver", "polar_basis", "sparse_basis", "harmonic_polynomial_r3"):
+for _name in (
+    "basis",
+    "steerable_basis",
+    "wignereckart_solver",
+    "polar_basis",
+    "sparse_basis",
+    "harmonic_polynomial_r3",
+):
     importlib.import_module(f"escnn.kernels.{_name}").torch = _always_double  # type: ignore[attr-defined]
 for _name in (
     "batchnormalization.gnorm", "batchnormalization.iid", "batchnormalization.norm", "dropout.field",
@@ -168,7 +175,7 @@ _single = importlib.import_module("escnn.nn.modules.basismanager.basisexpansion_
 _sampled: dict[Any, Any] = {}
 
 
-class _BlockBasis(_single.SingleBlockBasisExpansion):  # type: ignore[misc, name-defined]
+class _BlockBasis(_single.SingleBlockBasisExpansion):  # type: ignore[name-defined]
     """One block of a filter: a module of its own over a basis that was sampled once, in float64."""
 
     def __init__(self, sampled: Any) -> None:
@@ -207,8 +214,8 @@ def _init_blocks_in_double(
 
 
 _blocks.BlocksBasisExpansion.__init__ = _init_blocks_in_double
-_single.torch = _always_double
-_blocks.block_basisexpansion = _block_basis
+_single.torch = _always_double  # type: ignore[attr-defined]
+_blocks.block_basisexpansion = _block_basis  # type: ignore[attr-defined]
 
 
 def he_standard_deviations(expansion: Any) -> torch.Tensor:

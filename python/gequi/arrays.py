@@ -8,7 +8,6 @@ variable.
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,12 +32,10 @@ def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
     names = list(choices)
     if isinstance(value, str) and value in names:
         return value
-    raise InputError(
-        f"`{argument}` must be one of {listing(names)}; got {value!r}.{nearest(value, names)}", argument
-    )
+    raise InputError(f"`{argument}` must be one of {listing(names)}; got {value!r}.{nearest(value, names)}", argument)
 
 
-def scalar(value: object) -> object:
+def scalar(value: object) -> Any:
     """The Python number in a numpy scalar or an array of one value; anything else as it is."""
     return value.item() if isinstance(value, np.ndarray | np.generic) and value.size == 1 else value
 
@@ -46,7 +43,7 @@ def scalar(value: object) -> object:
 def check_integer(value: object, argument: str, minimum: int | None = None, maximum: int | None = None) -> int:
     """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut."""
     number = scalar(value)
-    if not isinstance(number, numbers.Real) or isinstance(number, bool) or number != number // 1:
+    if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
         raise InputError(f"`{argument}` must be a whole number; got {value!r}.", argument)
     integer = int(number)
     if (minimum is not None and integer < minimum) or (maximum is not None and integer > maximum):
@@ -55,12 +52,10 @@ def check_integer(value: object, argument: str, minimum: int | None = None, maxi
     return integer
 
 
-def check_number(
-    value: object, argument: str, minimum: float | None = None, maximum: float | None = None
-) -> float:
+def check_number(value: object, argument: str, minimum: float | None = None, maximum: float | None = None) -> float:
     """`value` as a finite float within the limits."""
     number = scalar(value)
-    if not isinstance(number, numbers.Real) or isinstance(number, bool) or not math.isfinite(number):
+    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
         raise InputError(f"`{argument}` must be a finite number; got {value!r}.", argument)
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         limits = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"

@@ -43,7 +43,7 @@ class ExactnessWarning(GequiWarning):
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:
-    """" Did you mean 'conv'?", or an empty string where nothing is near."""
+    """ " Did you mean 'conv'?", or an empty string where nothing is near."""
     known = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean '{known[close[0]]}'?" if close else ""

@@ -61,7 +61,8 @@ def field_type(space: GSpace, fields: Fields) -> FieldType:
             channels; a list of pairs or of names is as good. Names: "trivial" (one channel that does not change),
             "regular" (finite groups: the group permutes the channels), "irrep_..." as `representations(space)` lists
             them, "quotient(H)" (the channels are the cosets of the subgroup H) and "induced(H; irrep_1)" (from a
-            representation of H), with H as escnn's subgroup id: "quotient(2)" in C_N, "quotient(None,2)" in D_N.
+            representation of H), with H as escnn's subgroup id: "quotient(2)" in C_N, "quotient(None,2)" in D_N;
+            "fourier(L)" (functions on the group, as Fourier coefficients up to frequency L).
 
     Returns:
         an `escnn.nn.FieldType`; its `size` is the number of channels.
@@ -78,7 +79,7 @@ def field_type(space: GSpace, fields: Fields) -> FieldType:
     groups.check_gspace(space)
     pairs = field_pairs(fields)
     try:
-        representations = [groups.representation(space, name) for name, count in pairs for _ in range(count)]
+        representations = [groups.representation_of(space, name) for name, count in pairs for _ in range(count)]
     except FieldError as error:
         raise FieldError(str(error).replace("`representation`", "`fields`", 1), "fields") from None
     return FieldType(space, representations)
@@ -103,11 +104,20 @@ def describe_fields(fields: FieldType) -> list[tuple[str, int]]:
 def _name(space: GSpace, representation: Any) -> str:
     if representation.is_trivial():
         return "trivial"
+    if "fourier" in representation.attributes:
+        return f"fourier({representation.attributes['fourier']})"
     by_subgroup = re.match(r"^(quotient|induced)\[(.*?)\](?:\[(.*)\])?$", representation.name)
     if by_subgroup:
         kind, subgroup, of = by_subgroup.groups()
         return f"{kind}({subgroup.strip('()').replace(' ', '')}{'; ' + of if of else ''})"
     return str(representation.name)
+
+
+def spectral_frequency(fields: FieldType) -> int | None:
+    """L, where all fields are "fourier(L)" with the same L; else None."""
+    found = {re.fullmatch(r"fourier\((\d+)\)", name) for name, _ in describe_fields(fields)}
+    match = found.pop()
+    return int(match.group(1)) if match and not found else None
 
 
 def show_fields(fields: FieldType) -> str:
@@ -205,7 +215,7 @@ def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         rounded = on_axes.round()
         source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
         moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
-        reversed_axes = [spatial[i] for i in range(n) if rounded[i, source[i]] < 0]
+        reversed_axes = tuple(spatial[i] for i in range(n) if rounded[i, source[i]] < 0)
         return np.ascontiguousarray(np.flip(moved, reversed_axes))
     inverse = on_axes.T
     centre = (np.array(x.shape[-n:]) - 1) / 2

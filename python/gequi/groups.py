@@ -314,8 +314,8 @@ def cayley_table(space: GSpace) -> np.ndarray:
 def representations(space: GSpace) -> list[dict[str, Any]]:
     """The representations that a field can have, by name.
 
-    Besides the names listed, `quotient(...)` and `induced(...)` name representations by a subgroup: see
-    `field_type()`.
+    Besides the names listed, `quotient(...)` and `induced(...)` name representations by a subgroup, `fourier(L)`
+    functions on the group by their highest frequency: see `field_type()`.
 
     Returns:
         a table, one dict a representation: `name`, `size`, `irreducible`, `pointwise` (whether it permutes or
@@ -347,7 +347,9 @@ def _maximum_frequency(space: GSpace) -> float:
     if space.fibergroup.order() > 0:
         return math.inf
     description = getattr(space, "gequi_description", {})
-    factory = _GROUP_FACTORIES.get(description.get("group")) or getattr(escnn.gspaces, description.get("name", ""), None)
+    factory = _GROUP_FACTORIES.get(description.get("group", "")) or getattr(
+        escnn.gspaces, description.get("name", ""), None
+    )
     if factory is None:
         return math.inf
     return float(
@@ -365,10 +367,10 @@ def trivial(space: GSpace) -> Representation:
     return space.trivial_repr
 
 
-_BY_SUBGROUP = re.compile(r"^(quotient|induced)\((.*?)(?:;\s*(.+))?\)$")
+_BY_SUBGROUP = re.compile(r"^(quotient|induced|fourier)\((.*?)(?:;\s*(.+))?\)$")
 
 
-def representation(space: GSpace, name: str) -> Representation:
+def representation_of(space: GSpace, name: str) -> Representation:
     """The representation of a name, as `field_type()` describes the names."""
     group = check_gspace(space).fibergroup
     if not isinstance(name, str):
@@ -378,7 +380,7 @@ def representation(space: GSpace, name: str) -> Representation:
     if name == "regular":
         if group.order() < 1:
             raise FieldError(
-                f"`representation` \"regular\" needs a finite group; {group} is continuous: use its irreps.",
+                f'`representation` "regular" needs a finite group; {group} is continuous: use its irreps.',
                 "representation",
             )
         return space.regular_repr
@@ -392,28 +394,40 @@ def representation(space: GSpace, name: str) -> Representation:
         return group.standard_representation()
     choices = [row["name"] for row in representations(space)]
     raise FieldError(
-        f"`representation` must be one of {listing(choices)}, quotient(...) or induced(...) for {group}; "
+        f"`representation` must be one of {listing(choices)}, quotient(...), induced(...) or fourier(...) for "
+        f"{group}; "
         f"got {name!r}.{nearest(name, choices)}",
         "representation",
     )
 
 
-def _by_subgroup(
-    space: GSpace, group: Group, name: str, kind: str, subgroup: str, of: str | None
-) -> Representation:
+def _by_subgroup(space: GSpace, group: Group, name: str, kind: str, subgroup: str, of: str | None) -> Representation:
     parts = tuple(None if part == "None" else _number(part) for part in re.split(r"\s*,\s*", subgroup.strip()))
     identity = parts if len(parts) > 1 else parts[0]
     try:
+        if kind == "fourier":
+            return _fourier(group, check_integer(identity, "L", minimum=0))
         if kind == "quotient":
             return space.quotient_repr(identity)
         inner = group.subgroup(identity)[0]
         return space.induced_repr(identity, {irrep.name: irrep for irrep in inner.irreps()}[of or "irrep_0"])
+    except FieldError as error:
+        raise FieldError(f"`representation` {name!r}: {error}.", "representation") from None
     except Exception as error:  # escnn's own refusals are assertions, often without a text
         raise FieldError(
             f"`representation` {name!r}: {group} has no such subgroup or representation "
             f"({type(error).__name__}{': ' + str(error) if str(error) else ''}).",
             "representation",
         ) from error
+
+
+def _fourier(group: Group, frequency: int) -> Representation:
+    """Functions on a continuous group with frequencies up to `frequency`, as escnn's FourierELU takes them."""
+    if group.order() > 0:
+        raise FieldError(f"{group} is finite: its functions are the regular fields", "representation")
+    made = group.spectral_regular_representation(*group.bl_irreps(frequency), name=None)
+    made.attributes["fourier"] = frequency
+    return made
 
 
 def _number(text: str) -> int | float | str | bool:
@@ -444,8 +458,5 @@ def representation_matrix(space: GSpace, representation: str, element: int) -> n
         >>> representation_matrix(gspace("rot2dOnR2", N=4), "irrep_1", 1).round(12).tolist()
         [[0.0, -1.0], [1.0, 0.0]]
     """
-    rho = _representation(space, representation)
+    rho = representation_of(space, representation)
     return np.asarray(rho(check_element(space, element)), dtype=np.float64)
-
-
-_representation = representation

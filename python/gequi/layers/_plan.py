@@ -1,0 +1,274 @@
+"""Planning: a recipe's layers become typed steps before anything is built.
+
+A *kind* of layer is a function from the type of the features before it and its options to a `Step`: the type
+after it, how it changes the image's size, and how to build it. Planning is cheap, so a recipe can be checked at
+each pipe of R; building is done once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from .._escnn import FieldType, GroupElement, GSpace, escnn
+from ..arrays import check_integer
+from ..errors import FieldError, GequiError, InputError, ShapeError, listing, nearest
+from ..fields import field_type, show_fields
+
+Size = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over an axis: a convolution's or a pool's."""
+
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+    def _room(self, length: int) -> int:
+        return length + 2 * self.padding - self.dilation * (self.kernel_size - 1) - 1
+
+    def after(self, length: int) -> int:
+        """The number of positions of the window on an axis of this length; below 1 where it does not fit."""
+        return self._room(length) // self.stride + 1
+
+    def left_over(self, length: int) -> int:
+        """How many pixels at the far end no window reaches: 0 if the windows lie symmetrically on the axis.
+
+        A turn by 90 degrees, or a mirror, maps the windows onto themselves only if they lie symmetrically:
+        (length + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
+        """
+        return self._room(length) % self.stride
+
+
+@dataclass
+class Step:
+    """A planned layer: what it does to types and sizes, and how to build it."""
+
+    out_type: FieldType
+    build: Callable[[], nn.Module]
+    window: Window | None = None
+    resize: Callable[[int], int] | None = None
+    spatial: bool = True  # False: nothing spatial is left after it
+    never_exact: str = ""  # a reason why it breaks exactness at every size
+    branches: list[list[Step]] = field(default_factory=list)  # of a residual layer
+    to_subgroup: Callable[[GroupElement], GroupElement | None] | None = None
+    kind: str = ""
+    name: str = ""
+    in_type: FieldType | None = None
+
+    def after(self, size: Size) -> Size:
+        """The spatial size after the layer."""
+        if not self.spatial:
+            if any(length != 1 for length in size):
+                raise ShapeError(
+                    f"{self.name}: `{self.kind}` needs features without spatial extent, one value a channel; they "
+                    f"still extend over {size}. Put a global_avg_pool before it.",
+                    "x",
+                )
+            return ()
+        if self.branches:
+            for branch in self.branches:
+                through = size
+                for step in branch:
+                    through = step.after(through)
+                if branch is self.branches[0]:
+                    result = through
+                elif through != result:
+                    raise ShapeError(
+                        f"{self.name}: the branches end with different sizes, {result} and {through}; pad the "
+                        f"convolutions inside (padding = (kernel_size - 1) / 2).",
+                        "layers",
+                    )
+            return result
+        if self.resize:
+            return tuple(self.resize(length) for length in size)
+        if self.window is None:
+            return size
+        result = tuple(self.window.after(length) for length in size)
+        if any(length < 1 for length in result):
+            raise ShapeError(
+                f"{self.name}: features of size {size} are smaller than its window of {self.window.kernel_size} "
+                f"(padding {self.window.padding}, dilation {self.window.dilation}).",
+                "x",
+            )
+        return result
+
+    def inexact(self, size: Size) -> list[dict[str, Any]]:
+        """The layers in it that break exact equivariance on features of this size, and why."""
+        if self.branches:
+            found = []
+            for branch in self.branches:
+                through = size
+                for step in branch:
+                    found += step.inexact(through)
+                    through = step.after(through)
+            return found
+        if self.never_exact:
+            return [{"layer": self.name, "kind": self.kind, "size": size, "reason": self.never_exact}]
+        lengths = sorted({n for n in size if self.window is not None and self.window.left_over(n)})
+        if not lengths or self.window is None:
+            return []
+        window, length = self.window, lengths[0]
+        reason = (
+            f"its windows do not lie symmetrically on {length} pixels: {length} + 2 * {window.padding} - "
+            f"{window.dilation * (window.kernel_size - 1) + 1} is not divisible by the stride {window.stride}"
+        )
+        return [{"layer": self.name, "kind": self.kind, "size": size, "reason": reason}]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of layer: its planning function and what its signature says of its options."""
+
+    name: str
+    summary: str
+    plan: Callable[..., Step]
+    options: dict[str, inspect.Parameter]
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def kind(function: Callable[..., Step]) -> Callable[..., Step]:
+    """Registers a planning function `plan_<kind>(before, *, options)` as a kind of layer."""
+    name = function.__name__.removeprefix("plan_")
+    parameters = dict(list(inspect.signature(function).parameters.items())[1:])
+    parameters.pop("prefix", None)  # not an option: the names of the layers inside a layer begin with it
+    summary = (inspect.getdoc(function) or "").split("\n")[0]
+    _kinds[name] = Kind(name, summary, function, parameters)
+    return function
+
+
+def layer_kinds() -> list[dict[str, Any]]:
+    """The kinds of layers that a network can be made of, with their options.
+
+    Returns:
+        a table, one dict an option of a kind: `kind`, `summary` (of the kind), `option`, `default` (None where the
+        option must be given or has no default), `required`. A kind without options has one row with `option` None.
+
+    Example:
+        >>> sorted({row["kind"] for row in layer_kinds()})[:3]
+        ['avg_pool', 'batch_norm', 'conv']
+    """
+    rows = []
+    for each in sorted(_kinds.values(), key=lambda each: each.name):
+        options: list[inspect.Parameter | None] = [*each.options.values()] or [None]
+        for option in options:
+            required = option is not None and option.default is inspect.Parameter.empty
+            rows.append(
+                {
+                    "kind": each.name,
+                    "summary": each.summary,
+                    "option": option.name if option else None,
+                    "default": None if option is None or required else option.default,
+                    "required": required,
+                }
+            )
+    return rows
+
+
+def plan(
+    before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str = "layers", prefix: str = ""
+) -> list[Step]:
+    """The steps of a list of layers, checked: each fits the one before it.
+
+    Raises:
+        InputError: an unknown kind or option, or a value that the option cannot take; the message names the layer.
+        FieldError: fields that do not fit the layer before.
+    """
+    if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
+        raise InputError(
+            f"`{argument}` must be a list of layers, such as {{'layer': 'relu'}}; got {layers!r:.80}.", argument
+        )
+    steps: list[Step] = []
+    for number, layer in enumerate(layers, start=1):
+        name = f"layer {prefix}{number}"
+        if not isinstance(layer, Mapping) or not isinstance(layer.get("layer"), str):
+            raise InputError(f"{name} must be {{'layer': kind, option: value, ...}}; got {layer!r:.80}.", argument)
+        name = f"{name} ({layer['layer']})"
+        step = plan_layer(before, layer, name, f"{prefix}{number}.")
+        steps.append(step)
+        before = step.out_type
+    return steps
+
+
+def plan_layer(before: FieldType, layer: Mapping[str, Any], name: str, prefix: str) -> Step:
+    """The step of one layer; errors begin with its name."""
+    wanted = layer["layer"]
+    if wanted not in _kinds:
+        raise InputError(
+            f"{name}: there is no such layer; there is {listing(sorted(_kinds))}.{nearest(wanted, _kinds)}", "layer"
+        )
+    chosen = _kinds[wanted]
+    options = {key: value for key, value in layer.items() if key != "layer" and value is not None}
+    for key in options:
+        if key not in chosen.options:
+            has = f"its options are {listing(chosen.options)}" if chosen.options else "it has no options"
+            raise InputError(f"{name}: `{key}` is no option of it; {has}.{nearest(key, chosen.options)}", key)
+    for key, parameter in chosen.options.items():
+        if key not in options and parameter.default is inspect.Parameter.empty:
+            raise InputError(f"{name}: `{key}` is missing.", key)
+    try:
+        if "prefix" in inspect.signature(chosen.plan).parameters:
+            options["prefix"] = prefix
+        step = chosen.plan(before, **options)
+    except GequiError as error:
+        if str(error).startswith("layer "):  # a layer inside a layer has named itself
+            raise
+        raise type(error)(f"{name}: {error}", error.argument) from error.__cause__
+    step.kind, step.name, step.in_type = wanted, name, before
+    return step
+
+
+# ---- what the kinds share -------------------------------------------------------------------------------
+
+
+def fields_after(before: FieldType, fields: Any) -> FieldType:
+    """The type that a layer's option `fields` asks for, on the gspace of the features before it."""
+    return field_type(before.gspace, fields)
+
+
+def dimension_of(before: FieldType, *allowed: int) -> int:
+    """The dimension of the base space, which must be one of `allowed`."""
+    dimension = before.gspace.dimensionality
+    if dimension not in allowed:
+        names = {0: "vectors (no base space)", 2: "images", 3: "volumes"}
+        raise FieldError(
+            f"it works on {' and '.join(names[d] for d in allowed)}; the features before it are {names[dimension]}.",
+            "layers",
+        )
+    return int(dimension)
+
+
+def need_pointwise(before: FieldType) -> None:
+    """Refuses fields on which a pointwise map is not equivariant."""
+    for representation in before.representations:
+        if "pointwise" not in representation.supported_nonlinearities:
+            raise FieldError(
+                f"it acts on each channel alone, which is equivariant only on fields whose channels the group "
+                f"permutes (trivial, regular, quotient); before it come {show_fields(before)}. Use "
+                f"norm_nonlinearity, gated_nonlinearity or fourier_elu, which suit every field.",
+                "layers",
+            )
+
+
+def without_base(space: GSpace) -> GSpace:
+    """The gspace of the same group without a base space, for features that have lost their spatial extent."""
+    return escnn.gspaces.no_base_space(space.fibergroup)
+
+
+def odd(value: object, argument: str) -> int:
+    """An odd kernel size: an even one has no centre that the group could keep."""
+    size = check_integer(value, argument, minimum=1)
+    if size % 2 == 0:
+        raise InputError(
+            f"`{argument}` must be odd, so that the kernel has a centre which the group keeps; got {size}.", argument
+        )
+    return size

@@ -1,0 +1,130 @@
+"""Steerable convolutions and linear maps: every map between two field types that commutes with the group.
+
+Source: Weiler & Cesa 2019 (arXiv 1911.08251); Cesa, Lang & Weiler 2022 (ICLR). The layers are escnn's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .._escnn import FieldType, escnn
+from ..arrays import check_choice, check_flag, check_integer
+from ..errors import FieldError, InputError
+from ..fields import show_fields
+from ._plan import Step, Window, dimension_of, fields_after, kind, odd
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+@kind
+def plan_conv(
+    before: FieldType,
+    *,
+    fields: Any,
+    kernel_size: int,
+    padding: int = 0,
+    stride: int = 1,
+    dilation: int = 1,
+    padding_mode: str = "zeros",
+    groups: int = 1,
+    bias: bool = True,
+) -> Step:
+    """Steerable convolution to `fields`, in the plane or in space."""
+    dimension = dimension_of(before, 2, 3)
+    after = fields_after(before, fields)
+    window = Window(
+        odd(kernel_size, "kernel_size"),
+        check_integer(stride, "stride", minimum=1),
+        check_integer(padding, "padding", minimum=0),
+        check_integer(dilation, "dilation", minimum=1),
+    )
+    options = {
+        "padding_mode": check_choice(padding_mode, "padding_mode", _PADDING_MODES),
+        "groups": _check_groups(before, after, check_integer(groups, "groups", minimum=1)),
+        "bias": check_flag(bias, "bias"),
+    }
+    layer = escnn.nn.R2Conv if dimension == 2 else escnn.nn.R3Conv
+    return Step(after, lambda: _steerable(layer, before, after, **vars(window), **options), window)
+
+
+@kind
+def plan_conv_transposed(
+    before: FieldType,
+    *,
+    fields: Any,
+    kernel_size: int,
+    padding: int = 0,
+    output_padding: int = 0,
+    stride: int = 1,
+    dilation: int = 1,
+    bias: bool = True,
+) -> Step:
+    """Transposed steerable convolution to `fields`: with a stride it enlarges the image."""
+    dimension = dimension_of(before, 2, 3)
+    after = fields_after(before, fields)
+    window = Window(
+        odd(kernel_size, "kernel_size"),
+        check_integer(stride, "stride", minimum=1),
+        check_integer(padding, "padding", minimum=0),
+        check_integer(dilation, "dilation", minimum=1),
+    )
+    extra = check_integer(output_padding, "output_padding", minimum=0)
+    if extra and extra >= max(window.stride, window.dilation):
+        raise InputError(
+            f"`output_padding` must be less than the stride or the dilation; got {extra} with stride "
+            f"{window.stride}, dilation {window.dilation}.",
+            "output_padding",
+        )
+    bias = check_flag(bias, "bias")
+    layer = escnn.nn.R2ConvTransposed if dimension == 2 else escnn.nn.R3ConvTransposed
+
+    def resize(length: int) -> int:
+        reach = window.dilation * (window.kernel_size - 1) + 1
+        return (length - 1) * window.stride - 2 * window.padding + reach + extra
+
+    return Step(
+        after,
+        lambda: _steerable(layer, before, after, **vars(window), output_padding=extra, bias=bias),
+        resize=resize,
+        never_exact="its output_padding adds pixels on one side only" if extra else "",
+    )
+
+
+@kind
+def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
+    """Equivariant linear map to `fields`, for vectors without a base space."""
+    dimension_of(before, 0)
+    after = fields_after(before, fields)
+    bias = check_flag(bias, "bias")
+    return Step(after, lambda: _steerable(escnn.nn.Linear, before, after, bias=bias))
+
+
+def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) -> nn.Module:
+    try:
+        return layer(before, after, initialize=False, **options)
+    except ValueError as error:
+        if "empty" not in str(error):
+            raise
+        raise FieldError(
+            f"no equivariant kernel leads from {show_fields(before)} to {show_fields(after)} with these options; a "
+            f"larger kernel_size or other fields would have some.",
+            "fields",
+        ) from error
+
+
+def _check_groups(before: FieldType, after: FieldType, groups: int) -> int:
+    for name, fields in (("input", before), ("output", after)):
+        whole, left = divmod(len(fields), groups)
+        equal = (
+            all(r == fields.representations[i % whole] for i, r in enumerate(fields.representations))
+            if whole
+            else False
+        )
+        if left or not equal:
+            raise FieldError(
+                f"`groups` = {groups} must split the {name} fields into equal parts; they are {show_fields(fields)}.",
+                "groups",
+            )
+    return groups

@@ -1,0 +1,83 @@
+"""Nonlinearities that commute with the group, each on the fields it suits."""
+
+from __future__ import annotations
+
+from .._escnn import FieldType, escnn
+from ..arrays import check_choice, check_flag, check_integer, check_number
+from ..errors import FieldError
+from ..fields import show_fields, spectral_frequency
+from ._plan import Step, kind, need_pointwise
+
+
+@kind
+def plan_relu(before: FieldType) -> Step:
+    """ReLU on each channel."""
+    need_pointwise(before)
+    return Step(before, lambda: escnn.nn.ReLU(before))
+
+
+@kind
+def plan_elu(before: FieldType, *, alpha: float = 1.0) -> Step:
+    """ELU on each channel."""
+    need_pointwise(before)
+    alpha = check_number(alpha, "alpha", minimum=0)
+    return Step(before, lambda: escnn.nn.ELU(before, alpha=alpha))
+
+
+@kind
+def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01) -> Step:
+    """Leaky ReLU on each channel."""
+    need_pointwise(before)
+    slope = check_number(negative_slope, "negative_slope")
+    return Step(before, lambda: escnn.nn.LeakyReLU(before, negative_slope=slope))
+
+
+@kind
+def plan_norm_nonlinearity(before: FieldType, *, function: str = "n_relu", bias: bool = True) -> Step:
+    """Changes the norm of each field and keeps its direction: f -> function(|f| - bias) f / |f|."""
+    function = check_choice(function, "function", ("n_relu", "n_sigmoid", "n_softplus", "squash"))
+    bias = check_flag(bias, "bias") and function != "squash"  # escnn has no bias for it
+    return Step(before, lambda: escnn.nn.NormNonLinearity(before, function=function, bias=bias))
+
+
+@kind
+def plan_gated_nonlinearity(before: FieldType) -> Step:
+    """Multiplies each field of the second half by the sigmoid of a trivial field of the first half, its gate."""
+    fields = before.representations
+    half, left = divmod(len(fields), 2)
+    if left or not all(field.is_trivial() for field in fields[:half]):
+        raise FieldError(
+            f"it needs one trivial field in front for each field that it gates, as in fields "
+            f"{{'trivial': 2, 'irrep_1': 2}}; before it come {show_fields(before)}.",
+            "layers",
+        )
+    after = FieldType(before.gspace, fields[half:])
+
+    def build() -> escnn.nn.EquivariantModule:
+        layer = escnn.nn.GatedNonLinearity1(before)
+        layer.bias.data.zero_()  # escnn draws it; a gate that starts half open needs no luck
+        return layer
+
+    return Step(after, build)
+
+
+@kind
+def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
+    """ELU on the values of fields "fourier(L)" at `samples` elements of the group: equivariant up to that sampling.
+
+    A multiple of 4 `samples` keeps the quarter turns exact. In space, `samples` is escnn's N of the grid
+    "thomson_cube", which has 24 N elements.
+    """
+    group, space = before.gspace.fibergroup, before.gspace
+    frequency = spectral_frequency(before)
+    if frequency is None:
+        raise FieldError(
+            f'it needs fields "fourier(L)", all with the same L; before it come {show_fields(before)}.', "layers"
+        )
+    on_sphere = group.name.startswith(("SO(3)", "O(3)"))
+    wanted = (
+        (4 if on_sphere else 4 * frequency + 4) if samples is None else check_integer(samples, "samples", minimum=1)
+    )
+    grid = {"type": "thomson_cube" if on_sphere else "regular", "N": wanted}
+    irreps = group.bl_irreps(frequency)
+    return Step(before, lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid))

@@ -1,0 +1,147 @@
+"""Pooling over windows, over the whole image and over the group."""
+
+from __future__ import annotations
+
+import torch
+
+from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
+from ..arrays import check_choice, check_flag, check_integer, check_number
+from ..errors import InputError
+from ..groups import trivial
+from ._plan import Step, Window, dimension_of, kind, need_pointwise
+
+
+@kind
+def plan_max_pool(
+    before: FieldType,
+    *,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    antialiased: bool = False,
+    sigma: float = 0.6,
+) -> Step:
+    """Maximum over windows; `antialiased` takes it at every pixel, then blurs (Gaussian, `sigma` pixels) and strides."""
+    dimension = dimension_of(before, 2, 3)
+    need_pointwise(before)
+    window = _window(kernel_size, stride, padding)
+    options = {"kernel_size": window.kernel_size, "stride": window.stride, "padding": window.padding}
+    if not check_flag(antialiased, "antialiased"):
+        layer = escnn.nn.PointwiseMaxPool2D if dimension == 2 else escnn.nn.PointwiseMaxPool3D
+        return Step(before, lambda: layer(before, **options), window)
+    sigma = check_number(sigma, "sigma", minimum=1e-3)
+    layer = escnn.nn.PointwiseMaxPoolAntialiased2D if dimension == 2 else escnn.nn.PointwiseMaxPoolAntialiased3D
+    blur = _blur(sigma)
+    # The maximum is taken with stride 1, then the blur strides: the two windows as one.
+    both = Window(window.kernel_size + blur - 1, window.stride, window.padding + (blur - 1) // 2)
+    return Step(before, lambda: layer(before, sigma=sigma, **options), both)
+
+
+@kind
+def plan_avg_pool(
+    before: FieldType,
+    *,
+    kernel_size: int = 2,
+    stride: int | None = None,
+    padding: int = 0,
+    antialiased: bool = False,
+    sigma: float = 0.66,
+) -> Step:
+    """Mean over windows; `antialiased` takes a Gaussian of `sigma` pixels instead of a box, with size-keeping padding."""
+    dimension = dimension_of(before, 2, 3)
+    window = _window(kernel_size, stride, padding)
+    if not check_flag(antialiased, "antialiased"):
+        layer = escnn.nn.PointwiseAvgPool2D if dimension == 2 else escnn.nn.PointwiseAvgPool3D
+        return Step(
+            before,
+            lambda: layer(before, kernel_size=window.kernel_size, stride=window.stride, padding=window.padding),
+            window,
+        )
+    sigma = check_number(sigma, "sigma", minimum=1e-3)
+    layer = escnn.nn.PointwiseAvgPoolAntialiased2D if dimension == 2 else escnn.nn.PointwiseAvgPoolAntialiased3D
+    blur = _blur(sigma)
+    return Step(
+        before,
+        lambda: layer(before, sigma=sigma, stride=window.stride),
+        Window(blur, window.stride, (blur - 1) // 2),
+    )
+
+
+def _window(kernel_size: int, stride: int | None, padding: int) -> Window:
+    size = check_integer(kernel_size, "kernel_size", minimum=1)
+    padding = check_integer(padding, "padding", minimum=0)
+    if 2 * padding > size:
+        raise InputError(f"`padding` must be at most half of kernel_size = {size}; got {padding}.", "padding")
+    return Window(size, size if stride is None else check_integer(stride, "stride", minimum=1), padding)
+
+
+def _blur(sigma: float) -> int:
+    """The size of escnn's Gaussian blur filter."""
+    return 2 * round(3 * sigma) + 1
+
+
+@kind
+def plan_global_avg_pool(before: FieldType) -> Step:
+    """Mean over the whole image or volume: one value a channel, spatial axes of size 1."""
+    dimension_of(before, 2, 3)
+    return Step(before, lambda: GlobalAveragePool(before), resize=lambda length: 1)
+
+
+class GlobalAveragePool(EquivariantModule):
+    """The mean over all spatial axes, which stay with size 1: equivariant on every field."""
+
+    def __init__(self, in_type: FieldType) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(x.tensor.mean(dim=tuple(range(2, x.tensor.ndim)), keepdim=True), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*input_shape[:2], *[1] * (len(input_shape) - 2))
+
+
+@kind
+def plan_group_pool(before: FieldType, *, reduction: str = "max") -> Step:
+    """Maximum (or mean) over the channels of each field: one invariant channel a field."""
+    need_pointwise(before)
+    reduction = check_choice(reduction, "reduction", ("max", "mean"))
+    after = _one_trivial_a_field(before)
+    return Step(after, lambda: GroupPool(before, after, reduction))
+
+
+@kind
+def plan_norm_pool(before: FieldType) -> Step:
+    """Euclidean norm of each field: one invariant channel a field, for fields of every kind."""
+    after = _one_trivial_a_field(before)
+    return Step(after, lambda: GroupPool(before, after, "norm"))
+
+
+def _one_trivial_a_field(before: FieldType) -> FieldType:
+    return FieldType(before.gspace, [trivial(before.gspace)] * len(before))
+
+
+class GroupPool(EquivariantModule):
+    """One number for each field: the maximum, the mean or the norm of its channels."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType, reduction: str) -> None:
+        super().__init__()
+        self.in_type, self.out_type, self.reduction = in_type, out_type, reduction
+        self.sizes = [int(r.size) for r in in_type.representations]
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        if len(set(self.sizes)) == 1:
+            pooled = self._pool(x.tensor.unflatten(1, (len(self.sizes), self.sizes[0])), 2)
+        else:
+            pooled = torch.cat([self._pool(field, 1, True) for field in x.tensor.split(self.sizes, 1)], 1)
+        return GeometricTensor(pooled, self.out_type)
+
+    def _pool(self, x: torch.Tensor, axis: int, keep: bool = False) -> torch.Tensor:
+        if self.reduction == "max":
+            return x.amax(axis, keepdim=keep)
+        if self.reduction == "mean":
+            return x.mean(axis, keepdim=keep)
+        return torch.linalg.vector_norm(x, dim=axis, keepdim=keep)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], len(self.sizes), *input_shape[2:])

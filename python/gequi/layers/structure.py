@@ -1,0 +1,208 @@
+"""Layers that change what features are: their group, their extent, their place; and layers made of layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement, escnn
+from ..arrays import check_flag, check_integer, check_number
+from ..errors import FieldError, ShapeError
+from ..fields import field_type, show_fields
+from ._plan import Step, dimension_of, kind, plan, without_base
+
+
+@kind
+def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool = False) -> Step:
+    """Enlarges images (bilinear) or volumes (trilinear) by a whole factor."""
+    dimension = dimension_of(before, 2, 3)
+    factor = check_integer(scale_factor, "scale_factor", minimum=1)
+    align = check_flag(align_corners, "align_corners")
+    layer = escnn.nn.R2Upsampling if dimension == 2 else escnn.nn.R3Upsampling
+    mode = "bilinear" if dimension == 2 else "trilinear"
+    return Step(
+        before,
+        lambda: layer(before, scale_factor=factor, mode=mode, align_corners=align),
+        resize=lambda length: length * factor,
+    )
+
+
+@kind
+def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> Step:
+    """Keeps the inscribed disc (or ball) and fades to 0 outside it: what stays in view at every angle."""
+    dimension_of(before, 2, 3)
+    margin = check_number(margin, "margin", minimum=0)
+    sigma = check_number(sigma, "sigma", minimum=0)
+    return Step(before, lambda: Mask(before, margin, sigma))
+
+
+class Mask(EquivariantModule):
+    """Multiplies by 1 inside the inscribed disc less `margin` pixels, by a Gaussian edge of `sigma` pixels outside it."""
+
+    def __init__(self, in_type: FieldType, margin: float, sigma: float) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+        self.margin, self.sigma = margin, sigma
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        tensor = x.tensor
+        size = tensor.shape[2:]
+        axes = [torch.arange(n, dtype=tensor.dtype, device=tensor.device) - (n - 1) / 2 for n in size]
+        radius = sum((axis**2 for axis in torch.meshgrid(*axes, indexing="ij")), start=tensor.new_zeros(size)).sqrt()
+        beyond = (radius - ((min(size) - 1) / 2 - self.margin)).clamp(min=0)
+        edge = torch.exp(-((beyond / self.sigma) ** 2) / 2) if self.sigma > 0 else (beyond == 0).to(tensor.dtype)
+        return GeometricTensor(tensor * edge, self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+@kind
+def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
+    """Goes on with a subgroup: `subgroup` is escnn's id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
+    identity: Any = (
+        tuple(_id_part(part) for part in subgroup)
+        if isinstance(subgroup, Sequence) and not isinstance(subgroup, str)
+        else _id_part(subgroup)
+    )
+    space = before.gspace
+    try:
+        smaller, _, to_subgroup = space.restrict(identity)
+        layer_type = before.restrict(identity)
+    except Exception as error:  # escnn's own refusals are assertions, often without a text
+        raise FieldError(
+            f"`subgroup` must be an id of a subgroup of {space.fibergroup}, as escnn writes it; got {subgroup!r}"
+            f"{': ' + str(error) if str(error) else ''}.",
+            "subgroup",
+        ) from error
+    assert smaller == layer_type.gspace
+    step = Step(layer_type, lambda: escnn.nn.RestrictionModule(before, identity))
+    step.to_subgroup = _as_partial(to_subgroup)
+    return step
+
+
+def _as_partial(to_subgroup: Any) -> Any:
+    def partial(element: GroupElement) -> GroupElement | None:
+        return to_subgroup(element)
+
+    return partial
+
+
+def _id_part(part: Any) -> Any:
+    """4.0, which R sends, as 4; an angle as it is."""
+    return int(part) if isinstance(part, float) and math.isfinite(part) and part.is_integer() else part
+
+
+@kind
+def plan_flatten(before: FieldType) -> Step:
+    """Drops spatial axes of size 1: features (batch, channel) of the same fields, without a base space."""
+    dimension_of(before, 2, 3)
+    after = FieldType(without_base(before.gspace), before.representations)
+    return Step(after, lambda: Flatten(before, after), spatial=False)
+
+
+class Flatten(EquivariantModule):
+    """Features of spatial size 1 as vectors."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(x.tensor.flatten(1), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape[:2]
+
+
+@kind
+def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
+    """Ordinary linear layer on invariant features: after group_pool or norm_pool, as the head of a classifier."""
+    units = check_integer(units, "units", minimum=1)
+    bias = check_flag(bias, "bias")
+    if not all(field.is_trivial() for field in before.representations):
+        raise FieldError(
+            f"it mixes channels freely, which only invariant (trivial) fields allow; before it come "
+            f"{show_fields(before)}. Put a group_pool or norm_pool before it, or use linear after flatten.",
+            "layers",
+        )
+    space = before.gspace if before.gspace.dimensionality == 0 else without_base(before.gspace)
+    after = field_type(space, {"trivial": units})
+    return Step(after, lambda: Dense(before, after, bias), spatial=before.gspace.dimensionality == 0)
+
+
+class Dense(EquivariantModule):
+    """A linear layer on invariant features (batch, channel), spatial axes of size 1 dropped."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType, bias: bool) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+        self.weight = nn.Parameter(torch.empty(out_type.size, in_type.size))
+        self.bias = nn.Parameter(torch.empty(out_type.size)) if bias else None
+
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """torch's own initialisation of a linear layer: uniform within 1 / sqrt(inputs)."""
+        bound = 1 / math.sqrt(self.in_type.size)
+        for parameter in self.parameters():
+            drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.data.copy_(bound * (2 * drawn - 1))
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(nn.functional.linear(x.tensor.flatten(1), self.weight, self.bias), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_type.size)
+
+
+@kind
+def plan_residual(
+    before: FieldType,
+    *,
+    layers: Sequence[Mapping[str, Any]],
+    shortcut: Sequence[Mapping[str, Any]] = (),
+    prefix: str = "",
+) -> Step:
+    """Adds what `layers` make of the features to the features, or to what `shortcut` makes of them."""
+    branches = [plan(before, layers, "layers", prefix), plan(before, shortcut, "shortcut", f"{prefix}shortcut.")]
+    ends = [branch[-1].out_type if branch else before for branch in branches]
+    if not branches[0]:
+        raise FieldError("`layers` is empty: a residual layer needs at least one layer inside.", "layers")
+    if ends[0] != ends[1]:
+        raise FieldError(
+            f"the sum needs equal fields: `layers` end with {show_fields(ends[0])}, the shortcut with "
+            f"{show_fields(ends[1])}. Give shortcut a conv of kernel_size 1 to these fields.",
+            "layers",
+        )
+    return Step(ends[0], lambda: Residual(before, ends[0], branches), branches=branches)
+
+
+class Residual(EquivariantModule):
+    """The sum of two branches; an empty branch is the identity."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType, branches: list[list[Step]]) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+        self.main, self.shortcut = (nn.ModuleList(step.build() for step in branch) for branch in branches)
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        main = shortcut = x
+        for layer in self.main:
+            main = layer(main)
+        for layer in self.shortcut:
+            shortcut = layer(shortcut)
+        if main.tensor.shape != shortcut.tensor.shape:
+            raise ShapeError(
+                f"a residual layer adds {tuple(main.tensor.shape)} to {tuple(shortcut.tensor.shape)}: pad the "
+                f"convolutions inside (padding = (kernel_size - 1) / 2).",
+                "layers",
+            )
+        return GeometricTensor(main.tensor + shortcut.tensor, self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        for layer in self.main:
+            input_shape = layer.evaluate_output_shape(input_shape)  # type: ignore[operator]
+        return input_shape

@@ -1,0 +1,181 @@
+"""The check that every operator passes through: how far it is from commuting with its group.
+
+f is equivariant where f(g x) = g f(x) for every element g: transforming the input transforms the output, each by
+the representation that its fields declare. An invariant f is one whose output fields are trivial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import groups
+from ._escnn import FieldType, GSpace
+from .arrays import as_array, check_dtype, check_integer, check_number
+from .errors import FieldError, InputError, ShapeError
+from .fields import act, check_features, field_type, show_fields
+from .groups import check_gspace, group_elements
+from .networks import EquivariantNetwork, predict, with_dtype
+
+# Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
+TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
+
+
+def equivariance_error(
+    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    x: Any,
+    space: GSpace | None = None,
+    input: Any = None,
+    output: Any = None,
+    elements: Sequence[int] | None = None,
+    dtype: str | None = None,
+) -> list[dict[str, Any]]:
+    """How far a map is from commuting with each element of a group, relative to the scale of its output.
+
+    error(g) = max |f(g x) - g f(x)| / max |f(x)|
+
+    Args:
+        f: a network, which declares its own gspace and fields; or any function from an array to an array, with
+            `space`, `input` and `output` declared here.
+        x: an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel).
+        space: the gspace; for a network its own.
+        input: the fields of `x`, such as `{"trivial": 1}`.
+        output: the fields of `f(x)`. A result (batch, channel) transforms by its fields alone.
+        elements: numbers of the elements to check; None checks all.
+        dtype: "float32" or "float64", in which the map is run; None is the network's own, float64 for a function.
+
+    Returns:
+        a table, one dict an element: `element` (its number), `name`, `exact` (whether it moves the pixel grid
+        without interpolation: only then can the error be as small as rounding) and `error`. Elements that a
+        restriction inside the network has given up are left out.
+
+    Raises:
+        InputError, FieldError: fields that are missing where `f` is a function, or that do not fit.
+        ShapeError: an output whose channels or axes do not fit `output`, or that changes shape with `g`.
+    Warns:
+        ExactnessWarning: a layer that breaks exactness at this size.
+
+    Source:
+        the definition of equivariance; measured in this form by e3nn and escnn too.
+
+    Example:
+        >>> import gequi, numpy as np
+        >>> space = gequi.gspace("rot2dOnR2", N=4)
+        >>> rows = equivariance_error(lambda x: x**2, np.random.default_rng(0).normal(size=(1, 1, 5, 5)),
+        ...                           space, input={"trivial": 1}, output={"trivial": 1})
+        >>> [(row["name"], row["error"]) for row in rows]
+        [('0°', 0.0), ('90°', 0.0), ('180°', 0.0), ('270°', 0.0)]
+    """
+    operator = _operator(f, space, input, output, dtype)
+    x = check_features(x, operator.in_type).astype(operator.dtype)
+    if isinstance(f, EquivariantNetwork):
+        f.warn_if_inexact(x.shape[2:])
+    value = operator(x)
+    scale = float(np.abs(value).max())
+    if scale == 0:
+        raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
+    rows = group_elements(operator.in_type.gspace)
+    wanted = range(len(rows)) if elements is None else _check_elements(elements, len(rows))
+    table = []
+    for number in wanted:
+        element = groups.elements(operator.in_type.gspace)[number]
+        on_output = operator.to_output(element)
+        if on_output is None:
+            continue
+        moved = operator(act(x, operator.in_type, element))
+        expected = act(value, operator.out_type, on_output)
+        if moved.shape != expected.shape:
+            raise ShapeError(
+                f"`f` gives shape {moved.shape} for the input moved by {rows[number]['name']}; its output moved by "
+                f"it has shape {expected.shape}.",
+                "f",
+            )
+        row = {key: rows[number][key] for key in ("element", "name", "exact")}
+        table.append({**row, "error": float(np.abs(moved - expected).max()) / scale})
+    return table
+
+
+def is_equivariant(
+    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    x: Any,
+    space: GSpace | None = None,
+    input: Any = None,
+    output: Any = None,
+    elements: Sequence[int] | None = None,
+    dtype: str | None = None,
+    tolerance: float | None = None,
+) -> bool:
+    """Whether `equivariance_error()` stays within a tolerance.
+
+    Args:
+        f, x, space, input, output, dtype: as in `equivariance_error()`.
+        elements: numbers of the elements to check; None checks those that move the pixel grid exactly, since the
+            others measure the interpolation as well.
+        tolerance: largest relative error that passes; None is 1e-4 in float32 and 1e-9 in float64.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> import gequi, numpy as np
+        >>> space = gequi.gspace("rot2dOnR2", N=4)
+        >>> is_equivariant(lambda x: np.roll(x, 1, axis=3), np.random.default_rng(0).normal(size=(1, 1, 5, 5)),
+        ...                space, input={"trivial": 1}, output={"trivial": 1})
+        False
+    """
+    operator = _operator(f, space, input, output, dtype)
+    if elements is None:
+        elements = [row["element"] for row in group_elements(operator.in_type.gspace) if row["exact"]]
+    limit = TOLERANCES[str(np.dtype(operator.dtype))] if tolerance is None else check_number(tolerance, "tolerance", 0)
+    table = equivariance_error(f, x, space, input, output, elements, dtype)
+    return all(row["error"] <= limit for row in table)
+
+
+class _Operator:
+    """A map on numpy arrays with declared types."""
+
+    def __init__(self, f: Callable[[np.ndarray], Any], in_type: FieldType, out_type: FieldType, dtype: Any) -> None:
+        self.f, self.in_type, self.out_type, self.dtype = f, in_type, out_type, np.dtype(dtype)
+        self.to_output: Callable[[Any], Any] = lambda element: element
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        value = as_array(self.f(x), "f(x)")
+        axes = {2, 2 + self.out_type.gspace.dimensionality}
+        if value.ndim not in axes or value.shape[1] != self.out_type.size:
+            raise ShapeError(
+                f"`f` must return features with {self.out_type.size} channels on axis 1, as `output` declares "
+                f"({show_fields(self.out_type)}); it returned shape {value.shape}.",
+                "output",
+            )
+        return value.astype(self.dtype, copy=False)
+
+
+def _operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> _Operator:
+    if isinstance(f, EquivariantNetwork):
+        if any(given is not None for given in (space, input, output)):
+            raise InputError("`space`, `input` and `output` are the network's own; leave them out.", "space")
+        network = f if dtype is None else with_dtype(f, dtype)
+        name = str(network.dtype).removeprefix("torch.")
+        operator = _Operator(lambda x: predict(network, x), network.in_type, network.out_type, name)
+        operator.to_output = network.to_output
+        return operator
+    if not callable(f):
+        raise InputError(f"`f` must be a network or a function; got {f!r:.80}.", "f")
+    for name, given in (("space", space), ("input", input), ("output", output)):
+        if given is None:
+            raise InputError(f"`{name}` is missing: a function does not say itself how it transforms.", name)
+    check_gspace(space)
+    types = []
+    for name, fields in (("input", input), ("output", output)):
+        try:
+            types.append(fields if isinstance(fields, FieldType) else field_type(space, fields))
+        except FieldError as error:
+            raise FieldError(str(error).replace("`fields`", f"`{name}`", 1), name) from None
+    return _Operator(f, types[0], types[1], str(check_dtype(dtype or "float64")).removeprefix("torch."))
+
+
+def _check_elements(numbers: Any, count: int) -> list[int]:
+    values = np.asarray(numbers).reshape(-1).tolist()
+    return [check_integer(number, "elements", 0, count - 1) for number in values]
