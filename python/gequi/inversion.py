@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ import torch
 
 from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
 from .errors import GequiWarning, InputError, ShapeError
+from .fields import check_features
 from .images import image_composition
+from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "norm": lambda value, target: torch.linalg.vector_norm(value - target),
@@ -53,20 +55,22 @@ def invert_input(
             steps, such as ["normalize_columns", {"op": "gram_image"}] (see `image_composition`); a network; or any
             function from a tensor to a tensor that torch can differentiate, `normalize_image()` and its kin among them.
         target: the wanted f(x), an array of the shape of f(start).
-        start: the first x: an image (row, column), or (batch, channel, row, column) for a network.
+        start: the first x: an image (row, column), or the axes that a network takes, (batch, channel, row, column);
+            for an equivariant network of one channel a single image (row, column) counts as a batch of one.
         steps: the number of steps, at least 0.
-        learning_rate: the optimizer's, above 0. 1e-3 suits "adam" on images in [0, 1]; 1 suits "lbfgs".
+        learning_rate: the optimizer's. 1e-3 suits "adam" on images in [0, 1]; 1 suits "lbfgs".
         optimizer: "adam" or "sgd" with torch's defaults, or "lbfgs" with a line search (strong Wolfe conditions), which
             wants a smooth loss: "squared" rather than "norm".
         loss: "norm" (the Euclidean norm of f(x) - target, as in the poster), "squared" (its square), "mean_squared",
             or a function of two tensors, the value and the target, that returns a tensor of one number.
-        dtype: "float32" or "float64"; None is the network's own type, and float32 for all else.
+        dtype: "float32" or "float64"; None is the network's own type, and float32 for all else. A network of another
+            type is converted where it is an equivariant network, and else refused.
         progress: called as progress(step, loss) at every iterate; where it returns False or raises KeyboardInterrupt,
             the descent stops.
 
     Returns:
         a dict:
-        "solution": the best x, shape of `start`; "value": f(solution);
+        "solution": the best x, in the shape of `start`; "value": f(solution);
         "loss": the losses at the start and after each step, float64 (steps taken + 1);
         "best_step": the number of steps after which the solution was reached (0 is the start); "best_loss";
         "stopped": why it ended: "steps", "exact" (loss 0), "progress", "interrupted", or, with a GequiWarning,
@@ -95,19 +99,30 @@ def invert_input(
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     if progress is not None and not callable(progress):
         raise InputError(f"`progress` must be a function of (step, loss); got {progress!r:.80}.", "progress")
+    shape = np.shape(start)
+    if isinstance(f, EquivariantNetwork):
+        f, start = _fit_network(f, start, dtype)
     function, modules = _differentiable(f)
     precision = _precision(modules, dtype)
     x = as_tensor(start, "start", dtype=precision).requires_grad_()
     wanted = as_tensor(target, "target", dtype=precision)
 
-    with _predicting(modules):
-        _check_fit(function(x), wanted)
+    with contextlib.ExitStack() as predicting:
+        for module in modules:
+            predicting.enter_context(evaluating(module))
         record = _Record(x, progress)
-        record.stopped = _descend(lambda: measure(function(x), wanted), record, make_optimizer([x], lr=rate), steps)
+
+        def evaluate() -> torch.Tensor:
+            value = function(x)
+            if not record.losses:
+                _check_fit(value, wanted)
+            return measure(value, wanted)
+
+        record.stopped = _descend(evaluate, record, make_optimizer([x], lr=rate), steps)
         with torch.no_grad():
             value = function(record.best)
     return {
-        "solution": as_numpy(record.best),
+        "solution": as_numpy(record.best).reshape(shape),
         "value": as_numpy(value),
         "loss": np.array(record.losses),
         "best_step": record.best_step,
@@ -122,9 +137,17 @@ def _descend(
     """Steps of the optimizer, each iterate noted, until something stops them: the reason."""
     first = True
 
+    def inside() -> torch.Tensor:
+        try:
+            return evaluate()
+        except InputError as error:
+            if not record.losses:
+                raise
+            raise _outside(len(record.losses), str(error)) from error
+
     def loss_and_slope() -> torch.Tensor:
         nonlocal first
-        loss = evaluate()
+        loss = inside()
         if first:  # a line search asks several times within a step: its first question is the iterate
             record.note(loss)
             first = False
@@ -135,19 +158,14 @@ def _descend(
         for _ in range(steps):
             first = True
             optimizer.step(loss_and_slope)  # type: ignore[arg-type]
-        with torch.no_grad():
-            record.note(evaluate())
+        with torch.set_grad_enabled(steps == 0):  # the first evaluation is checked for its graph
+            record.note(inside())
     except _Stop as stop:
         return stop.reason
     except KeyboardInterrupt:
         if not record.losses:
             raise
         return "interrupted"
-    except InputError as error:
-        if not record.losses:
-            raise
-        _warn_outside(len(record.losses), str(error))
-        return "outside"
     return "steps"
 
 
@@ -171,8 +189,7 @@ class _Record:
         if not math.isfinite(number):
             if step == 0:
                 raise InputError(f"`start` gives a loss of {number}; a finite one is needed.", "start")
-            _warn_outside(step, f"The loss is {number}.")
-            raise _Stop("outside")
+            raise _outside(step, f"The loss is {number}.")
         self.losses.append(number)
         if number < self.losses[self.best_step]:
             self.best.copy_(self.x.detach())
@@ -183,12 +200,13 @@ class _Record:
             raise _Stop("exact")
 
 
-def _warn_outside(step: int, why: str) -> None:
+def _outside(step: int, why: str) -> _Stop:
     warnings.warn(
         f"The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. {why}",
         GequiWarning,
         stacklevel=4,
     )
+    return _Stop("outside")
 
 
 # ---- what can be inverted -------------------------------------------------------------------------------
@@ -207,6 +225,13 @@ def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], lis
             "f",
         )
     return image_composition(f), [step for step in f if isinstance(step, torch.nn.Module)]
+
+
+def _fit_network(network: EquivariantNetwork, start: Any, dtype: str | None) -> tuple[EquivariantNetwork, np.ndarray]:
+    """The network in the wanted type, and `start` with its axes, after the checks of `predict()`."""
+    array = check_features(start, network.in_type, "start")
+    output_shape(network, array.shape)  # refuses an image too small, warns of a layer that breaks exactness
+    return network if dtype is None else with_dtype(network, dtype), array
 
 
 def _check_fit(value: Any, target: torch.Tensor) -> None:
@@ -228,16 +253,3 @@ def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype
         raise InputError(f"`dtype` must be that of the network, {own.pop()}; got {wanted}.", "dtype")
     return wanted
 
-
-@contextlib.contextmanager
-def _predicting(modules: list[torch.nn.Module]) -> Iterator[None]:
-    """Within it the networks are in prediction mode; after it, each part is as it was."""
-    before = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before:
-            if part.training != training:
-                part.train(training)

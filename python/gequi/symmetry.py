@@ -1,15 +1,18 @@
 """The check that every operator passes through: how far it is from commuting with its group.
 
 f is equivariant where f(g x) = g f(x) for every element g: transforming the input transforms the output, each by
-the representation that its fields declare. An invariant f is one whose output fields are trivial.
+the representation that its fields declare. An invariant f is one whose output fields are trivial. Where the group is
+that of the permutations along an axis, `permutation_error()` measures the same.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import groups
 from ._escnn import FieldType, GSpace
@@ -131,6 +134,89 @@ def is_equivariant(
     limit = TOLERANCES[str(np.dtype(operator.dtype))] if tolerance is None else check_number(tolerance, "tolerance", 0)
     table = equivariance_error(f, x, space, input, output, elements, dtype)
     return all(row["error"] <= limit for row in table)
+
+
+def permutation_error(
+    f: Callable[[np.ndarray], Any],
+    x: Any,
+    input: int | Sequence[int],
+    output: int | Sequence[int] | None = None,
+    permutations: int = 5,
+    seed: int | None = None,
+    dtype: str | None = None,
+) -> list[dict[str, Any]]:
+    """How far a map is from commuting with permutations along an axis, relative to the scale of its output.
+
+    error(P) = max |f(P x) - P f(x)| / max |f(x)|, where P permutes x along `input` and f(x) along `output`.
+
+    Args:
+        f: any function from an array to an array: an operation on images, attention on tokens.
+        x: an input of `f`.
+        input: the axis of `x` that is permuted, or the axes, all by the same permutation.
+        output: the axis or axes of `f(x)` that the law permutes; None for a map that should not change at all.
+        permutations: how many to try: the exchange of the first two places, the cycle by one place (these two
+            generate all others), and then random ones.
+        seed: of the random ones; None is fresh.
+        dtype: "float32" or "float64" of `x`; None is float64.
+
+    Returns:
+        a table, one dict a permutation: `element` (its number), `name` and `error`.
+
+    Raises:
+        InputError: an axis that is not there; an output of zeros only.
+        ShapeError: an axis of `f(x)` whose size is not that of the permuted axis of `x`.
+
+    Example:
+        >>> import gequi
+        >>> image = gequi.sample_image("volcano")
+        >>> rows = permutation_error(lambda a: a.sum(axis=0), image, input=0, seed=1)
+        >>> max(row["error"] for row in rows) < 1e-12
+        True
+        >>> [row["name"] for row in rows]
+        ['exchange', 'cycle', 'random 1', 'random 2', 'random 3']
+    """
+    if not callable(f):
+        raise InputError(f"`f` must be a function; got {f!r:.80}.", "f")
+    kind = np.dtype(str(check_dtype(dtype or "float64")).removeprefix("torch."))
+    array = as_array(x, "x").astype(kind)
+    value = as_array(f(array), "f(x)")
+    scale = float(np.abs(value).max())
+    if scale == 0:
+        raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
+    size = 0
+    axes: dict[str, list[int]] = {}
+    for name, along, where in (("input", input, array), ("output", [] if output is None else output, value)):
+        numbers = np.asarray(along).reshape(-1).tolist()
+        axes[name] = [check_integer(axis, name, -where.ndim, where.ndim - 1) for axis in numbers]
+        for axis in axes[name]:
+            size = size or where.shape[axis]
+            if where.shape[axis] != size:
+                raise ShapeError(f"`{name}` names an axis of size {where.shape[axis]}; the others have {size}.", name)
+
+    table = []
+    count = check_integer(permutations, "permutations", minimum=1)
+    for number, (name, order) in enumerate(_permutations(size, count, seed)):
+        moved = as_array(f(_along(array, axes["input"], order)), "f(x)")
+        expected = _along(value, axes["output"], order)
+        if moved.shape != expected.shape:
+            raise ShapeError(f"`f` gives shape {moved.shape} for the permuted input, {expected.shape} for `x`.", "f")
+        table.append({"element": number, "name": name, "error": float(np.abs(moved - expected).max()) / scale})
+    return table
+
+
+def _permutations(size: int, count: int, seed: int | None) -> list[tuple[str, np.ndarray]]:
+    generator = torch.Generator()
+    generator.manual_seed(secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1))
+    places = np.arange(size)
+    named = [("exchange", np.r_[places[1::-1], places[2:]]), ("cycle", np.roll(places, 1))]
+    drawn = [(f"random {k}", torch.randperm(size, generator=generator).numpy()) for k in range(1, count - 1)]
+    return (named + drawn)[:count]
+
+
+def _along(x: np.ndarray, axes: list[int], order: np.ndarray) -> np.ndarray:
+    for axis in axes:
+        x = x.take(order, axis=axis)
+    return x
 
 
 class _Operator:
