@@ -153,7 +153,7 @@ class EquivariantNetwork(nn.Module):
         self.in_type, self.steps = plan_network(space, recipe["input"], recipe["layers"])
         self.out_type = self.steps[-1].out_type if self.steps else self.in_type
         with float_type(self.dtype), torch.random.fork_rng(devices=[]):  # layers may draw; the user's draws stay put
-            self.layers = nn.ModuleList(step.build() for step in self.steps)
+            self.layers = nn.ModuleList(step.make() for step in self.steps)
         draw_weights(self, recipe["seed"])
         self._warned: set[tuple[int, ...]] = set()
 
@@ -390,7 +390,7 @@ def get_weights(network: nn.Module) -> dict[str, np.ndarray]:
         >>> net = equivariant_network(gspace("rot2dOnR2", N=4), {"trivial": 1}, seed=1, layers=[
         ...     {"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}])
         >>> {name: weight.shape for name, weight in get_weights(net).items()}
-        {'layers.0.weights': (6,), 'layers.0.bias': (1,)}
+        {'layers.0.bias': (1,), 'layers.0.weights': (6,)}
     """
     return {name: as_numpy(tensor).copy() for name, tensor in _state(network).items()}
 

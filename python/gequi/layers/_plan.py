@@ -63,6 +63,13 @@ class Step:
     name: str = ""
     in_type: FieldType | None = None
 
+    def make(self) -> nn.Module:
+        """Builds the layer; errors begin with its name."""
+        try:
+            return self.build()
+        except GequiError as error:
+            raise named(error, self.name) from error.__cause__
+
     def after(self, size: Size) -> Size:
         """The spatial size after the layer."""
         if not self.spatial:
@@ -220,11 +227,14 @@ def plan_layer(before: FieldType, layer: Mapping[str, Any], name: str, prefix: s
             options["prefix"] = prefix
         step = chosen.plan(before, **options)
     except GequiError as error:
-        if str(error).startswith("layer "):  # a layer inside a layer has named itself
-            raise
-        raise type(error)(f"{name}: {error}", error.argument) from error.__cause__
+        raise named(error, name) from error.__cause__
     step.kind, step.name, step.in_type = wanted, name, before
     return step
+
+
+def named(error: GequiError, name: str) -> GequiError:
+    """The error with the layer's name in front, unless a layer inside that layer has named itself."""
+    return error if str(error).startswith("layer ") else type(error)(f"{name}: {error}", error.argument)
 
 
 # ---- what the kinds share -------------------------------------------------------------------------------

@@ -11,18 +11,19 @@ from ._plan import Step, kind, need_pointwise
 def plan_batch_norm(before: FieldType, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> Step:
     """Batch normalisation with one mean and one variance for each field.
 
-    Fields whose channels the group permutes take escnn's InnerBatchNorm; others IIDBatchNorm, which takes the mean
-    of the invariant part alone.
+    Fields whose channels the group permutes take escnn's InnerBatchNorm; others, and vectors without a base space,
+    IIDBatchNorm, which takes the mean of the invariant part alone.
     """
     options = {
         "eps": check_number(eps, "eps", minimum=0),
         "momentum": check_number(momentum, "momentum", 0, 1),
         "affine": check_flag(affine, "affine"),
     }
-    if all("pointwise" in r.supported_nonlinearities for r in before.representations):
+    dimension = before.gspace.dimensionality
+    if dimension and all("pointwise" in r.supported_nonlinearities for r in before.representations):
         return Step(before, lambda: escnn.nn.InnerBatchNorm(before, **options))
     by_dimension = {0: escnn.nn.IIDBatchNorm1d, 2: escnn.nn.IIDBatchNorm2d, 3: escnn.nn.IIDBatchNorm3d}
-    layer = by_dimension[before.gspace.dimensionality]
+    layer = by_dimension[dimension]
     return Step(before, lambda: layer(before, **options))
 
 

@@ -186,7 +186,7 @@ class Residual(EquivariantModule):
     def __init__(self, in_type: FieldType, out_type: FieldType, branches: list[list[Step]]) -> None:
         super().__init__()
         self.in_type, self.out_type = in_type, out_type
-        self.main, self.shortcut = (nn.ModuleList(step.build() for step in branch) for branch in branches)
+        self.main, self.shortcut = (nn.ModuleList(step.make() for step in branch) for branch in branches)
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
         main = shortcut = x

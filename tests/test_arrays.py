@@ -1,0 +1,136 @@
+"""arrays: what passes the border, what is refused there, and that nothing is shared across it."""
+
+import numpy as np
+import pytest
+import torch
+
+from gequi.arrays import (
+    as_array,
+    as_numpy,
+    as_tensor,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_number,
+    own_tensor,
+)  # fmt: skip
+from gequi.errors import InputError, ShapeError
+
+# ---- whole numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [4, 4.0, np.int64(4), np.float32(4), np.array([4.0]), np.array(4)])
+def test_every_whole_four_is_four(value):
+    four = check_integer(value, "n")
+    assert four == 4
+    assert type(four) is int
+
+
+@pytest.mark.parametrize("value", [4.7, True, "4", None, float("nan"), float("inf"), [4], np.array([4, 4])])
+def test_what_is_not_a_whole_number_is_refused_by_name(value):
+    with pytest.raises(InputError, match="`n` must be a whole number"):
+        check_integer(value, "n")
+
+
+def test_whole_numbers_outside_their_limits_are_refused():
+    with pytest.raises(InputError, match="`n` must be at least 1; got 0"):
+        check_integer(0, "n", minimum=1)
+    with pytest.raises(InputError, match="`n` must be from 0 to 3; got 4"):
+        check_integer(4, "n", 0, 3)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, float("nan"), float("inf")])
+def test_what_is_not_a_finite_number_is_refused(value):
+    with pytest.raises(InputError, match="`p` must be a finite number"):
+        check_number(value, "p")
+
+
+def test_numbers_outside_their_limits_are_refused():
+    with pytest.raises(InputError, match="`p` must be from 0 to 1; got 1.5"):
+        check_number(1.5, "p", 0, 1)
+    assert check_number(np.float32(0.5), "p", 0, 1) == 0.5
+
+
+@pytest.mark.parametrize("value", [0, 1, "TRUE", None])
+def test_flags_are_true_or_false_and_nothing_else(value):
+    with pytest.raises(InputError, match="`bias` must be true or false"):
+        check_flag(value, "bias")
+    assert check_flag(np.True_, "bias") is True
+
+
+def test_an_unknown_choice_lists_what_there_is_and_the_nearest():
+    with pytest.raises(InputError, match=r"`mode` must be one of 'zeros', 'circular'; got 'zero'. Did you mean 'zeros'\?"):
+        check_choice("zero", "mode", ["zeros", "circular"])
+
+
+def test_floating_point_types_go_by_name():
+    assert check_dtype("float64") is torch.float64
+    assert check_dtype(torch.float32) is torch.float32
+    with pytest.raises(InputError, match="`dtype`"):
+        check_dtype("float16")
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------
+
+
+def test_nested_lists_and_tensors_are_arrays():
+    assert as_array([[1, 2], [3, 4]], "x").shape == (2, 2)
+    assert as_array(torch.ones(2, 3), "x").shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("text", "`x` must be an array of numbers; got text"),
+        (["a", "b"], "`x` must be an array of numbers; got text"),
+        ([[1, 2], [3]], "`x` must be an array of numbers; numpy says"),
+        (np.array([1j]), "`x` must be an array of numbers; got complex numbers"),
+        ({"a": 1}, "`x` must be an array of numbers; got object"),
+        ([1.0, np.nan], "`x` must be finite; 1 of its 2 values are NaN or infinite"),
+        ([np.inf, np.nan, 1], "`x` must be finite; 2 of its 3 values"),
+    ],
+)
+def test_what_is_not_an_array_of_finite_numbers_is_refused(x, message):
+    with pytest.raises(InputError, match=message):
+        as_array(x, "x")
+
+
+def test_wrong_ranks_and_empty_arrays_are_refused_with_their_shape():
+    with pytest.raises(ShapeError, match=r"`x` must have 4 axes \(batch, channel, row, column\); got 2 axes, shape \(3, 3\)"):
+        as_array(np.ones((3, 3)), "x", ndim=4, axes="(batch, channel, row, column)")
+    with pytest.raises(ShapeError, match=r"`x` is empty: its shape is \(0, 3\)"):
+        as_array(np.ones((0, 3)), "x")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int32, np.uint8, np.uint16, np.bool_, ">f8"])
+def test_a_tensor_holds_the_same_values_contiguously_whatever_the_memory_order(order, kind):
+    x = np.asarray(np.arange(24).reshape(2, 3, 4) % 2, dtype=kind, order=order)
+    tensor = own_tensor(x, torch.float64)
+    assert tensor.is_contiguous()
+    np.testing.assert_array_equal(tensor.numpy(), x.astype(np.float64))
+
+
+def test_negative_strides_are_followed():
+    x = np.arange(6.0).reshape(2, 3)[:, ::-1]
+    np.testing.assert_array_equal(as_tensor(x, "x", dtype=torch.float64).numpy(), x)
+
+
+def test_a_tensor_never_shares_memory_with_the_array_it_came_from():
+    x = np.ones((2, 2))
+    x.flags.writeable = False  # as an R array arrives, which torch would overwrite nevertheless
+    as_tensor(x, "x", dtype=torch.float64).zero_()
+    assert (x == 1).all()
+
+
+def test_reading_read_only_memory_gives_no_warning(recwarn):
+    x = np.ones((2, 2))
+    x.flags.writeable = False
+    as_tensor(x, "x")
+    assert not recwarn.list
+
+
+def test_tensors_come_back_as_arrays_without_their_gradients():
+    x = torch.ones(2, requires_grad=True)
+    np.testing.assert_array_equal(as_numpy(x * 2), [2, 2])

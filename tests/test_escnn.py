@@ -1,0 +1,151 @@
+"""The door to escnn: what it supplies and mends."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+import gequi
+from gequi._escnn import escnn, float_type, he_standard_deviations, wigner_d_matrix
+
+ANGLES = [(0.3, 0.7, 1.1), (2.5, 1.9, -0.4), (1.0, np.pi, 2.0), (0.0, 0.0, 0.0)]
+
+# ---- Wigner matrices ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degree", range(7))
+@pytest.mark.parametrize("angles", ANGLES)
+def test_wigner_matrices_are_orthogonal(degree, angles):
+    d = wigner_d_matrix(degree, *angles)
+    assert d.shape == (2 * degree + 1, 2 * degree + 1)
+    np.testing.assert_allclose(d @ d.T, np.eye(len(d)), atol=1e-12)
+
+
+@pytest.mark.parametrize("degree", range(7))
+def test_wigner_matrices_multiply_as_the_rotations_do(degree):
+    a, b = (Rotation.from_euler("ZYZ", angles) for angles in ANGLES[:2])
+    product = (a * b).as_euler("ZYZ")
+    np.testing.assert_allclose(
+        wigner_d_matrix(degree, *ANGLES[0]) @ wigner_d_matrix(degree, *ANGLES[1]),
+        wigner_d_matrix(degree, *product),
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("angles", ANGLES[:2])
+def test_degree_one_is_the_rotation_itself_in_the_order_y_z_x(angles):
+    rotation = Rotation.from_euler("ZYZ", angles).as_matrix()
+    order = [1, 2, 0]
+    np.testing.assert_allclose(wigner_d_matrix(1, *angles), rotation[np.ix_(order, order)], atol=1e-14)
+
+
+def test_wigner_matrices_equal_those_of_lie_learn():
+    # Printed by lie_learn 0.0.2 (field="real", normalization="quantum", order="centered", condon_shortley="cs").
+    second = [
+        [-0.7332737530927954, -0.006770664566483, 0.2029408447707957, 0.600047724226578, 0.2470253090287607],
+        [0.479915157925129, 0.2866701528268422, 0.2522041847051621, 0.6739724192171995, -0.4118930589651316],
+        [-0.2905855491152654, 0.7605781959441846, 0.3774753571751808, -0.3871100432758574, -0.2115159937690353],
+        [0.2685353879921306, -0.2472351828040356, 0.8153075658718929, -0.1277832818188558, 0.4309391090391108],
+        [-0.2746631177646538, -0.5274181963278359, 0.2966378102980783, -0.1397181236189022, -0.7340811081590826],
+    ]
+    third = [
+        -0.1781152046658881, 0.3401919139591021, 0.1744353079594698, 0.6283903068966399, -0.3592128678055621,
+        0.511451725848747, -0.1913782349389436,
+    ]  # fmt: skip
+    np.testing.assert_allclose(wigner_d_matrix(2, 0.3, 0.7, 1.1), second, atol=1e-14)
+    np.testing.assert_allclose(wigner_d_matrix(3, 2.5, 1.9, -0.4)[0], third, atol=1e-14)
+
+
+def test_escnn_runs_on_these_matrices_up_to_degree_three():
+    space = gequi.gspace("rot3dOnR3", maximum_frequency=3)
+    a, b = space.fibergroup.sample(), space.fibergroup.sample()
+    rho = space.irrep(3)
+    np.testing.assert_allclose(rho(a) @ rho(b), rho(a @ b), atol=1e-12)
+
+
+# ---- the cache ------------------------------------------------------------------------------------------
+
+
+def test_the_cache_goes_where_it_is_told_and_not_into_the_installed_package(tmp_path):
+    code = (
+        "import escnn, pathlib, gequi\n"
+        "gequi.gspace('octaOnR3')\n"
+        "print((pathlib.Path(escnn.__file__).parent / 'group' / '_cache').exists())\n"
+    ).replace("import escnn, pathlib, gequi", "import gequi, escnn, pathlib")
+    environment = {**os.environ, "GEQUI_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", done.stdout
+    assert any((tmp_path / "escnn").iterdir())
+
+
+def test_importing_gequi_says_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", "import gequi"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert "py3nj" not in done.stderr
+
+
+# ---- float64 and the basis ------------------------------------------------------------------------------
+
+
+def _conv(space, dtype, kernel_size=3):
+    fields = gequi.field_type(space, {"trivial": 1, "regular": 2})
+    with float_type(dtype):
+        return escnn.nn.R2Conv(fields, fields, kernel_size, initialize=False)
+
+
+@pytest.mark.parametrize("name", ["rot2dOnR2", "flipRot2dOnR2"])
+def test_filters_in_float64_are_equivariant_to_the_last_digits(name):
+    space = gequi.gspace(name, N=4)
+    conv = _conv(space, torch.float64, 5)
+    torch.nn.init.normal_(conv.weights)
+    filters = conv.expand_parameters()[0].detach().numpy()
+    rho = conv.in_type.representation(space.fibergroup.elements[1])
+    turned = np.einsum("oi,ijrc,jk->okrc", rho, filters, np.linalg.inv(rho))
+    np.testing.assert_allclose(np.rot90(filters, -1, (-2, -1)), turned, atol=1e-13)
+
+
+def test_layers_of_the_same_types_do_not_share_a_module_that_one_could_convert():
+    space = gequi.gspace("rot2dOnR2", N=4)
+    first, second = _conv(space, torch.float32), _conv(space, torch.float32)
+    first.double()
+    assert second.expand_parameters()[0].dtype is torch.float32
+
+
+def test_a_basis_is_no_part_of_the_state():
+    conv = _conv(gequi.gspace("rot2dOnR2", N=4), torch.float32)
+    assert not [name for name in conv.state_dict() if "sampled_basis" in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fields"),
+    [
+        ("rot2dOnR2", {"N": 8}, {"regular": 3, "trivial": 2}),
+        ("flipRot2dOnR2", {"N": 4}, {"trivial": 1, "regular": 2, "irrep_1,1": 2}),
+        ("rot2dOnR2", {"maximum_frequency": 3}, {"irrep_0": 2, "irrep_1": 3, "irrep_2": 1}),
+    ],
+)
+def test_standard_deviations_of_initial_weights_are_those_of_escnn(name, options, fields):
+    space = gequi.gspace(name, **options)
+    out = gequi.field_type(space, fields)
+    conv = escnn.nn.R2Conv(gequi.field_type(space, {"trivial": 1, **fields}), out, 3, initialize=False)
+    expected = escnn.nn.init._generalized_he_init_variances(conv.basisexpansion)
+    np.testing.assert_allclose(he_standard_deviations(conv.basisexpansion), expected, rtol=1e-6)
+
+
+def test_a_regular_layer_of_a_dihedral_group_can_be_built_with_scikit_learn_installed(tmp_path):
+    import sklearn  # noqa: F401 - escnn uses it where it finds it, and fails (its issue 112)
+
+    code = (
+        "import gequi\n"
+        "space = gequi.gspace('flipRot2dOnR2', N=3)\n"
+        "layers = [{'layer': 'conv', 'fields': {'regular': 1}, 'kernel_size': 3}] * 2\n"
+        "gequi.equivariant_network(space, {'trivial': 1}, layers, seed=1)\n"
+    )
+    environment = {**os.environ, "GEQUI_CACHE": str(tmp_path)}  # the failure needs a cold cache
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -1,0 +1,242 @@
+"""symmetry: the law that every operator declares, measured."""
+
+import numpy as np
+import pytest
+
+import gequi
+from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+
+
+def conv(fields="regular", kernel_size=3, **options):
+    return {"layer": "conv", "fields": fields, "kernel_size": kernel_size, **options}
+
+
+def exact_errors(table):
+    return [row["error"] for row in table if row["exact"]]
+
+
+# ---- exact groups ---------------------------------------------------------------------------------------
+
+EXACT = [("rot2dOnR2", {"N": n}) for n in (1, 2, 4)] + [("flipRot2dOnR2", {"N": n}) for n in (1, 2, 4)]
+EXACT += [("flip2dOnR2", {}), ("trivialOnR2", {})]
+
+
+@pytest.mark.parametrize("size", [(9, 9), (10, 10), (9, 12)])
+@pytest.mark.parametrize(("name", "options"), EXACT)
+def test_conv_relu_conv_is_equivariant_to_every_exact_group_of_the_plane(name, options, size, dtype, exactness, random):
+    space = gequi.gspace(name, **options)
+    net = gequi.equivariant_network(
+        space, "trivial", [conv({"regular": 3}), {"layer": "relu"}, conv({"regular": 2}, 5)], seed=1
+    )
+    table = gequi.equivariance_error(net, random.normal(size=(2, 1, *size)), dtype=dtype)
+    assert len(table) == space.fibergroup.order() == len(exact_errors(table))
+    assert max(exact_errors(table)) <= exactness
+
+
+@pytest.mark.parametrize("length", [6, 7])
+def test_conv_relu_conv_is_equivariant_to_the_octahedral_group(length, dtype, exactness, random):
+    space = gequi.gspace("octaOnR3")
+    net = gequi.equivariant_network(space, "trivial", [conv(), {"layer": "relu"}, conv()], seed=1)
+    table = gequi.equivariance_error(net, random.normal(size=(1, 1, length, length, length)), dtype=dtype)
+    assert len(exact_errors(table)) == 24
+    assert max(exact_errors(table)) <= exactness
+
+
+def test_of_the_turns_of_c8_the_quarter_turns_are_exact_and_the_others_are_reported(dtype, exactness, random):
+    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", [conv(), {"layer": "relu"}, conv()], seed=1)
+    table = gequi.equivariance_error(net, random.normal(size=(1, 1, 12, 12)), dtype=dtype)
+    assert [row["exact"] for row in table] == [True, False] * 4
+    assert max(exact_errors(table)) <= exactness
+    assert min(row["error"] for row in table if not row["exact"]) > 1e-2
+
+
+# ---- every kind of layer --------------------------------------------------------------------------------
+
+VECTORS = {"trivial": 2, "irrep_1": 2}
+KINDS = {
+    "conv": ([conv(padding=1, stride=2, dilation=2, padding_mode="reflect")], "trivial"),
+    "conv with groups": ([conv({"regular": 4}), conv({"regular": 4}, groups=2)], "trivial"),
+    "conv_transposed": ([conv(), {"layer": "conv_transposed", "fields": VECTORS, "kernel_size": 3, "stride": 2}], "trivial"),
+    "batch_norm": ([conv(), {"layer": "batch_norm"}], "trivial"),
+    "batch_norm of vectors": ([conv(VECTORS), {"layer": "batch_norm"}], "trivial"),
+    "relu": ([conv("quotient(2)"), {"layer": "relu"}], "trivial"),
+    "elu": ([conv(), {"layer": "elu"}], "trivial"),
+    "leaky_relu": ([conv(), {"layer": "leaky_relu"}], "trivial"),
+    "norm_nonlinearity": ([conv(VECTORS), {"layer": "norm_nonlinearity"}], "trivial"),
+    "squash": ([conv(VECTORS), {"layer": "norm_nonlinearity", "function": "squash"}], "trivial"),
+    "gated_nonlinearity": ([conv(VECTORS), {"layer": "gated_nonlinearity"}], "trivial"),
+    "max_pool": ([conv(), {"layer": "max_pool", "kernel_size": 3, "stride": 2}], "trivial"),
+    "antialiased max_pool": ([conv(), {"layer": "max_pool", "kernel_size": 3, "stride": 2, "antialiased": True}], "trivial"),
+    "avg_pool": ([conv(VECTORS), {"layer": "avg_pool", "kernel_size": 3, "stride": 2}], "trivial"),
+    "antialiased avg_pool": ([conv(), {"layer": "avg_pool", "stride": 2, "antialiased": True}], "trivial"),
+    "global_avg_pool": ([conv(VECTORS), {"layer": "global_avg_pool"}], "trivial"),
+    "upsample": ([conv(VECTORS), {"layer": "upsample", "scale_factor": 2}], "trivial"),
+    "upsample by corners": ([conv(), {"layer": "upsample", "scale_factor": 3, "align_corners": True}], "trivial"),
+    "dropout": ([conv(), {"layer": "dropout"}], "trivial"),
+    "field_dropout": ([conv(VECTORS), {"layer": "field_dropout"}], "trivial"),
+    "restrict": ([conv(), {"layer": "restrict", "subgroup": 2}, {"layer": "relu"}, conv("irrep_1")], "trivial"),
+    "mask": ([{"layer": "mask"}, conv()], "trivial"),
+    "flatten and linear": (
+        [conv(VECTORS), {"layer": "global_avg_pool"}, {"layer": "flatten"}, {"layer": "linear", "fields": VECTORS}], "trivial"
+    ),
+    "group_pool and dense": (
+        [conv({"regular": 3}), {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 5}], "trivial"
+    ),
+    "group_pool by mean": ([conv(), {"layer": "group_pool", "reduction": "mean"}], "trivial"),
+    "norm_pool": ([conv(VECTORS), {"layer": "norm_pool"}], "trivial"),
+    "residual": (
+        [conv(VECTORS), {"layer": "residual", "layers": [conv(VECTORS, padding=1), {"layer": "batch_norm"}],
+                         "shortcut": [conv(VECTORS, 1)]}], "trivial"
+    ),
+    "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_layer_is_equivariant(name, dtype, exactness, random):
+    layers, fields = KINDS[name]
+    net = gequi.equivariant_network(C4, fields, layers, seed=1)
+    x = random.normal(size=(2, net.in_type.size, 11, 13))
+    assert max(exact_errors(gequi.equivariance_error(net, x, dtype=dtype))) <= exactness
+
+
+def test_every_kind_that_exists_is_checked_here():
+    checked = {layer["layer"] for layers, _ in KINDS.values() for layer in layers} | {"fourier_elu"}
+    assert checked == {row["kind"] for row in gequi.layer_kinds() if row["kind"] not in ELSEWHERE}
+
+
+# Kinds of layers with a law of their own, checked by the tests of their subject.
+ELSEWHERE: set[str] = set()
+
+
+def test_fourier_elu_keeps_the_quarter_turns_of_a_continuous_group(dtype, exactness, random):
+    space = gequi.gspace("rot2dOnR2", maximum_frequency=3)
+    net = gequi.equivariant_network(space, "trivial", [conv({"fourier(2)": 3}, 5), {"layer": "fourier_elu"}, conv("irrep_1", 5)], seed=1)
+    table = gequi.equivariance_error(net, random.normal(size=(1, 1, 13, 13)), dtype=dtype)
+    assert len(table) == 52
+    assert len(exact_errors(table)) == 4
+    assert max(exact_errors(table)) <= exactness
+
+
+@pytest.mark.parametrize(
+    ("group", "fields"),
+    [
+        ({"group": "so3_group", "maximum_frequency": 2}, {"irrep_0": 2, "irrep_1": 3, "irrep_2": 1}),
+        ({"group": "o2_group"}, {"irrep_0,0": 1, "irrep_1,1": 2, "irrep_1,2": 1}),
+        ({"group": "dihedral_group", "N": 5}, {"regular": 2}),
+    ],
+)
+def test_networks_on_vectors_are_equivariant_to_every_element_of_any_group(group, fields, dtype, exactness, random):
+    space = gequi.gspace("no_base_space", **group)
+    layers = [{"layer": "linear", "fields": fields}, {"layer": "batch_norm"}, {"layer": "norm_nonlinearity"},
+              {"layer": "linear", "fields": fields}]  # fmt: skip
+    net = gequi.equivariant_network(space, fields, layers, seed=1)
+    table = gequi.equivariance_error(net, random.normal(size=(5, net.in_type.size)), dtype=dtype)
+    assert len(table) >= 10
+    assert max(row["error"] for row in table) <= exactness
+
+
+def test_the_networks_of_the_post_are_equivariant_and_invariant(random):
+    block = [conv({"regular": 4}), {"layer": "batch_norm"}, {"layer": "relu"}]
+    layers = [*block, *block, conv("regular")]
+    x = random.normal(size=(1, 1, 17, 17))
+    equivariant = gequi.equivariant_network(C4, "trivial", layers, seed=1)
+    assert max(exact_errors(gequi.equivariance_error(equivariant, x))) <= 1e-6
+    pooled = [*layers, {"layer": "avg_pool", "kernel_size": 11}, {"layer": "group_pool"}]
+    invariant = gequi.equivariant_network(C4, "trivial", pooled, seed=1)
+    turned = [gequi.predict(invariant, np.rot90(x, k, (2, 3))) for k in range(4)]
+    assert np.ptp(turned) <= 1e-6
+
+
+# ---- what is broken shows -------------------------------------------------------------------------------
+
+
+def test_a_stride_that_does_not_fit_shows_as_an_error_and_is_warned_of(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv(stride=2)], seed=1)
+    with pytest.warns(ExactnessWarning, match=r"layer 1 \(conv\)"):
+        table = gequi.equivariance_error(net, random.normal(size=(1, 1, 10, 10)))
+    assert max(exact_errors(table)) > 0.1
+
+
+def test_elements_that_a_restriction_gave_up_are_left_out(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "restrict", "subgroup": 2}], seed=1)
+    table = gequi.equivariance_error(net, random.normal(size=(1, 1, 9, 9)))
+    assert [row["name"] for row in table] == ["0°", "180°"]
+
+
+# ---- functions with declared fields ---------------------------------------------------------------------
+
+
+def test_a_gradient_is_a_vector_field(random):
+    def gradient(x):
+        down, right = np.gradient(x[:, 0], axis=(1, 2))
+        return np.stack([right, -down], axis=1)  # x to the right, y up
+
+    x = random.normal(size=(2, 1, 8, 9))
+    assert gequi.is_equivariant(gradient, x, C4, input="trivial", output="irrep_1")
+    assert not gequi.is_equivariant(gradient, x, C4, input="trivial", output={"trivial": 2})
+
+
+def test_an_error_is_relative_to_the_scale_of_the_output(random):
+    x = random.normal(size=(1, 1, 6, 6))
+
+    def rolled(scale):
+        return gequi.equivariance_error(lambda x: scale * np.roll(x, 1, 2), x, C4, "trivial", "trivial", elements=[1])
+
+    assert rolled(1.0)[0]["error"] == pytest.approx(rolled(1e6)[0]["error"])
+    y = np.roll(x, 1, 2)
+    by_hand = np.abs(np.roll(np.rot90(x, 1, (2, 3)), 1, 2) - np.rot90(y, 1, (2, 3))).max() / np.abs(y).max()
+    assert rolled(1.0)[0]["error"] == pytest.approx(by_hand)
+
+
+def test_a_result_without_spatial_axes_transforms_by_its_fields_alone(random):
+    x = random.normal(size=(3, 2, 7, 7))
+    assert gequi.is_equivariant(lambda x: x.mean((2, 3)), x, C4, {"irrep_1": 1}, {"irrep_1": 1})
+    assert gequi.is_equivariant(lambda x: (x**2).sum((1, 2, 3), keepdims=True)[..., 0, 0], x, C4, {"irrep_1": 1}, "trivial")
+
+
+def test_the_check_prints_nothing(capsys, random):
+    gequi.equivariance_error(np.square, random.normal(size=(1, 1, 5, 5)), C4, "trivial", "trivial")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_tolerances_can_be_chosen(random):
+    x = random.normal(size=(1, 1, 6, 6))
+
+    def nearly(x):
+        return x + 1e-3 * np.roll(x, 1, 2)
+
+    assert not gequi.is_equivariant(nearly, x, C4, "trivial", "trivial")
+    assert gequi.is_equivariant(nearly, x, C4, "trivial", "trivial", tolerance=0.1)
+
+
+IMAGE = np.arange(25.0).reshape(1, 1, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((np.square, IMAGE), InputError, "`space` is missing"),
+        ((np.square, IMAGE, C4, "trivial"), InputError, "`output` is missing"),
+        ((np.square, IMAGE, "C4", "trivial", "trivial"), InputError, "`space` must be a gspace"),
+        ((np.square, IMAGE, C4, "trivial", "regulra"), FieldError, r"`output` must be one of .*'regular'\?"),
+        ((np.square, IMAGE, C4, "trivial", "regular"), ShapeError, "`f` must return features with 4 channels"),
+        ((np.square, IMAGE, C4, "regular", "regular"), ShapeError, "`x` must have 4 channels"),
+        ((np.square, IMAGE, C4, "trivial", "trivial", [4]), InputError, "`elements` must be from 0 to 3; got 4"),
+        ((lambda x: x * 0, IMAGE, C4, "trivial", "trivial"), InputError, "zeros only"),
+        ((lambda x: x[:, :, :4], IMAGE, C4, "trivial", "trivial"), ShapeError, "`f` gives shape"),
+        ((lambda x: x * np.nan, IMAGE, C4, "trivial", "trivial"), InputError, r"`f\(x\)` must be finite"),
+        (("f", IMAGE, C4, "trivial", "trivial"), InputError, "`f` must be a network or a function"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        gequi.equivariance_error(*arguments)
+
+
+def test_a_network_declares_its_own_fields():
+    net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
+    with pytest.raises(InputError, match="are the network's own"):
+        gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
