@@ -21,7 +21,7 @@ from .images import (
 from .inversion import invert_input
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
-from .symmetry import equivariance_error, is_equivariant
+from .symmetry import equivariance_error, is_equivariant, permutation_error
 
 __all__ = [
     "cayley_table",
@@ -43,6 +43,7 @@ __all__ = [
     "normalize_rows",
     "oscillatory_warp",
     "output_shape",
+    "permutation_error",
     "predict",
     "representation_matrix",
     "representations",
