@@ -1,0 +1,23 @@
+# The R sources: their style, and that the manual pages are those of the comments.
+lints <- lintr::lint_package("rpkg")
+if (length(lints)) {
+  print(lints)
+  quit(status = 1)
+}
+folder <- file.path(tempdir(), "rpkg")
+dir.create(folder)
+for (part in c("DESCRIPTION", "NAMESPACE", "R", "man", "inst", "LICENSE")) {
+  file.copy(file.path("rpkg", part), folder, recursive = TRUE)
+}
+pages <- function(where) {
+  files <- c("NAMESPACE", file.path("man", list.files(file.path(where, "man"), pattern = "[.]Rd$")))
+  stats::setNames(lapply(file.path(where, files), readLines), files)
+}
+invisible(utils::capture.output(suppressMessages(roxygen2::roxygenise(folder))))
+stale <- setdiff(union(names(pages("rpkg")), names(pages(folder))), names(which(mapply(
+  identical, pages("rpkg")[names(pages(folder))], pages(folder)
+))))
+if (length(stale)) {
+  cat("These do not follow from the comments in rpkg/R (run `make docs`):", stale, sep = "\n  ")
+  quit(status = 1)
+}

@@ -1,0 +1,51 @@
+# Each target does all the set-up it needs: see .ci/setup. The R package is in rpkg/, the Python core in python/.
+SHELL := /bin/sh
+export R_LIBS := $(CURDIR)/.rlib
+export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
+export GEQUI_CACHE := $(CURDIR)/.cache/gequi
+export GEQUI_REQUIRE_PYTHON := true
+export OMP_NUM_THREADS := 1
+PYTHON := .venv/bin/python
+BUILD := $(CURDIR)/.cache/build
+
+.PHONY: demo test check bench docs lock setup clean
+
+## the vignette "Get started", rendered, with its table of errors
+demo: setup
+	@mkdir -p $(BUILD)
+	@Rscript --vanilla .ci/demo.R rpkg/vignettes/get-started.Rmd $(BUILD)/get-started.html
+
+## Python, parity of the two languages, R
+test: setup
+	$(PYTHON) -m pytest -q -m "not slow"
+	cd rpkg/tests && Rscript --vanilla testthat.R
+
+## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
+check: setup
+	$(PYTHON) -m ruff check python tests
+	$(PYTHON) -m mypy
+	Rscript --vanilla .ci/check-r.R
+	.ci/r-cmd-check $(BUILD)
+
+## peers side by side, and the tests that take long
+bench: setup
+	$(PYTHON) -m pytest -q -m slow
+	for benchmark in tests/benchmarks/*.py; do $(PYTHON) $$benchmark || exit 1; done
+
+## manual pages and NAMESPACE from the comments in rpkg/R
+docs: setup
+	Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
+
+## the versions in python/requirements.lock, resolved anew
+lock: setup
+	$(PYTHON) -m pip install -q uv
+	.venv/bin/uv pip compile -q pyproject.toml --all-extras --override python/overrides.txt -c python/constraints.txt \
+	  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --no-emit-find-links --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" -o .cache/lock
+	sed 's/+cpu$$//' .cache/lock > python/requirements.lock
+
+setup:
+	@.ci/setup
+
+clean:
+	rm -rf .cache .rlib .venv
