@@ -109,7 +109,7 @@ def _check_weights(f: Any, argument: str, tensors: bool) -> Weights:
         return f
 
     def on_arrays(x: torch.Tensor) -> torch.Tensor:
-        weights = as_array(f(as_numpy(x).copy()), f"{argument}(x)")
+        weights = as_array(f(as_numpy(x)), f"{argument}(x)")
         if weights.shape != tuple(x.shape):
             raise ShapeError(
                 f"`{argument}` must return an array of the shape of its input, {tuple(x.shape)}; got {weights.shape}.",
