@@ -416,7 +416,7 @@ def test_every_operation_can_be_a_step():
     ("steps", "message"),
     [
         ([], "`f` is an empty list of steps"),
-        (["normalise_image"], r"`f\$op` must be one of .* Did you mean 'normalize_image'\?"),
+        (["normalise_image"], r"`f` must be one of .* Did you mean 'normalize_image'\?"),
         ([3], "step 1: must be the name of an operation or a mapping with 'op'; got 3"),
         ([{"x": "input"}], "step 1: must be the name of an operation"),
         (["gram_image", {"op": "normalize_rows", "g": "exp"}], "step 2: 'normalize_rows' takes 'x', 'f'; got 'g'"),

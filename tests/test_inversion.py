@@ -401,7 +401,7 @@ def test_losses_are_what_their_names_say():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"f": "image_valu"}, InputError, r"`f\$op` must be one of .* Did you mean 'image_value'\?"),
+        ({"f": "image_valu"}, InputError, r"`f` must be one of .* Did you mean 'image_value'\?"),
         ({"f": 3}, InputError, "`f` must be the name of an image operation, .* or a function of a tensor; got 3"),
         ({"f": lambda x: x.detach()}, InputError, "`f` must be differentiable"),
         ({"f": lambda x: 1.0}, InputError, "`f` must return a tensor; got float"),

@@ -471,7 +471,7 @@ def _read_step(entry: Any, number: int, argument: str) -> tuple[Callable[..., An
             f"`{argument}`, step {number}: must be the name of an operation or a mapping with 'op'; got {entry!r:.80}.",
             argument,
         )
-    name = check_choice(step["op"], f"{argument}$op", OPERATIONS)
+    name = check_choice(step["op"], argument, OPERATIONS)
     parameters = list(inspect.signature(OPERATIONS[name]).parameters)
     unknown = [key for key in step if key != "op" and key not in parameters]
     if unknown:
