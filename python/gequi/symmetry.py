@@ -160,7 +160,8 @@ def permutation_error(
         dtype: "float32" or "float64" of `x`; None is float64.
 
     Returns:
-        a table, one dict a permutation: `element` (its number), `name` and `error`.
+        a table as that of `equivariance_error()`, one dict a permutation: `element` (its number), `name`, `exact` (true:
+        a permutation never interpolates) and `error`.
 
     Raises:
         InputError: an axis that is not there; an output of zeros only.
@@ -187,7 +188,7 @@ def permutation_error(
     axes: dict[str, list[int]] = {}
     for name, along, where in (("input", input, array), ("output", [] if output is None else output, value)):
         numbers = np.asarray(along).reshape(-1).tolist()
-        axes[name] = [check_integer(axis, name, -where.ndim, where.ndim - 1) for axis in numbers]
+        axes[name] = [check_integer(axis, name, 0, where.ndim - 1) for axis in numbers]
         for axis in axes[name]:
             size = size or where.shape[axis]
             if where.shape[axis] != size:
@@ -200,7 +201,8 @@ def permutation_error(
         expected = _along(value, axes["output"], order)
         if moved.shape != expected.shape:
             raise ShapeError(f"`f` gives shape {moved.shape} for the permuted input, {expected.shape} for `x`.", "f")
-        table.append({"element": number, "name": name, "error": float(np.abs(moved - expected).max()) / scale})
+        error = float(np.abs(moved - expected).max()) / scale
+        table.append({"element": number, "name": name, "exact": True, "error": error})
     return table
 
 
