@@ -7,7 +7,6 @@ that of the permutations along an axis, `permutation_error()` measures the same.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from .arrays import as_array, check_dtype, check_integer, check_number
 from .errors import FieldError, InputError, ShapeError
 from .fields import act, check_features, field_type, show_fields
 from .groups import check_gspace, group_elements
-from .networks import EquivariantNetwork, predict, with_dtype
+from .networks import EquivariantNetwork, choose_seed, predict, with_dtype
 
 # Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
@@ -184,16 +183,16 @@ def permutation_error(
     scale = float(np.abs(value).max())
     if scale == 0:
         raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
-    size = 0
-    axes: dict[str, list[int]] = {}
-    for name, along, where in (("input", input, array), ("output", [] if output is None else output, value)):
-        numbers = np.asarray(along).reshape(-1).tolist()
-        axes[name] = [check_integer(axis, name, 0, where.ndim - 1) for axis in numbers]
+    axes = {"input": _check_axes(input, "input", array), "output": _check_axes(output, "output", value)}
+    size = array.shape[axes["input"][0]] if axes["input"] else 1
+    for name, whose, where in (("input", "x", array), ("output", "f(x)", value)):
         for axis in axes[name]:
-            size = size or where.shape[axis]
             if where.shape[axis] != size:
-                raise ShapeError(f"`{name}` names an axis of size {where.shape[axis]}; the others have {size}.", name)
-
+                raise ShapeError(
+                    f"`{whose}` must have the size {size} along `{name}`, as `x` along the first axis of `input`; "
+                    f"got {where.shape[axis]}.",
+                    whose[0],
+                )
     table = []
     count = check_integer(permutations, "permutations", minimum=1)
     for number, (name, order) in enumerate(_permutations(size, count, seed)):
@@ -206,9 +205,13 @@ def permutation_error(
     return table
 
 
+def _check_axes(axes: Any, argument: str, x: np.ndarray) -> list[int]:
+    values = [] if axes is None else np.asarray(axes).reshape(-1).tolist()
+    return [check_integer(axis, argument, 0, x.ndim - 1) for axis in values]
+
+
 def _permutations(size: int, count: int, seed: int | None) -> list[tuple[str, np.ndarray]]:
-    generator = torch.Generator()
-    generator.manual_seed(secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1))
+    generator = torch.Generator().manual_seed(choose_seed(seed))
     places = np.arange(size)
     named = [("exchange", np.r_[places[1::-1], places[2:]]), ("cycle", np.roll(places, 1))]
     drawn = [(f"random {k}", torch.randperm(size, generator=generator).numpy()) for k in range(1, count - 1)]
