@@ -11,7 +11,7 @@ import torch
 import gequi
 from gequi.errors import ExactnessWarning, GequiWarning, InputError, ShapeError
 from gequi.images import image_product, image_value, normalize_columns, oscillatory_warp, sample_image, signed_image
-from gequi.inversion import invert_input
+from gequi.inversion import at_intervals, invert_input
 
 # The 3 x 3 case of the poster's notebook (Julia): the start, the image behind the target, and what it prints.
 START = np.array([[0.749673, 0.286601, 0.689869], [0.378105, 0.743137, 0.302288], [0.515142, 0.466993, 0.72146]])
@@ -428,3 +428,15 @@ def test_an_argument_that_cannot_be_is_refused_by_name(change, error, message):
 
 def test_steps_may_be_a_whole_number_in_any_type():
     assert len(invert_input("image_value", TARGET, START, steps=np.float64(3.0))["loss"]) == 4
+
+
+def test_a_slow_caller_can_be_asked_at_intervals():
+    seen = []
+    every = at_intervals(lambda step, loss: seen.append(step), seconds=1000)
+    assert every(0, 1.0) is None
+    invert_input("image_value", TARGET, START, steps=5, progress=every)
+    assert seen == [0]
+    invert_input("image_value", TARGET, START, steps=5, progress=at_intervals(lambda *now: seen.append(now), seconds=0))
+    assert len(seen) == 7
+    stopping = at_intervals(lambda step, loss: False, seconds=1000)
+    assert invert_input("image_value", TARGET, START, steps=5, progress=stopping)["stopped"] == "progress"

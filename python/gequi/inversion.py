@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -198,6 +199,21 @@ class _Record:
             raise _Stop("progress")
         if number == 0:
             raise _Stop("exact")
+
+
+def at_intervals(progress: Callable[[int, float], Any], seconds: float) -> Callable[[int, float], Any]:
+    """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
+    last = -math.inf
+
+    def called(step: int, loss: float) -> Any:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return None
+        value = progress(step, loss)
+        last = time.monotonic()
+        return value
+
+    return called
 
 
 def _outside(step: int, why: str) -> _Stop:

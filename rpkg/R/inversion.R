@@ -44,34 +44,58 @@ invert_input <- function(
     f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
     progress = rlang::is_interactive()) {
   if (is.function(f)) f <- trace_steps(f)
-  if (!is.function(progress)) progress <- if (isTRUE(progress)) progress_bar(steps)
-  found <- call_core(
-    "invert_input",
-    f = f, target = target, start = start, steps = steps, learning_rate = learning_rate, optimizer = optimizer,
-    loss = loss, dtype = dtype, progress = as_progress(progress)
+  watch <- watch_interrupts(progress, steps)
+  found <- NULL
+  tryCatch(
+    suspendInterrupts(found <- call_core(
+      "invert_input",
+      f = f, target = target, start = start, steps = steps, learning_rate = learning_rate, optimizer = optimizer,
+      loss = loss, dtype = dtype, progress = watch$progress
+    )),
+    interrupt = function(interrupt) watch$interrupted <- TRUE
   )
-  if (found$stopped == "interrupted") {
+  if (is.null(found)) rlang::interrupt()
+  if (watch$interrupted) {
+    found$stopped <- "interrupted"
     cli::cli_inform("Interrupted: the best of {length(found$loss)} inputs is returned.")
   }
   found$loss <- data.frame(step = seq_along(found$loss) - 1, loss = as.numeric(found$loss))
   structure(c(found, list(start = start, target = target)), class = "gequi_inversion")
 }
 
-# Handed over as it is, without to_python() on its value: where Ctrl-C meets a conversion to Python, the interrupt is lost
-# to reticulate, which makes an error of it.
-as_progress <- function(progress) {
-  if (is.null(progress)) return(NULL)
-  reticulate::r_to_py(function(step, loss) {
-    go_on <- tryCatch(progress(step, loss), error = function(error) {
-      the$callback_error <- error
-      stop(error)
-    })
-    if (isFALSE(go_on)) FALSE
-  }, convert = TRUE)
+# While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere else
+# R would leave the core by a jump that Python does not survive.
+#
+# A user's own function sees every step; a bar, or nothing at all, is content with ten looks a second.
+watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
+  watch <- new.env(parent = emptyenv())
+  watch$interrupted <- FALSE
+  shown <- if (is.function(progress)) {
+    progress
+  } else if (isTRUE(progress)) {
+    progress_bar(steps, frame)
+  } else {
+    function(step, loss) NULL
+  }
+  look <- function(step, loss) {
+    tryCatch(
+      allowInterrupts({
+        go_on <- shown(step, loss)
+        Sys.sleep(1e-6) # R asks for interrupts here
+        go_on
+      }),
+      interrupt = function(interrupt) {
+        watch$interrupted <- TRUE
+        FALSE
+      }
+    )
+  }
+  watch$progress <- if (is.function(progress)) look else call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  watch
 }
 
-# A bar that lives as long as the function that asks for it.
-progress_bar <- function(steps, frame = rlang::caller_env()) {
+# A bar that lives as long as the function of that frame.
+progress_bar <- function(steps, frame) {
   bar <- cli::cli_progress_bar(
     total = if (is.numeric(steps)) steps else NA, .envir = frame,
     format = "{cli::pb_bar} {cli::pb_current}/{cli::pb_total} steps, {cli::pb_status}"
