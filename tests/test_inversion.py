@@ -115,7 +115,7 @@ def test_a_network_takes_the_wanted_type_and_names_what_does_not_fit_it():
     found = invert_input(network, gequi.predict(network, image), image, steps=1, dtype="float64")
     assert found["solution"].dtype == np.float64
     assert network.dtype == torch.float32
-    with pytest.raises(ShapeError, match="`start` must have 1 channels"):
+    with pytest.raises(ShapeError, match="`start` must have 1 on its axis 'channel'"):
         invert_input(network, gequi.predict(network, image), np.ones((1, 2, 9, 9)))
     with pytest.raises(ShapeError, match=r"`target` must have the shape of f\(start\), \(1, 16, 9, 9\)"):
         invert_input(network, gequi.predict(network, image), np.ones((1, 1, 9, 9)))

@@ -83,15 +83,15 @@ theme_picture <- function() {
 #' Images as matrices: scale, normalise
 #'
 #' `normalize_image()` scales an image to \[0, 1\]: (x - min x) / (max x - min x); a constant image becomes 0.
-#' `signed_image()` scales it to \[-1, 1\]; a constant image becomes -1. `normalize_rows()` and `normalize_columns()` make
-#' each row or column weights that sum to 1: f(x) divided by the sum of f(x) along it.
+#' `signed_image()` scales it to \[-1, 1\]; a constant image becomes -1. `normalize_rows()` and `normalize_columns()`
+#' make each row or column weights that sum to 1: f(x) divided by the sum of f(x) along it.
 #'
 #' Where `x` is what [invert_input()] hands to a function of yours, nothing is computed: the operation is noted, and
 #' done in the core.
 #'
 #' @param x image: a matrix (row, column).
-#' @param f `"exp"` (the softmax), `"plus_one"` (x + 1, the poster's cheap stand-in), `"identity"` (x itself), or a function
-#'   of the whole image that gives weights of the same size.
+#' @param f `"exp"` (the softmax), `"plus_one"` (x + 1, the poster's cheap stand-in), `"identity"` (x itself), or a
+#'   function of the whole image that gives weights of the same size.
 #' @return an image of the same size.
 #' @section Errors: `gequi_input_error` for values that are not finite, and for weights f(x) that are negative (with
 #'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` for what is not a matrix.
@@ -137,13 +137,14 @@ normalize_columns <- function(x, f = "exp") {
 #' value(A), gram_image(normalize_image(normalize_columns(a, f))).
 #'
 #' @section What `image_value()` does not see, and what it carries along:
-#' The order of the rows: the value of `a[order, ]` is that of `a`. With `"plus_one"`, a positive factor on any column of
-#' a + 1. The order of the columns it carries along: the value of `a[, order]` is `image_value(a)[order, order]`. The
-#' inverse problem of [invert_input()] therefore has an orbit of solutions. [permutation_error()] measures these laws.
+#' The order of the rows: the value of `a[order, ]` is that of `a`. With `"plus_one"`, a positive factor on any column
+#' of a + 1. The order of the columns it carries along: the value of `a[, order]` is `image_value(a)[order, order]`.
+#' The inverse problem of [invert_input()] therefore has an orbit of solutions. [permutation_error()] measures these
+#' laws.
 #'
 #' @param a,b images: matrices (row, column); the columns of `a` are as many as the rows of `b`.
-#' @param rows what [normalize_rows()] does to `a`: `"exp"`, `"plus_one"`, `"identity"` or a function; `NULL` leaves it as it
-#'   is.
+#' @param rows what [normalize_rows()] does to `a`: `"exp"`, `"plus_one"`, `"identity"` or a function; `NULL` leaves it
+#'   as it is.
 #' @param columns what [normalize_columns()] does to `b`; `NULL` leaves it as it is.
 #' @param normalize scale the product to \[0, 1\].
 #' @param f as in [normalize_columns()].
@@ -183,8 +184,8 @@ image_value <- function(a, f = "plus_one") {
 
 #' Warp an image by a sine
 #'
-#' Columns move up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Between two rows the value is interpolated
-#' linearly; beyond the first and the last row it is that row's. The defaults are the poster's warp.
+#' Columns move up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Between two rows the value is
+#' interpolated linearly; beyond the first and the last row it is that row's. The defaults are the poster's warp.
 #'
 #' @param a image: a matrix (row, column).
 #' @param amplitude in pixels.
@@ -211,8 +212,8 @@ image_operation <- function(name, images, options = list(), call = rlang::caller
 
 # ---- tracing: a function of R as plain data ---------------------------------------------------------------------
 
-# A function composed of image operations is called once, on an image that is not there: each operation on it is noted as a
-# step, in the form that the core's image_composition() reads. So the descent of invert_input() runs without R.
+# A function composed of image operations is called once, on an image that is not there: each operation on it is noted
+# as a step, in the form that the core's image_composition() reads. So the descent of invert_input() runs without R.
 
 trace_steps <- function(f, argument = "f", call = rlang::caller_env()) {
   trace <- new.env(parent = emptyenv())

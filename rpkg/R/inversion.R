@@ -1,33 +1,34 @@
 #' Invert a function: an input whose output is the wanted one
 #'
-#' Looks for an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) from x = start. The
-#' loss of such a descent is not monotone; the best x is kept and returned. Ctrl-C (or Esc in RStudio) ends the descent
-#' and returns the best x so far.
+#' Looks for an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) from x = start.
+#' The loss of such a descent is not monotone; the best x is kept and returned. Ctrl-C (or Esc in RStudio) ends the
+#' descent and returns the best x so far.
 #'
-#' Where f is invariant under a group, f(g x) = f(x), the problem has a whole orbit of solutions; the descent finds one near
-#' `start`, which need not be the x that the target was made from. See
-#' `vignette("inverse-problems", package = "gequiR")`.
+#' Where f is invariant under a group, f(g x) = f(x), the problem has a whole orbit of solutions; the descent finds one
+#' near `start`, which need not be the x that the target was made from. See `vignette("inverse-problems", package =
+#' "gequiR")`.
 #'
-#' @param f what to invert: the name of an image operation, such as `"image_value"`; a function composed of this package's
-#'   image operations ([image_product()], [normalize_image()] and their kin) and of `+ - * / ^`, `%*%`, `t()`, `exp()`,
-#'   `log()`, `sqrt()`, `abs()`, `sin()`, `cos()` and `tanh()`, which is called once and then followed in the core; or a
-#'   network, such as [equivariant_network()].
+#' @param f what to invert: the name of an image operation, such as `"image_value"`; a function composed of this
+#'   package's image operations ([image_product()], [normalize_image()] and their kin) and of `+ - * / ^`, `%*%`,
+#'   `t()`, `exp()`, `log()`, `sqrt()`, `abs()`, `sin()`, `cos()` and `tanh()`, which is called once and then followed
+#'   in the core; or a network, such as [equivariant_network()].
 #' @param target the wanted f(x): an array of the shape of f(start).
 #' @param start the first x: an image (row, column), or an array (batch, channel, row, column) for a network.
 #' @param steps number of steps, at least 0.
 #' @param learning_rate the optimizer's. 0.001 suits `"adam"` on images in \[0, 1\]; 1 suits `"lbfgs"`.
-#' @param optimizer `"adam"` or `"sgd"` with torch's defaults, or `"lbfgs"` with a line search, which wants a smooth loss:
-#'   `"squared"` rather than `"norm"`.
+#' @param optimizer `"adam"` or `"sgd"` with torch's defaults, or `"lbfgs"` with a line search, which wants a smooth
+#'   loss: `"squared"` rather than `"norm"`.
 #' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
-#' @param progress `TRUE` shows a progress bar; or a function of (step, loss), called at every x, which ends the descent by
-#'   returning `FALSE`.
-#' @return an object of class `gequi_inversion`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a data frame
-#'   of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended: `"steps"`, `"exact"` for a
-#'   loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left the domain of f), `start` and
-#'   `target`. `plot()` shows start, solution, target and loss side by side; `as.data.frame()` gives the losses.
-#' @section Errors: `gequi_input_error` for an argument of the wrong kind, or an f that refuses `start`; `gequi_shape_error`
-#'   for a target that has not the shape of f(start).
+#' @param progress `TRUE` shows a progress bar, `NULL` does in an interactive session; or a function of (step, loss),
+#'   called at every x, which ends the descent by returning `FALSE`.
+#' @return an object of class `gequi_inversion`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a
+#'   data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
+#'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
+#'   the domain of f), `start` and `target`. `plot()` shows start, solution, target and loss side by side;
+#'   `as.data.frame()` gives the losses.
+#' @section Errors: `gequi_input_error` for an argument of the wrong kind, or an f that refuses `start`;
+#'   `gequi_shape_error` for a target that has not the shape of f(start).
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
 #'   Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
 #' @export
@@ -42,7 +43,7 @@
 #' invert_input(value, target, start, steps = 50)$best_loss
 invert_input <- function(
     f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
-    progress = rlang::is_interactive()) {
+    progress = NULL) {
   if (is.function(f)) f <- trace_steps(f)
   watch <- watch_interrupts(progress, steps)
   found <- NULL
@@ -63,8 +64,8 @@ invert_input <- function(
   structure(c(found, list(start = start, target = target)), class = "gequi_inversion")
 }
 
-# While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere else
-# R would leave the core by a jump that Python does not survive.
+# While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere
+# else R would leave the core by a jump that Python does not survive.
 #
 # A user's own function sees every step; a bar, or nothing at all, is content with ten looks a second.
 watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
@@ -72,7 +73,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
   watch$interrupted <- FALSE
   shown <- if (is.function(progress)) {
     progress
-  } else if (isTRUE(progress)) {
+  } else if (isTRUE(progress) || (is.null(progress) && rlang::is_interactive())) {
     progress_bar(steps, frame)
   } else {
     function(step, loss) NULL
@@ -90,7 +91,8 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
       }
     )
   }
-  watch$progress <- if (is.function(progress)) look else call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  if (!is.function(progress)) look <- call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  watch$progress <- look
   watch
 }
 
@@ -129,6 +131,9 @@ as.data.frame.gequi_inversion <- function(x, ...) {
   x$loss
 }
 
+#' @param x an object of class `gequi_inversion`.
+#' @param ... not used.
+#' @rdname invert_input
 #' @export
 plot.gequi_inversion <- function(x, ...) {
   shade <- range(x$start, x$solution)

@@ -74,8 +74,8 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
 #'   all others), and then random ones.
 #' @param seed of the random ones; `NULL` is fresh.
 #' @param dtype `"float32"` or `"float64"`, to which `x` is rounded; `NULL` is float64.
-#' @return a data frame of class `gequi_equivariance` with a row for each permutation: `element`, `name`, `exact` (`TRUE`: a
-#'   permutation never interpolates) and `error`. It has a `plot()` method.
+#' @return a data frame of class `gequi_equivariance` with a row for each permutation: `element`, `name`, `exact`
+#'   (`TRUE`: a permutation never interpolates) and `error`. It has a `plot()` method.
 #' @section Errors: `gequi_input_error` for an axis that is not there, `gequi_shape_error` for axes of different sizes.
 #' @export
 #' @examplesIf gequi_available()
