@@ -190,10 +190,9 @@ loss_panel <- function(x) {
     ggplot2::labs(title = "loss", x = "step", y = NULL) +
     ggplot2::theme_minimal() +
     theme_panel() +
-    ggplot2::theme(aspect.ratio = 1)
+    ggplot2::theme(aspect.ratio = 1, axis.title = ggplot2::element_text(size = ggplot2::rel(0.8)))
 }
 
 theme_panel <- function() {
-  small <- ggplot2::element_text(size = ggplot2::rel(0.8))
-  ggplot2::theme(plot.title = ggplot2::element_text(size = ggplot2::rel(0.9), hjust = 0.5), axis.title = small)
+  ggplot2::theme(plot.title = ggplot2::element_text(size = ggplot2::rel(0.9), hjust = 0.5))
 }
