@@ -91,6 +91,10 @@ KINDS = {
         [conv(VECTORS), {"layer": "residual", "layers": [conv(VECTORS, padding=1), {"layer": "batch_norm"}],
                          "shortcut": [conv(VECTORS, 1)]}], "trivial"
     ),
+    "skip": (
+        [conv(VECTORS), {"layer": "skip", "layers": [conv({"regular": 2}, padding=1), {"layer": "relu"}]}], "trivial"
+    ),
+    "softmax": ([conv(), {"layer": "group_pool"}, conv({"trivial": 3}, 1), {"layer": "softmax"}], "trivial"),
     "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
 }  # fmt: skip
 
