@@ -31,6 +31,8 @@
 #'   `gequi_shape_error` for a target that has not the shape of f(start).
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
 #'   Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
+#' @aliases %*%,gequi_traced_image,ANY-method %*%,ANY,gequi_traced_image-method
+#'   %*%,gequi_traced_image,gequi_traced_image-method
 #' @export
 #' @examplesIf gequi_available()
 #' start <- normalize_image(volcano)
@@ -45,6 +47,9 @@ invert_input <- function(
     f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
     progress = NULL) {
   if (is.function(f)) f <- trace_steps(f)
+  if (!is.function(progress) && !is.null(progress) && !rlang::is_bool(progress)) {
+    abort_gequi("InputError", "`progress` must be TRUE, FALSE, NULL or a function of (step, loss).", "progress")
+  }
   watch <- watch_interrupts(progress, steps)
   found <- NULL
   tryCatch(
