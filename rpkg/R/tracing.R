@@ -75,21 +75,22 @@ plot.gequi_trace <- function(x, depth = NULL, ...) {
   inner <- boxes[boxes$role != "end", ]
   inner$role <- factor(inner$role, names(role_colours))
   frames <- drawing$frames
+  thin <- max(0.12, min(0.4, 9 / diff(range(boxes$x)))) # lines of a wide diagram are drawn thinner, as all else in it
   picture <- ggplot2::ggplot() +
     if (!is.null(frames)) ggplot2::geom_rect(
       ggplot2::aes(xmin = .data$left, xmax = .data$right, ymin = .data$bottom, ymax = .data$top), frames,
-      fill = NA, colour = "grey55", linetype = "22", linewidth = 0.3
+      fill = NA, colour = "grey55", linetype = "22", linewidth = thin
     )
   picture <- picture +
     ggplot2::geom_path(
-      ggplot2::aes(.data$x, .data$y, group = .data$line), drawing$wires, linewidth = 0.35, lineend = "round"
+      ggplot2::aes(.data$x, .data$y, group = .data$line), drawing$wires, linewidth = thin, lineend = "round"
     ) +
     ggplot2::geom_rect(
       ggplot2::aes(
         xmin = .data$x - .data$width / 2, xmax = .data$x + .data$width / 2, ymin = .data$y - .data$height / 2,
         ymax = .data$y + .data$height / 2, fill = .data$role
       ), inner,
-      colour = "black", linewidth = 0.35
+      colour = "black", linewidth = thin
     ) +
     diagram_text(ggplot2::aes(.data$x, .data$y, label = .data$label, height = .data$letters), boxes, angle = 90) +
     diagram_text(
@@ -102,12 +103,14 @@ plot.gequi_trace <- function(x, depth = NULL, ...) {
     )
   }
   if (!is.null(drawing$dots)) {
-    picture <- picture + ggplot2::geom_point(ggplot2::aes(.data$x, .data$y), drawing$dots, size = 0.5)
+    picture <- picture + ggplot2::geom_point(ggplot2::aes(.data$x, .data$y), drawing$dots, size = 2.2 * thin)
   }
   picture +
     ggplot2::scale_fill_manual(
       values = vapply(role_colours, `[[`, "", 1), labels = vapply(role_colours, `[[`, "", 2), name = NULL, drop = TRUE
     ) +
+    ggplot2::scale_x_continuous(expand = ggplot2::expansion(add = 0.5)) +
+    ggplot2::scale_y_continuous(expand = ggplot2::expansion(add = 0.5)) +
     ggplot2::coord_fixed(clip = "off") +
     theme_picture() +
     ggplot2::theme(legend.position = "bottom", legend.key.size = ggplot2::unit(9, "pt"),
