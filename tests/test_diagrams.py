@@ -8,9 +8,9 @@ import pytest
 from torch import nn
 
 import gequi
+from gequi._diagrams import lay_out
 from gequi.architectures import identity_resnet, image_classifier_mlp, unet
 from gequi.attention import visual_attention
-from gequi.diagrams import lay_out
 from gequi.errors import InputError
 from gequi.tracing import trace_shapes
 

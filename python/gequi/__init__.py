@@ -10,10 +10,22 @@ from .attention import multi_head_attention, scaled_dot_product_attention, softm
 from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
+from .images import (
+    gram_image,
+    image_product,
+    image_value,
+    normalize_columns,
+    normalize_image,
+    normalize_rows,
+    oscillatory_warp,
+    sample_image,
+    signed_image,
+)
+from .inversion import invert_input
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .registration import fourier_features, invert_function, register_curves
-from .symmetry import equivariance_error, is_equivariant
+from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
 
 __all__ = [
@@ -26,23 +38,34 @@ __all__ = [
     "field_type",
     "fourier_features",
     "get_weights",
+    "gram_image",
     "group_elements",
     "gspace",
     "gspaces",
     "identity_resnet",
     "image_classifier_mlp",
+    "image_product",
+    "image_value",
     "invert_function",
+    "invert_input",
     "is_equivariant",
     "layer_kinds",
     "multi_head_attention",
+    "normalize_columns",
+    "normalize_image",
+    "normalize_rows",
+    "oscillatory_warp",
     "output_shape",
+    "permutation_error",
     "predict",
     "rearrange",
     "register_curves",
     "representation_matrix",
     "representations",
+    "sample_image",
     "scaled_dot_product_attention",
     "set_weights",
+    "signed_image",
     "softmax",
     "trace_shapes",
     "transform_field",

@@ -157,6 +157,7 @@ kept_weights <- function(network) {
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
 predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL) {
+  rlang::check_dots_empty() # a misspelt option would do nothing
   call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype)
 }
 
@@ -253,6 +254,7 @@ big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 #' @rdname equivariant_network
 #' @export
 summary.gequi_network <- function(object, input_shape = NULL, ...) {
+  rlang::check_dots_empty()
   table <- as_table(call_core("networks.describe_network", network = object, input_shape = input_shape))
   structure(list(network = object, table = table), class = "summary.gequi_network")
 }

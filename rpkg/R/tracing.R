@@ -68,7 +68,7 @@ print.gequi_trace <- function(x, ..., n = 60) {
 #' @rdname trace_shapes
 #' @export
 plot.gequi_trace <- function(x, depth = NULL, ...) {
-  drawing <- lapply(call_core("diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
+  drawing <- lapply(call_core("_diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
     if (length(rows)) as.data.frame(as_table(rows))
   })
   boxes <- drawing$boxes
