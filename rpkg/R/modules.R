@@ -42,7 +42,8 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @param ... further arrays, for modules of several inputs.
 #' @param batch_size how many go through at once.
 #' @return an array, batch first.
-#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do not fit.
+#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do
+#'   not fit.
 #' @family architectures
 #' @export
 #' @examplesIf gequi_available()

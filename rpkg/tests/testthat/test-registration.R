@@ -31,7 +31,8 @@ test_that("with weights there is an object to print and to plot", {
 
 test_that("errors name the argument", {
   needs_python()
-  expect_refused(invert_function(x, x[-1], x), "`y` must have one value for each of the 100 samples `x`; got 99", "shape")
+  one_less <- "`y` must have one value for each of the 100 samples `x`; got 99"
+  expect_refused(invert_function(x, x[-1], x), one_less, "shape")
   expect_refused(register_curves(0 * a, b), "`a` must take at least two different values", "input")
   expect_refused(register_curves(a, b, refine = 1.5), "`refine` must be a whole number", "input")
 })
