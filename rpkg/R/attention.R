@@ -129,6 +129,7 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
 #' @rdname multi_head_attention
 #' @export
 predict.gequi_attention <- function(object, query, context, ..., batch_size = 64) {
+  rlang::check_dots_empty() # a misspelt option would do nothing
   call <- rlang::current_env()
   call_core(
     "predict", object, to_python(query, "query", call), to_python(context, "context", call), batch_size = batch_size

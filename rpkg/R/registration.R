@@ -59,7 +59,8 @@ as_points <- function(x) if (is.numeric(x) && is.null(dim(x)) && length(x) == 1)
 #' @param weights whether to keep the attention weights too.
 #' @param dtype `"float32"` or `"float64"`.
 #' @param ... `register_curves()`: further options of `invert_function()`, given by name.
-#' @return a vector, or a matrix (query, axis) where `x` is one. With `weights`, an object of class `gequi_inverse`:
+#' @return a vector, or a matrix (query, axis) where `x` is one. With `weights`, an object of class
+#'   `gequi_inverse_function`:
 #'   a list of `output` and `weights` (query, sample), whose rows sum to 1, for which there is a `plot()`.
 #' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a function that
 #'   is constant, or a refinement on several axes or of places given twice.
@@ -97,12 +98,12 @@ register_curves <- function(a, b, x = NULL, ...) {
 
 new_inversion <- function(result, x) {
   if (!is.list(result)) return(as_plain(result))
-  structure(list(output = as_plain(result$output), weights = result$weights, x = x), class = "gequi_inverse")
+  structure(list(output = as_plain(result$output), weights = result$weights, x = x), class = "gequi_inverse_function")
 }
 
 #' @export
-print.gequi_inverse <- function(x, ...) {
-  cat(title_line("inversion", paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")), "\n", sep = "")
+print.gequi_inverse_function <- function(x, ...) {
+  cat(title_line("inverse function", paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")), "\n", sep = "")
   print(utils::head(x$output))
   invisible(x)
 }
@@ -111,7 +112,8 @@ print.gequi_inverse <- function(x, ...) {
 #' @param type `"weights"`: the attention matrix, a row for each query and a column for each sample, dark where the
 #'   weight is large; `"curve"`: the answers in the order of the queries.
 #' @export
-plot.gequi_inverse <- function(x, type = c("weights", "curve"), ...) {
+plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
+  rlang::check_dots_empty()
   type <- rlang::arg_match(type)
   if (type == "curve") {
     answers <- as.matrix(x$output)

@@ -67,7 +67,8 @@ print.gequi_trace <- function(x, ..., n = 60) {
 #' @param ... not used.
 #' @rdname trace_shapes
 #' @export
-plot.gequi_trace <- function(x, depth = NULL, ...) {
+plot.gequi_trace <- function(x, ..., depth = NULL) {
+  rlang::check_dots_empty()
   drawing <- lapply(call_core("_diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
     if (length(rows)) as.data.frame(as_table(rows))
   })

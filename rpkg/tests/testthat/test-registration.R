@@ -25,7 +25,7 @@ test_that("with weights there is an object to print and to plot", {
   needs_python()
   found <- register_curves(a, b, weights = TRUE)
   expect_equal(as.vector(found$weights %*% x), found$output, tolerance = 1e-12)
-  expect_output(print(found), "<inversion> 100 answers from 100 samples", fixed = TRUE)
+  expect_output(print(found), "<inverse function> 100 answers from 100 samples", fixed = TRUE)
   for (type in c("weights", "curve")) expect_s3_class(ggplot2::ggplot_build(plot(found, type = type))$plot, "ggplot")
 })
 
