@@ -135,7 +135,7 @@ test_that("what is solved from the start, or has no rows and columns, is drawn a
 test_that("an inversion prints, tabulates and draws itself", {
   needs_python()
   found <- invert_input("image_value", target(), small, steps = 5)
-  expect_output(print(found), "<inversion> loss 1.106 -> 1.029 at step 5 of 5 (all steps taken)", fixed = TRUE)
+  expect_output(print(found), "<inverted input> loss 1.106 -> 1.029 at step 5 of 5 (all steps taken)", fixed = TRUE)
   expect_output(print(found), "input 3 x 3, output 3 x 3")
   expect_identical(as.data.frame(found), found$loss)
   file <- tempfile(fileext = ".png")
