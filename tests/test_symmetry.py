@@ -108,7 +108,7 @@ def test_every_kind_that_exists_is_checked_here():
 
 
 # Kinds of layers with a law of their own, checked by the tests of their subject.
-ELSEWHERE: set[str] = set()
+ELSEWHERE: set[str] = {"lifting_attention", "group_attention", "group_attention_block"}  # test_group_attention.py
 
 
 def test_fourier_elu_keeps_the_quarter_turns_of_a_continuous_group(dtype, exactness, random):

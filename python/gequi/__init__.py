@@ -6,6 +6,7 @@ own objects.
 
 from ._version import __version__ as __version__
 from .fields import field_type, transform_field
+from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
@@ -18,12 +19,14 @@ __all__ = [
     "field_type",
     "get_weights",
     "group_elements",
+    "gsa_network",
     "gspace",
     "gspaces",
     "is_equivariant",
     "layer_kinds",
     "output_shape",
     "predict",
+    "predict_points",
     "representation_matrix",
     "representations",
     "set_weights",
