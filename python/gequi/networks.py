@@ -76,10 +76,15 @@ def equivariant_network(
         "space": describe_gspace(space),
         "input": field_pairs(input, "input"),
         "layers": _plain_layers(layers),
-        "seed": secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1),
+        "seed": choose_seed(seed),
         "dtype": str(check_dtype(dtype)).removeprefix("torch."),
     }
     return EquivariantNetwork(space, recipe)
+
+
+def choose_seed(seed: object) -> int:
+    """A seed as it came, or a fresh one for None: 31 bits, which R's integers hold too."""
+    return secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
 
 
 def network_from_recipe(recipe: Mapping[str, Any]) -> EquivariantNetwork:
