@@ -50,6 +50,7 @@ NETWORKS = {
     "lifting": [lifting()],
     "lifting and group attention": [lifting(), attention()],
     "a block": [lifting(), block()],
+    "rotary": [lifting(16, positions="rotary"), attention(16, positions="rotary"), block(positions="rotary", window=3)],
     "windows": [lifting(window=5), attention(window=3)],
 }
 
@@ -123,8 +124,11 @@ def test_the_pooled_output_is_invariant(space, pool, random):
 
 @pytest.mark.parametrize("space", [C8, gequi.gspace("rot2dOnR2", N=6), gequi.gspace("rot2dOnR2", N=3),
                                    gequi.gspace("flipRot2dOnR2", N=8), gequi.gspace("flipRot2dOnR2", N=5)], ids=str)  # fmt: skip
-def test_on_points_every_turn_is_exact(space, dtype, random):
-    net = grown(network(space, [lifting(), attention(), block(), {"layer": "relu"}]))
+@pytest.mark.parametrize("positions", ["additive", "rotary"])
+def test_on_points_every_turn_is_exact(positions, space, dtype, random):
+    rotary = {"key_dim": 2 * space.fibergroup.order(), "positions": "rotary"}
+    layers = [lifting(), attention(), block(), lifting(**rotary), attention(**rotary)]
+    net = grown(network(space, layers[:3] if positions == "additive" else layers[3:]))
     x, points = random.normal(size=(2, 1, 23)), random.normal(size=(23, 2)) * 4
     out = gequi.predict_points(net, x, points, dtype=dtype)
     assert out.shape == (2, net.out_type.size, 23)
@@ -363,6 +367,8 @@ def test_patches_that_do_not_cover_another_image_are_warned_of():
         (C4, [lifting(frequencies=-1)], "trivial", InputError, "`frequencies` must be at least 0"),
         (C4, [lifting(key_dim=0)], "trivial", InputError, "`key_dim` must be at least 1"),
         (C4, [lifting(dropout=2)], "trivial", InputError, "`dropout` must be from 0 to 1"),
+        (C4, [lifting(positions="none")], "trivial", InputError, "`positions` must be one of 'additive', 'rotary'"),
+        (D4, [lifting(8, positions="rotary")], "trivial", InputError, "`key_dim` .* must be divisible by 8 .* D4; got 4"),
         (C4, [lifting(qk_norm=1)], "trivial", InputError, "`qk_norm` must be true or false"),
         (C4, [lifting(), block(mlp_ratio=-1)], "trivial", InputError, "`mlp_ratio` must be at least 0"),
         (gequi.gspace("rot2dOnR2"), [lifting()], "trivial", FieldError, r"finite group.*SO\(2\) is continuous"),

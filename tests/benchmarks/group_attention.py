@@ -97,22 +97,26 @@ def extra_megabytes(kind: str, width: int, length: int) -> float:
 
 
 def cost() -> None:
-    print(f"{'width':>6s}{'tokens':>8s} | {'ms: gequi':>10s}{'torch':>8s}{'ratio':>7s} | {'with weights':>12s} | "
-          f"{'MB: gequi':>10s}{'torch':>7s}{'ratio':>7s}{'dense':>8s}")  # fmt: skip
+    print("forward and backward, ms; then peak memory, MB; in brackets relative to torch's")
+    kinds = ("torch", "rotary", "additive", "torch with weights", "dense")
+    print(f"{'width':>6s}{'tokens':>7s} |" + 2 * ("".join(f"{kind[:13]:>15s}" for kind in kinds) + " |"))
     for width in (32, 64, 128):
-        used: dict[str, list[float]] = {"gequi": [], "torch": [], "dense": []}
+        used: dict[str, list[float]] = {kind: [] for kind in kinds}
         for length in LENGTHS:
-            steps = {kind: work(kind, width, length) for kind in ("gequi", "torch", "torch with weights")}
+            steps = {kind: work(kind, width, length) for kind in kinds[:3]}
             for step in steps.values():
                 step()
             timed = [[seconds(step) for step in steps.values()] for _ in range(5 if length < 28 else 3)]
-            ratio = statistics.median(ours / theirs for ours, theirs, _ in timed)
-            ours, theirs, weights = (1000 * statistics.median(column) for column in zip(*timed, strict=True))
+            spent = [1000 * statistics.median(column) for column in zip(*timed, strict=True)]
+            spent += [1000 * seconds(work(kind, width, length)) for kind in kinds[3:]]
+            ratios = [statistics.median(row[k] / row[0] for row in timed) for k in range(3)]
+            ratios += [each / spent[0] for each in spent[3:]]
             for kind, column in used.items():
                 column.append(extra_megabytes(kind, width, length))
-            a, b, c = (column[-1] for column in used.values())
-            print(f"{width:6d}{4 * length**2:8d} | {ours:10.0f}{theirs:8.0f}{ratio:7.2f} | {weights:12.0f} | "
-                  f"{a:10.0f}{b:7.0f}{a / b:7.2f}{c:8.0f}", flush=True)  # fmt: skip
+            peaks = [column[-1] for column in used.values()]
+            shown = [f"{t:8.0f} ({r:4.2f})" for t, r in zip(spent, ratios, strict=True)]
+            held = [f"{m:8.0f} ({m / peaks[0]:4.1f})" for m in peaks]
+            print(f"{width:6d}{4 * length**2:7d} |{''.join(shown)} |{''.join(held)} |", flush=True)
         tokens = np.log([4 * length**2 for length in LENGTHS])
         exponents = {kind: np.polyfit(tokens, np.log(column), 1)[0] for kind, column in used.items()}
         print("memory grows as tokens to the power of " + ", ".join(f"{k} {e:.2f}" for k, e in exponents.items()))

@@ -16,16 +16,20 @@ of the key's point, and those of rho_H of features of the two elements; they are
 fused kernel does the rest, and no (token, token) array exists. The kernel has no dropout of weights on the CPU, so
 `dropout` sets values of a layer's output to 0 instead.
 
+Appended features make scores dearer where heads are small. positions = "rotary" instead puts the positions into the
+angles of queries and keys and costs no features: the score is again a function of h^-1 (x_j - x_i) and h^-1 w.
+
 Rounding errors grow with the scores. With `qk_norm` queries and keys have a bounded length, so float32 stays exact to
 about 1e-5 however large the weights of the linear maps grow; without it, the layer without positions is torch's own.
 
 Source: Romero & Cordonnier 2021 (arXiv 2010.00977), whose published code acts with h^-1 on u^-1 w, which is invariant
 already, and so is not equivariant; here the query stands at the output pose. Fourier features: Rahimi & Recht 2007.
 Bounded queries and keys: Henry et al. 2020 (arXiv 2010.04245).
+Rotary positions: Su et al. 2021 (arXiv 2104.09864); that the group permutes their waves is gequi's.
 """
 
 from . import kinds
-from .poses import PoseAttention, PoseScores, pixel_points
+from .poses import PoseAttention, pixel_points
 from .ready import gsa_network, predict_points
 
-__all__ = ["PoseAttention", "PoseScores", "gsa_network", "kinds", "pixel_points", "predict_points"]
+__all__ = ["PoseAttention", "gsa_network", "kinds", "pixel_points", "predict_points"]

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
-from ..arrays import check_flag, check_integer, check_number
+from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError, InputError
 from ..fields import show_fields
 from ..layers._plan import Step, dimension_of, fields_after, kind, odd
-from .poses import PoseAttention, draw_uniform, pixel_points
+from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
 
 # The coordinates (batch or 1, point, 2) that `predict_points()` gives in place of the pixels.
 points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
@@ -31,12 +31,14 @@ def plan_lifting_attention(
     window: int | None = None,
     dropout: float = 0.0,
     qk_norm: bool = True,
+    positions: str = "additive",
 ) -> Step:
     """Attention from the points of an image to its poses: trivial fields in, regular fields out.
 
     `key_dim` features for each of `heads` heads (None: fields / heads); `frequencies`, the Fourier features of
     positions, for each head and pair of opposite elements, 0 for none; `window`, the side of the neighbourhood (odd,
-    pixels; None: the whole image); `dropout` of the output; `qk_norm`, queries and keys of bounded length.
+    pixels; None: the whole image); `dropout` of the output; `qk_norm`, queries and keys of bounded length;
+    `positions`, "additive" (scores of their own) or "rotary" (the angles of queries and keys, no `frequencies` needed).
     """
     _need_finite_plane(before)
     if not all(field.is_trivial() for field in before.representations):
@@ -47,7 +49,7 @@ def plan_lifting_attention(
         )
     after = fields_after(before, fields)
     _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
-    options = _attention_options(len(after), heads, key_dim, frequencies, window, dropout, qk_norm)
+    options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options))
 
 
@@ -62,6 +64,7 @@ def plan_group_attention(
     window: int | None = None,
     dropout: float = 0.0,
     qk_norm: bool = True,
+    positions: str = "additive",
 ) -> Step:
     """Attention between the poses of an image: regular fields in, regular fields out.
 
@@ -71,7 +74,7 @@ def plan_group_attention(
     _need_poses(before)
     after = fields_after(before, fields)
     _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
-    options = _attention_options(len(after), heads, key_dim, frequencies, window, dropout, qk_norm)
+    options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options))
 
 
@@ -85,6 +88,7 @@ def plan_group_attention_block(
     window: int | None = None,
     dropout: float = 0.0,
     qk_norm: bool = True,
+    positions: str = "additive",
     mlp_ratio: float = 2.0,
 ) -> Step:
     """Adds to regular fields what group_attention, then a two-layer map at each pose, make of them, normalised first.
@@ -93,7 +97,7 @@ def plan_group_attention_block(
     """
     _need_finite_plane(before)
     _need_poses(before)
-    options = _attention_options(len(before), heads, key_dim, frequencies, window, dropout, qk_norm)
+    options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0)))
     return Step(before, lambda: AttentionBlock(before, hidden, options))
 
@@ -118,18 +122,29 @@ def _need_regular(fields: FieldType, what: str, argument: str = "layers") -> Non
 
 
 def _attention_options(
-    fields: int, heads: object, key_dim: object, frequencies: object, window: object, dropout: object, qk_norm: object
+    fields: FieldType,
+    heads: Any,
+    key_dim: Any,
+    frequencies: Any,
+    window: Any,
+    dropout: Any,
+    qk_norm: Any,
+    positions: Any,
 ) -> dict[str, Any]:
-    heads = check_integer(heads, "heads", minimum=1)
-    if key_dim is None and fields % heads:
-        raise InputError(f"`heads` must divide the {fields} fields where `key_dim` is not given; got {heads}.", "heads")
+    count, heads = len(fields), check_integer(heads, "heads", minimum=1)
+    if key_dim is None and count % heads:
+        raise InputError(f"`heads` must divide the {count} fields where `key_dim` is not given; got {heads}.", "heads")
+    key_dim = count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
+    if check_choice(positions, "positions", ("additive", "rotary")) == "rotary":
+        check_rotary(fields.gspace, key_dim)
     return {
         "heads": heads,
-        "key_dim": fields // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1),
+        "key_dim": key_dim,
         "frequencies": check_integer(frequencies, "frequencies", minimum=0),
         "window": None if window is None else odd(window, "window"),
         "dropout": check_number(dropout, "dropout", 0, 1),
         "qk_norm": check_flag(qk_norm, "qk_norm"),
+        "positions": positions,
     }
 
 

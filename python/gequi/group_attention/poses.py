@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 from .. import groups
 from .._escnn import GSpace
 from ..attention import attend
+from ..errors import InputError
 
 
 def pixel_points(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
@@ -21,8 +23,8 @@ def pixel_points(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
     return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], -1).reshape(1, -1, 2)
 
 
-class PoseScores(nn.Module):
-    """The scores of relative poses, as features to append to queries and keys."""
+class AdditiveScores(nn.Module):
+    """rho_P and rho_H, as features to append to queries and keys."""
 
     turns: torch.Tensor  # (wave, 2, 2): one matrix of the group for each wave vector of an orbit, v and -v being one
     source: torch.Tensor  # (element, wave): the wave that an element's inverse leads to
@@ -36,7 +38,7 @@ class PoseScores(nn.Module):
         super().__init__()
         turns, source, sign, relative = _tables(space)
         order, waves = source.shape
-        self.order, self.key_dim = order, key_dim
+        self.order, self.key_size = order, key_dim
         for name, table in (("turns", turns), ("source", source), ("sign", sign), ("relative", relative)):
             self.register_buffer(name, torch.as_tensor(table), persistent=False)
         shapes = {
@@ -49,27 +51,18 @@ class PoseScores(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(shape)) if needed[name] else None)
 
     def draw_weights(self, generator: torch.Generator) -> None:
-        """Wavelengths from 4 to 32 pixels in all directions; positions that weigh about as much as contents."""
-
-        def uniform(*shape: int) -> torch.Tensor:
-            return torch.rand(shape, generator=generator, dtype=torch.float64)
-
+        """Positions that weigh about half as much as contents."""
         if self.frequencies is not None and self.waves is not None:
-            heads, count, _ = self.frequencies.shape
-            size = 2 * math.pi / (4 * 8 ** uniform(heads, count))
-            angle = 2 * math.pi * uniform(heads, count)
-            self.frequencies.data.copy_(torch.stack([size * angle.cos(), size * angle.sin()], -1))
+            draw_frequencies(self.frequencies, generator)
+            count = self.frequencies.shape[1]
             drawn = torch.randn(self.waves.shape, generator=generator, dtype=torch.float64)
             self.waves.data.copy_(0.5 * drawn / math.sqrt(self.waves.shape[2] * count))
         if self.poses is not None:
             self.poses.data.copy_(0.5 * torch.randn(self.poses.shape, generator=generator, dtype=torch.float64))
 
     def phases(self, points: torch.Tensor) -> torch.Tensor | None:
-        """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); in float64, since phases grow large."""
-        if self.frequencies is None:
-            return None
-        waves = torch.einsum("wab,hfb->hwfa", self.turns.double(), self.frequencies.double()).flatten(1, 2)
-        return (points.double()[:, None] @ waves.mT).unsqueeze(2)
+        """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
+        return None if self.frequencies is None else phases(self.turns, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
         """Queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
@@ -96,8 +89,83 @@ class PoseScores(nn.Module):
         return torch.cat(features, -1)
 
 
+class RotaryScores(nn.Module):
+    """Positions in the angles of queries and keys: no further features, so a score costs what it costs without them.
+
+    The features of a head are complex numbers, some for each wave vector v of an orbit. In the query (or key) of the
+    pose (i, h) the number of v is q(h^-1 v) exp(i <v, x_i>): the group permutes the numbers as it does the waves, so
+    the score is Re sum_v conj(q(v)) exp(i <v, h^-1 (x_j - x_i)>) k(w^-1 h v), of relative poses only. In the keys of
+    lifting one real number serves the waves of an orbit, and in half an orbit the other half is the conjugate.
+
+    Source: Su et al. 2021 (arXiv 2104.09864), on one axis and without a group.
+    """
+
+    turns: torch.Tensor
+    source: torch.Tensor
+    sign: torch.Tensor
+
+    def __init__(self, space: GSpace, heads: int, key_dim: int, lifting: bool) -> None:
+        super().__init__()
+        turns, source, sign, _ = _tables(space)
+        self.order, self.waves = source.shape
+        for name, table in (("turns", turns), ("source", source), ("sign", sign)):
+            self.register_buffer(name, torch.as_tensor(table), persistent=False)
+        count = check_rotary(space, key_dim)
+        self.key_size = count if lifting else key_dim
+        self.frequencies = nn.Parameter(torch.empty(heads, count, 2))
+
+    def draw_weights(self, generator: torch.Generator) -> None:
+        draw_frequencies(self.frequencies, generator)
+
+    def phases(self, points: torch.Tensor) -> torch.Tensor:
+        """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
+        return phases(self.turns, self.frequencies, points)
+
+    def of_queries(self, query: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+        """Queries (batch, heads, element or 1, point, feature), their numbers turned, for each element."""
+        numbers = query.expand(-1, -1, self.order, -1, -1).unflatten(-1, (2, self.waves, -1))
+        turned = [numbers[:, :, h, :, :, source] for h, source in enumerate(self.source)]
+        real, imaginary = torch.stack(turned, 2).unbind(-3)
+        imaginary = imaginary * self.sign[:, None, :, None].to(query.dtype)
+        cos, sin = phases.cos().to(query.dtype), phases.sin().to(query.dtype)
+        real, imaginary = real.flatten(-2), imaginary.flatten(-2)
+        return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], -1)
+
+    def of_keys(self, key: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+        """Keys (batch, heads, element or 1, point, feature), their numbers turned."""
+        if key.shape[2] == self.order and key.shape[-1] == 2 * phases.shape[-1]:
+            return self.of_queries(key, phases)
+        key = key.repeat(1, 1, 1, 1, self.waves)
+        return torch.cat([key * phases.cos().to(key.dtype), key * phases.sin().to(key.dtype)], -1)
+
+
+def check_rotary(space: GSpace, key_dim: int) -> int:
+    """The complex numbers that `key_dim` features have for each wave of an orbit."""
+    waves = len(_tables(space)[0])
+    if key_dim % (2 * waves):
+        raise InputError(
+            f"`key_dim` (fields / heads, where it is not given) must be divisible by {2 * waves} for positions = "
+            f"'rotary': complex numbers for {waves} waves of {space.fibergroup}; got {key_dim}.",
+            "key_dim",
+        )
+    return key_dim // (2 * waves)
+
+
+def phases(turns: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); in float64, since phases grow large."""
+    waves = torch.einsum("wab,hfb->hwfa", turns.double(), frequencies.double()).flatten(1, 2)
+    return (points.double()[:, None] @ waves.mT).unsqueeze(2)
+
+
+def draw_frequencies(frequencies: torch.Tensor, generator: torch.Generator) -> None:
+    """Wave vectors (heads, frequency, 2) of wavelengths from 4 to 32 pixels in all directions."""
+    octaves, turn = torch.rand((2, *frequencies.shape[:2]), generator=generator, dtype=torch.float64)
+    size, angle = 2 * math.pi / (4 * 8**octaves), 2 * math.pi * turn
+    frequencies.data.copy_(torch.stack([size * angle.cos(), size * angle.sin()], -1))
+
+
 def _tables(space: GSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of `PoseScores`: turns, source, sign, relative.
+    """The tables of both scores: turns, source, sign, relative.
 
     Where the group holds the half turn, the waves of v and -v are the same up to the sign of the sine, so one of
     each pair stands for both: half the features for the same functions.
@@ -134,17 +202,23 @@ class PoseAttention(nn.Module):
 
     def __init__(
         self, space: GSpace, fields: tuple[int, int], lifting: bool, heads: int, key_dim: int, frequencies: int,
-        dropout: float, qk_norm: bool,
+        dropout: float, qk_norm: bool, positions: str,
     ) -> None:  # fmt: skip
         super().__init__()
         self.heads, self.key_dim, self.dropout = heads, key_dim, dropout
         inner = heads * key_dim
+        self.scores: AdditiveScores | RotaryScores = (
+            RotaryScores(space, heads, key_dim, lifting)
+            if positions == "rotary"
+            else AdditiveScores(space, heads, key_dim, frequencies, poses=not lifting)
+        )
         for name in ("query", "key", "value", "output"):
             sizes = (fields[1], inner) if name == "output" else (inner, fields[0])
+            if name == "key":
+                sizes = (heads * self.scores.key_size, fields[0])
             self.register_parameter(name, nn.Parameter(torch.empty(sizes)))
             self.register_parameter(f"{name}_bias", nn.Parameter(torch.empty(sizes[0])))
         self.log_gain = nn.Parameter(torch.zeros(heads)) if qk_norm else None
-        self.scores = PoseScores(space, heads, key_dim, frequencies, poses=not lifting)
 
     def draw_weights(self, generator: torch.Generator) -> None:
         """torch's own initialisation of linear maps: uniform within 1 / sqrt(inputs)."""
@@ -168,14 +242,16 @@ class PoseAttention(nn.Module):
         weight = torch.cat([self.query, self.key, self.value])
         bias = torch.cat([self.query_bias, self.key_bias, self.value_bias])
         maps = functional.linear(x.flatten(2).mT, weight, bias)
+        sizes = [self.heads * size for size in (self.key_dim, self.scores.key_size, self.key_dim)]
         query, key, value = (
-            maps.unflatten(2, (3, self.heads, self.key_dim)).permute(2, 0, 3, 1, 4).unflatten(3, (poses, count))
+            each.unflatten(2, (self.heads, -1)).transpose(1, 2).unflatten(2, (poses, count))
+            for each in maps.split(sizes, 2)
         )
         if self.log_gain is not None:  # x / sqrt(1 + mean x^2): small vectors as they are, large ones of bounded length
-            query = functional.rms_norm(query, (self.key_dim,), eps=1.0)
-            key = functional.rms_norm(key, (self.key_dim,), eps=1.0) * self.log_gain.exp()[:, None, None, None]
-        phases = self.scores.phases(points)
-        query, key = self.scores.of_queries(query, phases), self.scores.of_keys(key, phases)
+            query = functional.rms_norm(query, query.shape[-1:], eps=1.0)
+            key = functional.rms_norm(key, key.shape[-1:], eps=1.0) * self.log_gain.exp()[:, None, None, None]
+        angles: Any = self.scores.phases(points)
+        query, key = self.scores.of_queries(query, angles), self.scores.of_keys(key, angles)
         scale = 1 / math.sqrt(self.key_dim)
         if window is None:
             out = attend(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), scale)

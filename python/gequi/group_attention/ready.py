@@ -28,6 +28,7 @@ def gsa_network(
     window: int | None = None,
     dropout: float = 0.0,
     qk_norm: bool = True,
+    positions: str = "additive",
     mlp_ratio: float = 2.0,
     patch_size: int = 1,
     size: Any = None,
@@ -53,6 +54,7 @@ def gsa_network(
         window: side of the neighbourhood that a point attends to, in patches, odd; None is the whole image.
         dropout: probability that a value of a layer's output is set to 0 in training.
         qk_norm: whether queries and keys have a bounded length.
+        positions: "additive" or "rotary", as in `layer_kinds()`.
         mlp_ratio: hidden units of a block's two-layer map for each field.
         patch_size: side of a patch, pixels, odd.
         size: side of the images, pixels, or (row, column); needed with patches, which must cover it exactly, or
@@ -79,7 +81,7 @@ def gsa_network(
     patch = check_integer(patch_size, "patch_size", minimum=1)
     attention = {
         "heads": heads, "key_dim": key_dim, "frequencies": frequencies, "window": window, "dropout": dropout,
-        "qk_norm": qk_norm,
+        "qk_norm": qk_norm, "positions": positions,
     }  # fmt: skip
     regular = {"regular": check_integer(fields, "fields", minimum=1)}
     lifting: dict[str, Any] = {"layer": "lifting_attention", "fields": regular, **attention}
