@@ -45,7 +45,9 @@ def test_conv_relu_conv_is_equivariant_to_the_octahedral_group(length, dtype, ex
 
 
 def test_of_the_turns_of_c8_the_quarter_turns_are_exact_and_the_others_are_reported(dtype, exactness, random):
-    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", [conv(), {"layer": "relu"}, conv()], seed=1)
+    net = gequi.equivariant_network(
+        gequi.gspace("rot2dOnR2", N=8), "trivial", [conv(), {"layer": "relu"}, conv()], seed=1
+    )
     table = gequi.equivariance_error(net, random.normal(size=(1, 1, 12, 12)), dtype=dtype)
     assert [row["exact"] for row in table] == [True, False] * 4
     assert max(exact_errors(table)) <= exactness
@@ -113,7 +115,9 @@ ELSEWHERE: set[str] = {"lifting_attention", "group_attention", "group_attention_
 
 def test_fourier_elu_keeps_the_quarter_turns_of_a_continuous_group(dtype, exactness, random):
     space = gequi.gspace("rot2dOnR2", maximum_frequency=3)
-    net = gequi.equivariant_network(space, "trivial", [conv({"fourier(2)": 3}, 5), {"layer": "fourier_elu"}, conv("irrep_1", 5)], seed=1)
+    net = gequi.equivariant_network(
+        space, "trivial", [conv({"fourier(2)": 3}, 5), {"layer": "fourier_elu"}, conv("irrep_1", 5)], seed=1
+    )
     table = gequi.equivariance_error(net, random.normal(size=(1, 1, 13, 13)), dtype=dtype)
     assert len(table) == 52
     assert len(exact_errors(table)) == 4
@@ -194,7 +198,9 @@ def test_an_error_is_relative_to_the_scale_of_the_output(random):
 def test_a_result_without_spatial_axes_transforms_by_its_fields_alone(random):
     x = random.normal(size=(3, 2, 7, 7))
     assert gequi.is_equivariant(lambda x: x.mean((2, 3)), x, C4, {"irrep_1": 1}, {"irrep_1": 1})
-    assert gequi.is_equivariant(lambda x: (x**2).sum((1, 2, 3), keepdims=True)[..., 0, 0], x, C4, {"irrep_1": 1}, "trivial")
+    assert gequi.is_equivariant(
+        lambda x: (x**2).sum((1, 2, 3), keepdims=True)[..., 0, 0], x, C4, {"irrep_1": 1}, "trivial"
+    )
 
 
 def test_the_check_prints_nothing(capsys, random):

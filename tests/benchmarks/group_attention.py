@@ -51,7 +51,7 @@ class Dense(nn.Module):
         phases = a.scores.phases(points)
         rows, columns = (
             a.scores.of_queries(one, phases)[..., a.key_dim :],
-            a.scores.of_keys(one, phases)[..., a.key_dim :],
+            a.scores.of_keys(one, phases, one[..., :1])[..., a.key_dim :],
         )
         scores = rows.flatten(2, 3) @ columns.flatten(2, 3).mT / math.sqrt(a.key_dim)
         out = functional.scaled_dot_product_attention(query, key, value, attn_mask=scores)
@@ -68,9 +68,9 @@ def work(kind: str, width: int, length: int):
     if kind in ("torch", "torch with weights"):
         module = nn.MultiheadAttention(width, HEADS, batch_first=True)
         return lambda: module(tokens, tokens, tokens, need_weights=kind != "torch")[0].sum().backward()
-    attention = PoseAttention(
-        SPACE, (width, width), False, HEADS, width // HEADS, frequencies=2, dropout=0, qk_norm=True
-    )
+    positions = "rotary" if kind == "rotary" else "additive"
+    options = {"frequencies": 2, "dropout": 0, "qk_norm": True, "positions": positions}
+    attention = PoseAttention(SPACE, (width, width), False, HEADS, width // HEADS, **options)
     draw_weights(attention, 1)
     module = Dense(attention) if kind == "dense" else attention
     return lambda: module(x, pixel_points(length, length, x)).sum().backward()

@@ -62,7 +62,7 @@ class AdditiveScores(nn.Module):
 
     def phases(self, points: torch.Tensor) -> torch.Tensor | None:
         """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
-        return None if self.frequencies is None else phases(self.turns, self.frequencies, points)
+        return None if self.frequencies is None else phases_of(self.turns, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
         """Queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
@@ -77,9 +77,9 @@ class AdditiveScores(nn.Module):
             features.append(query @ self.poses[:, self.relative].mT)
         return torch.cat(features, -1)
 
-    def of_keys(self, key: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
-        """Keys (batch, heads, element or 1, point, feature) with the position features of their points."""
-        features = [key]
+    def of_keys(self, key: torch.Tensor, phases: torch.Tensor | None, gain: torch.Tensor) -> torch.Tensor:
+        """Keys (batch, heads, element or 1, point, feature), multiplied by `gain`, with their position features."""
+        features = [key * gain]
         if phases is not None:
             waves = torch.cat([phases.cos(), phases.sin()], -1).to(key.dtype)
             features.append(waves.expand(*key.shape[:-1], -1))
@@ -119,24 +119,27 @@ class RotaryScores(nn.Module):
 
     def phases(self, points: torch.Tensor) -> torch.Tensor:
         """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
-        return phases(self.turns, self.frequencies, points)
+        return phases_of(self.turns, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
         """Queries (batch, heads, element or 1, point, feature), their numbers turned, for each element."""
-        numbers = query.expand(-1, -1, self.order, -1, -1).unflatten(-1, (2, self.waves, -1))
-        turned = [numbers[:, :, h, :, :, source] for h, source in enumerate(self.source)]
-        real, imaginary = torch.stack(turned, 2).unbind(-3)
-        imaginary = imaginary * self.sign[:, None, :, None].to(query.dtype)
-        cos, sin = phases.cos().to(query.dtype), phases.sin().to(query.dtype)
-        real, imaginary = real.flatten(-2), imaginary.flatten(-2)
-        return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], -1)
+        return self._turn(query, phases.cos().to(query.dtype), phases.sin().to(query.dtype))
 
-    def of_keys(self, key: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-        """Keys (batch, heads, element or 1, point, feature), their numbers turned."""
-        if key.shape[2] == self.order and key.shape[-1] == 2 * phases.shape[-1]:
-            return self.of_queries(key, phases)
+    def of_keys(self, key: torch.Tensor, phases: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        """Keys (batch, heads, element or 1, point, feature), their numbers turned and multiplied by `gain`."""
+        cos, sin = gain * phases.cos().to(key.dtype), gain * phases.sin().to(key.dtype)
+        if key.shape[-1] == 2 * cos.shape[-1]:
+            return self._turn(key, cos, sin)
         key = key.repeat(1, 1, 1, 1, self.waves)
-        return torch.cat([key * phases.cos().to(key.dtype), key * phases.sin().to(key.dtype)], -1)
+        return torch.cat([key * cos, key * sin], -1)
+
+    def _turn(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        numbers = x.expand(-1, -1, self.order, -1, -1).unflatten(-1, (2, self.waves, -1))
+        numbers = torch.stack([numbers[:, :, h, :, :, source] for h, source in enumerate(self.source)], 2)
+        real, imaginary = (part.flatten(-2) for part in numbers.unbind(-3))
+        # Conjugates by their sign; on cos and sin, which are small beside the features.
+        sign = self.sign.repeat_interleave(real.shape[-1] // self.waves, 1)[:, None].to(x.dtype)
+        return torch.cat([real * cos - imaginary * (sign * sin), real * sin + imaginary * (sign * cos)], -1)
 
 
 def check_rotary(space: GSpace, key_dim: int) -> int:
@@ -151,7 +154,7 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
     return key_dim // (2 * waves)
 
 
-def phases(turns: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def phases_of(turns: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); in float64, since phases grow large."""
     waves = torch.einsum("wab,hfb->hwfa", turns.double(), frequencies.double()).flatten(1, 2)
     return (points.double()[:, None] @ waves.mT).unsqueeze(2)
@@ -247,11 +250,12 @@ class PoseAttention(nn.Module):
             each.unflatten(2, (self.heads, -1)).transpose(1, 2).unflatten(2, (poses, count))
             for each in maps.split(sizes, 2)
         )
+        gain = query.new_ones(1)
         if self.log_gain is not None:  # x / sqrt(1 + mean x^2): small vectors as they are, large ones of bounded length
-            query = functional.rms_norm(query, query.shape[-1:], eps=1.0)
-            key = functional.rms_norm(key, key.shape[-1:], eps=1.0) * self.log_gain.exp()[:, None, None, None]
-        angles: Any = self.scores.phases(points)
-        query, key = self.scores.of_queries(query, angles), self.scores.of_keys(key, angles)
+            query, key = (functional.rms_norm(each, each.shape[-1:], eps=1.0) for each in (query, key))
+            gain = self.log_gain.exp()[:, None, None, None]
+        phases: Any = self.scores.phases(points)
+        query, key = self.scores.of_queries(query, phases), self.scores.of_keys(key, phases, gain)
         scale = 1 / math.sqrt(self.key_dim)
         if window is None:
             out = attend(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), scale)
