@@ -8,26 +8,37 @@
 #   gspace, field type, network   their Python handle
 # Missing values, and R's own types that are no array of numbers, are refused here: Python cannot see them.
 to_python <- function(x, argument, call) {
-  refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
-  if (is.null(x) || inherits(x, "python.builtin.object")) return(reticulate::r_to_py(x))
-  if (inherits(x, "gequi_handle")) return(handle_of(x, call))
-  if (is.function(x)) return(function_to_python(x, argument, call))
-  if (is.data.frame(x)) refuse("must be an array of numbers; got a data frame: as.matrix() makes one of it.")
-  if (is.factor(x)) refuse("must not be a factor: as.character() or as.integer() say which is meant.")
-  if (is.list(x)) {
+  if (is.null(x) || inherits(x, "python.builtin.object")) {
+    reticulate::r_to_py(x)
+  } else if (inherits(x, "gequi_handle")) {
+    handle_of(x, call)
+  } else if (is.function(x)) {
+    function_to_python(x, argument, call)
+  } else if (is.list(x) && !is.data.frame(x)) {
     names <- if (is.null(names(x))) seq_along(x) else names(x)
     inner <- Map(function(each, name) to_python(each, paste0(argument, "$", name), call), unclass(x), names)
-    return(reticulate::r_to_py(if (is.null(names(x))) unname(inner) else inner))
+    reticulate::r_to_py(if (is.null(names(x))) unname(inner) else inner)
+  } else {
+    refuse_what_python_cannot_see(x, argument, call)
+    atomic_to_python(x)
   }
+}
+
+refuse_what_python_cannot_see <- function(x, argument, call) {
+  refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
+  if (is.data.frame(x)) refuse("must be an array of numbers; got a data frame: as.matrix() makes one of it.")
+  if (is.factor(x)) refuse("must not be a factor: as.character() or as.integer() say which is meant.")
   if (!is.atomic(x)) refuse("must be plain R data; got an object of class ", paste(class(x), collapse = ", "), ".")
-  if (anyNA(x)) {
-    missing <- sum(is.na(x) & !(is.double(x) & is.nan(x)))
-    if (missing && length(x) == 1) refuse("must not be NA.")
-    if (missing) refuse("must have no missing values; ", missing, " of its ", length(x), " values are NA.")
-  }
-  x <- unclass(x)
-  if (is.null(dim(x)) && length(x) != 1 && !is.character(x)) x <- array(x)
-  reticulate::r_to_py(if (is.null(dim(x))) unname(x) else x)
+  if (!anyNA(x)) return()
+  missing <- sum(is.na(x) & !(is.double(x) & is.nan(x))) # of NaN, the core tells
+  if (missing && length(x) == 1) refuse("must not be NA.")
+  if (missing) refuse("must have no missing values; ", missing, " of its ", length(x), " values are NA.")
+}
+
+atomic_to_python <- function(x) {
+  x <- if (is.character(x)) c(x) else unclass(x)
+  if (!is.null(dim(x))) return(reticulate::r_to_py(x))
+  reticulate::r_to_py(if (length(x) == 1 || is.character(x)) unname(x) else array(x))
 }
 
 # An R error inside the function keeps its class on its way through Python: see abort_python().
@@ -67,7 +78,8 @@ as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
   }
   unknown <- which(is.na(fields))
   if (length(unknown)) {
-    abort_gequi("InputError", paste0("`", argument, "$", names(fields)[unknown[1]], "` must not be NA."), argument, call)
+    message <- paste0("`", argument, "$", names(fields)[unknown[1]], "` must not be NA.")
+    abort_gequi("InputError", message, argument, call)
   }
   unname(Map(list, names(fields), as.list(fields)))
 }
@@ -101,7 +113,8 @@ as_image_batch <- function(x, third = c("channel", "batch")) {
     sizes <- unique(lapply(batches, function(batch) dim(batch)[-1]))
     if (length(sizes) > 1) {
       shown <- vapply(sizes, function(size) paste0("(", paste(size, collapse = ", "), ")"), "")
-      refuse("The images in `x` must have one size (channel, row, column); they have ", paste(shown, collapse = " and "), ".")
+      shown <- paste(shown, collapse = " and ")
+      refuse("The images in `x` must have one size (channel, row, column); they have ", shown, ".")
     }
     # Join along the first axis, which in R's memory is the fastest: put it last, join, put it back.
     last <- lapply(batches, aperm, c(2, 3, 4, 1))

@@ -34,7 +34,7 @@ abort_gequi <- function(kinds, message, argument = NULL, call = rlang::caller_en
   )
 }
 
-# ShapeError -> gequi_shape_error; GequiError -> gequi_error.
+# The R classes for Python's: gequi_shape_error for ShapeError, gequi_error for GequiError.
 condition_classes <- function(kinds) {
   words <- gsub("([a-z])([A-Z])", "\\1_\\2", sub("^Gequi", "", kinds))
   paste0("gequi_", tolower(words))
@@ -51,7 +51,8 @@ abort_python <- function(error, call) {
 in_r_words <- function(message) {
   words <- c(None = "NULL", True = "TRUE", False = "FALSE")
   for (word in names(words)) {
-    message <- gsub(paste0("(^|[\\s\\[])", word, "(?=$|[\\s.,;\\])])"), paste0("\\1", words[[word]]), message, perl = TRUE)
+    alone <- paste0("(^|[\\s\\[])", word, "(?=$|[\\s.,;\\])])")
+    message <- gsub(alone, paste0("\\1", words[[word]]), message, perl = TRUE)
   }
   quoted <- gregexpr("\\{'?\\w+'?: [^{}]*\\}", message)
   regmatches(message, quoted) <- lapply(regmatches(message, quoted), function(dicts) {

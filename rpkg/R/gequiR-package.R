@@ -4,9 +4,9 @@
 #' measures it: [equivariance_error()] is the one check that every operator passes.
 #'
 #' Start with [gspace()] (which group acts on what), [equivariant_network()] (layers that commute with it) and
-#' [equivariance_error()] (whether they do). The computations are those of the Python package `gequi`, which comes with
-#' this package; [install_gequi()] sets up the Python packages that it stands on, and [gequi_sitrep()] says what there
-#' is. Python starts at the first call that needs it.
+#' [equivariance_error()] (whether they do). The computations are those of the Python package `gequi`, which comes
+#' with this package; [install_gequi()] sets up the Python packages that it stands on, and [gequi_sitrep()] says what
+#' there is. Python starts at the first call that needs it.
 #'
 #' # Conventions
 #' * Arrays have the axes (batch, channel, row, column), in space (batch, channel, depth, row, column), without a base
@@ -15,8 +15,8 @@
 #' * `4` is as good as `4L`; `4.7` is refused where a whole number is meant.
 #' * An R variable is never changed by what Python makes of it.
 #' * Errors have the class `gequi_error` and below it `gequi_input_error` (with `gequi_shape_error` and
-#'   `gequi_field_error`), `gequi_model_file_error`, `gequi_setup_error` and `gequi_python_error`; `argument` names the
-#'   argument at fault and `traceback` holds Python's traceback, where there is one. Warnings have the class
+#'   `gequi_field_error`), `gequi_model_file_error`, `gequi_setup_error` and `gequi_python_error`; `argument` names
+#'   the argument at fault and `traceback` holds Python's traceback, where there is one. Warnings have the class
 #'   `gequi_warning`, those of a layer that breaks exact equivariance also `gequi_exactness_warning`.
 #'
 #' # Environment variables

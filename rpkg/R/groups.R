@@ -2,8 +2,8 @@
 #'
 #' A gspace is a base space (the plane, space, or a single point for vectors) with a group that acts on it.
 #'
-#' @return a data frame with a row for each gspace: `name`, `dimension` (of the base space), `symmetry` (in words) and the
-#'   `options` that [gspace()] takes for it.
+#' @return a data frame with a row for each gspace: `name`, `dimension` (of the base space), `symmetry` (in words) and
+#'   the `options` that [gspace()] takes for it.
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
@@ -19,11 +19,11 @@ gspaces <- function() as_table(call_core("gspaces"))
 #'   * `axis`: of a reflection, in radians.
 #'   * `group`, for `"no_base_space"`: one of escnn's groups by name (`"cyclic_group"`, `"so3_group"`, ...), with what
 #'     that group takes.
-#' @return an object of class `gequi_gspace`: plain data (`name`, `options`, `group`, ...), from which escnn's own object is
-#'   made when it is needed; [reticulate::r_to_py()] gives it.
+#' @return an object of class `gequi_gspace`: plain data (`name`, `options`, `group`, ...), from which escnn's own
+#'   object is made when it is needed; [reticulate::r_to_py()] gives it.
 #' @section Errors: `gequi_input_error` for an unknown name or option; the message lists what there is.
-#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251. Cesa, Lang and Weiler
-#'   (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251. Cesa, Lang and
+#'   Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
 #' @seealso [plot.gequi_gspace()]
 #' @family groups
 #' @export
@@ -105,8 +105,8 @@ as.data.frame.gequi_gspace <- function(x, row.names = NULL, optional = FALSE, ..
 #'
 #' @param space a gspace, from [gspace()].
 #' @return a data frame with a row for each element: `element` (its number, from 1), `name`, `angle` (of its rotation,
-#'   radians), `reflection` (whether it changes handedness) and `exact` (whether it maps the pixel grid onto itself, so that
-#'   it moves an image without interpolation). For a continuous group: escnn's grid of elements to test with.
+#'   radians), `reflection` (whether it changes handedness) and `exact` (whether it maps the pixel grid onto itself,
+#'   so that it moves an image without interpolation). For a continuous group: escnn's grid of elements to test with.
 #' @section Errors: `gequi_input_error` for what is no gspace.
 #' @family groups
 #' @export
@@ -117,8 +117,8 @@ group_elements <- function(space) as_table(call_core("group_elements", space = s
 #' The multiplication table of a finite group
 #'
 #' @inheritParams group_elements
-#' @return an integer matrix (element, element): entry `[i, j]` is the number of \eqn{g_i g_j}{g_i g_j}, the element that
-#'   does first \eqn{g_j}, then \eqn{g_i}.
+#' @return an integer matrix (element, element): entry `[i, j]` is the number of \eqn{g_i g_j}{g_i g_j}, the element
+#'   that does first \eqn{g_j}, then \eqn{g_i}.
 #' @section Errors: `gequi_input_error` for a continuous group.
 #' @family groups
 #' @export
@@ -136,8 +136,8 @@ cayley_table <- function(space) {
 #' `quotient(...)`, `induced(...)` and `fourier(...)` name representations: see [field_type()].
 #'
 #' @inheritParams group_elements
-#' @return a data frame with a row for each representation: `name`, `size` (the channels of one field), `irreducible` and
-#'   `pointwise` (whether functions of each channel alone, such as ReLU, are equivariant on it).
+#' @return a data frame with a row for each representation: `name`, `size` (the channels of one field), `irreducible`
+#'   and `pointwise` (whether functions of each channel alone, such as ReLU, are equivariant on it).
 #' @section Errors: `gequi_input_error` for what is no gspace.
 #' @family groups
 #' @export
@@ -152,7 +152,8 @@ representations <- function(space) as_table(call_core("representations", space =
 #' @param element the number of an element, as in [group_elements()], from 1.
 #' @return a matrix (size, size), \eqn{\rho(g)}{rho(g)}: orthogonal, with
 #'   \eqn{\rho(g h) = \rho(g) \rho(h)}{rho(g h) = rho(g) rho(h)}.
-#' @section Errors: `gequi_field_error` for an unknown representation, `gequi_input_error` for an element that there is not.
+#' @section Errors: `gequi_field_error` for an unknown representation, `gequi_input_error` for an element that there
+#'   is not.
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
@@ -167,8 +168,8 @@ representation_matrix <- function(space, representation, element) {
 
 #' Plot a group
 #'
-#' Without an image, the matrices of the representations as heat maps, blue for -1, white for 0 and red for 1: a row of the
-#' figure for each representation, a column for each element. With an image, what each element makes of it.
+#' Without an image, the matrices of the representations as heat maps, blue for -1, white for 0 and red for 1: a row
+#' of the figure for each representation, a column for each element. With an image, what each element makes of it.
 #'
 #' @param x a gspace, from [gspace()].
 #' @param representation names of representations, as in [field_type()]; `NULL` shows those of at most 12 channels.
@@ -199,16 +200,24 @@ plot.gequi_gspace <- function(x, representation = NULL, elements = NULL, image =
   })
   cells <- do.call(rbind, unlist(cells, recursive = FALSE))
   cells$representation <- factor(cells$representation, representation)
-  cells$element <- factor(cells$element, elements, make.unique(names[elements], " "))
+  # Without blanks in them, "(1, 0, 0)" stays on a line.
+  labels <- gsub(", ", ",", make.unique(names[elements], " "))
+  cells$element <- factor(cells$element, elements, labels)
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, width = .data$size, height = .data$size, fill = .data$value)) +
     ggplot2::geom_tile(colour = "grey80", linewidth = 0.2) +
-    ggplot2::facet_grid(ggplot2::vars(.data$representation), ggplot2::vars(.data$element), switch = "y") +
+    ggplot2::facet_grid(
+      ggplot2::vars(.data$representation), ggplot2::vars(.data$element),
+      switch = "y", labeller = ggplot2::labeller(element = ggplot2::label_wrap_gen(9))
+    ) +
     ggplot2::scale_fill_gradient2(
       low = "#2166ac", mid = "white", high = "#b2182b", limits = c(-1, 1), breaks = -1:1, name = NULL
     ) +
     ggplot2::coord_fixed(expand = FALSE) +
     theme_picture() +
-    ggplot2::theme(strip.text.y.left = ggplot2::element_text(angle = 0, hjust = 1))
+    ggplot2::theme(
+      strip.text.y.left = ggplot2::element_text(angle = 0, hjust = 1),
+      panel.border = ggplot2::element_rect(colour = "grey80", fill = NA)
+    )
 }
 
 # The cells of a square matrix in the unit square, row 1 on top: matrices of all sizes side by side.

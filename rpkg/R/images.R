@@ -1,8 +1,9 @@
 #' Images that come with the package
 #'
 #' @param name `"volcano"`, `"camera"`, `"cat"`, `"retina"` or `"cell"`; `NULL` for the table of them.
-#' @return a matrix (row, column), row 1 on top: the photographs and micrographs in \[0, 1\], and `"volcano"` in metres, as
-#'   [datasets::volcano]. For `NULL`, a data frame: `name`, `rows`, `columns`, `shows`, `licence`, `source`.
+#' @return a matrix (row, column), row 1 on top: the photographs and micrographs in \[0, 1\], and `"volcano"` in
+#'   metres, as [datasets::volcano]. For `NULL`, a data frame: `name`, `rows`, `columns`, `shows`, `licence`,
+#'   `source`.
 #' @section Errors: `gequi_input_error` for an unknown name.
 #' @family images
 #' @export
@@ -33,7 +34,8 @@ plot_image <- function(x, titles = NULL, limits = NULL) {
     x <- lapply(seq_len(dim(x)[1]), function(i) array(x[i, , ], dim(x)[-1]))
   }
   images <- if (is.list(x)) x else list(x)
-  if (!length(images) || !all(vapply(images, function(each) is.matrix(each) && (is.numeric(each) || is.logical(each)), NA))) {
+  is_image <- function(each) is.matrix(each) && (is.numeric(each) || is.logical(each))
+  if (!length(images) || !all(vapply(images, is_image, NA))) {
     abort_gequi(
       c("ShapeError", "InputError"),
       "`x` must be a matrix (row, column), an array (image, row, column) or a list of matrices.", "x"
@@ -69,11 +71,14 @@ centred_cells <- function(x, step, ...) {
 # Values beyond the limits take the colour of the nearest limit.
 squish <- function(x, range) pmin(pmax(x, range[1]), range[2])
 
+white <- function() ggplot2::element_rect(fill = "white", colour = NA)
+
 # No axes: a picture is its own.
 theme_picture <- function() {
   ggplot2::theme_minimal() +
     ggplot2::theme(
-      axis.title = ggplot2::element_blank(), axis.text = ggplot2::element_blank(), panel.grid = ggplot2::element_blank(),
-      panel.spacing = ggplot2::unit(5, "pt"), strip.text = ggplot2::element_text(size = ggplot2::rel(0.9))
+      plot.background = white(), axis.title = ggplot2::element_blank(), axis.text = ggplot2::element_blank(),
+      panel.grid = ggplot2::element_blank(), panel.spacing = ggplot2::unit(5, "pt"),
+      strip.text = ggplot2::element_text(size = ggplot2::rel(0.9))
     )
 }

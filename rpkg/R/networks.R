@@ -1,25 +1,25 @@
 #' An equivariant network
 #'
-#' A network of layers that commute with the group of a gspace. It is a recipe: a gspace, the fields of the input, a seed and
-#' a list of layers, which the `layer_*()` functions add to, one a pipe. Each layer is checked against the one before it
-#' when it is added; the weights are made when they are first needed.
+#' A network of layers that commute with the group of a gspace. It is a recipe: a gspace, the fields of the input, a
+#' seed and a list of layers, which the `layer_*()` functions add to, one a pipe. Each layer is checked against the
+#' one before it when it is added; the weights are made when they are first needed.
 #'
-#' Networks are values, as everything in R: adding a layer or setting weights gives a new network and leaves the old one as
-#' it was. A longer network keeps the weights that were set. A network that was saved with [saveRDS()] is made again from its
-#' recipe, with the weights of its seed or those that were set.
+#' Networks are values, as everything in R: adding a layer or setting weights gives a new network and leaves the old
+#' one as it was. A longer network keeps the weights that were set. A network that was saved with [saveRDS()] is made
+#' again from its recipe, with the weights of its seed or those that were set.
 #'
 #' @param space a gspace, from [gspace()].
 #' @param input the fields of the input, as in [field_type()]: `c(trivial = 1)` for a grey image, `c(trivial = 3)` for
 #'   colour, `c(irrep_1 = 1)` for a vector at each pixel.
 #' @param layers a list of layers, each such as `list(layer = "conv", fields = c(regular = 4), kernel_size = 3)`;
 #'   [layer_kinds()] lists kinds and options. More often they are added by a pipe.
-#' @param seed of the initial weights, a whole number; the same seed gives the same weights in R and in Python. `NULL` draws
-#'   one, which the network keeps.
+#' @param seed of the initial weights, a whole number; the same seed gives the same weights in R and in Python. `NULL`
+#'   draws one, which the network keeps.
 #' @param dtype `"float32"`, or `"float64"` to check laws to 1e-10.
-#' @return an object of class `gequi_network`. [reticulate::r_to_py()] gives the torch module; weights that are changed
-#'   through it do not survive [saveRDS()].
-#' @section Errors: `gequi_field_error` for a layer that does not fit the fields before it; `gequi_input_error` for an unknown
-#'   layer or option, or a value that an option cannot take. Both name the layer.
+#' @return an object of class `gequi_network`. [reticulate::r_to_py()] gives the torch module; weights that are
+#'   changed through it do not survive [saveRDS()].
+#' @section Errors: `gequi_field_error` for a layer that does not fit the fields before it; `gequi_input_error` for an
+#'   unknown layer or option, or a value that an option cannot take. Both name the layer.
 #' @references Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
 #' @seealso [layer_conv()] and the other layers, [predict.gequi_network()], [equivariance_error()]
 #' @family networks
@@ -39,8 +39,8 @@
 equivariant_network <- function(space, input, layers = list(), seed = NULL, dtype = "float32") {
   call_core("arrays.check_dtype", dtype)
   new_network(list(
-    space = space, input = as_fields(input, "input"), layers = as_layers(layers), seed = call_core("networks.choose_seed", seed),
-    dtype = dtype
+    space = space, input = as_fields(input, "input"), layers = as_layers(layers),
+    seed = call_core("networks.choose_seed", seed), dtype = dtype
   ))
 }
 
@@ -107,7 +107,8 @@ as_layers <- function(layers, call = rlang::caller_env(), argument = "layers") {
     sketch <- layers(structure(list(layers = list()), class = "gequi_sketch"))
     if (!inherits(sketch, "gequi_sketch")) {
       abort_gequi("InputError", paste0(
-        "A function for `", argument, "` must return the network it is given, with layers added; it returned ", friendly(sketch), "."
+        "A function for `", argument, "` must return the network it is given, with layers added; it returned ",
+        friendly(sketch), "."
       ), argument, call)
     }
     return(sketch$layers)
@@ -115,7 +116,9 @@ as_layers <- function(layers, call = rlang::caller_env(), argument = "layers") {
   if (!is.list(layers)) return(layers)
   lapply(layers, function(layer) {
     if (!is.list(layer)) return(layer)
-    for (option in intersect(names(layer), c("layers", "shortcut"))) layer[option] <- list(as_layers(layer[[option]], call, option))
+    for (option in intersect(names(layer), c("layers", "shortcut"))) {
+      layer[option] <- list(as_layers(layer[[option]], call, option))
+    }
     if ("fields" %in% names(layer)) layer["fields"] <- list(as_fields(layer$fields, call = call))
     if (length(layer$subgroup) > 1) layer$subgroup <- as.list(layer$subgroup)
     layer
@@ -134,15 +137,17 @@ kept_weights <- function(network) {
 #' In evaluation mode and without gradients.
 #'
 #' @param object a network, from [equivariant_network()].
-#' @param x an array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single image
-#'   (row, column) counts as a batch of one where the input has one channel; [as_image_batch()] makes a batch of several.
+#' @param x an array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single
+#'   image (row, column) counts as a batch of one where the input has one channel; [as_image_batch()] makes a batch of
+#'   several.
 #' @param ... not used.
 #' @param batch_size how many go through at once.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
 #' @return an array, batch first.
-#' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it (the
-#'   message names the layer); `gequi_input_error` for values that are not finite numbers.
-#' @section Warnings: `gequi_exactness_warning` at the first image of a size at which a layer breaks exact equivariance.
+#' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it
+#'   (the message names the layer); `gequi_input_error` for values that are not finite numbers.
+#' @section Warnings: `gequi_exactness_warning` at the first image of a size at which a layer breaks exact
+#'   equivariance.
 #' @family networks
 #' @importFrom stats predict
 #' @export
@@ -163,10 +168,10 @@ predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL)
 #' @param input_shape (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel), such as
 #'   `c(1, 1, 32, 32)`.
 #' @return the dimensions of what `predict()` returns for such an input.
-#' @section Errors: `gequi_shape_error` for a shape that does not fit the input fields, or an image too small for a layer,
-#'   which is named.
-#' @section Warnings: `gequi_exactness_warning` for a stride or padding that breaks exact equivariance at this size; it names
-#'   the layer.
+#' @section Errors: `gequi_shape_error` for a shape that does not fit the input fields, or an image too small for a
+#'   layer, which is named.
+#' @section Warnings: `gequi_exactness_warning` for a stride or padding that breaks exact equivariance at this size;
+#'   it names the layer.
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -179,15 +184,15 @@ output_shape <- function(network, input_shape) {
 
 #' The weights of a network
 #'
-#' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives a
-#' network with other weights.
+#' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
+#' a network with other weights.
 #'
 #' @param network a network, from [equivariant_network()].
 #' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
-#' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`: a
-#'   network; the one it was given keeps its own weights.
-#' @section Errors: `gequi_input_error` for an unknown name or values that are not finite numbers, `gequi_shape_error` for a
-#'   weight of the wrong shape.
+#' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
+#'   a network; the one it was given keeps its own weights.
+#' @section Errors: `gequi_input_error` for an unknown name or values that are not finite numbers, `gequi_shape_error`
+#'   for a weight of the wrong shape.
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -233,7 +238,9 @@ print_network <- function(x, table) {
   shown$layer[1] <- "input"
   shown[[1]][1] <- ""
   print_table(shown, right = "parameters")
-  if (!is.null(table$parameters)) cat(cli::col_grey(paste0(big_number(sum(table$parameters)), " parameters")), "\n", sep = "")
+  if (!is.null(table$parameters)) {
+    cat(cli::col_grey(paste0(big_number(sum(table$parameters)), " parameters")), "\n", sep = "")
+  }
 }
 
 big_number <- function(x) format(x, big.mark = ",", trim = TRUE)

@@ -1,6 +1,6 @@
 # What the print methods share. They write plain lines to the standard output: no addresses, nothing of Python.
 
-# "<gspace> rot2dOnR2(N = 4)"
+# What an object is, in grey, and which one.
 title_line <- function(kind, text) paste0(cli::col_grey(paste0("<", kind, ">")), " ", cli::style_bold(text))
 
 # A data frame with text to the left, numbers to the right, yes or no for logicals; at most n rows.

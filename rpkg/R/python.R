@@ -28,7 +28,8 @@ core <- function(call) {
 import_core <- function(call) {
   carried <- system.file("python", package = "gequiR")
   sys <- reticulate::import("sys", convert = FALSE)
-  if (!reticulate::py_to_r(sys$modules$`__contains__`("gequi")) && file.exists(file.path(carried, "gequi/__init__.py"))) {
+  loaded <- reticulate::py_to_r(sys$modules$`__contains__`("gequi"))
+  if (!loaded && file.exists(file.path(carried, "gequi", "__init__.py"))) {
     # No compiled files are left in R's library, which is not ours to write to.
     before <- sys$dont_write_bytecode
     sys$dont_write_bytecode <- TRUE
@@ -39,8 +40,8 @@ import_core <- function(call) {
   wanted <- as.character(utils::packageVersion("gequiR"))
   if (!identical(found, wanted)) {
     abort_gequi("SetupError", paste0(
-      "This Python has loaded gequi ", found, ", and gequiR ", wanted, " needs the same version: restart R, or install ",
-      "both in one version."
+      "This Python has loaded gequi ", found, ", and gequiR ", wanted, " needs the same version: restart R, or ",
+      "install both in one version."
     ), call = call)
   }
   reticulate::import("gequi._bridge", convert = FALSE)
@@ -49,13 +50,14 @@ import_core <- function(call) {
 abort_setup <- function(error, call) {
   if (inherits(error, "gequi_error")) rlang::cnd_signal(error)
   found <- describe_python()
+  chosen <- if (!is.null(found$chosen)) paste0(" (chosen by ", found$chosen, ")")
   reason <- sub("\nRun `reticulate::py_last_error\\(\\)`.*", "", conditionMessage(error))
   abort_gequi("SetupError", c(
     paste0("gequiR could not start its Python side: ", reason),
     i = if (is.null(found$python)) {
       "No Python has been started."
     } else {
-      paste0("The Python in use is ", found$python, if (!is.null(found$chosen)) paste0(" (chosen by ", found$chosen, ")"), ".")
+      paste0("The Python in use is ", found$python, chosen, ".")
     },
     i = paste(
       "Run install_gequi() and restart R; or name a Python that has torch and escnn in the environment variable",
@@ -100,10 +102,10 @@ gequi_available <- function() {
 #' On Linux, the torch that pip takes by default brings several gigabytes of CUDA libraries. For a machine without a
 #' graphics processor, torch's own site says which `--index-url` has the smaller build; give it in `pip_options`.
 #'
-#' @param envname name or path of the virtual environment. Where it is left to its default, an interactive session asks
-#'   before it starts.
-#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes the newest that reticulate
-#'   finds.
+#' @param envname name or path of the virtual environment. Where it is left to its default, an interactive session
+#'   asks before it starts.
+#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes the newest that
+#'   reticulate finds.
 #' @param pip_options further options for `pip install`, such as `"--index-url=..."`.
 #' @return the path of the environment's Python, invisibly; `NULL` where the question was answered with no.
 #' @export
@@ -127,12 +129,13 @@ install_gequi <- function(envname = "r-gequi", python = NULL, pip_options = char
     cli::cli_inform("pip install {step$options} {step$packages}")
     reticulate::virtualenv_install(envname, step$packages, pip_options = c(step$options, pip_options))
   }
+  made <- reticulate::virtualenv_python(envname)
   if (identical(envname, environment_name)) {
     cli::cli_inform("Done. Restart R: gequiR finds {.val {envname}} by its name.")
   } else {
-    cli::cli_inform("Done. Put GEQUI_PYTHON={reticulate::virtualenv_python(envname)} into your .Renviron and restart R.")
+    cli::cli_inform("Done. Put GEQUI_PYTHON={made} into your .Renviron and restart R.")
   }
-  invisible(reticulate::virtualenv_python(envname))
+  invisible(made)
 }
 
 # torch first: what pip takes for it decides what it needs itself. escnn last, without what it asks for.

@@ -4,26 +4,27 @@
 #' \deqn{error(g) = \max |f(g x) - g f(x)| / \max |f(x)|}{error(g) = max |f(g x) - g f(x)| / max |f(x)|}
 #' An invariant map is one whose output fields are trivial.
 #'
-#' `is_equivariant()` says whether no error exceeds `tolerance`; without `elements` it looks at those that move the pixel
-#' grid exactly, since the others measure the interpolation as well.
+#' `is_equivariant()` says whether no error exceeds `tolerance`; without `elements` it looks at those that move the
+#' pixel grid exactly, since the others measure the interpolation as well.
 #'
-#' @param f a network, which declares its own gspace and fields; or any R function from an array to an array, with `space`,
-#'   `input` and `output` declared here.
-#' @param x an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single
-#'   image (row, column) will do for an input of one channel; `f` is given the array with all its axes.
+#' @param f a network, which declares its own gspace and fields; or any R function from an array to an array, with
+#'   `space`, `input` and `output` declared here.
+#' @param x an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel).
+#'   A single image (row, column) will do for an input of one channel; `f` is given the array with all its axes.
 #' @param space the gspace, from [gspace()]; for a network its own.
 #' @param input the fields of `x`, as in [field_type()], such as `c(trivial = 1)`; or a field type.
 #' @param output the fields of `f(x)`, likewise. A result (batch, channel) transforms by its fields alone.
 #' @param elements numbers of the elements to check, as in [group_elements()], from 1; `NULL` checks all.
-#' @param dtype `"float32"` or `"float64"`, in which the map is run; `NULL` is the network's own, `"float64"` for a function.
+#' @param dtype `"float32"` or `"float64"`, in which the map is run; `NULL` is the network's own, `"float64"` for a
+#'   function.
 #' @param tolerance the largest relative error that passes; `NULL` is 1e-4 in float32 and 1e-9 in float64.
-#' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with a row for each element: `element`, `name`,
-#'   `exact` (whether it moves the pixel grid without interpolation: only then can the error be as small as rounding) and
-#'   `error`. Elements that a restriction inside the network has given up are left out. `is_equivariant()`: `TRUE` or
-#'   `FALSE`. `plot()`: a ggplot.
+#' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with a row for each element: `element`,
+#'   `name`, `exact` (whether it moves the pixel grid without interpolation: only then can the error be as small as
+#'   rounding) and `error`. Elements that a restriction inside the network has given up are left out.
+#'   `is_equivariant()`: `TRUE` or `FALSE`. `plot()`: a ggplot.
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not fit;
-#'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error inside
-#'   `f` is passed on as it is.
+#'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error
+#'   inside `f` is passed on as it is.
 #' @section Warnings: `gequi_exactness_warning` for a layer that breaks exactness at this size.
 #' @export
 #' @examplesIf gequi_available()
@@ -41,8 +42,8 @@
 equivariance_error <- function(f, x, space = NULL, input = NULL, output = NULL, elements = NULL, dtype = NULL) {
   rows <- call_core(
     "equivariance_error",
-    f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"), elements = as_index(elements),
-    dtype = dtype, .indexes = "elements"
+    f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"),
+    elements = as_index(elements), dtype = dtype, .indexes = "elements"
   )
   table <- as_table(rows, indexes = "element")
   class(table) <- c("gequi_equivariance", class(table))
@@ -55,8 +56,8 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
                            tolerance = NULL) {
   call_core(
     "is_equivariant",
-    f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"), elements = as_index(elements),
-    dtype = dtype, tolerance = tolerance, .indexes = "elements"
+    f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"),
+    elements = as_index(elements), dtype = dtype, tolerance = tolerance, .indexes = "elements"
   )
 }
 
@@ -95,15 +96,18 @@ plot.gequi_equivariance <- function(x, ...) {
     ggplot2::geom_text(ggplot2::aes(y = floor, label = .data$zero), vjust = if (flat) 0.5 else -0.4,
                        hjust = if (flat) -0.6 else 0.5, size = 3) +
     ggplot2::scale_x_continuous(
-      breaks = bars$place, labels = x$name, trans = if (flat) "reverse" else "identity", expand = ggplot2::expansion(add = 0.3),
-      guide = ggplot2::guide_axis(check.overlap = TRUE)
+      breaks = bars$place, labels = x$name, trans = if (flat) "reverse" else "identity",
+      expand = ggplot2::expansion(add = 0.3), guide = ggplot2::guide_axis(check.overlap = TRUE)
     ) +
-    ggplot2::scale_y_log10(limits = c(floor, NA), labels = powers, expand = ggplot2::expansion(c(0, 0.05))) +
+    ggplot2::scale_y_log10(
+      limits = c(floor, NA), breaks = decades, labels = powers, expand = ggplot2::expansion(c(0, 0.05))
+    ) +
     ggplot2::scale_fill_manual(values = stats::setNames(c("#1b7837", "#c2a5cf"), kinds), drop = TRUE, name = NULL) +
     ggplot2::labs(x = NULL, y = "equivariance error, relative") +
     ggplot2::theme_minimal() +
     ggplot2::theme(
-      legend.position = "top", panel.grid.minor = ggplot2::element_blank(), panel.grid.major.x = ggplot2::element_blank()
+      plot.background = white(), legend.position = "top", panel.grid.minor = ggplot2::element_blank(),
+      panel.grid.major.x = ggplot2::element_blank()
     )
   if (flat) {
     picture + ggplot2::coord_flip() +
@@ -113,7 +117,12 @@ plot.gequi_equivariance <- function(x, ...) {
   }
 }
 
-# Powers of ten as labels of a logarithmic axis.
+# Whole powers of ten within the limits of a logarithmic axis, at most 8 or so; and their labels.
+decades <- function(limits) {
+  range <- c(ceiling(log10(limits[1]) - 0.01), floor(log10(limits[2]) + 0.01))
+  10^seq(range[1], max(range), by = ceiling((diff(range) + 1) / 8))
+}
+
 powers <- function(breaks) {
   parse(text = ifelse(is.na(breaks), "''", paste0("10^", round(log10(breaks)))))
 }
