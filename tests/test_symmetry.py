@@ -5,6 +5,7 @@ import pytest
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
+from gequi.symmetry import equivariance_maps
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 
@@ -246,3 +247,39 @@ def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
     with pytest.raises(InputError, match="are the network's own"):
         gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
+
+
+# ---- the picture ----------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_a_field_shows_where_its_channels_go_and_what_is_left_when_that_is_undone(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv({"regular": 2})], seed=1, dtype="float64")
+    x = random.normal(size=(2, 1, 7, 7))
+    maps = equivariance_maps(net, x, element=1, field=1)
+    value, of_moved = gequi.predict(net, x)[0, 4:], gequi.predict(net, np.rot90(x, 1, (2, 3)))[0, 4:]
+    np.testing.assert_array_equal(maps["maps"], value)
+    np.testing.assert_array_equal(maps["moved"], np.rot90(x[0, 0]))
+    assert maps["moves_to"] == [1, 2, 3, 0]
+    assert (maps["name"], maps["names"]) == ("90°", ["0°", "90°", "180°", "270°"])
+    for channel, target in enumerate(maps["moves_to"]):
+        np.testing.assert_allclose(of_moved[target], np.rot90(value[channel]), atol=1e-12)
+    assert np.abs(maps["difference"]).max() <= 1e-12
+    assert maps["error"] <= 1e-12
+
+
+def test_the_picture_of_a_map_that_is_not_equivariant_shows_its_error(random):
+    x = random.normal(size=(1, 1, 6, 6))
+    maps = equivariance_maps(lambda x: np.roll(x, 1, 2), x, 1, 0, C4, "trivial", "trivial")
+    table = gequi.equivariance_error(lambda x: np.roll(x, 1, 2), x, C4, "trivial", "trivial", elements=[1])
+    assert maps["error"] == pytest.approx(table[0]["error"])
+    assert maps["error"] > 0.1
+    assert maps["moves_to"] == [0]
+    assert equivariance_maps(lambda x: x, np.ones((1, 2, 3, 3)), 1, 0, C4, "irrep_1", "irrep_1")["moves_to"] is None
+
+
+def test_a_picture_needs_images_and_a_field_that_there_is():
+    net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "global_avg_pool"}, {"layer": "flatten"}], seed=1)
+    with pytest.raises(InputError, match="must lead from images to images"):
+        equivariance_maps(net, IMAGE)
+    with pytest.raises(InputError, match="`field` must be from 0 to 0; got 1"):
+        equivariance_maps(net, IMAGE, field=1)

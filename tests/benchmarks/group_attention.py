@@ -133,10 +133,10 @@ def digits() -> None:
     x, y = load_digits(return_X_y=True)
     x = zoom(x.reshape(-1, 1, 8, 8) / 16, (1, 1, 21 / 8, 21 / 8), order=1, grid_mode=True, mode="nearest")
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4}
+    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max"}
     cases = {
         "C4, upright": gequi.gsa_network(SPACE, fields=16, seed=1, **options),
-        "plain attention, upright": gequi.gsa_network(gequi.gspace("trivialOnR2"), fields=20, seed=1, **options),
+        "plain attention, upright": gequi.gsa_network(gequi.gspace("trivialOnR2"), fields=16, seed=1, **options),
     }
     print(f"{'trained':28s}{'parameters':>11s}{'seconds':>9s}{'upright':>9s}{'90':>8s}{'180':>8s}{'270':>8s}")
     for name, net in cases.items():
@@ -150,14 +150,14 @@ def digits() -> None:
 
 def train(net: nn.Module, x: np.ndarray, y: np.ndarray, epochs: int = 20) -> float:
     images, labels = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
-    steps = epochs * math.ceil(len(x) / 64)
+    steps = epochs * math.ceil(len(x) / 32)
     optimizer = torch.optim.Adam(net.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
     generator = torch.Generator().manual_seed(1)
     start = time.perf_counter()
     net.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(64):
+        for batch in torch.randperm(len(x), generator=generator).split(32):
             optimizer.zero_grad()
             functional.cross_entropy(net(images[batch]), labels[batch]).backward()
             optimizer.step()

@@ -161,9 +161,9 @@ def phases_of(turns: torch.Tensor, frequencies: torch.Tensor, points: torch.Tens
 
 
 def draw_frequencies(frequencies: torch.Tensor, generator: torch.Generator) -> None:
-    """Wave vectors (heads, frequency, 2) of wavelengths from 4 to 32 pixels in all directions."""
+    """Wave vectors (heads, frequency, 2) of wavelengths from 2 to 16 pixels in all directions."""
     octaves, turn = torch.rand((2, *frequencies.shape[:2]), generator=generator, dtype=torch.float64)
-    size, angle = 2 * math.pi / (4 * 8**octaves), 2 * math.pi * turn
+    size, angle = 2 * math.pi / (2 * 8**octaves), 2 * math.pi * turn
     frequencies.data.copy_(torch.stack([size * angle.cos(), size * angle.sin()], -1))
 
 

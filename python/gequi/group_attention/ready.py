@@ -78,25 +78,36 @@ def gsa_network(
         >>> gequi.predict(net, np.zeros((2, 1, 7, 7))).shape
         (2, 10)
     """
+    layers = gsa_layers(
+        units, fields, blocks, heads, key_dim, frequencies, window, dropout, qk_norm, positions, mlp_ratio, patch_size,
+        size, pool,
+    )  # fmt: skip
+    return equivariant_network(space, input, layers, seed, dtype)
+
+
+def gsa_layers(
+    units: Any, fields: Any, blocks: Any, heads: Any, key_dim: Any, frequencies: Any, window: Any, dropout: Any,
+    qk_norm: Any, positions: Any, mlp_ratio: Any, patch_size: Any, size: Any, pool: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The layers of `gsa_network()`, as a recipe has them."""
     patch = check_integer(patch_size, "patch_size", minimum=1)
     attention = {
         "heads": heads, "key_dim": key_dim, "frequencies": frequencies, "window": window, "dropout": dropout,
         "qk_norm": qk_norm, "positions": positions,
     }  # fmt: skip
-    regular = {"regular": check_integer(fields, "fields", minimum=1)}
+    regular = [("regular", check_integer(fields, "fields", minimum=1))]
     lifting: dict[str, Any] = {"layer": "lifting_attention", "fields": regular, **attention}
     if patch > 1:
         _check_patches(odd(patch, "patch_size"), size)
         lifting = {"layer": "conv", "fields": regular, "kernel_size": patch, "stride": patch}
     block = {"layer": "group_attention_block", **attention, "mlp_ratio": mlp_ratio}
-    layers = [
+    return [
         lifting,
         *[block] * check_integer(blocks, "blocks", minimum=0),
         {"layer": "global_avg_pool"},
         {"layer": "group_pool", "reduction": check_choice(pool, "pool", ("mean", "max"))},
         {"layer": "dense", "units": units},
     ]
-    return equivariant_network(space, input, layers, seed, dtype)
 
 
 def _check_patches(patch: int, size: Any) -> None:
