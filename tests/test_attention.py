@@ -38,7 +38,7 @@ def test_softmax_is_torchs_along_every_axis(axis):
 
 
 def test_softmax_gives_an_array_that_sums_to_1_not_a_module():  # the seed built Softmax(dim=x) and returned that
-    scores = softmax(tokens(2, 10))
+    scores = softmax(tokens(2, 10))  # without an axis, along the last
     assert isinstance(scores, np.ndarray)
     assert scores.shape == (2, 10)
     np.testing.assert_allclose(scores.sum(axis=1), [1, 1], rtol=0, atol=1e-14)
@@ -271,6 +271,14 @@ def test_permuting_tokens_permutes_outputs_and_permuting_the_context_changes_not
         np.testing.assert_allclose(permuted, out.reshape(2, 8, 12)[..., p].reshape(out.shape), atol=TOLERANCE[dtype])
         shuffled = predict(module, query, context.reshape(2, 8, 9)[..., r].reshape(context.shape))
     np.testing.assert_allclose(shuffled, out, rtol=0, atol={"float32": 1e-6, "float64": 1e-12}[dtype])
+
+
+@DTYPES
+@pytest.mark.parametrize(("dim", "heads", "queries"), [(128, 4, 20), (16, 2, 17), (32, 4, 61), (64, 8, 33)])
+def test_where_a_query_stands_does_not_change_its_output_by_a_bit(dim, heads, queries, dtype):
+    module, query, context = multi_head_attention(dim, heads, seed=1, dtype=dtype), tokens(2, queries, dim), tokens(2, 23, dim)
+    p = np.random.default_rng(0).permutation(queries)
+    np.testing.assert_array_equal(predict(module, query[:, p], context), predict(module, query, context)[:, p])
 
 
 @pytest.mark.parametrize("make", [multi_head_attention, visual_attention])

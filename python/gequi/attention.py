@@ -25,12 +25,12 @@ from .errors import InputError, ShapeError
 # ---- operators ------------------------------------------------------------------------------------------
 
 
-def softmax(x: Any, axis: int = -1, dtype: str = "float64") -> np.ndarray:
+def softmax(x: Any, axis: int | None = None, dtype: str = "float64") -> np.ndarray:
     """Exponentials, scaled to sum to 1 along an axis: exp(x_i) / sum_j exp(x_j).
 
     Args:
         x: numbers, any shape with at least one axis. -Inf is a weight of 0.
-        axis: the axis that sums to 1; -1 is the last.
+        axis: the axis that sums to 1; None is the last.
         dtype: "float32" or "float64".
 
     Returns:
@@ -47,7 +47,7 @@ def softmax(x: Any, axis: int = -1, dtype: str = "float64") -> np.ndarray:
     array = as_array(x, "x", finite=False)
     if array.ndim == 0:
         raise ShapeError("`x` must have at least one axis; got a single number.", "x")
-    along = check_integer(axis, "axis", -array.ndim, array.ndim - 1)
+    along = array.ndim - 1 if axis is None else check_integer(axis, "axis", -array.ndim, array.ndim - 1)
     _check_scores(array, "x")
     if np.isneginf(array.max(axis=along)).any():
         raise InputError(f"`x` must have a finite value in each run along axis {along}; one is all -Inf.", "x")

@@ -275,14 +275,19 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
                 for array, group in zip(arrays, groups, strict=True)
             ]
             piece = as_array(f(*parts), "result of f", finite=False)
-            if not inner and piece.size == 1:  # R has no number without an axis
-                piece = piece.reshape(())
+            if piece.size == 1 and max(piece.ndim, len(inner)) == 1:  # R has no number without an axis
+                piece = piece.reshape((1,) * len(inner))
             _check_piece(piece, inner, sizes, pieces)
             pieces.append(piece)
         whole = np.stack(pieces).reshape(*(sizes[name] for name in over), *pieces[0].shape)
         return np.ascontiguousarray(whole.transpose([[*over, *inner].index(name) for name in result]))
 
     return repeated
+
+
+def broadcast_call(f: Callable[..., Any], axis: str, spec: str, *operands: Any) -> np.ndarray:
+    """`broadcast_over(f, axis, spec)` called with `operands`: for a language that keeps the function on its side."""
+    return broadcast_over(f, axis, spec)(*operands)
 
 
 def _check_piece(piece: np.ndarray, inner: list[str], sizes: dict[str, int], before: list[np.ndarray]) -> None:

@@ -101,7 +101,8 @@ layer_flatten <- function(network) {
 #' `layer_norm_nonlinearity()` changes the norm of a field and keeps its direction, f to function(|f| - bias) f / |f|;
 #' `layer_gated_nonlinearity()` multiplies each field of the second half by the sigmoid of a trivial field of the
 #' first half; `layer_fourier_elu()` applies ELU to the values of `"fourier(L)"` fields at `samples` elements of a
-#' continuous group and is equivariant up to that sampling.
+#' continuous group and is equivariant up to that sampling. `layer_softmax()` makes probabilities of invariant channels,
+#' as the last layer of a classifier.
 #'
 #' @inheritParams layer_conv
 #' @param alpha of ELU: what it approaches for large negative values.
@@ -155,6 +156,12 @@ layer_gated_nonlinearity <- function(network) {
 #' @export
 layer_fourier_elu <- function(network, samples = NULL) {
   add_layer(network, "fourier_elu")
+}
+
+#' @rdname layer_relu
+#' @export
+layer_softmax <- function(network) {
+  add_layer(network, "softmax")
 }
 
 #' Normalisation and dropout
@@ -256,10 +263,11 @@ layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
   add_layer(network, "upsample")
 }
 
-#' Subgroups, masks and residual layers
+#' Subgroups, masks, residual and skip layers
 #'
 #' `layer_restrict()` goes on with a subgroup, `layer_mask()` keeps the inscribed disc, which stays in view at every
-#' angle, `layer_residual()` adds what some layers make of the features to the features.
+#' angle, `layer_residual()` adds what some layers make of the features to the features, `layer_skip()` puts it in front
+#' of them: the fields of both, as in a U-Net.
 #'
 #' @inheritParams layer_conv
 #' @param subgroup escnn's id of a subgroup: `2` for the half turns in C_N, `list(NULL, 4)` for C_4 in D_4.
@@ -296,4 +304,10 @@ layer_mask <- function(network, margin = 0, sigma = 2) {
 #' @export
 layer_residual <- function(network, layers, shortcut = list()) {
   add_layer(network, "residual")
+}
+
+#' @rdname layer_restrict
+#' @export
+layer_skip <- function(network, layers) {
+  add_layer(network, "skip")
 }
