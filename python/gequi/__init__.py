@@ -5,36 +5,81 @@ own objects.
 """
 
 from ._version import __version__ as __version__
+from .architectures import identity_resnet, image_classifier_mlp, unet
+from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
+from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
+from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
+from .images import (
+    gram_image,
+    image_product,
+    image_value,
+    normalize_columns,
+    normalize_image,
+    normalize_rows,
+    oscillatory_warp,
+    sample_image,
+    signed_image,
+)
+from .inversion import invert_input
 from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
-from .registration import register_images
-from .symmetry import equivariance_error, is_equivariant
+from .registration import fourier_features, invert_function, register_curves, register_images
+from .symmetry import equivariance_error, is_equivariant, permutation_error
+from .tracing import as_dot, trace_shapes
 
 __all__ = [
+    "as_dot",
+    "broadcast_over",
     "cayley_table",
     "compose_maps",
+    "einsum",
     "equivariance_error",
     "equivariant_network",
     "field_type",
+    "fourier_features",
     "get_weights",
+    "gram_image",
     "group_elements",
+    "gsa_network",
     "gspace",
     "gspaces",
     "identity_map",
+    "identity_resnet",
+    "image_classifier_mlp",
+    "image_product",
+    "image_value",
+    "invert_function",
+    "invert_input",
     "invert_map",
     "is_equivariant",
     "layer_kinds",
     "map_jacobian",
+    "multi_head_attention",
+    "normalize_columns",
+    "normalize_image",
+    "normalize_rows",
+    "oscillatory_warp",
     "output_shape",
+    "permutation_error",
     "predict",
+    "predict_points",
+    "rearrange",
+    "register_curves",
     "register_images",
     "representation_matrix",
     "representations",
+    "sample_image",
+    "scaled_dot_product_attention",
     "set_weights",
+    "signed_image",
+    "softmax",
+    "trace_shapes",
     "transform_field",
+    "unet",
+    "visual_attention",
     "warp_image",
     "warp_points",
 ]

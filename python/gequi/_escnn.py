@@ -181,11 +181,18 @@ class _BlockBasis(_single.SingleBlockBasisExpansion):  # type: ignore[name-defin
     def __init__(self, sampled: Any) -> None:
         torch.nn.Module.__init__(self)
         object.__setattr__(self, "basis", sampled.basis)  # no submodule: escnn keeps it out the same way
+        object.__setattr__(self, "_sampled", sampled)
         self._mask = sampled._mask
         dtype = torch.get_default_dtype()
         if dtype not in sampled.tensors:
             sampled.tensors[dtype] = sampled.sampled_basis.to(dtype)
         self.register_buffer("sampled_basis", sampled.tensors[dtype], persistent=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BlockBasis) and self._sampled is other._sampled
+
+    def __hash__(self) -> int:  # torch hashes modules at every turn; escnn's goes through the whole basis
+        return id(self._sampled)
 
 
 def _block_basis(

@@ -76,10 +76,15 @@ def equivariant_network(
         "space": describe_gspace(space),
         "input": field_pairs(input, "input"),
         "layers": _plain_layers(layers),
-        "seed": secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1),
+        "seed": choose_seed(seed),
         "dtype": str(check_dtype(dtype)).removeprefix("torch."),
     }
     return EquivariantNetwork(space, recipe)
+
+
+def choose_seed(seed: object) -> int:
+    """A seed as it came, or a fresh one for None: 31 bits, which R's integers hold too."""
+    return secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
 
 
 def network_from_recipe(recipe: Mapping[str, Any]) -> EquivariantNetwork:
@@ -350,16 +355,17 @@ def _sizes(network: EquivariantNetwork, size: tuple[int, ...]) -> Iterator[tuple
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while. escnn expands its filters when it enters that mode and would keep them although
-    the weights change, so the mode is entered anew each time, and left again."""
-    training = network.training
+    the weights change, so the mode is entered anew each time, and left again, each part as it was."""
+    before = [(part, part.training) for part in network.modules()]
     network.train()
     network.eval()
     try:
         yield
     finally:
         network.train()
-        if not training:
-            network.eval()
+        for part, training in before:
+            if part.training != training:
+                part.train(training)
 
 
 # ---- weights --------------------------------------------------------------------------------------------

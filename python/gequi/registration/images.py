@@ -95,7 +95,7 @@ def register_images(
         Ashburner 2007. The law: turning the two images, each by its own quarter turn, turns the map accordingly.
 
     Example:
-        >>> from gequi.images import sample_image
+        >>> from gequi import sample_image
         >>> image = sample_image("cat")[50:178, 150:278]
         >>> found = register_images(moving=image.T[::-1], fixed=image)  # turned by a quarter
         >>> found["map"][:, 0, 0].round(1).tolist(), found["figures"]["folds"]

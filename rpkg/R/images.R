@@ -1,0 +1,318 @@
+#' Images that come with the package
+#'
+#' @param name `"volcano"`, `"camera"`, `"cat"`, `"retina"` or `"cell"`; `NULL` for the table of them.
+#' @return a matrix (row, column), row 1 on top: the photographs and micrographs in \[0, 1\], and `"volcano"` in
+#'   metres, as [datasets::volcano]. For `NULL`, a data frame: `name`, `rows`, `columns`, `shows`, `licence`,
+#'   `source`.
+#' @section Errors: `gequi_input_error` for an unknown name.
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' sample_image()[c("name", "rows", "columns", "licence")]
+#' plot_image(sample_image("cell"))
+sample_image <- function(name = NULL) {
+  value <- call_core("images.sample_image", name = name)
+  if (is.null(name)) as_table(value) else value
+}
+
+#' Plot images
+#'
+#' In grey, with square pixels and row 1 on top.
+#'
+#' @param x a matrix (row, column); or several images, as a list of matrices or an array (image, row, column).
+#' @param titles one for each image.
+#' @param limits the values to show as black and as white; `NULL` takes the smallest and the largest.
+#' @return a ggplot. Images of together more than a million pixels are shown thinned out.
+#' @section Errors: `gequi_shape_error` for other axes.
+#' @family images
+#' @export
+#' @examples
+#' plot_image(volcano)
+#' plot_image(list(volcano, t(volcano)), titles = c("upright", "transposed"))
+plot_image <- function(x, titles = NULL, limits = NULL) {
+  if (is.array(x) && length(dim(x)) == 3) {
+    x <- lapply(seq_len(dim(x)[1]), function(i) array(x[i, , ], dim(x)[-1]))
+  }
+  images <- if (is.list(x)) x else list(x)
+  is_image <- function(each) is.matrix(each) && (is.numeric(each) || is.logical(each))
+  if (!length(images) || !all(vapply(images, is_image, NA))) {
+    abort_gequi(
+      c("ShapeError", "InputError"),
+      "`x` must be a matrix (row, column), an array (image, row, column) or a list of matrices.", "x"
+    )
+  }
+  labels <- if (is.null(titles)) as.character(seq_along(images)) else make.unique(as.character(titles), " ")
+  step <- ceiling(sqrt(sum(lengths(images)) / 1e6))
+  cells <- do.call(rbind, Map(function(image, label) centred_cells(image, step, image = label), images, labels))
+  cells$image <- factor(cells$image, labels)
+  picture <- ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$value)) +
+    ggplot2::geom_raster() +
+    ggplot2::scale_fill_gradient(low = "black", high = "white", limits = limits, oob = squish, guide = "none") +
+    ggplot2::coord_fixed(expand = FALSE) +
+    theme_picture()
+  if (length(images) > 1) {
+    rows <- ceiling(length(images) / 5)
+    picture + ggplot2::facet_wrap(ggplot2::vars(.data$image), ncol = ceiling(length(images) / rows))
+  } else if (!is.null(titles)) {
+    picture + ggplot2::ggtitle(titles)
+  } else {
+    picture
+  }
+}
+
+# The pixels of an image about (0, 0), row 1 on top, so that images of different sizes share a centre.
+centred_cells <- function(x, step, ...) {
+  rows <- seq(1, nrow(x), by = step)
+  columns <- seq(1, ncol(x), by = step)
+  x <- x[rows, columns, drop = FALSE]
+  data.frame(x = c(col(x)) - (ncol(x) + 1) / 2, y = (nrow(x) + 1) / 2 - c(row(x)), value = c(x) + 0, ...)
+}
+
+# Values beyond the limits take the colour of the nearest limit.
+squish <- function(x, range) pmin(pmax(x, range[1]), range[2])
+
+white <- function() ggplot2::element_rect(fill = "white", colour = NA)
+
+# No axes: a picture is its own.
+theme_picture <- function() {
+  ggplot2::theme_minimal() +
+    ggplot2::theme(
+      plot.background = white(), axis.title = ggplot2::element_blank(), axis.text = ggplot2::element_blank(),
+      panel.grid = ggplot2::element_blank(), panel.spacing = ggplot2::unit(5, "pt"),
+      strip.text = ggplot2::element_text(size = ggplot2::rel(0.9))
+    )
+}
+
+# ---- operations on one image ----------------------------------------------------------------------------------
+
+#' Images as matrices: scale, normalise
+#'
+#' `normalize_image()` scales an image to \[0, 1\]: (x - min x) / (max x - min x); a constant image becomes 0.
+#' `signed_image()` scales it to \[-1, 1\]; a constant image becomes -1. `normalize_rows()` and `normalize_columns()`
+#' make each row or column weights that sum to 1: f(x) divided by the sum of f(x) along it.
+#'
+#' Where `x` is what [invert_input()] hands to a function of yours, nothing is computed: the operation is noted, and
+#' done in the core.
+#'
+#' @param x image: a matrix (row, column).
+#' @param f `"exp"` (the softmax), `"plus_one"` (x + 1, the poster's cheap stand-in), `"identity"` (x itself), or a
+#'   function of the whole image that gives weights of the same size.
+#' @return an image of the same size.
+#' @section Errors: `gequi_input_error` for values that are not finite, and for weights f(x) that are negative (with
+#'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` for what is not a matrix.
+#' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021,
+#'   virtual poster.
+#' @seealso [image_product()], `vignette("images-as-matrices", package = "gequiR")`
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' range(normalize_image(volcano))
+#' colSums(normalize_columns(matrix(1:6, 2), "plus_one"))
+normalize_image <- function(x) {
+  image_operation("normalize_image", list(x = x))
+}
+
+#' @rdname normalize_image
+#' @export
+signed_image <- function(x) {
+  image_operation("signed_image", list(x = x))
+}
+
+#' @rdname normalize_image
+#' @export
+normalize_rows <- function(x, f = "exp") {
+  weighted <- traced_weights(x, f)
+  image_operation("normalize_rows", list(x = weighted$x), list(f = weighted$f))
+}
+
+#' @rdname normalize_image
+#' @export
+normalize_columns <- function(x, f = "exp") {
+  weighted <- traced_weights(x, f)
+  image_operation("normalize_columns", list(x = weighted$x), list(f = weighted$f))
+}
+
+# ---- products ---------------------------------------------------------------------------------------------------
+
+#' Images multiplied as matrices
+#'
+#' `image_product()` is normalize_image(normalize_rows(a, rows) %*% normalize_columns(b, columns)). With `rows = "exp"`,
+#' `columns = NULL` and `normalize = FALSE` it is attention, softmax(a) b, for the logits a and the values b.
+#' `gram_image()` is normalize_image(t(a) %*% a), the products of all pairs of columns. `image_value()` is the poster's
+#' value(A), gram_image(normalize_image(normalize_columns(a, f))).
+#'
+#' @section What `image_value()` does not see, and what it carries along:
+#' The order of the rows: the value of `a[order, ]` is that of `a`. With `"plus_one"`, a positive factor on any column
+#' of a + 1. The order of the columns it carries along: the value of `a[, order]` is `image_value(a)[order, order]`.
+#' The inverse problem of [invert_input()] therefore has an orbit of solutions. [permutation_error()] measures these
+#' laws.
+#'
+#' @param a,b images: matrices (row, column); the columns of `a` are as many as the rows of `b`.
+#' @param rows what [normalize_rows()] does to `a`: `"exp"`, `"plus_one"`, `"identity"` or a function; `NULL` leaves it
+#'   as it is.
+#' @param columns what [normalize_columns()] does to `b`; `NULL` leaves it as it is.
+#' @param normalize scale the product to \[0, 1\].
+#' @param f as in [normalize_columns()].
+#' @return an image: the rows of `a` by the columns of `b`; for `gram_image()` and `image_value()` a symmetric one, the
+#'   columns of `a` by the columns of `a`.
+#' @inheritSection normalize_image Errors
+#' @inherit normalize_image references
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' dim(image_product(volcano, t(volcano)))
+#' all.equal(image_value(volcano[87:1, ]), image_value(volcano))
+#'
+#' # a composition F(Z) * G(Z) is an ordinary function
+#' composed <- function(z) image_product(signed_image(z), t(z), rows = NULL)
+#' range(composed(volcano))
+image_product <- function(a, b, rows = "exp", columns = "exp", normalize = TRUE) {
+  left <- traced_weights(a, rows)
+  right <- traced_weights(b, columns)
+  image_operation(
+    "image_product", list(a = left$x, b = right$x), list(rows = left$f, columns = right$f, normalize = normalize)
+  )
+}
+
+#' @rdname image_product
+#' @export
+gram_image <- function(a) {
+  image_operation("gram_image", list(a = a))
+}
+
+#' @rdname image_product
+#' @export
+image_value <- function(a, f = "plus_one") {
+  weighted <- traced_weights(a, f)
+  image_operation("image_value", list(a = weighted$x), list(f = weighted$f))
+}
+
+#' Warp an image by a sine
+#'
+#' Columns move up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Between two rows the value is
+#' interpolated linearly; beyond the first and the last row it is that row's. The defaults are the poster's warp.
+#'
+#' @param a image: a matrix (row, column).
+#' @param amplitude in pixels.
+#' @param period of the sine, in pixels along a row; above 0.
+#' @return an image of the same size.
+#' @section Errors: `gequi_input_error` for a period that is not above 0 or values that are not finite.
+#' @inherit normalize_image references
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' plot_image(list(volcano, oscillatory_warp(volcano)), c("volcano", "warped"))
+oscillatory_warp <- function(a, amplitude = -10, period = 8 * pi) {
+  image_operation("oscillatory_warp", list(a = a), list(amplitude = amplitude, period = period))
+}
+
+# An operation of the core on images: computed; or, where one of them is being traced, noted as a step.
+image_operation <- function(name, images, options = list(), call = rlang::caller_env()) {
+  traced <- Filter(is_traced, images)
+  if (length(traced)) {
+    return(add_step(traced[[1]]$trace, name, images, options))
+  }
+  do.call(call_core, c(list(name), images, options, list(.call = call)))
+}
+
+# ---- tracing: a function of R as plain data ---------------------------------------------------------------------
+
+# A function composed of image operations is called once, on an image that is not there: each operation on it is noted
+# as a step, in the form that the core's image_composition() reads. So the descent of invert_input() runs without R.
+
+trace_steps <- function(f, argument = "f", call = rlang::caller_env()) {
+  trace <- new.env(parent = emptyenv())
+  trace$steps <- list()
+  result <- f(traced_image(trace, "input"))
+  if (!is_traced(result)) {
+    message <- sprintf("`%s` must return an image that is made from its argument by image operations.", argument)
+    abort_gequi(c("InputError", "GequiError"), message, argument, call)
+  }
+  if (result$reference == "input") { # the identity: a step that changes nothing
+    return(list(list(op = "add", a = "input", b = 0)))
+  }
+  trace$steps[seq_len(as.integer(sub("step ", "", result$reference)))]
+}
+
+# asS4(): only so does %*% find its method (before R 4.3, which has a generic for it).
+traced_image <- function(trace, reference) {
+  asS4(structure(list(trace = trace, reference = reference), class = "gequi_traced_image"))
+}
+
+is_traced <- function(x) {
+  inherits(x, "gequi_traced_image")
+}
+
+add_step <- function(trace, name, images, options = list()) {
+  operands <- lapply(images, function(image) {
+    if (is_traced(image)) return(image$reference)
+    if (!is.numeric(image)) abort_not_traced("dim(), nrow() or something else that is not known before the descent")
+    image
+  })
+  trace$steps <- c(trace$steps, list(c(list(op = name), operands, options)))
+  traced_image(trace, paste("step", length(trace$steps)))
+}
+
+# Weights f(x) for a traced x, where f is a function of R: traced as well, and then taken as they are.
+traced_weights <- function(x, f) {
+  if (is_traced(x) && is.function(f)) list(x = f(x), f = "identity") else list(x = x, f = f)
+}
+
+binary_steps <- c(`+` = "add", `-` = "subtract", `*` = "multiply", `/` = "divide", `^` = "power")
+
+#' @export
+Ops.gequi_traced_image <- function(e1, e2) {
+  if (missing(e2) && .Generic %in% c("+", "-")) {
+    return(if (.Generic == "+") e1 else add_step(e1$trace, "multiply", list(a = e1, b = -1)))
+  }
+  if (!.Generic %in% names(binary_steps)) {
+    abort_not_traced(paste0("`", .Generic, "`"))
+  }
+  trace <- if (is_traced(e1)) e1$trace else e2$trace
+  add_step(trace, binary_steps[[.Generic]], list(a = e1, b = e2))
+}
+
+#' @export
+Math.gequi_traced_image <- function(x, ...) {
+  if (!.Generic %in% c("exp", "log", "sqrt", "abs", "sin", "cos", "tanh") || ...length()) {
+    abort_not_traced(paste0("`", .Generic, "`"))
+  }
+  add_step(x$trace, .Generic, list(x = x))
+}
+
+#' @export
+t.gequi_traced_image <- function(x) {
+  add_step(x$trace, "transpose", list(x = x))
+}
+
+#' @export
+Summary.gequi_traced_image <- function(..., na.rm = FALSE) {
+  abort_not_traced(paste0("`", .Generic, "`"))
+}
+
+#' @export
+`[.gequi_traced_image` <- function(x, ...) {
+  abort_not_traced("`[`")
+}
+
+traced_product <- function(x, y) {
+  trace <- if (is_traced(x)) x$trace else y$trace
+  add_step(trace, "matrix_product", list(a = x, b = y))
+}
+
+#' @importFrom methods setMethod setOldClass signature
+NULL
+
+setOldClass("gequi_traced_image")
+setMethod("%*%", signature("gequi_traced_image", "ANY"), traced_product)
+setMethod("%*%", signature("ANY", "gequi_traced_image"), traced_product)
+setMethod("%*%", signature("gequi_traced_image", "gequi_traced_image"), traced_product)
+
+abort_not_traced <- function(generic) {
+  message <- paste0(
+    "`f` uses ", generic, " on an image, which cannot be followed; use image operations, + - * / ^, %*%, t(), exp(), ",
+    "log(), sqrt(), abs(), sin(), cos() and tanh()."
+  )
+  # stop(), not abort(): the backtrace would show the image's insides.
+  stop(rlang::error_cnd(c("gequi_input_error", "gequi_error"), message = message, argument = "f"))
+}

@@ -1,0 +1,50 @@
+"""The package as a whole: its names, its versions, and that what is said twice is said alike."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import gequi
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_public_name_is_a_documented_function_with_an_example():
+    for name in gequi.__all__:
+        function = getattr(gequi, name)
+        assert callable(function), name
+        assert function.__doc__, name
+        assert "Returns:" in function.__doc__, name
+
+
+def test_public_names_are_in_order_and_once():
+    assert gequi.__all__ == sorted(set(gequi.__all__))
+
+
+def test_the_version_is_the_same_in_both_languages():
+    description = (ROOT / "rpkg" / "DESCRIPTION").read_text(encoding="utf-8")
+    assert re.search(r"^Version: (.*)$", description, re.M).group(1) == gequi.__version__
+
+
+def test_the_dependencies_that_r_installs_are_those_of_the_project():
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    in_r = (ROOT / "rpkg" / "R" / "python.R").read_text(encoding="utf-8")
+    block = re.search(r"c\(\n(.*?)\n\)", in_r, re.S).group(1)
+    assert sorted(re.findall(r'"([^"]+)"', block)) == sorted(dependencies)
+
+
+def test_the_lock_pins_every_dependency_once():
+    lock = (ROOT / "python" / "requirements.lock").read_text()
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+$", lock, re.M)
+    assert len(pins) == len(set(pins))
+    for dependency in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+        assert re.match(r"[a-z0-9_-]+", dependency).group() in pins
+    assert not [pin for pin in pins if pin in ("lie-learn", "py3nj") or pin.startswith("nvidia")]
+
+
+@pytest.mark.parametrize("link", ["DESCRIPTION", "vignettes", "rpkg/inst/python/gequi"])
+def test_the_links_of_the_layout_are_links(link):
+    assert (ROOT / link).is_symlink()
+    assert (ROOT / link).exists()
