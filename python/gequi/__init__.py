@@ -9,6 +9,7 @@ from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "gspaces",
     "is_equivariant",
     "layer_kinds",
+    "load_model",
     "output_shape",
     "predict",
     "representation_matrix",
     "representations",
+    "save_model",
     "set_weights",
     "transform_field",
 ]
