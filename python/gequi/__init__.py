@@ -11,12 +11,15 @@ from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant
+from .training import evaluate, fit
 
 __all__ = [
     "cayley_table",
     "equivariance_error",
     "equivariant_network",
+    "evaluate",
     "field_type",
+    "fit",
     "get_weights",
     "group_elements",
     "gspace",
