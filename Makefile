@@ -32,9 +32,10 @@ bench: setup
 	$(PYTHON) -m pytest -q -m slow
 	for benchmark in tests/benchmarks/*.py; do $(PYTHON) $$benchmark || exit 1; done
 
-## manual pages and NAMESPACE from the comments in rpkg/R
+## manual pages and NAMESPACE from the comments in rpkg/R; the picture of the README
 docs: setup
 	Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
+	Rscript --vanilla .ci/figures.R
 
 ## the versions in python/requirements.lock, resolved anew
 lock: setup

@@ -114,7 +114,7 @@ def test_the_input_is_left_as_it_was(random):
         (lambda: gequi.field_type(C4, {"regular": 0}), InputError, r"`fields\$regular` must be at least 1"),
         (lambda: gequi.field_type("C4", {"regular": 1}), InputError, "`space` must be a gspace"),
         (lambda: gequi.transform_field(np.ones((1, 2, 3, 3)), gequi.field_type(C4, "trivial"), 1), ShapeError,
-         r"`x` must have 1 channels on its axis 'channel' \(1 trivial\); got 2"),
+         r"`x` must have 1 on its axis 'channel' \(1 trivial\); got 2"),
         (lambda: gequi.transform_field(np.ones((2, 3, 3)), gequi.field_type(C4, "trivial"), 1), ShapeError, "axes"),
         (lambda: gequi.transform_field(np.ones((3, 3)), {"trivial": 1}, 1), InputError, "`type` must be a field type"),
         (lambda: gequi.transform_field(np.ones((3, 3)), gequi.field_type(C4, "trivial"), 9), InputError, "`element`"),

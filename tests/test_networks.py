@@ -241,7 +241,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_changes(weights, kind, 
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: gequi.predict(network(), np.ones((1, 2, 17, 17))), ShapeError, r"`x` must have 1 channels .* got 2"),
+        (lambda: gequi.predict(network(), np.ones((1, 2, 17, 17))), ShapeError, r"`x` must have 1 on its axis 'channel' .* got 2"),
         (lambda: gequi.predict(network(), np.ones((1, 17, 17))), ShapeError, "`x` must have 4 or 2 axes"),
         (lambda: gequi.predict(network(), np.full((17, 17), np.nan)), InputError, "`x` must be finite"),
         (lambda: gequi.predict(network(), np.ones((0, 1, 17, 17))), ShapeError, "`x` is empty"),

@@ -223,7 +223,7 @@ IMAGE = np.arange(25.0).reshape(1, 1, 5, 5)
         ((np.square, IMAGE, "C4", "trivial", "trivial"), InputError, "`space` must be a gspace"),
         ((np.square, IMAGE, C4, "trivial", "regulra"), FieldError, r"`output` must be one of .*'regular'\?"),
         ((np.square, IMAGE, C4, "trivial", "regular"), ShapeError, "`f` must return features with 4 channels"),
-        ((np.square, IMAGE, C4, "regular", "regular"), ShapeError, "`x` must have 4 channels"),
+        ((np.square, IMAGE, C4, "regular", "regular"), ShapeError, "`x` must have 4 on its axis 'channel'"),
         ((np.square, IMAGE, C4, "trivial", "trivial", [4]), InputError, "`elements` must be from 0 to 3; got 4"),
         ((lambda x: x * 0, IMAGE, C4, "trivial", "trivial"), InputError, "zeros only"),
         ((lambda x: x[:, :, :4], IMAGE, C4, "trivial", "trivial"), ShapeError, "`f` gives shape"),

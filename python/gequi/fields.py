@@ -138,7 +138,7 @@ def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray
         array = array[None, None]
     if array.shape[1] != fields.size:
         raise ShapeError(
-            f"`{argument}` must have {fields.size} channels on its axis 'channel' ({show_fields(fields)}); "
+            f"`{argument}` must have {fields.size} on its axis 'channel' ({show_fields(fields)}); "
             f"got {array.shape[1]}, shape {array.shape}.",
             argument,
         )

@@ -1,0 +1,132 @@
+# The border: R values to Python and back, in one place.
+
+# `x` as the core takes it:
+#   array           numpy array, a view that the core copies and never writes to
+#   vector          numpy array of one axis; of length 1, a number; of text, a list
+#   list            list; with names, a dict
+#   function        a function of arrays, as R has them
+#   gspace, field type, network   their Python handle
+# Missing values, and R's own types that are no array of numbers, are refused here: Python cannot see them.
+to_python <- function(x, argument, call) {
+  if (is.null(x) || inherits(x, "python.builtin.object")) {
+    reticulate::r_to_py(x)
+  } else if (inherits(x, "gequi_handle")) {
+    handle_of(x, call)
+  } else if (is.function(x)) {
+    function_to_python(x, argument, call)
+  } else if (is.list(x) && !is.data.frame(x)) {
+    names <- if (is.null(names(x))) seq_along(x) else names(x)
+    inner <- Map(function(each, name) to_python(each, paste0(argument, "$", name), call), unclass(x), names)
+    reticulate::r_to_py(if (is.null(names(x))) unname(inner) else inner)
+  } else {
+    refuse_what_python_cannot_see(x, argument, call)
+    atomic_to_python(x)
+  }
+}
+
+refuse_what_python_cannot_see <- function(x, argument, call) {
+  refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
+  if (is.data.frame(x)) refuse("must be an array of numbers; got a data frame: as.matrix() makes one of it.")
+  if (is.factor(x)) refuse("must not be a factor: as.character() or as.integer() say which is meant.")
+  if (!is.atomic(x)) refuse("must be plain R data; got an object of class ", paste(class(x), collapse = ", "), ".")
+  if (!anyNA(x)) return()
+  missing <- sum(is.na(x) & !(is.double(x) & is.nan(x))) # of NaN, the core tells
+  if (missing && length(x) == 1) refuse("must not be NA.")
+  if (missing) refuse("must have no missing values; ", missing, " of its ", length(x), " values are NA.")
+}
+
+atomic_to_python <- function(x) {
+  x <- if (is.character(x)) c(x) else unclass(x)
+  if (!is.null(dim(x))) return(reticulate::r_to_py(x))
+  reticulate::r_to_py(if (length(x) == 1 || is.character(x)) unname(x) else array(x))
+}
+
+# An R error inside the function keeps its class on its way through Python: see abort_python().
+function_to_python <- function(f, argument, call) {
+  reticulate::r_to_py(function(...) {
+    tryCatch(to_python(f(...), paste0(argument, "(x)"), call), error = function(error) {
+      the$callback_error <- error
+      stop(error)
+    })
+  }, convert = TRUE)
+}
+
+# What the core returned, as R has it: numpy arrays with the same axes, dicts as named lists. Objects of escnn and
+# torch stay Python's.
+from_python <- function(value) if (inherits(value, "python.builtin.object")) reticulate::py_to_r(value) else value
+
+# A list of dicts with the same keys as a data frame. Columns in `indexes` count from 1.
+as_table <- function(rows, indexes = character()) {
+  keys <- names(rows[[1]])
+  columns <- lapply(keys, function(key) {
+    column <- lapply(rows, function(row) if (is.null(row[[key]])) NA else row[[key]])
+    if (all(lengths(column) == 1 & !vapply(column, is.list, NA))) unlist(column) else I(column)
+  })
+  table <- as.data.frame(stats::setNames(columns, keys))
+  for (key in indexes) table[[key]] <- table[[key]] + 1L
+  class(table) <- c("gequi_table", class(table))
+  table
+}
+
+# R counts from 1, the core from 0. What is no number is passed on, for the core to refuse.
+as_index <- function(i) if (is.numeric(i) && !is.factor(i)) i - 1 else i
+
+# Fields as the core takes them: pairs, so that a representation may come twice.
+as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
+  if (is.null(names(fields)) || inherits(fields, "gequi_field_type")) {
+    return(if (is.atomic(fields) && length(fields) > 1) as.list(fields) else fields)
+  }
+  unknown <- which(is.na(fields))
+  if (length(unknown)) {
+    message <- paste0("`", argument, "$", names(fields)[unknown[1]], "` must not be NA.")
+    abort_gequi("InputError", message, argument, call)
+  }
+  unname(Map(list, names(fields), as.list(fields)))
+}
+
+#' Images as a batch
+#'
+#' Brings images into the axes that everything here has: (batch, channel, row, column).
+#'
+#' @param x one of
+#'   * a matrix (row, column): one image;
+#'   * an array of three axes: see `third`;
+#'   * a list of such matrices or arrays, all of one size: a batch;
+#'   * an array of four axes: returned as it is.
+#' @param third what the third axis of an array is: `"channel"`, (row, column, channel) as `png::readPNG()` and
+#'   `jpeg::readJPEG()` have it, or `"batch"`, (row, column, image), a stack of grey images.
+#' @return an array (batch, channel, row, column) with the values of `x`.
+#' @export
+#' @examples
+#' dim(as_image_batch(volcano))
+#' dim(as_image_batch(list(volcano, volcano)))
+#' dim(as_image_batch(array(0, c(20, 30, 3)))) # a colour image
+#' dim(as_image_batch(array(0, c(20, 30, 3)), third = "batch"))
+as_image_batch <- function(x, third = c("channel", "batch")) {
+  third <- rlang::arg_match(third)
+  here <- rlang::current_env()
+  refuse <- function(...) abort_gequi(c("ShapeError", "InputError"), paste0(...), "x", here)
+  if (is.data.frame(x)) refuse("`x` must be a matrix, an array or a list of them; got a data frame.")
+  if (is.list(x)) {
+    if (!length(x)) refuse("`x` is an empty list.")
+    batches <- lapply(x, as_image_batch, third = third)
+    sizes <- unique(lapply(batches, function(batch) dim(batch)[-1]))
+    if (length(sizes) > 1) {
+      shown <- vapply(sizes, function(size) paste0("(", paste(size, collapse = ", "), ")"), "")
+      shown <- paste(shown, collapse = " and ")
+      refuse("The images in `x` must have one size (channel, row, column); they have ", shown, ".")
+    }
+    # Join along the first axis, which in R's memory is the fastest: put it last, join, put it back.
+    last <- lapply(batches, aperm, c(2, 3, 4, 1))
+    count <- sum(vapply(last, function(batch) dim(batch)[4], 0L))
+    return(aperm(array(unlist(last), c(sizes[[1]], count)), c(4, 1, 2, 3)))
+  }
+  if (!is.numeric(x) && !is.logical(x)) refuse("`x` must be numeric; got ", typeof(x), ".")
+  switch(as.character(length(dim(x))),
+    "2" = array(x, c(1, 1, dim(x))),
+    "3" = if (third == "channel") array(aperm(x, c(3, 1, 2)), c(1, dim(x)[c(3, 1, 2)])) else
+      array(aperm(x, c(3, 1, 2)), c(dim(x)[3], 1, dim(x)[1:2])),
+    "4" = array(x, dim(x)),
+    refuse("`x` must have 2, 3 or 4 axes; got ", length(dim(x)), ".")
+  )
+}

@@ -1,0 +1,267 @@
+#' An equivariant network
+#'
+#' A network of layers that commute with the group of a gspace. It is a recipe: a gspace, the fields of the input, a
+#' seed and a list of layers, which the `layer_*()` functions add to, one a pipe. Each layer is checked against the
+#' one before it when it is added; the weights are made when they are first needed.
+#'
+#' Networks are values, as everything in R: adding a layer or setting weights gives a new network and leaves the old
+#' one as it was. A longer network keeps the weights that were set. A network that was saved with [saveRDS()] is made
+#' again from its recipe, with the weights of its seed or those that were set.
+#'
+#' @param space a gspace, from [gspace()].
+#' @param input the fields of the input, as in [field_type()]: `c(trivial = 1)` for a grey image, `c(trivial = 3)` for
+#'   colour, `c(irrep_1 = 1)` for a vector at each pixel.
+#' @param layers a list of layers, each such as `list(layer = "conv", fields = c(regular = 4), kernel_size = 3)`;
+#'   [layer_kinds()] lists kinds and options. More often they are added by a pipe.
+#' @param seed of the initial weights, a whole number; the same seed gives the same weights in R and in Python. `NULL`
+#'   draws one, which the network keeps.
+#' @param dtype `"float32"`, or `"float64"` to check laws to 1e-10.
+#' @return an object of class `gequi_network`. [reticulate::r_to_py()] gives the torch module; weights that are
+#'   changed through it do not survive [saveRDS()].
+#' @section Errors: `gequi_field_error` for a layer that does not fit the fields before it; `gequi_input_error` for an
+#'   unknown layer or option, or a value that an option cannot take. Both name the layer.
+#' @references Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
+#' @seealso [layer_conv()] and the other layers, [predict.gequi_network()], [equivariance_error()]
+#' @family networks
+#' @export
+#' @examplesIf gequi_available()
+#' space <- gspace("rot2dOnR2", N = 4)
+#' network <- equivariant_network(space, input = c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 4), kernel_size = 3) |>
+#'   layer_batch_norm() |>
+#'   layer_relu() |>
+#'   layer_global_avg_pool() |>
+#'   layer_group_pool() |>
+#'   layer_dense(10)
+#' network
+#' summary(network, input_shape = c(1, 1, 28, 28))
+#' dim(predict(network, volcano))
+equivariant_network <- function(space, input, layers = list(), seed = NULL, dtype = "float32") {
+  call_core("arrays.check_dtype", dtype)
+  new_network(list(
+    space = space, input = as_fields(input, "input"), layers = as_layers(layers),
+    seed = call_core("networks.choose_seed", seed), dtype = dtype
+  ))
+}
+
+# Checks a recipe and notes its table of layers; builds nothing.
+new_network <- function(recipe, weights = NULL, python = NULL, call = rlang::caller_env()) {
+  table <- call_core(
+    "networks.describe_plan",
+    space = recipe$space, input = recipe$input, layers = recipe$layers, .call = call
+  )
+  do.call(new_handle, c(
+    list("gequi_network"), recipe, list(table = as_table(table), weights = weights, python = python)
+  ))
+}
+
+recipe_of <- function(network) unclass(network)[c("space", "input", "layers", "seed", "dtype")]
+
+make_python.gequi_network <- function(x, call) {
+  if (isTRUE(x$handle$changed)) {
+    abort_gequi("SetupError", c(
+      "The weights of this network are lost: they lived in a Python session that has ended.",
+      i = "Weights that were changed in Python are not saved with an R object. Make the network anew, or keep",
+      " " = "get_weights(network) beside it and put them back with set_weights()."
+    ), call = call)
+  }
+  python <- do.call(call_core, c(list("equivariant_network"), recipe_of(x), list(.call = call)))
+  if (length(x$weights)) call_core("set_weights", python, x$weights, .call = call)
+  python
+}
+
+check_network <- function(network, call = rlang::caller_env(), argument = "network") {
+  if (!inherits(network, "gequi_network")) {
+    abort_gequi("InputError", paste0(
+      "`", argument, "` must be a network, as equivariant_network() makes it; got ", friendly(network), "."
+    ), argument, call)
+  }
+}
+
+friendly <- function(x) {
+  if (is.null(x)) return("NULL")
+  paste0(if (is.object(x) || is.function(x)) "an object of class " else "a value of type ", class(x)[1])
+}
+
+# ---- layers -------------------------------------------------------------------------------------------------------
+
+# The network with one more layer: its kind, and the options that were given to the calling layer_<kind>().
+add_layer <- function(network, kind, frame = rlang::caller_env()) {
+  options <- setdiff(names(formals(sys.function(sys.parent()))), "network")
+  given <- options[!vapply(options, function(option) eval(call("missing", as.name(option)), frame), NA)]
+  layer <- c(list(layer = kind), stats::setNames(lapply(given, get, envir = frame, inherits = FALSE), given))
+  layers <- as_layers(list(layer), frame)
+  if (inherits(network, "gequi_sketch")) { # inside a residual layer, which checks it
+    network$layers <- c(network$layers, layers)
+    return(network)
+  }
+  check_network(network, frame)
+  recipe <- recipe_of(network)
+  recipe$layers <- c(recipe$layers, layers)
+  new_network(recipe, kept_weights(network), call = frame)
+}
+
+# Layers as plain data: fields as pairs, the layers inside a residual layer as lists too.
+as_layers <- function(layers, call = rlang::caller_env(), argument = "layers") {
+  if (is.function(layers)) {
+    sketch <- layers(structure(list(layers = list()), class = "gequi_sketch"))
+    if (!inherits(sketch, "gequi_sketch")) {
+      abort_gequi("InputError", paste0(
+        "A function for `", argument, "` must return the network it is given, with layers added; it returned ",
+        friendly(sketch), "."
+      ), argument, call)
+    }
+    return(sketch$layers)
+  }
+  if (!is.list(layers)) return(layers)
+  lapply(layers, function(layer) {
+    if (!is.list(layer)) return(layer)
+    for (option in intersect(names(layer), c("layers", "shortcut"))) {
+      layer[option] <- list(as_layers(layer[[option]], call, option))
+    }
+    if ("fields" %in% names(layer)) layer["fields"] <- list(as_fields(layer$fields, call = call))
+    if (length(layer$subgroup) > 1) layer$subgroup <- as.list(layer$subgroup)
+    layer
+  })
+}
+
+# Weights that are not those of the seed.
+kept_weights <- function(network) {
+  if (isTRUE(network$handle$changed)) call_core("get_weights", network) else network$weights
+}
+
+# ---- what a network does ------------------------------------------------------------------------------------------
+
+#' What a network makes of images
+#'
+#' In evaluation mode and without gradients.
+#'
+#' @param object a network, from [equivariant_network()].
+#' @param x an array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single
+#'   image (row, column) counts as a batch of one where the input has one channel; [as_image_batch()] makes a batch of
+#'   several.
+#' @param ... not used.
+#' @param batch_size how many go through at once.
+#' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
+#' @return an array, batch first.
+#' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it
+#'   (the message names the layer); `gequi_input_error` for values that are not finite numbers.
+#' @section Warnings: `gequi_exactness_warning` at the first image of a size at which a layer breaks exact
+#'   equivariance.
+#' @family networks
+#' @importFrom stats predict
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 3), kernel_size = 3)
+#' dim(predict(network, volcano))
+#' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
+predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL) {
+  call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype)
+}
+
+#' The shape of a network's output
+#'
+#' Without running the network.
+#'
+#' @param network a network, from [equivariant_network()].
+#' @param input_shape (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel), such as
+#'   `c(1, 1, 32, 32)`.
+#' @return the dimensions of what `predict()` returns for such an input.
+#' @section Errors: `gequi_shape_error` for a shape that does not fit the input fields, or an image too small for a
+#'   layer, which is named.
+#' @section Warnings: `gequi_exactness_warning` for a stride or padding that breaks exact equivariance at this size;
+#'   it names the layer.
+#' @family networks
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 3), kernel_size = 3)
+#' output_shape(network, c(2, 1, 32, 32))
+output_shape <- function(network, input_shape) {
+  as.integer(unlist(call_core("output_shape", network = network, input_shape = input_shape)))
+}
+
+#' The weights of a network
+#'
+#' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
+#' a network with other weights.
+#'
+#' @param network a network, from [equivariant_network()].
+#' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
+#' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
+#'   a network; the one it was given keeps its own weights.
+#' @section Errors: `gequi_input_error` for an unknown name or values that are not finite numbers, `gequi_shape_error`
+#'   for a weight of the wrong shape.
+#' @family networks
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 1), kernel_size = 3)
+#' get_weights(network)
+#' ones <- set_weights(network, list(layers.0.weights = rep(1, 6)))
+#' get_weights(ones)
+get_weights <- function(network) call_core("get_weights", network = network)
+
+#' @rdname get_weights
+#' @export
+set_weights <- function(network, weights) {
+  check_network(network)
+  copy <- call_core("networks.copy_network", network)
+  call_core("set_weights", network = copy, weights = weights)
+  kept <- kept_weights(network)
+  kept[names(weights)] <- weights
+  new_network(recipe_of(network), kept, copy)
+}
+
+# ---- how it looks -------------------------------------------------------------------------------------------------
+
+#' @export
+format.gequi_network <- function(x, ...) {
+  fields <- x$table$fields
+  paste0(fields[1], " -> ", fields[length(fields)], " on ", format(x$space))
+}
+
+#' @export
+print.gequi_network <- function(x, ...) {
+  # Weights that are lost leave the plan to show.
+  table <- if (is_alive(x) || !isTRUE(x$handle$changed)) as.data.frame(x) else x$table
+  print_network(x, table)
+  invisible(x)
+}
+
+print_network <- function(x, table) {
+  cat(title_line("network", format(x)), "\n", cli::col_grey(paste0(x$dtype, ", seed ", x$seed)), "\n", sep = "")
+  shown <- table
+  if (!is.null(shown$parameters)) shown$parameters <- ifelse(shown$parameters, big_number(shown$parameters), "")
+  names(shown)[1:2] <- c("", "layer")
+  shown$layer[1] <- "input"
+  shown[[1]][1] <- ""
+  print_table(shown, right = "parameters")
+  if (!is.null(table$parameters)) {
+    cat(cli::col_grey(paste0(big_number(sum(table$parameters)), " parameters")), "\n", sep = "")
+  }
+}
+
+big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
+
+#' @param object a network.
+#' @param input_shape a shape of the input, for the sizes between the layers.
+#' @param ... not used.
+#' @rdname equivariant_network
+#' @export
+summary.gequi_network <- function(object, input_shape = NULL, ...) {
+  table <- as_table(call_core("networks.describe_network", network = object, input_shape = input_shape))
+  structure(list(network = object, table = table), class = "summary.gequi_network")
+}
+
+#' @export
+print.summary.gequi_network <- function(x, ...) {
+  print_network(x$network, x$table)
+  invisible(x)
+}
+
+#' @export
+as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, ...) {
+  as_table(call_core("networks.describe_network", network = x))
+}

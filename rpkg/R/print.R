@@ -1,0 +1,35 @@
+# What the print methods share. They write plain lines to the standard output: no addresses, nothing of Python.
+
+# What an object is, in grey, and which one.
+title_line <- function(kind, text) paste0(cli::col_grey(paste0("<", kind, ">")), " ", cli::style_bold(text))
+
+# A data frame with text to the left, numbers to the right, yes or no for logicals; at most n rows.
+# Columns in `right` are numbers that have become text.
+print_table <- function(table, n = Inf, right = character()) {
+  left_out <- nrow(table) - n
+  if (left_out > 0) table <- table[seq_len(n), , drop = FALSE]
+  columns <- Map(function(column, name) {
+    text <- if (is.logical(column)) c("no", "yes")[column + 1] else format(column, trim = TRUE, justify = "none")
+    text[is.na(column)] <- ""
+    cells <- c(name, text)
+    align <- if (is.numeric(column) || name %in% right) "right" else "left"
+    cli::ansi_align(cells, width = max(cli::ansi_nchar(cells, "width")), align = align)
+  }, table, gsub("_", " ", names(table)))
+  lines <- trimws(do.call(paste, c(unname(columns), sep = "  ")), "right")
+  cat(paste0("  ", c(cli::col_grey(lines[1]), lines[-1])), sep = "\n")
+  if (left_out > 0) cat(cli::col_grey(paste0("  ... and ", left_out, " more")), "\n", sep = "")
+}
+
+# The tables that functions return are data frames that print like all else here.
+#' @export
+print.gequi_table <- function(x, ..., n = Inf) {
+  if (!length(x) || !nrow(x)) return(NextMethod())
+  print_table(as.data.frame(x), n = n)
+  invisible(x)
+}
+
+#' @export
+as.data.frame.gequi_table <- function(x, row.names = NULL, optional = FALSE, ...) {
+  class(x) <- "data.frame"
+  x
+}

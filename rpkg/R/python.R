@@ -1,0 +1,199 @@
+# The Python side: what it needs, where the core comes from, when it starts.
+
+# What lives as long as the session: `bridge`, the core's door; `callback_error`, see to_python().
+the <- new.env(parent = emptyenv())
+
+# The dependencies in pyproject.toml; a test compares them.
+requirements <- c(
+  "numpy>=1.26", "scipy>=1.11", "torch>=2.6", "escnn==1.0.11", "einops>=0.8", "joblib>=1.3", "platformdirs>=4",
+  "safetensors>=0.4"
+)
+
+# What escnn needs besides: all that it asks for but the two packages in overrides.txt.
+requirements_of_escnn <- c("autograd", "pymanopt")
+
+environment_name <- "r-gequi"
+
+# The core's door, python/gequi/_bridge.py. Starts Python and imports the core at its first use.
+core <- function(call) {
+  if (is.null(the$bridge)) {
+    if (rlang::is_interactive() && !reticulate::py_available()) cli::cli_inform("Starting Python (torch, escnn) ...")
+    the$bridge <- tryCatch(import_core(call), error = function(error) abort_setup(error, call))
+  }
+  the$bridge
+}
+
+# The core that is loaded already (as where Python runs R); else the one this package carries; else an installed one.
+# All must be of this package's version.
+import_core <- function(call) {
+  carried <- system.file("python", package = "gequiR")
+  sys <- reticulate::import("sys", convert = FALSE)
+  loaded <- reticulate::py_to_r(sys$modules$`__contains__`("gequi"))
+  if (!loaded && file.exists(file.path(carried, "gequi", "__init__.py"))) {
+    # No compiled files are left in R's library, which is not ours to write to.
+    before <- sys$dont_write_bytecode
+    sys$dont_write_bytecode <- TRUE
+    on.exit(sys$dont_write_bytecode <- before)
+    reticulate::import_from_path("gequi", carried, convert = FALSE)
+  }
+  found <- reticulate::py_to_r(reticulate::import("gequi", convert = FALSE)$`__version__`)
+  wanted <- as.character(utils::packageVersion("gequiR"))
+  if (!identical(found, wanted)) {
+    abort_gequi("SetupError", paste0(
+      "This Python has loaded gequi ", found, ", and gequiR ", wanted, " needs the same version: restart R, or ",
+      "install both in one version."
+    ), call = call)
+  }
+  reticulate::import("gequi._bridge", convert = FALSE)
+}
+
+abort_setup <- function(error, call) {
+  if (inherits(error, "gequi_error")) rlang::cnd_signal(error)
+  found <- describe_python()
+  chosen <- if (!is.null(found$chosen)) paste0(" (chosen by ", found$chosen, ")")
+  reason <- sub("\nRun `reticulate::py_last_error\\(\\)`.*", "", conditionMessage(error))
+  abort_gequi("SetupError", c(
+    paste0("gequiR could not start its Python side: ", reason),
+    i = if (is.null(found$python)) {
+      "No Python has been started."
+    } else {
+      paste0("The Python in use is ", found$python, chosen, ".")
+    },
+    i = paste(
+      "Run install_gequi() and restart R; or name a Python that has torch and escnn in the environment variable",
+      "GEQUI_PYTHON before R starts."
+    ),
+    i = "gequi_sitrep() shows what there is."
+  ), call = call, traceback = conditionMessage(error))
+}
+
+# The Python that runs, and how it was chosen. Starts none.
+describe_python <- function() {
+  if (!reticulate::py_available()) return(list())
+  config <- reticulate::py_config()
+  list(python = config$python, version = as.character(config$version), chosen = config$forced)
+}
+
+#' Whether the Python side works
+#'
+#' Starts Python, if it is not running, and loads the core. Examples and tests ask this first.
+#'
+#' @return `TRUE` or `FALSE`, never an error. While `R CMD check` runs, `FALSE` unless `RETICULATE_PYTHON` names a
+#'   Python: a check must not install one.
+#' @seealso [gequi_sitrep()], which says what is missing.
+#' @export
+#' @examples
+#' gequi_available()
+gequi_available <- function() {
+  checking <- nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))
+  if (checking && !reticulate::py_available() && !nzchar(Sys.getenv("RETICULATE_PYTHON"))) return(FALSE)
+  tryCatch(!is.null(core(NULL)), error = function(error) FALSE)
+}
+
+#' Install the Python packages that gequiR stands on
+#'
+#' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
+#' Nothing is installed unless this function is called.
+#'
+#' @details
+#' Two requirements of escnn are left out on purpose, as gequi does without them: lie_learn, which has wheels for two
+#' versions of Python only, and py3nj, which needs a Fortran compiler.
+#'
+#' On Linux, the torch that pip takes by default brings several gigabytes of CUDA libraries. For a machine without a
+#' graphics processor, torch's own site says which `--index-url` has the smaller build; give it in `pip_options`.
+#'
+#' @param envname name or path of the virtual environment. Where it is left to its default, an interactive session
+#'   asks before it starts.
+#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes the newest that
+#'   reticulate finds.
+#' @param pip_options further options for `pip install`, such as `"--index-url=..."`.
+#' @return the path of the environment's Python, invisibly; `NULL` where the question was answered with no.
+#' @export
+#' @examples
+#' \dontrun{
+#' install_gequi()
+#' }
+install_gequi <- function(envname = "r-gequi", python = NULL, pip_options = character()) {
+  if (missing(envname) && rlang::is_interactive()) {
+    question <- paste0("Make the virtual environment '", envname, "' and install torch and escnn into it?")
+    if (!isTRUE(utils::askYesNo(question))) return(invisible(NULL))
+  }
+  if (is.null(python)) python <- reticulate::virtualenv_starter(">=3.11")
+  if (is.null(python)) {
+    abort_gequi("SetupError", "No Python of version 3.11 or newer was found; name one in `python`.", "python",
+                call = rlang::current_env())
+  }
+  cli::cli_inform("Making the virtual environment {.val {envname}} from {.file {python}}.")
+  reticulate::virtualenv_create(envname, python = python, packages = NULL)
+  for (step in installation_steps()) {
+    cli::cli_inform("pip install {step$options} {step$packages}")
+    reticulate::virtualenv_install(envname, step$packages, pip_options = c(step$options, pip_options))
+  }
+  made <- reticulate::virtualenv_python(envname)
+  if (identical(envname, environment_name)) {
+    cli::cli_inform("Done. Restart R: gequiR finds {.val {envname}} by its name.")
+  } else {
+    cli::cli_inform("Done. Put GEQUI_PYTHON={made} into your .Renviron and restart R.")
+  }
+  invisible(made)
+}
+
+# torch first: what pip takes for it decides what it needs itself. escnn last, without what it asks for.
+installation_steps <- function() {
+  of <- function(pattern) grep(pattern, requirements, value = TRUE)
+  list(
+    list(packages = of("^torch")),
+    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_of_escnn)),
+    list(packages = of("^escnn"), options = "--no-deps")
+  )
+}
+
+#' The situation of the Python side
+#'
+#' Says which Python is used and how it was chosen, which versions of the packages it has, and what to do where
+#' something is missing. It installs nothing.
+#'
+#' @return invisibly, a list: `python` (path, or `NULL`), `chosen` (how), `versions` (a named vector, `NA` for what is
+#'   missing), `cache` (a folder) and `works`.
+#' @export
+#' @examplesIf gequi_available()
+#' gequi_sitrep()
+gequi_sitrep <- function() {
+  # Where nothing names a Python, starting one would have reticulate download one: a report must not.
+  named <- nzchar(Sys.getenv("RETICULATE_PYTHON")) ||
+    dir.exists(file.path(reticulate::virtualenv_root(), environment_name))
+  problem <- if (named || reticulate::py_available()) tryCatch(is.null(core(NULL)), error = conditionMessage)
+  works <- isFALSE(problem)
+  found <- describe_python()
+  versions <- if (!is.null(found$python)) package_versions()
+  remedy <- paste(
+    "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
+    "GEQUI_PYTHON before R starts."
+  )
+  cat(
+    paste0("gequiR ", utils::packageVersion("gequiR"), ", reticulate ", utils::packageVersion("reticulate")),
+    if (is.null(found$python)) "No Python has been started." else paste0("Python ", found$version, ": ", found$python),
+    if (!is.null(found$chosen)) paste0("  chosen by ", found$chosen),
+    if (length(versions)) paste0("  ", names(versions), " ", ifelse(is.na(versions), "is missing", versions)),
+    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn")),
+    if (works) "Everything is in place.",
+    if (is.null(problem)) "The first call will make an environment by uv, if reticulate can; that is a large download.",
+    if (is.character(problem)) sub("\n.*", "", problem),
+    if (!works) remedy,
+    sep = "\n"
+  )
+  invisible(list(
+    python = found$python, chosen = found$chosen, versions = versions, cache = Sys.getenv("GEQUI_CACHE"), works = works
+  ))
+}
+
+# The installed versions, without importing anything; of the core, that which is loaded.
+package_versions <- function() {
+  metadata <- reticulate::import("importlib.metadata", convert = TRUE)
+  packages <- sub("[=<>].*", "", c(requirements, requirements_of_escnn))
+  versions <- vapply(packages, function(package) {
+    tryCatch(metadata$version(package), error = function(error) NA_character_)
+  }, "")
+  loaded <- if (is.null(the$bridge)) NA_character_ else reticulate::import("gequi")$`__version__`
+  c(gequi = loaded, versions)
+}

@@ -1,0 +1,4 @@
+library(testthat)
+library(gequiR)
+
+test_check("gequiR")

@@ -1,0 +1,44 @@
+# Where Python must be there (in CI), its absence is a failure, not a skip.
+needs_python <- function() {
+  if (gequi_available()) return(invisible())
+  if (identical(Sys.getenv("GEQUI_REQUIRE_PYTHON"), "true")) {
+    stop("These tests need a Python with torch and escnn: gequi_sitrep() says what is missing.")
+  }
+  testthat::skip("there is no Python with torch and escnn")
+}
+
+c4 <- function() gspace("rot2dOnR2", N = 4)
+
+# A feature with reproducible values: (batch, channel, row, column) and the like.
+feature <- function(...) {
+  size <- c(...)
+  array(sin(seq_len(prod(size)) * 1.7), size)
+}
+
+# The value of an expression in an R of its own, in which nothing of this one is loaded.
+in_a_new_r <- function(code, variables = character()) {
+  withheld <- c(R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep), variables)
+  script <- tempfile(fileext = ".R")
+  on.exit(unlink(script))
+  writeLines(code, script)
+  system2(
+    file.path(R.home("bin"), "Rscript"), c("--vanilla", script),
+    stdout = TRUE, stderr = TRUE, env = paste0(names(withheld), "=", shQuote(withheld))
+  )
+}
+
+# What saveRDS() and readRDS() leave of an object.
+saved_and_read <- function(x) {
+  file <- tempfile(fileext = ".rds")
+  on.exit(unlink(file))
+  saveRDS(x, file)
+  readRDS(file)
+}
+
+# The names of the network's layers, from its recipe.
+kinds_of <- function(network) vapply(network$layers, function(layer) layer$layer, "")
+
+# That code is refused with an error of the class gequi_<kind>_error whose sentence contains these words.
+expect_refused <- function(code, words, kind) {
+  testthat::expect_error(code, words, fixed = TRUE, class = paste0("gequi_", kind, "_error"))
+}

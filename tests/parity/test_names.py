@@ -1,0 +1,64 @@
+"""A name in one language is a name in both: with the same arguments, and with a test that compares the answers."""
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import gequi
+
+HERE = Path(__file__).parent
+
+# What only R has: set-up, its own data and pictures.
+ONLY_IN_R = {"install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image"}
+# R's own generics: their methods for a network.
+METHODS = {"predict": "predict.gequi_network"}
+# What R may leave out, since layers are piped there.
+OPTIONAL_IN_R = {("equivariant_network", "layers")}
+
+
+def exports(r):
+    return set(r.code('getNamespaceExports("gequiR")'))
+
+
+def test_every_function_of_python_is_exported_by_r(r):
+    assert set(gequi.__all__) - set(METHODS) <= exports(r)
+    for method in METHODS.values():
+        assert r.code(f'is.function(getS3method("{method.split(".")[0]}", "{method.split(".", 1)[1]}"))')[0]
+
+
+def test_every_function_of_r_is_one_of_python_or_of_r_alone(r):
+    layers = {f"layer_{row['kind']}" for row in gequi.layer_kinds()}
+    assert exports(r) - ONLY_IN_R - layers - set(gequi.__all__) <= {"sample_image"}
+
+
+@pytest.mark.parametrize("name", gequi.__all__)
+def test_every_function_is_called_in_r_by_a_parity_test(name):
+    calls = "".join(path.read_text() for path in HERE.glob("test_*.py"))
+    assert re.search(rf"\br\.{name}\(", calls), f"no parity test calls r.{name}()"
+
+
+@pytest.mark.parametrize("name", sorted(set(gequi.__all__) - set(METHODS)))
+def test_arguments_have_the_same_names_order_and_defaults(r, name):
+    ours = inspect.signature(getattr(gequi, name)).parameters.values()
+    theirs = list(r.code(f"names(formals(gequiR::{name}))") or [])
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    assert theirs == ["..." if each.kind in variadic else each.name for each in ours]
+    for each in ours:
+        if each.kind in variadic or (name, each.name) in OPTIONAL_IN_R:
+            continue
+        default = f"formals(gequiR::{name})${each.name}"
+        required = r.code(f"is.symbol({default}) && !nzchar(as.character({default}))")[0]
+        assert required == (each.default is inspect.Parameter.empty), each.name
+        if not required:
+            assert r.value(r.code(f"eval({default})")) == each.default, each.name
+
+
+def test_the_version_and_the_requirements_are_those_of_python(r):
+    project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
+    assert r.code('as.character(packageVersion("gequiR"))')[0] == gequi.__version__
+    assert list(r.code("gequiR:::requirements")) == project["dependencies"]
+    at_least = r.code('packageDescription("gequiR")$SystemRequirements')[0]
+    assert f"Python ({project['requires-python'].replace('>=', '>= ')})" in at_least

@@ -1,0 +1,33 @@
+"""symmetry: R's answers are Python's."""
+
+import numpy as np
+import pytest
+
+import gequi
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equivariance_error_of_a_network(r, both, same, counted_from_one, random, dtype):
+    theirs, ours = both()
+    x = random.normal(size=(2, 1, 9, 9))
+    table = gequi.equivariance_error(ours, x, dtype=dtype)
+    same(r.value(r.equivariance_error(theirs, x, dtype=dtype)), counted_from_one(table))
+    some = gequi.equivariance_error(ours, x, elements=[1, 3], dtype=dtype)
+    same(r.value(r.equivariance_error(theirs, x, elements=[2, 4], dtype=dtype)), counted_from_one(some))
+
+
+def test_equivariance_error_of_a_function_in_either_language(r, same, counted_from_one, random):
+    x = random.normal(size=(2, 1, 5, 6))
+    fields = {"input": {"trivial": 1}, "output": {"trivial": 1}}
+    space = gequi.gspace("rot2dOnR2", N=8)
+    table = gequi.equivariance_error(lambda x: x * np.flip(x, 3), x, space, **fields)
+    mirrored = r.code("function(x) x * x[, , , rev(seq_len(dim(x)[4])), drop = FALSE]")
+    same(r.value(r.equivariance_error(mirrored, x, r.gspace("rot2dOnR2", N=8), **fields)), counted_from_one(table))
+
+
+@pytest.mark.parametrize("tolerance", [None, 0, 1e-12])
+def test_is_equivariant(r, both, random, tolerance):
+    theirs, ours = both()
+    x = random.normal(size=(1, 1, 9, 9))
+    expected = gequi.is_equivariant(ours, x, dtype="float64", tolerance=tolerance)
+    assert r.value(r.is_equivariant(theirs, x, dtype="float64", tolerance=tolerance)) is expected
