@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import check_dtype, check_integer, check_number
+from ..arrays import check_choice, check_dtype, check_integer, check_number
 from ..errors import InputError, SetupError, ShapeError
 from ..networks import EquivariantNetwork, check_model, predict
 from ..saving import check_path, check_saveable
@@ -163,6 +163,28 @@ def evaluate(
     size = check_integer(batch_size, "batch_size", minimum=1)
     examples, task = _examples(network, open_array(x, "x"), open_array(y, "y"), check_loss(loss), ("x", "y"))
     return measure(network, examples, task, size)
+
+
+def predict_classes(network: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64) -> np.ndarray:
+    """What a network that was trained on classes says of images or pixels.
+
+    Args:
+        network: from `equivariant_network()`, or any torch module.
+        x: as in `predict()`.
+        type: "prob", the probability of each class, or "class", the number of the most probable one, from 0.
+        batch_size: how many go through at once.
+
+    Returns:
+        "prob": (batch, class) for images, (batch, class, row, column) for pixels; "class": without the class's axis.
+
+    Source:
+        softmax, whose logarithm the loss "cross_entropy" takes.
+    """
+    kind = check_choice(type, "type", ("prob", "class"))
+    logits = torch.from_numpy(predict(network, x, batch_size=batch_size))
+    if logits[0, 0].numel() == 1:
+        logits = logits.flatten(1)
+    return (logits.softmax(1) if kind == "prob" else logits.argmax(1)).numpy()
 
 
 def need_lightning() -> None:

@@ -155,10 +155,11 @@ def check_classes(y: np.ndarray, least: int, classes: int) -> None:
     values = np.unique(y)
     wrong = values[(values < least) | (values >= classes) | (values != np.floor(values))]
     if wrong.size:
+        # The argument is "class": R, which counts classes from 1, shows these numbers as it counts.
         raise InputError(
-            f"`y` must hold classes, whole numbers from {least} to {classes - 1} (the network has {classes} "
-            f"outputs); got {wrong[0]:g}.",
-            "y",
+            f"`y` must hold classes, whole numbers from {least} to {classes - 1}, one for each output of the network; "
+            f"got {wrong[0]:g}.",
+            "class",
         )
 
 
