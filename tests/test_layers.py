@@ -30,7 +30,7 @@ def test_the_table_names_every_kind_that_a_network_can_have():
     assert kinds >= {
         "avg_pool", "batch_norm", "conv", "conv_transposed", "dense", "dropout", "elu", "field_dropout", "flatten",
         "fourier_elu", "gated_nonlinearity", "global_avg_pool", "group_pool", "leaky_relu", "linear", "mask", "max_pool",
-        "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict", "upsample",
+        "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict", "skip", "softmax", "upsample",
     }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ SIZED = [
     [{"layer": "mask"}, {"layer": "global_avg_pool"}],
     [{"layer": "global_avg_pool"}, {"layer": "flatten"}],
     [conv(), {"layer": "residual", "layers": [conv(padding=1)]}],
+    [conv(), {"layer": "skip", "layers": [conv(padding=1), conv({"regular": 2}, padding=1)]}],
     [conv(), {"layer": "residual", "layers": [conv(padding=1, stride=2)], "shortcut": [conv(kernel_size=1, stride=2)]}],
 ]
 
@@ -151,6 +152,20 @@ def test_residual_adds_its_branches(random):
     np.testing.assert_allclose(_through(identity, x), (tensor.relu() + tensor).numpy())
 
 
+def test_skip_puts_what_its_layers_make_in_front_of_the_features(random):
+    x = random.normal(size=(1, 4, 5, 5))
+    net = network([{"layer": "skip", "layers": [{"layer": "relu"}, {"layer": "group_pool"}]}], input="regular")
+    expected = np.concatenate([np.maximum(x, 0).max(axis=1, keepdims=True), x], axis=1)
+    np.testing.assert_allclose(_through(net, x), expected, rtol=1e-6)
+    assert gequi.fields.describe_fields(net.out_type) == [("trivial", 1), ("regular", 1)]
+
+
+def test_softmax_gives_probabilities_over_the_channels(random):
+    x = random.normal(size=(2, 3, 4, 5))
+    found = _through(network([{"layer": "softmax"}], input={"trivial": 3}), x)
+    np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), rtol=1e-5)
+
+
 def test_dense_is_a_linear_layer_on_the_pooled_features(random):
     net = network([{"layer": "global_avg_pool"}, {"layer": "dense", "units": 3}], input={"trivial": 2}, dtype="float64")
     x = random.normal(size=(4, 2, 5, 5))
@@ -216,6 +231,9 @@ def test_restrict_goes_on_with_the_subgroup():
         ([{"layer": "residual", "layers": [conv()]}], "trivial", FieldError, "the sum needs equal fields"),
         ([{"layer": "residual", "layers": [{"layer": "relu"}, {"layer": "rilu"}]}], "regular", InputError,
          r"layer 1\.2 \(rilu\): there is no such layer"),
+        ([{"layer": "skip", "layers": []}], "trivial", FieldError, r"layer 1 \(skip\): `layers` is empty"),
+        ([{"layer": "skip", "layers": [{"layer": "restrict", "subgroup": 2}]}], "trivial", FieldError, "`layers` must stay on"),
+        ([{"layer": "softmax"}], "regular", FieldError, r"layer 1 \(softmax\): it compares channels, which only invariant"),
         ([{"kind": "relu"}], "trivial", InputError, "layer 1 must be"),
         ({"layer": "relu"}, "trivial", InputError, "`layers` must be a list of layers"),
     ],
@@ -246,6 +264,16 @@ def test_branches_of_different_sizes_are_refused():
     net = network([conv(), {"layer": "residual", "layers": [conv()]}])
     with pytest.raises(ShapeError, match="branches end with different sizes"):
         gequi.predict(net, np.ones((1, 1, 9, 9)))
+
+
+def test_a_skip_layer_names_sizes_that_its_strides_do_not_divide():
+    layers = [{"layer": "max_pool", "kernel_size": 2}, {"layer": "upsample", "scale_factor": 2}]
+    net = network([{"layer": "skip", "layers": layers}])
+    assert gequi.output_shape(net, (1, 1, 6, 8)) == (1, 2, 6, 8)
+    with pytest.raises(ShapeError, match=r"layer 1 \(skip\): the branches end with different sizes, \(6, 8\) and \(7, 8\)"):
+        gequi.predict(net, np.ones((1, 1, 7, 8)))
+    with pytest.raises(ShapeError, match=r"a skip layer puts features of size \(6, 8\) in front of \(7, 8\)"):
+        net(torch.ones(1, 1, 7, 8))
 
 
 def test_every_refusal_is_one_of_gequis_own():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
@@ -90,6 +91,10 @@ KINDS = {
         [conv(VECTORS), {"layer": "residual", "layers": [conv(VECTORS, padding=1), {"layer": "batch_norm"}],
                          "shortcut": [conv(VECTORS, 1)]}], "trivial"
     ),
+    "skip": (
+        [conv(VECTORS), {"layer": "skip", "layers": [conv({"regular": 2}, padding=1), {"layer": "relu"}]}], "trivial"
+    ),
+    "softmax": ([conv(), {"layer": "group_pool"}, conv({"trivial": 3}, 1), {"layer": "softmax"}], "trivial"),
     "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
 }  # fmt: skip
 
@@ -240,3 +245,65 @@ def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
     with pytest.raises(InputError, match="are the network's own"):
         gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
+
+
+# ---- permutations ---------------------------------------------------------------------------------------
+
+
+def worst(table):
+    return max(row["error"] for row in table)
+
+
+def test_laws_of_permutations_are_measured_along_the_axes_that_declare_them(dtype, exactness, random):
+    x = random.normal(size=(6, 5))
+    options = {"dtype": dtype, "seed": 1}
+    assert worst(gequi.permutation_error(lambda a: a.sum(axis=0), x, input=0, **options)) <= exactness
+    assert worst(gequi.permutation_error(lambda a: a.sum(axis=0), x, input=1, output=0, **options)) == 0
+    assert worst(gequi.permutation_error(lambda a: a.T @ a, x, input=0, **options)) <= exactness
+    assert worst(gequi.permutation_error(lambda a: a.T @ a, x, input=1, output=(0, 1), **options)) <= exactness
+    assert worst(gequi.permutation_error(lambda a: a.T @ a, x, input=1, output=1, **options)) > 0.1
+    square = x[:5]
+    assert worst(gequi.permutation_error(np.trace, square, input=(0, 1), **options)) <= exactness
+    assert worst(gequi.permutation_error(np.trace, square, input=0, **options)) > 0.1
+
+
+def test_the_error_of_a_permutation_law_is_relative_to_the_output():
+    x = np.array([1.0, 2.0, 4.0])
+    table = gequi.permutation_error(lambda a: a, x, input=0, permutations=2)
+    # exchanged (2, 1, 4), cycled (4, 1, 2), against (1, 2, 4), over its largest value
+    assert table == [
+        {"element": 0, "name": "exchange", "exact": True, "error": 0.25},
+        {"element": 1, "name": "cycle", "exact": True, "error": 0.75},
+    ]
+
+
+def test_the_permutations_are_those_of_the_seed_and_leave_the_global_numbers_alone(random):
+    x, seen = random.normal(size=8), []
+    state = torch.random.get_rng_state()
+    for seed in (1, 1, 2):
+        orders = []
+        gequi.permutation_error(lambda a, orders=orders: orders.append(np.argsort(a)) or a, x, 0, 0, 4, seed=seed)
+        seen.append(np.array(orders))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert (seen[0] != seen[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (("f", np.eye(3), 0), InputError, "`f` must be a function"),
+        ((np.sort, np.eye(3), 2), InputError, "`input` must be from 0 to 1; got 2"),
+        ((np.sum, np.eye(3), 0, 0), InputError, "`output`"),
+        ((lambda a: a, np.eye(3, 4), (0, 1)), ShapeError, "`x` must have the size 3 along `input`, .*; got 4"),
+        ((lambda a: a, np.eye(3, 4), 0, 1), ShapeError, r"`f\(x\)` must have the size 3 along `output`, .*; got 4"),
+        ((lambda a: a * 0, np.eye(3), 0), InputError, "zeros only"),
+        ((lambda a: a[: int(a[0, 0]) + 1], np.eye(3), 0), ShapeError, "`f` gives shape"),
+        ((lambda a: a, np.eye(3), 0, 0, 0), InputError, "`permutations` must be at least 1"),
+        ((lambda a: a, np.eye(3), 0, -1), InputError, "`output` must be from 0 to 1; got -1"),
+        ((lambda a: a, [[np.nan]], 0), InputError, "`x` must be finite"),
+    ],
+)
+def test_a_permutation_law_that_cannot_be_measured_is_refused(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        gequi.permutation_error(*arguments)

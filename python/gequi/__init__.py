@@ -5,33 +5,66 @@ own objects.
 """
 
 from ._version import __version__ as __version__
+from .architectures import identity_resnet, image_classifier_mlp, unet
+from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
+from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
+from .images import (
+from .inversion import invert_input
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .registration import fourier_features, invert_function, register_curves
 from .saving import load_model, save_model
-from .symmetry import equivariance_error, is_equivariant
+from .symmetry import equivariance_error, is_equivariant, permutation_error
+from .tracing import as_dot, trace_shapes
 from .training import evaluate, fit
 
 __all__ = [
+    "as_dot",
+    "broadcast_over",
     "cayley_table",
+    "einsum",
     "equivariance_error",
     "equivariant_network",
     "evaluate",
     "field_type",
     "fit",
+    "fourier_features",
     "get_weights",
+    "gram_image",
     "group_elements",
     "gspace",
     "gspaces",
+    "identity_resnet",
+    "image_classifier_mlp",
+    "image_product",
+    "image_value",
+    "invert_function",
+    "invert_input",
     "is_equivariant",
     "layer_kinds",
     "load_model",
+    "multi_head_attention",
+    "normalize_columns",
+    "normalize_image",
+    "normalize_rows",
+    "oscillatory_warp",
     "output_shape",
+    "permutation_error",
     "predict",
+    "rearrange",
+    "register_curves",
     "representation_matrix",
     "representations",
     "save_model",
+    "sample_image",
+    "scaled_dot_product_attention",
     "set_weights",
+    "signed_image",
+    "softmax",
+    "trace_shapes",
     "transform_field",
+    "unet",
+    "visual_attention",
 ]

@@ -355,16 +355,17 @@ def _sizes(network: EquivariantNetwork, size: tuple[int, ...]) -> Iterator[tuple
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while. escnn expands its filters when it enters that mode and would keep them although
-    the weights change, so the mode is entered anew each time, and left again."""
-    training = network.training
+    the weights change, so the mode is entered anew each time, and left again, each part as it was."""
+    before = [(part, part.training) for part in network.modules()]
     network.train()
     network.eval()
     try:
         yield
     finally:
         network.train()
-        if not training:
-            network.eval()
+        for part, training in before:
+            if part.training != training:
+                part.train(training)
 
 
 # ---- weights --------------------------------------------------------------------------------------------

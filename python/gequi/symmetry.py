@@ -1,7 +1,8 @@
 """The check that every operator passes through: how far it is from commuting with its group.
 
 f is equivariant where f(g x) = g f(x) for every element g: transforming the input transforms the output, each by
-the representation that its fields declare. An invariant f is one whose output fields are trivial.
+the representation that its fields declare. An invariant f is one whose output fields are trivial. Where the group is
+that of the permutations along an axis, `permutation_error()` measures the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import groups
 from ._escnn import FieldType, GSpace
@@ -17,7 +19,7 @@ from .arrays import as_array, check_dtype, check_integer, check_number
 from .errors import FieldError, InputError, ShapeError
 from .fields import act, check_features, field_type, show_fields
 from .groups import check_gspace, group_elements
-from .networks import EquivariantNetwork, predict, with_dtype
+from .networks import EquivariantNetwork, choose_seed, predict, with_dtype
 
 # Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
@@ -131,6 +133,95 @@ def is_equivariant(
     limit = TOLERANCES[str(np.dtype(operator.dtype))] if tolerance is None else check_number(tolerance, "tolerance", 0)
     table = equivariance_error(f, x, space, input, output, elements, dtype)
     return all(row["error"] <= limit for row in table)
+
+
+def permutation_error(
+    f: Callable[[np.ndarray], Any],
+    x: Any,
+    input: int | Sequence[int],
+    output: int | Sequence[int] | None = None,
+    permutations: int = 5,
+    seed: int | None = None,
+    dtype: str | None = None,
+) -> list[dict[str, Any]]:
+    """How far a map is from commuting with permutations along an axis, relative to the scale of its output.
+
+    error(P) = max |f(P x) - P f(x)| / max |f(x)|, where P permutes x along `input` and f(x) along `output`.
+
+    Args:
+        f: any function from an array to an array: an operation on images, attention on tokens.
+        x: an input of `f`.
+        input: the axis of `x` that is permuted, or the axes, all by the same permutation.
+        output: the axis or axes of `f(x)` that the law permutes; None for a map that should not change at all.
+        permutations: how many to try: the exchange of the first two places, the cycle by one place (these two
+            generate all others), and then random ones.
+        seed: of the random ones; None is fresh.
+        dtype: "float32" or "float64" of `x`; None is float64.
+
+    Returns:
+        a table as that of `equivariance_error()`, one dict a permutation: `element` (its number), `name`, `exact` (true:
+        a permutation never interpolates) and `error`.
+
+    Raises:
+        InputError: an axis that is not there; an output of zeros only.
+        ShapeError: an axis of `f(x)` whose size is not that of the permuted axis of `x`.
+
+    Example:
+        >>> import gequi
+        >>> image = gequi.sample_image("volcano")
+        >>> rows = permutation_error(lambda a: a.sum(axis=0), image, input=0, seed=1)
+        >>> max(row["error"] for row in rows) < 1e-12
+        True
+        >>> [row["name"] for row in rows]
+        ['exchange', 'cycle', 'random 1', 'random 2', 'random 3']
+    """
+    if not callable(f):
+        raise InputError(f"`f` must be a function; got {f!r:.80}.", "f")
+    kind = np.dtype(str(check_dtype(dtype or "float64")).removeprefix("torch."))
+    array = as_array(x, "x").astype(kind)
+    value = as_array(f(array), "f(x)")
+    scale = float(np.abs(value).max())
+    if scale == 0:
+        raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
+    axes = {"input": _check_axes(input, "input", array), "output": _check_axes(output, "output", value)}
+    size = array.shape[axes["input"][0]] if axes["input"] else 1
+    for name, whose, where in (("input", "x", array), ("output", "f(x)", value)):
+        for axis in axes[name]:
+            if where.shape[axis] != size:
+                raise ShapeError(
+                    f"`{whose}` must have the size {size} along `{name}`, as `x` along the first axis of `input`; "
+                    f"got {where.shape[axis]}.",
+                    whose[0],
+                )
+    table = []
+    count = check_integer(permutations, "permutations", minimum=1)
+    for number, (name, order) in enumerate(_permutations(size, count, seed)):
+        moved = as_array(f(_along(array, axes["input"], order)), "f(x)")
+        expected = _along(value, axes["output"], order)
+        if moved.shape != expected.shape:
+            raise ShapeError(f"`f` gives shape {moved.shape} for the permuted input, {expected.shape} for `x`.", "f")
+        error = float(np.abs(moved - expected).max()) / scale
+        table.append({"element": number, "name": name, "exact": True, "error": error})
+    return table
+
+
+def _check_axes(axes: Any, argument: str, x: np.ndarray) -> list[int]:
+    values = [] if axes is None else np.asarray(axes).reshape(-1).tolist()
+    return [check_integer(axis, argument, 0, x.ndim - 1) for axis in values]
+
+
+def _permutations(size: int, count: int, seed: int | None) -> list[tuple[str, np.ndarray]]:
+    generator = torch.Generator().manual_seed(choose_seed(seed))
+    places = np.arange(size)
+    named = [("exchange", np.r_[places[1::-1], places[2:]]), ("cycle", np.roll(places, 1))]
+    drawn = [(f"random {k}", torch.randperm(size, generator=generator).numpy()) for k in range(1, count - 1)]
+    return (named + drawn)[:count]
+
+
+def _along(x: np.ndarray, axes: list[int], order: np.ndarray) -> np.ndarray:
+    for axis in axes:
+        x = x.take(order, axis=axis)
+    return x
 
 
 class _Operator:

@@ -185,6 +185,7 @@ representation_matrix <- function(space, representation, element) {
 #' plot(c4)
 #' plot(c4, image = volcano)
 plot.gequi_gspace <- function(x, representation = NULL, elements = NULL, image = NULL, ...) {
+  rlang::check_dots_empty()
   names <- group_elements(x)$name
   if (is.null(elements)) elements <- seq_len(min(8, length(names)))
   if (!is.null(image)) {

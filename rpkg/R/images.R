@@ -82,3 +82,234 @@ theme_picture <- function() {
       strip.text = ggplot2::element_text(size = ggplot2::rel(0.9))
     )
 }
+
+# ---- operations on one image ----------------------------------------------------------------------------------
+
+#' Images as matrices: scale, normalise
+#'
+#' `normalize_image()` scales an image to \[0, 1\]: (x - min x) / (max x - min x); a constant image becomes 0.
+#' `signed_image()` scales it to \[-1, 1\]; a constant image becomes -1. `normalize_rows()` and `normalize_columns()`
+#' make each row or column weights that sum to 1: f(x) divided by the sum of f(x) along it.
+#'
+#' Where `x` is what [invert_input()] hands to a function of yours, nothing is computed: the operation is noted, and
+#' done in the core.
+#'
+#' @param x image: a matrix (row, column).
+#' @param f `"exp"` (the softmax), `"plus_one"` (x + 1, the poster's cheap stand-in), `"identity"` (x itself), or a
+#'   function of the whole image that gives weights of the same size.
+#' @return an image of the same size.
+#' @section Errors: `gequi_input_error` for values that are not finite, and for weights f(x) that are negative (with
+#'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` for what is not a matrix.
+#' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021,
+#'   virtual poster.
+#' @seealso [image_product()], `vignette("images-as-matrices", package = "gequiR")`
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' range(normalize_image(volcano))
+#' colSums(normalize_columns(matrix(1:6, 2), "plus_one"))
+normalize_image <- function(x) {
+  image_operation("normalize_image", list(x = x))
+}
+
+#' @rdname normalize_image
+#' @export
+signed_image <- function(x) {
+  image_operation("signed_image", list(x = x))
+}
+
+#' @rdname normalize_image
+#' @export
+normalize_rows <- function(x, f = "exp") {
+  weighted <- traced_weights(x, f)
+  image_operation("normalize_rows", list(x = weighted$x), list(f = weighted$f))
+}
+
+#' @rdname normalize_image
+#' @export
+normalize_columns <- function(x, f = "exp") {
+  weighted <- traced_weights(x, f)
+  image_operation("normalize_columns", list(x = weighted$x), list(f = weighted$f))
+}
+
+# ---- products ---------------------------------------------------------------------------------------------------
+
+#' Images multiplied as matrices
+#'
+#' `image_product()` is normalize_image(normalize_rows(a, rows) %*% normalize_columns(b, columns)). With `rows = "exp"`,
+#' `columns = NULL` and `normalize = FALSE` it is attention, softmax(a) b, for the logits a and the values b.
+#' `gram_image()` is normalize_image(t(a) %*% a), the products of all pairs of columns. `image_value()` is the poster's
+#' value(A), gram_image(normalize_image(normalize_columns(a, f))).
+#'
+#' @section What `image_value()` does not see, and what it carries along:
+#' The order of the rows: the value of `a[order, ]` is that of `a`. With `"plus_one"`, a positive factor on any column
+#' of a + 1. The order of the columns it carries along: the value of `a[, order]` is `image_value(a)[order, order]`.
+#' The inverse problem of [invert_input()] therefore has an orbit of solutions. [permutation_error()] measures these
+#' laws.
+#'
+#' @param a,b images: matrices (row, column); the columns of `a` are as many as the rows of `b`.
+#' @param rows what [normalize_rows()] does to `a`: `"exp"`, `"plus_one"`, `"identity"` or a function; `NULL` leaves it
+#'   as it is.
+#' @param columns what [normalize_columns()] does to `b`; `NULL` leaves it as it is.
+#' @param normalize scale the product to \[0, 1\].
+#' @param f as in [normalize_columns()].
+#' @return an image: the rows of `a` by the columns of `b`; for `gram_image()` and `image_value()` a symmetric one, the
+#'   columns of `a` by the columns of `a`.
+#' @inheritSection normalize_image Errors
+#' @inherit normalize_image references
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' dim(image_product(volcano, t(volcano)))
+#' all.equal(image_value(volcano[87:1, ]), image_value(volcano))
+#'
+#' # a composition F(Z) * G(Z) is an ordinary function
+#' composed <- function(z) image_product(signed_image(z), t(z), rows = NULL)
+#' range(composed(volcano))
+image_product <- function(a, b, rows = "exp", columns = "exp", normalize = TRUE) {
+  left <- traced_weights(a, rows)
+  right <- traced_weights(b, columns)
+  image_operation(
+    "image_product", list(a = left$x, b = right$x), list(rows = left$f, columns = right$f, normalize = normalize)
+  )
+}
+
+#' @rdname image_product
+#' @export
+gram_image <- function(a) {
+  image_operation("gram_image", list(a = a))
+}
+
+#' @rdname image_product
+#' @export
+image_value <- function(a, f = "plus_one") {
+  weighted <- traced_weights(a, f)
+  image_operation("image_value", list(a = weighted$x), list(f = weighted$f))
+}
+
+#' Warp an image by a sine
+#'
+#' Columns move up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Between two rows the value is
+#' interpolated linearly; beyond the first and the last row it is that row's. The defaults are the poster's warp.
+#'
+#' @param a image: a matrix (row, column).
+#' @param amplitude in pixels.
+#' @param period of the sine, in pixels along a row; above 0.
+#' @return an image of the same size.
+#' @section Errors: `gequi_input_error` for a period that is not above 0 or values that are not finite.
+#' @inherit normalize_image references
+#' @family images
+#' @export
+#' @examplesIf gequi_available()
+#' plot_image(list(volcano, oscillatory_warp(volcano)), c("volcano", "warped"))
+oscillatory_warp <- function(a, amplitude = -10, period = 8 * pi) {
+  image_operation("oscillatory_warp", list(a = a), list(amplitude = amplitude, period = period))
+}
+
+# An operation of the core on images: computed; or, where one of them is being traced, noted as a step.
+image_operation <- function(name, images, options = list(), call = rlang::caller_env()) {
+  traced <- Filter(is_traced, images)
+  if (length(traced)) {
+    return(add_step(traced[[1]]$trace, name, images, options))
+  }
+  do.call(call_core, c(list(name), images, options, list(.call = call)))
+}
+
+# ---- tracing: a function of R as plain data ---------------------------------------------------------------------
+
+# A function composed of image operations is called once, on an image that is not there: each operation on it is noted
+# as a step, in the form that the core's image_composition() reads. So the descent of invert_input() runs without R.
+
+trace_steps <- function(f, argument = "f", call = rlang::caller_env()) {
+  trace <- new.env(parent = emptyenv())
+  trace$steps <- list()
+  result <- f(traced_image(trace, "input"))
+  if (!is_traced(result)) {
+    message <- sprintf("`%s` must return an image that is made from its argument by image operations.", argument)
+    abort_gequi(c("InputError", "GequiError"), message, argument, call)
+  }
+  if (result$reference == "input") { # the identity: a step that changes nothing
+    return(list(list(op = "add", a = "input", b = 0)))
+  }
+  trace$steps[seq_len(as.integer(sub("step ", "", result$reference)))]
+}
+
+# asS4(): only so does %*% find its method (before R 4.3, which has a generic for it).
+traced_image <- function(trace, reference) {
+  asS4(structure(list(trace = trace, reference = reference), class = "gequi_traced_image"))
+}
+
+is_traced <- function(x) {
+  inherits(x, "gequi_traced_image")
+}
+
+add_step <- function(trace, name, images, options = list()) {
+  operands <- lapply(images, function(image) {
+    if (is_traced(image)) return(image$reference)
+    if (!is.numeric(image)) abort_not_traced("dim(), nrow() or something else that is not known before the descent")
+    image
+  })
+  trace$steps <- c(trace$steps, list(c(list(op = name), operands, options)))
+  traced_image(trace, paste("step", length(trace$steps)))
+}
+
+# Weights f(x) for a traced x, where f is a function of R: traced as well, and then taken as they are.
+traced_weights <- function(x, f) {
+  if (is_traced(x) && is.function(f)) list(x = f(x), f = "identity") else list(x = x, f = f)
+}
+
+binary_steps <- c(`+` = "add", `-` = "subtract", `*` = "multiply", `/` = "divide", `^` = "power")
+
+#' @export
+Ops.gequi_traced_image <- function(e1, e2) {
+  if (missing(e2) && .Generic %in% c("+", "-")) {
+    return(if (.Generic == "+") e1 else add_step(e1$trace, "multiply", list(a = e1, b = -1)))
+  }
+  if (!.Generic %in% names(binary_steps)) {
+    abort_not_traced(paste0("`", .Generic, "`"))
+  }
+  trace <- if (is_traced(e1)) e1$trace else e2$trace
+  add_step(trace, binary_steps[[.Generic]], list(a = e1, b = e2))
+}
+
+#' @export
+Math.gequi_traced_image <- function(x, ...) {
+  if (!.Generic %in% c("exp", "log", "sqrt", "abs", "sin", "cos", "tanh") || ...length()) {
+    abort_not_traced(paste0("`", .Generic, "`"))
+  }
+  add_step(x$trace, .Generic, list(x = x))
+}
+
+#' @export
+t.gequi_traced_image <- function(x) {
+  add_step(x$trace, "transpose", list(x = x))
+}
+
+#' @export
+Summary.gequi_traced_image <- function(..., na.rm = FALSE) {
+  abort_not_traced(paste0("`", .Generic, "`"))
+}
+
+#' @export
+`[.gequi_traced_image` <- function(x, ...) {
+  abort_not_traced("`[`")
+}
+
+traced_product <- function(x, y) {
+  trace <- if (is_traced(x)) x$trace else y$trace
+  add_step(trace, "matrix_product", list(a = x, b = y))
+}
+
+methods::setOldClass("gequi_traced_image")
+methods::setMethod("%*%", methods::signature("gequi_traced_image", "ANY"), traced_product)
+methods::setMethod("%*%", methods::signature("ANY", "gequi_traced_image"), traced_product)
+methods::setMethod("%*%", methods::signature("gequi_traced_image", "gequi_traced_image"), traced_product)
+
+abort_not_traced <- function(generic) {
+  message <- paste0(
+    "`f` uses ", generic, " on an image, which cannot be followed; use image operations, + - * / ^, %*%, t(), exp(), ",
+    "log(), sqrt(), abs(), sin(), cos() and tanh()."
+  )
+  # stop(), not abort(): the backtrace would show the image's insides.
+  stop(rlang::error_cnd(c("gequi_input_error", "gequi_error"), message = message, argument = "f"))
+}

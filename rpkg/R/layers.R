@@ -39,6 +39,9 @@ layer_kinds <- function() {
 #'   row' = floor((row + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1; transposed:
 #'   row' = (row - 1) stride - 2 padding + dilation (kernel_size - 1) + 1 + output_padding.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @references Weiler and Cesa (2019), arXiv 1911.08251.
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -66,6 +69,9 @@ layer_conv_transposed <- function(network, fields, kernel_size, padding = 0, out
 #' @inheritParams layer_conv
 #' @param units number of outputs.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("no_base_space", group = "so3_group"), c(irrep_1 = 2), seed = 1) |>
 #'   layer_linear(c(irrep_0 = 4, irrep_1 = 4)) |>
@@ -95,14 +101,20 @@ layer_flatten <- function(network) {
 #' `layer_norm_nonlinearity()` changes the norm of a field and keeps its direction, f to function(|f| - bias) f / |f|;
 #' `layer_gated_nonlinearity()` multiplies each field of the second half by the sigmoid of a trivial field of the
 #' first half; `layer_fourier_elu()` applies ELU to the values of `"fourier(L)"` fields at `samples` elements of a
-#' continuous group and is equivariant up to that sampling.
+#' continuous group and is equivariant up to that sampling. `layer_softmax()` makes probabilities of invariant channels,
+#' as the last layer of a classifier.
 #'
 #' @inheritParams layer_conv
 #' @param alpha of ELU: what it approaches for large negative values.
 #' @param negative_slope of leaky ReLU.
 #' @param function `"n_relu"`, `"n_sigmoid"`, `"n_softplus"` or `"squash"`.
-#' @param samples number of elements; a multiple of 4 keeps quarter turns exact. `NULL` takes 4 L + 4.
+#' @param bias whether to learn the bias.
+#' @param samples number of elements of the group, 4 L + 4 where it is `NULL`; a multiple of 4 keeps the quarter turns
+#'   exact. In space, escnn's N of the grid "thomson_cube", which has 24 N elements.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 8), c(trivial = 1), seed = 1) |>
 #'   layer_conv(c(trivial = 4, irrep_1 = 4), kernel_size = 5) |>
@@ -146,6 +158,12 @@ layer_fourier_elu <- function(network, samples = NULL) {
   add_layer(network, "fourier_elu")
 }
 
+#' @rdname layer_relu
+#' @export
+layer_softmax <- function(network) {
+  add_layer(network, "softmax")
+}
+
 #' Normalisation and dropout
 #'
 #' Batch normalisation with one mean and one variance for each field (of fields whose channels mix, only the invariant
@@ -157,6 +175,9 @@ layer_fourier_elu <- function(network, samples = NULL) {
 #' @param affine whether to learn a scale and a shift.
 #' @param p probability of a 0.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
 #'   layer_conv(c(regular = 4), kernel_size = 3) |>
@@ -196,7 +217,12 @@ layer_field_dropout <- function(network, p = 0.5) {
 #' @param reduction `"max"` or `"mean"`.
 #' @param scale_factor a whole number.
 #' @param align_corners whether the corner pixels keep their values.
+#' @section Shape: windows: row' = floor((row + 2 padding - kernel_size) / stride) + 1; over the whole image: row' = 1;
+#'   over the group: (batch, field, row, column); enlarged: row' = scale_factor row. Columns and depth likewise.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
 #'   layer_conv(c(regular = 4), kernel_size = 3) |>
@@ -237,10 +263,11 @@ layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
   add_layer(network, "upsample")
 }
 
-#' Subgroups, masks and residual layers
+#' Subgroups, masks, residual and skip layers
 #'
 #' `layer_restrict()` goes on with a subgroup, `layer_mask()` keeps the inscribed disc, which stays in view at every
-#' angle, `layer_residual()` adds what some layers make of the features to the features.
+#' angle, `layer_residual()` adds what some layers make of the features to the features, `layer_skip()` puts it in front
+#' of them: the fields of both, as in a U-Net.
 #'
 #' @inheritParams layer_conv
 #' @param subgroup escnn's id of a subgroup: `2` for the half turns in C_N, `list(NULL, 4)` for C_4 in D_4.
@@ -249,11 +276,18 @@ layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
 #' @param layers,shortcut layers as a function of a network, such as `\(x) x |> layer_relu()`, or as a list. The
 #'   shortcut is the identity by default; give it a convolution of `kernel_size = 1` where the fields change.
 #' @return the network with one layer more.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#'   that an option cannot take; the message names the layer.
+#' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
 #'   layer_mask() |>
 #'   layer_conv(c(regular = 4), kernel_size = 3) |>
-#'   layer_residual(\(x) x |> layer_conv(c(regular = 4), kernel_size = 3, padding = 1) |> layer_relu()) |>
+#'   layer_residual(\(x) {
+#'     x |>
+#'       layer_conv(c(regular = 4), kernel_size = 3, padding = 1) |>
+#'       layer_relu()
+#'   }) |>
 #'   layer_restrict(2)
 #' @export
 layer_restrict <- function(network, subgroup) {
@@ -270,4 +304,10 @@ layer_mask <- function(network, margin = 0, sigma = 2) {
 #' @export
 layer_residual <- function(network, layers, shortcut = list()) {
   add_layer(network, "residual")
+}
+
+#' @rdname layer_restrict
+#' @export
+layer_skip <- function(network, layers) {
+  add_layer(network, "skip")
 }

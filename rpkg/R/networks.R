@@ -157,6 +157,7 @@ kept_weights <- function(network) {
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
 predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL) {
+  rlang::check_dots_empty() # a misspelt option would do nothing
   call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype)
 }
 
@@ -187,7 +188,7 @@ output_shape <- function(network, input_shape) {
 #' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
 #' a network with other weights.
 #'
-#' @param network a network, from [equivariant_network()].
+#' @param network a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and others.
 #' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
 #' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
 #'   a network; the one it was given keeps its own weights.
@@ -206,6 +207,7 @@ get_weights <- function(network) call_core("get_weights", network = network)
 #' @rdname get_weights
 #' @export
 set_weights <- function(network, weights) {
+  if (inherits(network, "gequi_module")) return(with_weights(network, weights))
   check_network(network)
   copy <- call_core("networks.copy_network", network)
   call_core("set_weights", network = copy, weights = weights)
@@ -251,6 +253,7 @@ big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 #' @rdname equivariant_network
 #' @export
 summary.gequi_network <- function(object, input_shape = NULL, ...) {
+  rlang::check_dots_empty()
   table <- as_table(call_core("networks.describe_network", network = object, input_shape = input_shape))
   structure(list(network = object, table = table), class = "summary.gequi_network")
 }

@@ -34,6 +34,7 @@ import_core <- function(call) {
   loaded <- reticulate::py_to_r(sys$modules$`__contains__`("gequi"))
   if (!loaded && file.exists(file.path(carried, "gequi", "__init__.py"))) {
     # No compiled files are left in R's library, which is not ours to write to.
+    load_torch()
     before <- sys$dont_write_bytecode
     sys$dont_write_bytecode <- TRUE
     on.exit(sys$dont_write_bytecode <- before)
@@ -48,6 +49,18 @@ import_core <- function(call) {
     ), call = call)
   }
   reticulate::import("gequi._bridge", convert = FALSE)
+}
+
+# On Linux, R's own BLAS is in the process already, and torch's matrix product would be found there: with the reference
+# BLAS of a plain R, some ten times slower. RTLD_DEEPBIND lets torch's libraries find their own first.
+load_torch <- function() {
+  sys <- reticulate::import("sys", convert = FALSE)
+  os <- reticulate::import("os")
+  if (!reticulate::py_has_attr(os, "RTLD_DEEPBIND")) return()
+  before <- sys$getdlopenflags()
+  sys$setdlopenflags(bitwOr(reticulate::py_to_r(before), os$RTLD_DEEPBIND))
+  on.exit(sys$setdlopenflags(before))
+  reticulate::import("torch", convert = FALSE)
 }
 
 abort_setup <- function(error, call) {

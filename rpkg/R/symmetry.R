@@ -61,6 +61,39 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
   )
 }
 
+#' How far a map is from commuting with permutations
+#'
+#' The counterpart of [equivariance_error()] for the orders of things, such as the rows of an image or the tokens of an
+#' attention: \deqn{error(P) = \max |f(P x) - P f(x)| / \max |f(x)|}{error(P) = max |f(P x) - P f(x)| / max |f(x)|}
+#' where P permutes x along the axes `input` and f(x) along the axes `output`.
+#'
+#' @param f a function from an array to an array.
+#' @param x an input of `f`.
+#' @param input the axis of `x` that is permuted, from 1, or several axes, all by the same permutation.
+#' @param output the axis or axes of `f(x)` that the law permutes; `NULL` for a map that should not change at all.
+#' @param permutations how many to try: the exchange of the first two places, the cycle by one place (these two generate
+#'   all others), and then random ones.
+#' @param seed of the random ones; `NULL` is fresh.
+#' @param dtype `"float32"` or `"float64"`, to which `x` is rounded; `NULL` is float64.
+#' @return a data frame of class `gequi_equivariance` with a row for each permutation: `element`, `name`, `exact`
+#'   (`TRUE`: a permutation never interpolates) and `error`. It has a `plot()` method.
+#' @section Errors: `gequi_input_error` for an axis that is not there, `gequi_shape_error` for axes of different sizes.
+#' @export
+#' @examplesIf gequi_available()
+#' # The column means do not see the order of the rows, and carry the order of the columns along.
+#' permutation_error(colMeans, volcano, input = 1, seed = 1)
+#' permutation_error(colMeans, volcano, input = 2, output = 1, seed = 1)
+permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed = NULL, dtype = NULL) {
+  rows <- call_core(
+    "permutation_error",
+    f = f, x = x, input = as_index(input), output = as_index(output), permutations = permutations, seed = seed,
+    dtype = dtype, .indexes = c("input", "output")
+  )
+  table <- as_table(rows, indexes = "element")
+  class(table) <- c("gequi_equivariance", class(table))
+  table
+}
+
 #' @export
 print.gequi_equivariance <- function(x, ..., n = 24) {
   shown <- as.data.frame(x)

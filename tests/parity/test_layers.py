@@ -38,6 +38,8 @@ NETWORKS = {
     "norm_pool": (C4, [ON_VECTORS, {"layer": "norm_pool"}]),
     "residual": (C4, [{"layer": "residual", "layers": [{**CONV, "padding": 1}, {"layer": "relu"}],
                        "shortcut": [{**CONV, "kernel_size": 1}]}]),
+    "skip": (C4, [CONV, {"layer": "skip", "layers": [{**CONV, "padding": 1}, {"layer": "relu"}]}]),
+    "softmax": (C4, [CONV, {"layer": "group_pool"}, {"layer": "softmax"}]),
     "dense": (C4, [CONV, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 3}]),
 }  # fmt: skip
 

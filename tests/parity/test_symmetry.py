@@ -31,3 +31,12 @@ def test_is_equivariant(r, both, random, tolerance):
     x = random.normal(size=(1, 1, 9, 9))
     expected = gequi.is_equivariant(ours, x, dtype="float64", tolerance=tolerance)
     assert r.value(r.is_equivariant(theirs, x, dtype="float64", tolerance=tolerance)) is expected
+
+
+def test_permutation_error(r, same, counted_from_one, random):
+    x = random.uniform(size=(6, 5))
+    for axis, carried in ((0, None), (1, (0, 1)), (1, 0)):
+        table = gequi.permutation_error(gequi.image_value, x, axis, carried, permutations=4, seed=7)
+        in_r = None if carried is None else [place + 1 for place in np.atleast_1d(carried).tolist()]
+        theirs = r.permutation_error(r.code("image_value"), x, axis + 1, in_r, permutations=4, seed=7)
+        same(r.value(theirs), counted_from_one(table))

@@ -57,7 +57,7 @@ class Step:
     resize: Callable[[int], int] | None = None
     spatial: bool = True  # False: nothing spatial is left after it
     never_exact: str = ""  # a reason why it breaks exactness at every size
-    branches: list[list[Step]] = field(default_factory=list)  # of a residual layer
+    branches: list[list[Step]] = field(default_factory=list)  # of a residual or a skip layer
     to_subgroup: Callable[[GroupElement], GroupElement | None] | None = None
     kind: str = ""
     name: str = ""
@@ -90,7 +90,8 @@ class Step:
                 elif through != result:
                     raise ShapeError(
                         f"{self.name}: the branches end with different sizes, {result} and {through}; pad the "
-                        f"convolutions inside (padding = (kernel_size - 1) / 2).",
+                        f"convolutions inside (padding = (kernel_size - 1) / 2), and take images whose size the "
+                        f"strides inside divide.",
                         "layers",
                     )
             return result

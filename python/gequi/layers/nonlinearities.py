@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .._escnn import FieldType, escnn
+import torch
+
+from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError
 from ..fields import show_fields, spectral_frequency
@@ -81,3 +83,28 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
     grid = {"type": "thomson_cube" if on_sphere else "regular", "N": wanted}
     irreps = group.bl_irreps(frequency)
     return Step(before, lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid))
+
+
+@kind
+def plan_softmax(before: FieldType) -> Step:
+    """Exponentials scaled to sum to 1 over the channels: probabilities, of invariant fields."""
+    if not all(field.is_trivial() for field in before.representations):
+        raise FieldError(
+            f"it compares channels, which only invariant (trivial) fields allow; before it come {show_fields(before)}.",
+            "layers",
+        )
+    return Step(before, lambda: Softmax(before))
+
+
+class Softmax(EquivariantModule):
+    """exp(x_i) / sum_j exp(x_j) over the channels."""
+
+    def __init__(self, in_type: FieldType) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(torch.softmax(x.tensor, 1), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape

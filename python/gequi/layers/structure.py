@@ -206,3 +206,39 @@ class Residual(EquivariantModule):
         for layer in self.main:
             input_shape = layer.evaluate_output_shape(input_shape)  # type: ignore[operator]
         return input_shape
+
+
+@kind
+def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix: str = "") -> Step:
+    """Puts what `layers` make of the features in front of the features: the fields of both, as in a U-Net."""
+    through = plan(before, layers, "layers", prefix)
+    if not through:
+        raise FieldError("`layers` is empty: a skip layer needs at least one layer inside.", "layers")
+    end = through[-1].out_type
+    if end.gspace != before.gspace:
+        raise FieldError(f"`layers` must stay on {before.gspace}; they end on {end.gspace}.", "layers")
+    return Step(end + before, lambda: Skip(before, end + before, through), branches=[through, []])
+
+
+class Skip(EquivariantModule):
+    """The features behind what a branch makes of them."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType, branch: list[Step]) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+        self.main = nn.ModuleList(step.make() for step in branch)
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        main = x
+        for layer in self.main:
+            main = layer(main)
+        if main.tensor.shape[2:] != x.tensor.shape[2:]:
+            raise ShapeError(
+                f"a skip layer puts features of size {tuple(main.tensor.shape[2:])} in front of "
+                f"{tuple(x.tensor.shape[2:])}: take images whose size the strides inside divide.",
+                "x",
+            )
+        return GeometricTensor(torch.cat([main.tensor, x.tensor], dim=1), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_type.size, *input_shape[2:])

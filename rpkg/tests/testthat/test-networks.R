@@ -43,6 +43,14 @@ test_that("predictions are arrays, batch first", {
   expect_identical(dim(predict(network, array(0, c(5, 1, 9, 9)), batch_size = 2)), c(5L, 10L))
 })
 
+test_that("a misspelt option is refused, not ignored", {
+  needs_python()
+  expect_error(predict(classifier(), volcano, batchsize = 2), class = "rlib_error_dots_nonempty")
+  expect_error(predict(classifier(), newdata = volcano), class = "rlib_error_dots_nonempty")
+  expect_error(summary(classifier(), shape = c(1, 1, 9, 9)), class = "rlib_error_dots_nonempty")
+  expect_error(plot(c4(), element = 1), class = "rlib_error_dots_nonempty")
+})
+
 test_that("the shape of the output is told without running the network", {
   network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 3), 3)
   expect_identical(output_shape(network, c(2, 1, 32, 32)), c(2L, 12L, 30L, 30L))

@@ -1,0 +1,271 @@
+"""Inverse problems: an input whose output is the wanted one, by gradient descent on the input.
+
+Where f is invariant under a group, f(g x) = f(x), an inverse problem has no single solution but an orbit of them, and
+the descent finds one of its members: near the start, not necessarily the input that the target was made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
+from .errors import GequiWarning, InputError, ShapeError
+from .fields import check_features
+from .images import image_composition
+from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "norm": lambda value, target: torch.linalg.vector_norm(value - target),
+    "squared": lambda value, target: (value - target).square().sum(),
+    "mean_squared": lambda value, target: (value - target).square().mean(),
+}
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "lbfgs": lambda parameters, lr: torch.optim.LBFGS(parameters, lr=lr, max_iter=1, line_search_fn="strong_wolfe"),
+}
+
+
+def invert_input(
+    f: Any,
+    target: Any,
+    start: Any,
+    steps: int = 300,
+    learning_rate: float = 1e-3,
+    optimizer: str = "adam",
+    loss: str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = "norm",
+    dtype: str | None = None,
+    progress: Callable[[int, float], Any] | None = None,
+) -> dict[str, Any]:
+    """An input x near `start` with f(x) close to `target`: descent on loss(f(x), target), from x = start.
+
+    The loss of such a descent is not monotone; the iterate with the least loss is kept and returned, also where the
+    descent is interrupted or leaves the domain of f. At a loss of exactly 0 it stops: there is nothing to descend.
+
+    Args:
+        f: what to invert. The name of an image operation, such as "image_value"; a composition of them as a list of
+            steps, such as ["normalize_columns", {"op": "gram_image"}] (see `image_composition`); a network; or any
+            function from a tensor to a tensor that torch can differentiate, `normalize_image()` and its kin among them.
+        target: the wanted f(x), an array of the shape of f(start).
+        start: the first x: an image (row, column), or the axes that a network takes, (batch, channel, row, column);
+            for an equivariant network of one channel a single image (row, column) counts as a batch of one.
+        steps: the number of steps, at least 0.
+        learning_rate: the optimizer's. 1e-3 suits "adam" on images in [0, 1]; 1 suits "lbfgs".
+        optimizer: "adam" or "sgd" with torch's defaults, or "lbfgs" with a line search (strong Wolfe conditions), which
+            wants a smooth loss: "squared" rather than "norm".
+        loss: "norm" (the Euclidean norm of f(x) - target, as in the poster), "squared" (its square), "mean_squared",
+            or a function of two tensors, the value and the target, that returns a tensor of one number.
+        dtype: "float32" or "float64"; None is the network's own type, and float32 for all else. A network of another
+            type is converted where it is an equivariant network, and else refused.
+        progress: called as progress(step, loss) at every iterate; where it returns False or raises KeyboardInterrupt,
+            the descent stops.
+
+    Returns:
+        a dict:
+        "solution": the best x, in the shape of `start`; "value": f(solution);
+        "loss": the losses at the start and after each step, float64 (steps taken + 1);
+        "best_step": the number of steps after which the solution was reached (0 is the start); "best_loss";
+        "stopped": why it ended: "steps", "exact" (loss 0), "progress", "interrupted", or, with a GequiWarning,
+        "outside" (a step left the domain of f, or the loss was no longer finite).
+
+    Raises:
+        InputError: an argument of the wrong kind; an f that torch cannot differentiate; an f that refuses `start`.
+        ShapeError: a target that has not the shape of f(start).
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021; in kin with feature
+        inversion (Mahendran and Vedaldi, CVPR 2015) and DeepDream.
+
+    Example:
+        >>> import gequi
+        >>> image = gequi.sample_image("volcano")
+        >>> upside_down = image[::-1]
+        >>> target = gequi.image_value(image)
+        >>> found = gequi.invert_input("image_value", target, start=upside_down, steps=0, dtype="float64")
+        >>> bool(found["best_loss"] < 1e-10)  # the order of the rows does not matter: a solution already
+        True
+    """
+    steps = check_integer(steps, "steps", minimum=0)
+    rate = check_number(learning_rate, "learning_rate", minimum=0)
+    make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
+    measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
+    if progress is not None and not callable(progress):
+        raise InputError(f"`progress` must be a function of (step, loss); got {progress!r:.80}.", "progress")
+    shape = np.shape(start)
+    if isinstance(f, EquivariantNetwork):
+        f, start = _fit_network(f, start, dtype)
+    function, modules = _differentiable(f)
+    precision = _precision(modules, dtype)
+    x = as_tensor(start, "start", dtype=precision).requires_grad_()
+    wanted = as_tensor(target, "target", dtype=precision)
+
+    with contextlib.ExitStack() as predicting:
+        for module in modules:
+            predicting.enter_context(evaluating(module))
+        record = _Record(x, progress)
+
+        def evaluate() -> torch.Tensor:
+            value = function(x)
+            if not record.losses:
+                _check_fit(value, wanted)
+            return measure(value, wanted)
+
+        record.stopped = _descend(evaluate, record, make_optimizer([x], lr=rate), steps)
+        with torch.no_grad():
+            value = function(record.best)
+    return {
+        "solution": as_numpy(record.best).reshape(shape),
+        "value": as_numpy(value),
+        "loss": np.array(record.losses),
+        "best_step": record.best_step,
+        "best_loss": record.losses[record.best_step],
+        "stopped": record.stopped,
+    }
+
+
+def _descend(
+    evaluate: Callable[[], torch.Tensor], record: _Record, optimizer: torch.optim.Optimizer, steps: int
+) -> str:
+    """Steps of the optimizer, each iterate noted, until something stops them: the reason."""
+    first = True
+
+    def inside() -> torch.Tensor:
+        try:
+            return evaluate()
+        except InputError as error:
+            if not record.losses:
+                raise
+            raise _outside(len(record.losses), str(error)) from error
+
+    def loss_and_slope() -> torch.Tensor:
+        nonlocal first
+        loss = inside()
+        if first:  # a line search asks several times within a step: its first question is the iterate
+            record.note(loss)
+            first = False
+        (record.x.grad,) = torch.autograd.grad(loss, record.x)  # of the input alone, not of a network's parameters
+        return loss
+
+    try:
+        for _ in range(steps):
+            first = True
+            optimizer.step(loss_and_slope)  # type: ignore[arg-type]
+        with torch.set_grad_enabled(steps == 0):  # the first evaluation is checked for its graph
+            record.note(inside())
+    except _Stop as stop:
+        return stop.reason
+    except KeyboardInterrupt:
+        if not record.losses:
+            raise
+        return "interrupted"
+    return "steps"
+
+
+class _Stop(Exception):
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Record:
+    """The losses so far, and the iterate with the least of them."""
+
+    def __init__(self, x: torch.Tensor, progress: Callable[[int, float], Any] | None) -> None:
+        self.x, self.progress = x, progress
+        self.best, self.best_step = x.detach().clone(), 0
+        self.losses: list[float] = []
+        self.stopped = ""
+
+    def note(self, loss: torch.Tensor) -> None:
+        step, number = len(self.losses), float(loss.detach())
+        if not math.isfinite(number):
+            if step == 0:
+                raise InputError(f"`start` gives a loss of {number}; a finite one is needed.", "start")
+            raise _outside(step, f"The loss is {number}.")
+        self.losses.append(number)
+        if number < self.losses[self.best_step]:
+            self.best.copy_(self.x.detach())
+            self.best_step = step
+        if self.progress is not None and self.progress(step, number) is False:
+            raise _Stop("progress")
+        if number == 0:
+            raise _Stop("exact")
+
+
+def at_intervals(progress: Callable[[int, float], Any], seconds: float) -> Callable[[int, float], Any]:
+    """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
+    last = -math.inf
+
+    def called(step: int, loss: float) -> Any:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return None
+        value = progress(step, loss)
+        last = time.monotonic()
+        return value
+
+    return called
+
+
+def _outside(step: int, why: str) -> _Stop:
+    warnings.warn(
+        f"The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. {why}",
+        GequiWarning,
+        stacklevel=4,
+    )
+    return _Stop("outside")
+
+
+# ---- what can be inverted -------------------------------------------------------------------------------
+
+
+def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[torch.nn.Module]]:
+    """`f` as a function from a tensor to a tensor, and the networks in it."""
+    if isinstance(f, torch.nn.Module):
+        return f, [f]
+    if callable(f):
+        return f, []
+    if not isinstance(f, str | Mapping | list | tuple):
+        raise InputError(
+            "`f` must be the name of an image operation, a list of steps, a network, or a function of a tensor; "
+            f"got {f!r:.80}.",
+            "f",
+        )
+    return image_composition(f), [step for step in f if isinstance(step, torch.nn.Module)]
+
+
+def _fit_network(network: EquivariantNetwork, start: Any, dtype: str | None) -> tuple[EquivariantNetwork, np.ndarray]:
+    """The network in the wanted type, and `start` with its axes, after the checks of `predict()`."""
+    array = check_features(start, network.in_type, "start")
+    output_shape(network, array.shape)  # refuses an image too small, warns of a layer that breaks exactness
+    return network if dtype is None else with_dtype(network, dtype), array
+
+
+def _check_fit(value: Any, target: torch.Tensor) -> None:
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"`f` must return a tensor; got {type(value).__name__}.", "f")
+    if not value.requires_grad:
+        raise InputError("`f` must be differentiable: its result does not depend on its input through torch.", "f")
+    if value.shape != target.shape:
+        raise ShapeError(
+            f"`target` must have the shape of f(start), {tuple(value.shape)}; got {tuple(target.shape)}.", "target"
+        )
+
+
+def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype:
+    """The wanted type, or that of the networks, which must agree."""
+    own = {p.dtype for module in modules for p in module.parameters() if p.is_floating_point()}
+    wanted = check_dtype(dtype) if dtype is not None else own.pop() if own else torch.float32
+    if own - {wanted}:
+        raise InputError(f"`dtype` must be that of the network, {own.pop()}; got {wanted}.", "dtype")
+    return wanted
+

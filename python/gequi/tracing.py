@@ -1,0 +1,316 @@
+"""Looking at a network: which shapes go through it, module by module, and which module feeds which.
+
+Any torch module will do, escnn's included: it is run once on zeros, and watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from ._escnn import EquivariantModule, GeometricTensor
+from .arrays import check_choice, check_integer
+from .errors import InputError
+from .networks import check_model, evaluating
+
+Trace = list[dict[str, Any]]
+
+_AXES = {
+    1: "batch",
+    2: "batch channel",
+    3: "batch token feature",
+    4: "batch channel row column",
+    5: "batch channel depth row column",
+}
+
+
+def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
+    """A table of the modules that an input goes through, in the order in which it does.
+
+    Args:
+        model: a network, or any torch module, escnn's included.
+        input_shape: the shape of the input, such as (1, 3, 32, 32); for a model of several inputs a list of shapes.
+
+    Returns:
+        a table, one dict a module, containers before what they hold: `name` (as in torch; "(model)" for the model
+        itself), `kind` (its class; "add", "concat" and the like where results of several modules meet), `input` and
+        `output` (shapes such as "1 3 32 32", several apart by commas), `axes` (of the output), `parameters`
+        (trainable, of it and all it holds; 0 where a module comes again), `depth` (0 for the model itself), `leaf`
+        (whether it holds no other row) and `sources` (for a leaf, the names of the leaves that feed it, apart by
+        commas; "input", or "input 1", "input 2" where there are several). The last row is of kind "output".
+
+    Raises:
+        InputError: a shape that is malformed, or that the model does not take (the message holds the model's own).
+
+    Source:
+        after the Tracker of Abbott 2024 (arXiv 2402.05424).
+
+    Example:
+        >>> from torch import nn
+        >>> [(row["kind"], row["output"]) for row in trace_shapes(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), (1, 4))]
+        [('Sequential', '1 2'), ('Linear', '1 2'), ('ReLU', '1 2'), ('output', '1 2')]
+    """
+    check_model(model, "model")
+    shapes = _check_shapes(input_shape)
+    first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    tensors = [torch.zeros(shape, dtype=first.dtype, device=first.device) for shape in shapes]
+    inputs: list[Any] = list(tensors)
+    if isinstance(model, EquivariantModule):
+        inputs = [GeometricTensor(tensor, model.in_type) for tensor in tensors]
+    watch = _Watch(model)
+    for number, tensor in enumerate(tensors, start=1):
+        watch.note([tensor], "input" if len(tensors) == 1 else f"input {number}")
+    try:
+        with evaluating(model), torch.no_grad(), watch:
+            result = _tensors(model(*inputs))
+    except Exception as error:  # whatever the model refuses the shape with
+        raise InputError(
+            f"`input_shape` {', '.join(map(_text, shapes))} does not go through the model: "
+            f"{type(error).__name__}: {error}",
+            "input_shape",
+        ) from error
+    watch.row("output", "output", result, 0)
+    watch.rows[-1] |= _described(result)
+    return watch.rows
+
+
+def _described(tensors: list[torch.Tensor]) -> dict[str, str]:
+    """The shapes of an output, and the names of its axes."""
+    return {
+        "output": ", ".join(_text(tensor.shape) for tensor in tensors),
+        "axes": ", ".join(_AXES.get(tensor.ndim, "") for tensor in tensors),
+    }
+
+
+def _check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
+    given = input_shape.tolist() if isinstance(input_shape, np.ndarray) else input_shape
+    if isinstance(given, int | float):
+        given = [given]
+    try:
+        several = isinstance(given[0], Sequence | np.ndarray)
+        shapes = [list(shape) for shape in given] if several else [list(given)]
+    except (TypeError, IndexError, KeyError):
+        raise InputError(
+            f"`input_shape` must be a shape, such as (1, 3, 32, 32), or a list of shapes; got {input_shape!r:.60}.",
+            "input_shape",
+        ) from None
+    return [tuple(check_integer(size, "input_shape", minimum=1) for size in shape) for shape in shapes]
+
+
+def _text(shape: Iterable[int]) -> str:
+    return " ".join(map(str, shape))
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors in what a module takes or gives."""
+    if isinstance(value, GeometricTensor):
+        return [value.tensor]
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, list | tuple) else []
+
+
+class _Watch(TorchFunctionMode):
+    """Notes each module that is called, and of each tensor which row of the table it comes from.
+
+    Functions between modules pass on where their arguments come from; where a function joins tensors from
+    different modules, as the sum of a residual connection does, it gets a row of its own.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.rows: Trace = []
+        self.open: list[int] = []  # numbers of the rows of the modules that are running, outermost first
+        self.origin: dict[int, str] = {}
+        self.kept: list[torch.Tensor] = []  # so that no other tensor gets the id of one that is gone
+        self.times: dict[str, int] = {}
+        self.names = _modules_to_watch(model)
+        self.hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> _Watch:
+        for module in self.names:
+            self.hooks.append(module.register_forward_pre_hook(self._begin, with_kwargs=True))
+            self.hooks.append(module.register_forward_hook(self._end))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self.hooks:
+            hook.remove()
+
+    def note(self, tensors: Iterable[torch.Tensor], source: str) -> None:
+        for tensor in tensors:
+            self.origin[id(tensor)] = source
+            self.kept.append(tensor)
+
+    def row(self, name: str, kind: str, tensors: list[torch.Tensor], parameters: int) -> None:
+        """Begins a row; its output is not known yet."""
+        self.times[name] = self.times.get(name, 0) + 1
+        sources = dict.fromkeys(self.origin[id(tensor)] for tensor in tensors if id(tensor) in self.origin)
+        self.rows.append(
+            {
+                "name": name if self.times[name] == 1 else f"{name} ({self.times[name]})",
+                "kind": kind,
+                "input": ", ".join(_text(tensor.shape) for tensor in tensors),
+                "output": "",
+                "axes": "",
+                "parameters": parameters if self.times[name] == 1 else 0,
+                "depth": len(self.open),
+                "leaf": True,
+                "sources": ", ".join(sources),
+            }
+        )
+
+    def _begin(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        for number in self.open:
+            self.rows[number]["leaf"] = False
+        self.row(self.names[module], type(module).__name__, _tensors([arguments, options]), count_parameters(module))
+        self.open.append(len(self.rows) - 1)
+
+    def _end(self, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+        number = self.open.pop()
+        row, tensors = self.rows[number], _tensors(result)
+        row |= _described(tensors)
+        if row["leaf"]:
+            del self.rows[number + 1 :]  # functions inside a module without modules are its own affair
+            self.note(tensors, row["name"])
+        else:
+            row["sources"] = ""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        result = function(*arguments, **(options or {}))
+        made = _tensors(result)
+        given = [tensor for tensor in _tensors([arguments, options or {}]) if id(tensor) in self.origin]
+        sources = dict.fromkeys(self.origin[id(tensor)] for tensor in given)
+        if made and len(sources) == 1:
+            self.note(made, next(iter(sources)))
+        elif made and sources:
+            kind = {"cat": "concat"}.get(function.__name__, function.__name__.strip("_"))
+            inside = self.rows[self.open[-1]]["name"] if len(self.open) > 1 else ""
+            self.row(f"{inside}.{kind}".lstrip("."), kind, given, 0)
+            self.rows[-1] |= _described(made)
+            self.note(made, self.rows[-1]["name"])
+        return result
+
+
+def _modules_to_watch(model: nn.Module) -> dict[nn.Module, str]:
+    """The modules whose calls make a row. escnn's layers hold others that are their own affair."""
+    names: dict[nn.Module, str] = {}
+    closed: list[str] = []
+    for name, module in model.named_modules():
+        if any(name.startswith(prefix) for prefix in closed):
+            continue
+        names[module] = name or "(model)"
+        inner = [each for each in module.modules() if each is not module]
+        if isinstance(module, EquivariantModule) and not any(isinstance(each, EquivariantModule) for each in inner):
+            closed.append(f"{name}." if name else "")
+    return names
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of trainable parameters of a model, each once."""
+    return sum(parameter.numel() for parameter in check_model(model, "model").parameters() if parameter.requires_grad)
+
+
+# ---- drawing by others ----------------------------------------------------------------------------------
+
+
+def as_dot(trace: Trace, direction: str = "TB") -> str:
+    """A trace as a graph in the DOT language, for graphviz or DiagrammeR.
+
+    Args:
+        trace: from `trace_shapes()`.
+        direction: which way data flow: "TB" (top to bottom) or "LR" (left to right).
+
+    Returns:
+        text: a box for each leaf, containers as frames around them, arrows labelled with axes and sizes (without the
+        batch).
+
+    Raises:
+        InputError: no trace, or no such direction.
+
+    Source:
+        Gansner & North 2000 (graphviz).
+
+    Example:
+        >>> from torch import nn
+        >>> print(as_dot(trace_shapes(nn.Linear(4, 2), (1, 4))).splitlines()[-2].strip())
+        "(model)" -> "output" [label="channel 2"];
+    """
+    check_choice(direction, "direction", ("TB", "LR"))
+    rows = check_trace(trace)
+    leaves = {row["name"]: row for row in rows if row["leaf"]}
+    lines = [
+        "digraph network {",
+        f"  rankdir={direction};",
+        '  node [shape=box, style=rounded, fontname="Helvetica"];',
+        '  edge [fontname="Helvetica", fontsize=10];',
+    ]
+    inputs = input_shapes(rows)
+    lines += [f"  {_quoted(name)} [shape=plaintext];" for name in inputs]
+    open_frames: list[int] = []
+    for row in rows:
+        while open_frames and row["depth"] <= open_frames[-1]:
+            open_frames.pop()
+            lines.append("  " * (len(open_frames) + 1) + "}")
+        indent = "  " * (len(open_frames) + 1)
+        if row["leaf"]:
+            count = f"{row['parameters']:,} parameters" if row["parameters"] else ""
+            label = _escaped(row["kind"]) + (f"\\n{count}" if count else "")
+            shape = ", shape=plaintext" if row["kind"] == "output" else ""
+            lines.append(f'{indent}{_quoted(row["name"])} [label="{label}"{shape}];')
+        elif row["depth"] > 0:
+            lines.append(f"{indent}subgraph {_quoted('cluster ' + row['name'])} {{")
+            lines.append(f"{indent}  label={_quoted(row['name'])}; style=dashed; color=gray50;")
+            open_frames.append(row["depth"])
+    lines += ["  " * (number + 1) + "}" for number in reversed(range(len(open_frames)))]
+    for row in leaves.values():
+        for source in filter(None, row["sources"].split(", ")):
+            before = leaves.get(source)
+            shape, axes = (before["output"], before["axes"]) if before else inputs[source]
+            label = wire_label(shape, axes)
+            lines.append(f"  {_quoted(source)} -> {_quoted(row['name'])} [label={_quoted(label)}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def check_trace(trace: Any) -> Trace:
+    """`trace`, where it is a table that `trace_shapes()` made."""
+    wanted = {"name", "kind", "input", "output", "axes", "parameters", "depth", "leaf", "sources"}
+    if not isinstance(trace, list) or not trace or not all(isinstance(r, dict) and wanted <= set(r) for r in trace):
+        raise InputError(f"`trace` must be a table, as trace_shapes() makes it; got {trace!r:.60}.", "trace")
+    return trace
+
+
+def input_shapes(rows: Trace) -> dict[str, tuple[str, str]]:
+    """The shape and the axes of each input of the model."""
+    shapes = rows[0]["input"].split(", ")
+    names = ["input"] if len(shapes) == 1 else [f"input {number}" for number in range(1, len(shapes) + 1)]
+    return {name: (shape, _AXES.get(len(shape.split()), "")) for name, shape in zip(names, shapes, strict=True)}
+
+
+def wire_label(shape: str, axes: str) -> str:
+    """'channel 64, row 32, column 32': axes and sizes without the batch."""
+    named = [
+        ", ".join(f"{axis} {size}" for axis, size in list(zip(of_axes.split(), sizes.split(), strict=False))[1:])
+        for sizes, of_axes in zip(shape.split(", "), axes.split(", "), strict=False)
+    ]
+    return "; ".join(filter(None, named)) or shape
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _quoted(text: str) -> str:
+    return f'"{_escaped(text)}"'

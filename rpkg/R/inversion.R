@@ -1,0 +1,198 @@
+#' Invert a function: an input whose output is the wanted one
+#'
+#' Looks for an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) from x = start.
+#' The loss of such a descent is not monotone; the best x is kept and returned. Ctrl-C (or Esc in RStudio) ends the
+#' descent and returns the best x so far.
+#'
+#' Where f is invariant under a group, f(g x) = f(x), the problem has a whole orbit of solutions; the descent finds one
+#' near `start`, which need not be the x that the target was made from. See `vignette("inverse-problems", package =
+#' "gequiR")`.
+#'
+#' @param f what to invert: the name of an image operation, such as `"image_value"`; a function composed of this
+#'   package's image operations ([image_product()], [normalize_image()] and their kin) and of `+ - * / ^`, `%*%`,
+#'   `t()`, `exp()`, `log()`, `sqrt()`, `abs()`, `sin()`, `cos()` and `tanh()`, which is called once and then followed
+#'   in the core; or a network, such as [equivariant_network()].
+#' @param target the wanted f(x): an array of the shape of f(start).
+#' @param start the first x: an image (row, column), or an array (batch, channel, row, column) for a network.
+#' @param steps number of steps, at least 0.
+#' @param learning_rate the optimizer's. 0.001 suits `"adam"` on images in \[0, 1\]; 1 suits `"lbfgs"`.
+#' @param optimizer `"adam"` or `"sgd"` with torch's defaults, or `"lbfgs"` with a line search, which wants a smooth
+#'   loss: `"squared"` rather than `"norm"`.
+#' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
+#' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
+#' @param progress `TRUE` shows a progress bar, `NULL` does in an interactive session; or a function of (step, loss),
+#'   called at every x, which ends the descent by returning `FALSE`.
+#' @return an object of class `gequi_inversion`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a
+#'   data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
+#'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
+#'   the domain of f), `start` and `target`. `plot()` shows start, solution, target and loss side by side;
+#'   `as.data.frame()` gives the losses.
+#' @section Errors: `gequi_input_error` for an argument of the wrong kind, or an f that refuses `start`;
+#'   `gequi_shape_error` for a target that has not the shape of f(start).
+#' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
+#'   Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
+#' @export
+#' @examplesIf gequi_available()
+#' start <- normalize_image(volcano)
+#' target <- image_value(oscillatory_warp(start))
+#' found <- invert_input("image_value", target, start, steps = 50)
+#' found
+#'
+#' # the same as a composition
+#' value <- function(a) gram_image(normalize_columns(a, function(y) y + 1))
+#' invert_input(value, target, start, steps = 50)$best_loss
+invert_input <- function(
+    f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
+    progress = NULL) {
+  if (is.function(f)) f <- trace_steps(f)
+  watch <- watch_interrupts(progress, steps)
+  found <- NULL
+  tryCatch(
+    suspendInterrupts(found <- call_core(
+      "invert_input",
+      f = f, target = target, start = start, steps = steps, learning_rate = learning_rate, optimizer = optimizer,
+      loss = loss, dtype = dtype, progress = watch$progress
+    )),
+    interrupt = function(interrupt) watch$interrupted <- TRUE
+  )
+  if (is.null(found)) rlang::interrupt()
+  if (watch$interrupted) {
+    found$stopped <- "interrupted"
+    cli::cli_inform("Interrupted: the best of {length(found$loss)} inputs is returned.")
+  }
+  found$loss <- data.frame(step = seq_along(found$loss) - 1, loss = as.numeric(found$loss))
+  structure(c(found, list(start = start, target = target)), class = "gequi_inversion")
+}
+
+# While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere
+# else R would leave the core by a jump that Python does not survive.
+#
+# A user's own function sees every step; a bar, or nothing at all, is content with ten looks a second.
+watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
+  watch <- new.env(parent = emptyenv())
+  watch$interrupted <- FALSE
+  shown <- if (is.function(progress)) {
+    progress
+  } else if (isTRUE(progress) || (is.null(progress) && rlang::is_interactive())) {
+    progress_bar(steps, frame)
+  } else {
+    function(step, loss) NULL
+  }
+  look <- function(step, loss) {
+    tryCatch(
+      allowInterrupts({
+        go_on <- shown(step, loss)
+        Sys.sleep(1e-6) # R asks for interrupts here
+        go_on
+      }),
+      interrupt = function(interrupt) {
+        watch$interrupted <- TRUE
+        FALSE
+      }
+    )
+  }
+  if (!is.function(progress)) look <- call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  watch$progress <- look
+  watch
+}
+
+# A bar that lives as long as the function of that frame.
+progress_bar <- function(steps, frame) {
+  bar <- cli::cli_progress_bar(
+    total = if (is.numeric(steps)) steps else NA, .envir = frame,
+    format = "{cli::pb_bar} {cli::pb_current}/{cli::pb_total} steps, {cli::pb_status}"
+  )
+  function(step, loss) {
+    cli::cli_progress_update(set = step, status = sprintf("loss %.4g", loss), id = bar, .envir = frame)
+    NULL
+  }
+}
+
+#' @export
+print.gequi_inversion <- function(x, ...) {
+  taken <- nrow(x$loss) - 1
+  why <- c(
+    steps = "all steps taken", exact = "a loss of 0", progress = "stopped by `progress`", interrupted = "interrupted",
+    outside = "a step left the domain of f"
+  )
+  reached <- sprintf("loss %.4g -> %.4g at step %d of %d", x$loss$loss[1], x$best_loss, x$best_step, taken)
+  cat(title_line("inversion", reached), cli::col_grey(paste0(" (", why[[x$stopped]], ")")), "\n", sep = "")
+  cat("  input ", shown_size(x$solution), ", output ", shown_size(x$target), "\n", sep = "")
+  cat(sprintf("  the solution is %.4g from the start\n", sqrt(sum((x$solution - x$start)^2))))
+  invisible(x)
+}
+
+shown_size <- function(x) {
+  paste(if (is.null(dim(x))) length(x) else dim(x), collapse = " x ")
+}
+
+#' @export
+as.data.frame.gequi_inversion <- function(x, ...) {
+  x$loss
+}
+
+#' @param x an object of class `gequi_inversion`.
+#' @param ... not used.
+#' @rdname invert_input
+#' @export
+plot.gequi_inversion <- function(x, ...) {
+  shade <- range(x$start, x$solution)
+  panels <- list(
+    value_panel(x$start, "start", shade),
+    value_panel(x$solution, sprintf("solution, step %d", x$best_step), shade),
+    value_panel(x$target, "target", range(x$target)),
+    loss_panel(x)
+  )
+  grid::grid.newpage()
+  grid::pushViewport(grid::viewport(layout = grid::grid.layout(1, length(panels))))
+  for (i in seq_along(panels)) {
+    print(panels[[i]], vp = grid::viewport(layout.pos.col = i))
+  }
+  grid::popViewport()
+  invisible(panels)
+}
+
+# An image; of an array (batch, channel, row, column) its first channel; of anything else its values in order.
+value_panel <- function(x, title, shade) {
+  size <- dim(x)
+  if (length(size) > 2) {
+    title <- if (prod(size[1:2]) > 1) sprintf("%s, channel 1 of %d", title, size[2]) else title
+    x <- array(x, c(prod(size[1:2]), size[-(1:2)]))
+    x <- matrix(x[slice.index(x, 1) == 1], size[3])
+  }
+  if (is.null(dim(x)) || any(dim(x) == 1)) {
+    values <- data.frame(index = seq_along(x), value = as.numeric(x))
+    return(
+      ggplot2::ggplot(values, ggplot2::aes(.data$index, .data$value)) +
+        ggplot2::geom_col(width = 0.8) +
+        ggplot2::labs(title = title, x = NULL, y = NULL) +
+        ggplot2::theme_minimal() +
+        theme_panel()
+    )
+  }
+  grey <- (x - shade[1]) / max(diff(shade), .Machine$double.eps)
+  corner <- data.frame(column = c(0, ncol(x)), row = c(0, nrow(x)))
+  ggplot2::ggplot(corner, ggplot2::aes(.data$column, .data$row)) +
+    ggplot2::geom_blank() +
+    ggplot2::annotation_raster(grDevices::as.raster(grey), 0, ncol(x), 0, nrow(x)) +
+    ggplot2::coord_fixed(expand = FALSE) +
+    ggplot2::ggtitle(title) +
+    theme_picture() +
+    theme_panel()
+}
+
+loss_panel <- function(x) {
+  curve <- x$loss[x$loss$loss > 0, ]
+  ggplot2::ggplot(curve, ggplot2::aes(.data$step, .data$loss)) +
+    ggplot2::geom_line() +
+    ggplot2::geom_point(data = curve[curve$step == x$best_step, ], colour = "#b2182b") +
+    ggplot2::scale_y_log10() +
+    ggplot2::labs(title = "loss", x = "step", y = NULL) +
+    ggplot2::theme_minimal() +
+    theme_panel() +
+    ggplot2::theme(aspect.ratio = 1, axis.title = ggplot2::element_text(size = ggplot2::rel(0.8)))
+}
+
+theme_panel <- function() {
+  ggplot2::theme(plot.title = ggplot2::element_text(size = ggplot2::rel(0.9), hjust = 0.5))
+}

@@ -1,0 +1,74 @@
+# Modules of torch that are no equivariant networks: what makes them is plain data, and so is what R keeps of them.
+
+# maker       name of the core's function
+# arguments   what it was given, with a seed, so that the module can be made again
+# weights     those that are not the seed's
+new_module <- function(maker, arguments, class = NULL, weights = NULL, call = rlang::caller_env()) {
+  module <- new_handle(c(class, "gequi_module"), maker = maker, arguments = arguments, weights = weights)
+  module$handle$python <- make_python(module, call)
+  module
+}
+
+make_python.gequi_module <- function(x, call) {
+  if (isTRUE(x$handle$changed)) {
+    abort_gequi("SetupError", c(
+      "The weights of this module are lost: they lived in a Python session that has ended.",
+      i = "Weights that were changed in Python are not saved with an R object. Make the module anew, or keep",
+      " " = "get_weights(module) beside it and put them back with set_weights()."
+    ), call = call)
+  }
+  python <- do.call(call_core, c(list(x$maker), x$arguments, list(.call = call)))
+  if (length(x$weights)) call_core("set_weights", python, x$weights, .call = call)
+  python
+}
+
+# The same module with other weights.
+with_weights <- function(module, weights, call = rlang::caller_env()) {
+  kept <- kept_weights(module)
+  kept[names(weights)] <- weights
+  class <- setdiff(class(module), c("gequi_module", "gequi_handle"))
+  tryCatch(new_module(module$maker, module$arguments, class, kept, call), gequi_error = function(error) {
+    call_core("set_weights", network = module, weights = weights, .call = call) # names the weight as it was given
+    rlang::cnd_signal(error)
+  })
+}
+
+#' What a module makes of arrays
+#'
+#' In evaluation mode and without gradients.
+#'
+#' @param object a module, from [image_classifier_mlp()], [identity_resnet()] or [unet()].
+#' @param x an array, batch first.
+#' @param ... further arrays, for modules of several inputs.
+#' @param batch_size how many go through at once.
+#' @return an array, batch first.
+#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do not fit.
+#' @family architectures
+#' @export
+#' @examplesIf gequi_available()
+#' model <- unet(levels = 2, width = 4, seed = 1)
+#' dim(predict(model, array(0, c(1, 1, 16, 24))))
+predict.gequi_module <- function(object, x, ..., batch_size = 64) {
+  call <- rlang::current_env()
+  more <- lapply(list(...), to_python, "...", call)
+  do.call(call_core, c(
+    list("predict", object, to_python(x, "x", call)), more, list(batch_size = batch_size, .call = call)
+  ))
+}
+
+#' @export
+format.gequi_module <- function(x, ...) {
+  given <- Filter(Negate(is.null), x$arguments)
+  shown <- vapply(given, function(each) paste(deparse(each, width.cutoff = 500), collapse = ""), "")
+  paste0(x$maker, "(", paste0(names(given), " = ", shown, collapse = ", "), ")")
+}
+
+#' @export
+print.gequi_module <- function(x, ...) {
+  cat(title_line("module", format(x)), "\n", sep = "")
+  if (is_alive(x) || !isTRUE(x$handle$changed)) {
+    count <- call_core("tracing.count_parameters", x)
+    cat(cli::col_grey(paste0(big_number(count), " parameters")), "\n", sep = "")
+  }
+  invisible(x)
+}

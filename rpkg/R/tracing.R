@@ -1,0 +1,150 @@
+#' The shapes that go through a network
+#'
+#' Runs a network once, on zeros, and notes each module that the input goes through and which module feeds which. `plot()`
+#' draws it as a neural circuit diagram; `as_dot()` writes it for graphviz and for `DiagrammeR::grViz()`.
+#'
+#' In the diagram data flow from left to right. A wire has a line for each axis but the batch, labelled where the shape is
+#' new: c channel, y row, x column, z depth; n token, f feature. A level lower means a smaller image, so a U-Net makes a U.
+#' Residual and skip connections go over the boxes between; a dot marks where a wire leaves another. Frames are containers.
+#'
+#' @param model a network or a module of this package, or a torch module of one's own, escnn's included.
+#' @param input_shape the shape of the input, such as `c(1, 3, 32, 32)`; for a model of several inputs a list of shapes.
+#' @return `trace_shapes()`: a data frame of class `gequi_trace` with a row for each module, containers before what they hold:
+#'   `name` (as in torch), `kind` (its class; `"add"`, `"concat"` and the like where results of several modules meet),
+#'   `input` and `output` (shapes), `axes` (of the output), `parameters` (of it and all it holds), `depth`, `leaf` (whether it
+#'   holds no other row) and `sources` (the leaves that feed it). `as_dot()`: text, for which `cat()` is the way to see it.
+#'   `plot()`: a ggplot.
+#' @section Errors: `gequi_input_error` for a shape that the model does not take; the message holds the model's own.
+#' @references Abbott (2024), Neural circuit diagrams, arXiv 2402.05424.
+#' @export
+#' @examplesIf gequi_available()
+#' trace <- trace_shapes(unet(levels = 2, width = 8, seed = 1), c(1, 1, 32, 32))
+#' trace
+#' plot(trace)
+#' cat(as_dot(trace_shapes(multi_head_attention(8, 2, seed = 1), list(c(1, 5, 8), c(1, 7, 8)))))
+trace_shapes <- function(model, input_shape) {
+  if (is.numeric(input_shape)) input_shape <- as.list(input_shape)
+  table <- as_table(call_core("trace_shapes", model = model, input_shape = input_shape))
+  class(table) <- c("gequi_trace", "data.frame")
+  table
+}
+
+#' @param trace,x a trace, from `trace_shapes()`.
+#' @param direction which way data flow: `"TB"` (top to bottom) or `"LR"` (left to right).
+#' @rdname trace_shapes
+#' @export
+as_dot <- function(trace, direction = "TB") {
+  call_core("as_dot", trace = trace_rows(trace), direction = direction)
+}
+
+# A trace as the core has it: a list of rows.
+trace_rows <- function(trace) {
+  if (!inherits(trace, "gequi_trace")) return(trace)
+  plain <- as.data.frame(trace)
+  lapply(seq_len(nrow(plain)), function(row) as.list(plain[row, , drop = FALSE]))
+}
+
+#' @export
+as.data.frame.gequi_trace <- function(x, row.names = NULL, optional = FALSE, ...) {
+  class(x) <- "data.frame"
+  x
+}
+
+#' @export
+print.gequi_trace <- function(x, ..., n = 60) {
+  if (!all(c("depth", "kind", "output", "parameters") %in% names(x))) return(print(as.data.frame(x), ...))
+  shown <- data.frame(
+    name = paste0(strrep("  ", x$depth), x$name), kind = x$kind, input = x$input, output = x$output,
+    parameters = ifelse(x$parameters > 0, big_number(x$parameters), "")
+  )
+  print_table(shown, n = n, right = "parameters")
+  invisible(x)
+}
+
+#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 34 boxes.
+#' @param ... not used.
+#' @rdname trace_shapes
+#' @export
+plot.gequi_trace <- function(x, depth = NULL, ...) {
+  drawing <- lapply(call_core("_diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
+    if (length(rows)) as.data.frame(as_table(rows))
+  })
+  boxes <- drawing$boxes
+  inner <- boxes[boxes$role != "end", ]
+  inner$role <- factor(inner$role, names(role_colours))
+  frames <- drawing$frames
+  picture <- ggplot2::ggplot() +
+    if (!is.null(frames)) ggplot2::geom_rect(
+      ggplot2::aes(xmin = .data$left, xmax = .data$right, ymin = .data$bottom, ymax = .data$top), frames,
+      fill = NA, colour = "grey55", linetype = "22", linewidth = 0.3
+    )
+  picture <- picture +
+    ggplot2::geom_path(
+      ggplot2::aes(.data$x, .data$y, group = .data$line), drawing$wires, linewidth = 0.35, lineend = "round"
+    ) +
+    ggplot2::geom_rect(
+      ggplot2::aes(
+        xmin = .data$x - .data$width / 2, xmax = .data$x + .data$width / 2, ymin = .data$y - .data$height / 2,
+        ymax = .data$y + .data$height / 2, fill = .data$role
+      ), inner,
+      colour = "black", linewidth = 0.35
+    ) +
+    diagram_text(ggplot2::aes(.data$x, .data$y, label = .data$label, height = .data$letters), boxes, angle = 90) +
+    diagram_text(
+      ggplot2::aes(.data$x, .data$y, label = .data$text, height = .data$height), drawing$labels, hjust = 0, vjust = 0
+    )
+  if (!is.null(frames)) {
+    picture <- picture + diagram_text(
+      ggplot2::aes(.data$left, .data$bottom - 0.08, label = .data$label, height = .data$letters), frames,
+      hjust = 0, vjust = 1, colour = "grey45"
+    )
+  }
+  if (!is.null(drawing$dots)) {
+    picture <- picture + ggplot2::geom_point(ggplot2::aes(.data$x, .data$y), drawing$dots, size = 0.5)
+  }
+  picture +
+    ggplot2::scale_fill_manual(
+      values = vapply(role_colours, `[[`, "", 1), labels = vapply(role_colours, `[[`, "", 2), name = NULL, drop = TRUE
+    ) +
+    ggplot2::coord_fixed(clip = "off") +
+    theme_picture() +
+    ggplot2::theme(legend.position = "bottom", legend.key.size = ggplot2::unit(9, "pt"),
+                   legend.text = ggplot2::element_text(size = ggplot2::rel(0.75)))
+}
+
+# What a box does: its colour and its name in the legend.
+role_colours <- list(
+  learned = c("#f4c3a3", "learns weights"), normalises = c("#c9dff0", "normalises"),
+  nonlinear = c("#d5e8cc", "is nonlinear"), resizes = c("#e3d5ee", "resizes"), join = c("#ffffff", "joins"),
+  holds = c("#f3eddd", "holds several"), other = c("#e8e8e8", "other")
+)
+
+# Text whose letters have a height in units of the axes, so that a diagram looks alike at every size.
+diagram_text <- function(mapping, data, ...) {
+  ggplot2::layer(
+    geom = GeomDiagramText, stat = "identity", position = "identity", mapping = mapping, data = data, inherit.aes = FALSE,
+    show.legend = FALSE, params = list(...)
+  )
+}
+
+GeomDiagramText <- ggplot2::ggproto( # nolint: object_name_linter. A ggproto class is written so.
+  "GeomDiagramText", ggplot2::Geom,
+  required_aes = c("x", "y", "label", "height"),
+  default_aes = ggplot2::aes(colour = "black", angle = 0, hjust = 0.5, vjust = 0.5),
+  draw_panel = function(data, panel_params, coord) {
+    places <- coord$transform(data, panel_params)
+    grid::gTree(places = places, unit = 1 / diff(panel_params$y.range), cl = "gequi_diagram_text")
+  }
+)
+
+# Sizes are known when the picture is drawn. Capitals are about 0.72 of a font's size.
+#' @exportS3Method grid::makeContent
+makeContent.gequi_diagram_text <- function(x) {
+  points <- grid::convertHeight(grid::unit(x$unit, "npc"), "points", valueOnly = TRUE)
+  places <- x$places
+  text <- grid::textGrob(
+    places$label, places$x, places$y, default.units = "native", hjust = places$hjust, vjust = places$vjust,
+    rot = places$angle[1], gp = grid::gpar(col = places$colour, fontsize = points * places$height / 0.75)
+  )
+  grid::setChildren(x, grid::gList(text))
+}
