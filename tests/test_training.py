@@ -552,11 +552,11 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
     ("call", "kind", "message"),
     [
         (lambda: fitted(network="net"), InputError, "`network` must be a network"),
-        (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have 1 channels"),
+        (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have 1 channel"),
         (lambda: fitted(x="none.npy"), InputError, r"`x` must be an array or the path of a \.npy file"),
         (lambda: fitted(y=None), InputError, "`y` is missing"),
         (lambda: fitted(y=[0, 1]), ShapeError, r"`y` must have 12 targets, one an example; got shape \(2,\)"),
-        (lambda: fitted(y=np.arange(12)), InputError, "`y` must hold classes, whole numbers from 0 to 1 .* got 2"),
+        (lambda: fitted(y=np.arange(12)), InputError, "`y` must hold classes, whole numbers from 0 to 1, .* got 2"),
         (lambda: fitted(y=-np.arange(12) % 2 * 1.5, loss="cross_entropy"), InputError, "`y` must hold classes.* got 1.5"),
         (lambda: fitted(y=np.ones((12, 3, 3), int)), ShapeError, "`y` must have a class for each pixel|one for each image"),
         (lambda: fitted("segmentation", y=np.ones(12, int)), ShapeError, "`y` has one class an image, but the network"),

@@ -11,6 +11,16 @@ from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
+    gram_image,
+    image_product,
+    image_value,
+    normalize_columns,
+    normalize_image,
+    normalize_rows,
+    oscillatory_warp,
+    sample_image,
+    signed_image,
+)
 from .inversion import invert_input
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
@@ -57,8 +67,8 @@ __all__ = [
     "register_curves",
     "representation_matrix",
     "representations",
-    "save_model",
     "sample_image",
+    "save_model",
     "scaled_dot_product_attention",
     "set_weights",
     "signed_image",

@@ -67,33 +67,21 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
                               progress = rlang::is_interactive()) {
   here <- rlang::current_env()
   rlang::check_dots_empty()
-  classes <- is_classes(y, loss) || (is.function(x) && identical(loss, "cross_entropy"))
-  levels <- levels(y)
-  if (classes) loss <- "cross_entropy"
-  encode <- function(y) if (classes) as_classes(y, levels) else y
-  source <- if (is.function(x)) {
-    function(number) {
-      pair <- x(number + 1)
-      if (is.null(levels) && length(pair) == 2) levels <<- levels(pair[[2]]) # those of the first batch are all
-      if (length(pair) == 2) list(pair[[1]], encode(pair[[2]])) else pair
-    }
-  } else {
-    x
-  }
-  if (is.list(validation) && length(validation) == 2) validation <- list(validation[[1]], encode(validation[[2]]))
-  if (!is.null(names(class_weights)) && !is.null(levels)) class_weights <- unname(class_weights[levels])
+  targets <- read_targets(x, y, loss)
+  if (is.list(validation) && length(validation) == 2) validation[[2]] <- targets$encode(validation[[2]])
+  if (!is.null(names(class_weights))) class_weights <- unname(class_weights[targets$levels()])
   python <- call_core("networks.copy_network", object)
   bar <- progress_reporter(progress)
   # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
   history <- suspendInterrupts(tryCatch(call_core(
-    "fit", network = python, x = source, y = encode(y), loss = loss, epochs = epochs, batch_size = batch_size,
-    learning_rate = learning_rate, optimizer = optimizer, schedule = schedule, validation = validation,
-    augment = augment, class_weights = class_weights, precision = precision, device = device, seed = seed,
-    checkpoint = if (is.character(checkpoint)) path.expand(checkpoint) else checkpoint, patience = patience,
-    devices = devices, nodes = nodes, batches = batches, progress = bar$report, .indexes = "class", .call = here
+    "fit", network = python, x = targets$x, y = targets$y, loss = targets$loss, epochs = epochs,
+    batch_size = batch_size, learning_rate = learning_rate, optimizer = optimizer, schedule = schedule,
+    validation = validation, augment = augment, class_weights = class_weights, precision = precision,
+    device = device, seed = seed, checkpoint = as_path(checkpoint), patience = patience, devices = devices,
+    nodes = nodes, batches = batches, progress = bar$report, .indexes = "class", .call = here
   ), finally = bar$close()))
   network <- new_network(recipe_of(object), call_core("get_weights", python), python)
-  as_fit(network, as_history(history), classes, levels)
+  as_fit(network, as_history(history), targets$classes, targets$levels())
 }
 
 #' @importFrom generics fit
@@ -111,6 +99,26 @@ as_fit <- function(network, history, classes, levels) {
 # Whether targets are classes: factors are, whole numbers of the integer type unless a loss says otherwise.
 is_classes <- function(y, loss) {
   is.factor(y) || identical(loss, "cross_entropy") || (is.null(loss) && (is.integer(y) || is.logical(y)))
+}
+
+# Inputs and targets as the core takes them. A factor's levels are known at once or, where a function makes the batches,
+# from the first of them.
+read_targets <- function(x, y, loss) {
+  classes <- is_classes(y, loss)
+  known <- levels(y)
+  encode <- function(y) {
+    if (!classes) return(y)
+    if (is.null(known)) known <<- levels(y)
+    as_classes(y, known)
+  }
+  made <- function(number) {
+    pair <- x(number + 1)
+    if (length(pair) == 2) list(pair[[1]], encode(pair[[2]])) else pair
+  }
+  list(
+    x = if (is.function(x)) made else x, y = encode(y), loss = if (classes) "cross_entropy" else loss,
+    classes = classes, levels = function() known, encode = encode
+  )
 }
 
 # Classes as the core counts them, from 0. What has no class, 0 or NA, becomes -1, which pixels may have.
@@ -273,7 +281,8 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
       "`type` must be one of ", paste0("'", allowed, "'", collapse = ", "), "; got ", deparse(type)[1], "."
     ), "type", rlang::current_env())
   }
-  if (type == "raw") return(NextMethod())
+  rlang::check_dots_empty()
+  if (type == "raw") return(call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
   if (type == "prob") {
     if (length(object$levels)) dimnames(value) <- c(list(NULL, object$levels), rep(list(NULL), length(dim(value)) - 2))

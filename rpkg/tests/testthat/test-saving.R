@@ -38,12 +38,11 @@ test_that("saveRDS() keeps a fitted network, in this session and in another", {
   expect_identical(again$history, model$history)
   rds <- tempfile(fileext = ".rds")
   saveRDS(list(model, x), rds)
-  printed <- in_a_new_r(sprintf(
-    'library(gequiR); saved <- readRDS("%s"); cat(format(predict(saved[[1]], saved[[2]], type = "prob"), digits = 7))', rds
-  ))
-  expect_identical(
-    tail(printed, 1), paste(format(predict(model, x, type = "prob"), digits = 7), collapse = " ")
-  )
+  printed <- in_a_new_r(sprintf(paste0(
+    'library(gequiR); saved <- readRDS("%s"); ',
+    'cat(format(predict(saved[[1]], saved[[2]], type = "prob"), digits = 7))'
+  ), rds))
+  expect_identical(tail(printed, 1), paste(format(predict(model, x, type = "prob"), digits = 7), collapse = " "))
 })
 
 test_that("what is no model file is refused", {
