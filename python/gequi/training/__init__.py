@@ -8,7 +8,9 @@ the weights of an unbroken one.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -16,14 +18,15 @@ import numpy as np
 import torch
 
 from ..arrays import check_choice, check_dtype, check_integer, check_number
-from ..errors import InputError, SetupError, ShapeError
+from ..errors import InputError, SetupError, ShapeError, nearest
 from ..networks import EquivariantNetwork, check_model, predict
-from ..saving import check_path, check_saveable
+from ..saving import check_path, check_saveable, shown
 from ._augment import Augmentation
 from ._checkpoints import read_checkpoint, resume
 from ._data import Examples, Made, check_inputs, check_targets, open_array, split
+from ._jobs import read_result, run_here, write_job
 from ._run import Run, measure
-from ._settings import Settings, check_loss, check_settings, fingerprint
+from ._settings import SETTINGS, Settings, check_loss, check_settings, fingerprint
 from ._tasks import Task, check_classes, find_task, set_class_weights
 
 
@@ -103,12 +106,31 @@ def fit(
         >>> [row["epoch"] for row in history]
         [1, 2]
     """
+    options = {
+        "x": x, "y": y, "loss": loss, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "optimizer": optimizer, "schedule": schedule, "validation": validation, "augment": augment,
+        "class_weights": class_weights, "precision": precision, "device": device, "checkpoint": checkpoint,
+        "patience": patience, "devices": devices, "nodes": nodes, "batches": batches,
+    }  # fmt: skip
+    return _fit(network, **options, seed=seed, progress=progress, alone=True)
+
+
+def _fit(
+    network: torch.nn.Module,
+    x: Any,
+    y: Any,
+    loss: Any,
+    seed: int | None,
+    validation: Any,
+    class_weights: Any,
+    checkpoint: Any,
+    progress: Callable[[dict[str, Any]], Any] | None,
+    alone: bool = False,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """`fit()` in this process: all of it, or, of several processes, this one's part."""
     check_model(network)
-    settings = check_settings(
-        seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer,
-        schedule=schedule, augment=augment, precision=precision, device=device, patience=patience, devices=devices,
-        nodes=nodes, batches=batches,
-    )  # fmt: skip
+    settings = check_settings(seed, **options)
     loss = check_loss(loss)
     if progress is not None and not callable(progress):
         raise InputError(f"`progress` must be a function; got {progress!r:.80}.", "progress")
@@ -127,6 +149,16 @@ def fit(
     run = Run(network, task, examples, held_out, settings, augmentation, progress, path, identity)
     if path is not None and found is not None:
         resume(run, path, found)
+    if alone and settings.nodes > 1:
+        raise InputError(
+            "`nodes` > 1 needs a launcher on each machine: write the run down with prepare_job(), and start it there "
+            "with torchrun or srun.",
+            "nodes",
+        )
+    if alone and settings.devices > 1:
+        given = {"x": x, "y": y, "loss": loss, "validation": validation, "class_weights": class_weights}
+        plain = {**given, **options, "checkpoint": checkpoint, "seed": settings.seed}
+        return run_here(network, plain, settings.devices, progress)
     from ._engine import train
 
     return train(run)
@@ -163,6 +195,49 @@ def evaluate(
     size = check_integer(batch_size, "batch_size", minimum=1)
     examples, task = _examples(network, open_array(x, "x"), open_array(y, "y"), check_loss(loss), ("x", "y"))
     return measure(network, examples, task, size)
+
+
+def prepare_job(folder: Any, network: torch.nn.Module, x: Any, y: Any, **options: Any) -> dict[str, str]:
+    """Writes a training run down, for several machines that see the same folder.
+
+    Args:
+        folder: where to; `job.json`, the model and the data, or the paths of their files.
+        network, x, y, **options: as in `fit()`; `devices` are the processes on each of `nodes` machines.
+
+    Returns:
+        a dict of command lines that do the run: `torchrun`, once on each machine, and `srun`, once in a batch script of
+        SLURM. Then `collect_job()` brings the weights back.
+
+    Raises:
+        InputError: as `fit()`, before anything is written.
+    """
+    place = check_path(folder, "folder")
+    if place.exists() and any(place.iterdir()):
+        raise InputError(f"`folder`: {shown(folder)} is not empty.", "folder")
+    names = inspect.signature(fit).parameters
+    unknown = [name for name in options if name not in names or name == "progress"]
+    if unknown:
+        raise InputError(f"`{unknown[0]}` is no option of a job.{nearest(unknown[0], names)}", unknown[0])
+    given = {name: each.default for name, each in names.items() if name not in ("network", "progress")}
+    given.update({"x": x, "y": y, **options})
+    seed = given.pop("seed")
+    settings = check_settings(seed, **{name: given[name] for name in SETTINGS})
+    _prepare(network, x, y, check_loss(given["loss"]), given["validation"], given["class_weights"], settings)
+    write_job(place, network, {**given, "seed": settings.seed})
+    end = f"python -m gequi.training {shlex.quote(str(place.absolute()))}"
+    return {
+        "torchrun": f"torchrun --nnodes {settings.nodes} --nproc-per-node {settings.devices} --rdzv-backend c10d "
+        f"--rdzv-endpoint FIRST_MACHINE:29500 --no-python {end}",
+        "srun": f"srun --nodes {settings.nodes} --ntasks-per-node {settings.devices} {end}",
+    }
+
+
+def collect_job(folder: Any, network: torch.nn.Module) -> list[dict[str, Any]]:
+    """The history of a job that is done; its weights go into the network, as `fit()` leaves them there."""
+    place = check_path(folder, "folder")
+    if not (place / "history.json").exists():
+        raise InputError(f"`folder`: {shown(folder)} holds no job that is done.", "folder")
+    return read_result(place, network)
 
 
 def predict_classes(network: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64) -> np.ndarray:
@@ -296,4 +371,4 @@ def _identity(network: Any, settings: Settings, task: Task, class_weights: Any, 
     }
 
 
-__all__ = ["evaluate", "fit"]
+__all__ = ["collect_job", "evaluate", "fit", "predict_classes", "prepare_job"]

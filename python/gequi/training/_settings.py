@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,9 @@ class Settings:
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
+
+
+SETTINGS = [each.name for each in fields(Settings) if each.name != "seed"]
 
 
 def check_settings(seed: Any, **given: Any) -> Settings:
