@@ -52,7 +52,7 @@ def test_the_residual_network_has_314698_parameters_and_31_convolutions(random):
     assert count(model) == 314_698
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 31
-    connections = [module for module in model.modules() if type(module).__name__ == "ResidualConnection"]
+    connections = [module for module in model.modules() if type(module).__name__ == "Residual"]
     assert [connection.shortcut is not None for connection in connections] == [True, False, False] * 3
     logits = predict(model, random.normal(size=(3, 3, 32, 32)))
     assert logits.shape == (3, 10)
@@ -72,7 +72,7 @@ def test_the_residual_network_passes_through_the_sizes_of_the_figure(random):
 def test_no_residual_component_shares_its_weights():  # the source repeated one module N times
     model = identity_resnet(seed=1)
     block = model.block_1
-    connections = [module for module in block if type(module).__name__ == "ResidualConnection"]
+    connections = [module for module in block if type(module).__name__ == "Residual"]
     assert len(connections) == len({id(module) for module in connections}) == 3  # N = 3: one that widens and N - 1
     pointers = [parameter.data_ptr() for parameter in model.parameters()]
     assert len(pointers) == len(set(pointers))

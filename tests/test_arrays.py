@@ -60,7 +60,9 @@ def test_flags_are_true_or_false_and_nothing_else(value):
 
 
 def test_an_unknown_choice_lists_what_there_is_and_the_nearest():
-    with pytest.raises(InputError, match=r"`mode` must be one of 'zeros', 'circular'; got 'zero'. Did you mean 'zeros'\?"):
+    with pytest.raises(
+        InputError, match=r"`mode` must be one of 'zeros', 'circular'; got 'zero'. Did you mean 'zeros'\?"
+    ):
         check_choice("zero", "mode", ["zeros", "circular"])
 
 
@@ -97,7 +99,9 @@ def test_what_is_not_an_array_of_finite_numbers_is_refused(x, message):
 
 
 def test_wrong_ranks_and_empty_arrays_are_refused_with_their_shape():
-    with pytest.raises(ShapeError, match=r"`x` must have 4 axes \(batch, channel, row, column\); got 2 axes, shape \(3, 3\)"):
+    with pytest.raises(
+        ShapeError, match=r"`x` must have 4 axes \(batch, channel, row, column\); got 2 axes, shape \(3, 3\)"
+    ):
         as_array(np.ones((3, 3)), "x", ndim=4, axes="(batch, channel, row, column)")
     with pytest.raises(ShapeError, match=r"`x` is empty: its shape is \(0, 3\)"):
         as_array(np.ones((0, 3)), "x")

@@ -69,7 +69,12 @@ def test_softmax_refuses_what_has_none():
 @DTYPES
 @pytest.mark.parametrize(
     ("query", "key", "value"),
-    [((5, 8), (7, 8), (7, 8)), ((2, 5, 8), (2, 7, 8), (2, 7, 3)), ((2, 3, 5, 4), (3, 7, 4), (7, 9)), ((1, 1), (1, 1), (1, 1))],
+    [
+        ((5, 8), (7, 8), (7, 8)),
+        ((2, 5, 8), (2, 7, 8), (2, 7, 3)),
+        ((2, 3, 5, 4), (3, 7, 4), (7, 9)),
+        ((1, 1), (1, 1), (1, 1)),
+    ],
 )
 def test_attention_is_torchs(query, key, value, dtype):
     q, k, v = tokens(*query), tokens(*key, seed=1), tokens(*value, seed=2)
@@ -161,7 +166,11 @@ def test_attention_leaves_its_arguments_as_they_were():
         ((tokens(2, 5, 4), tokens(3, 3, 4), tokens(3, 4)), ShapeError, "leading axes that do not broadcast"),
         ((tokens(5, 4), tokens(3, 4), tokens(3, 4), "x"), InputError, "`scale` must be a finite number"),
         ((tokens(5, 4), tokens(3, 4), tokens(3, 4), None, np.ones((3, 5))), ShapeError, r"`mask` .* \(5, 3\); got"),
-        ((tokens(5, 4), tokens(3, 4), tokens(3, 4), None, np.ones((2, 5, 3))), ShapeError, "`mask` must have the shape"),
+        (
+            (tokens(5, 4), tokens(3, 4), tokens(3, 4), None, np.ones((2, 5, 3))),
+            ShapeError,
+            "`mask` must have the shape",
+        ),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.zeros((1, 3), bool)), InputError, "without any key"),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.full((1, 3), -np.inf)), InputError, "without any key"),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.full((1, 3), np.nan)), InputError, "`mask` must hold"),
@@ -212,7 +221,9 @@ def test_weights_move_to_torchs_module_and_back(dim, heads, bias, dtype):
 
 
 def test_the_names_and_shapes_of_the_weights():
-    shapes = {name: weight.shape for name, weight in get_weights(multi_head_attention(10, 3, key_dim=4, seed=1)).items()}
+    shapes = {
+        name: weight.shape for name, weight in get_weights(multi_head_attention(10, 3, key_dim=4, seed=1)).items()
+    }
     assert shapes == {"query": (12, 10), "key": (12, 10), "value": (12, 10), "output": (10, 12)}
     shapes = {name: weight.shape for name, weight in get_weights(visual_attention(10, 4, 3, 5, 2, seed=1)).items()}
     assert shapes == {"query": (12, 10, 5, 5), "key": (12, 10, 5, 5), "value": (12, 10, 5, 5), "output": (10, 12, 5, 5)}
@@ -239,13 +250,21 @@ def test_multi_head_attention_is_attention_in_each_head(dtype):
 @pytest.mark.parametrize("build", ["multi_head", "visual"])
 def test_permuting_tokens_permutes_outputs_and_permuting_the_context_changes_nothing(build, dtype):
     if build == "multi_head":
-        module, query, context = multi_head_attention(8, 2, seed=1, dtype=dtype), tokens(2, 9, 8), tokens(2, 12, 8, seed=1)
+        module, query, context = (
+            multi_head_attention(8, 2, seed=1, dtype=dtype),
+            tokens(2, 9, 8),
+            tokens(2, 12, 8, seed=1),
+        )
         p, r = np.random.default_rng(2).permutation(9), np.random.default_rng(3).permutation(12)
         out = predict(module, query, context)
         permuted, shuffled = predict(module, query[:, p], context), predict(module, query, context[:, r])
         np.testing.assert_array_equal(permuted, out[:, p])  # to the bit, though 9 queries are no whole block
     else:  # with windows of one pixel, pixels are tokens
-        module, query, context = visual_attention(8, heads=2, seed=1, dtype=dtype), tokens(2, 8, 3, 4), tokens(2, 8, 3, 3)
+        module, query, context = (
+            visual_attention(8, heads=2, seed=1, dtype=dtype),
+            tokens(2, 8, 3, 4),
+            tokens(2, 8, 3, 3),
+        )
         p, r = np.random.default_rng(2).permutation(12), np.random.default_rng(3).permutation(9)
         out = predict(module, query, context)
         permuted = predict(module, query.reshape(2, 8, 12)[..., p].reshape(query.shape), context)
@@ -344,11 +363,21 @@ def test_visual_attention_on_single_pixels_is_multi_head_attention_on_the_flatte
 
 @pytest.mark.parametrize(
     ("kernel_size", "stride", "query", "context"),
-    [(3, 3, (16, 16), (16, 16)), (3, 2, (20, 14), (9, 12)), (1, 3, (7, 8), (4, 4)), (4, 1, (5, 5), (6, 4)), (2, 5, (11, 6), (2, 2))],
+    [
+        (3, 3, (16, 16), (16, 16)),
+        (3, 2, (20, 14), (9, 12)),
+        (1, 3, (7, 8), (4, 4)),
+        (4, 1, (5, 5), (6, 4)),
+        (2, 5, (11, 6), (2, 2)),
+    ],
 )
 def test_the_output_has_the_size_of_the_query_image_at_any_stride(kernel_size, stride, query, context):
     module = visual_attention(33, 8, 4, kernel_size, stride, seed=1)
-    assert predict(module, tokens(1, 33, *query), tokens(1, 33, *context)).shape == (1, 33, *query)  # the seed: 15 of 16
+    assert predict(module, tokens(1, 33, *query), tokens(1, 33, *context)).shape == (
+        1,
+        33,
+        *query,
+    )  # the seed: 15 of 16
 
 
 def test_visual_attention_has_no_bias_unless_asked():  # the seed's convolutions had one, its figure none

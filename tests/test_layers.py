@@ -250,7 +250,9 @@ def test_a_convolution_without_any_equivariant_kernel_is_refused_by_name():
 
 def test_an_image_too_small_is_refused_by_the_layer_that_needs_more():
     net = network([conv(), conv(), conv()])
-    with pytest.raises(ShapeError, match=r"layer 3 \(conv\): features of size \(2, 2\) are smaller than its window of 3"):
+    with pytest.raises(
+        ShapeError, match=r"layer 3 \(conv\): features of size \(2, 2\) are smaller than its window of 3"
+    ):
         gequi.predict(net, np.ones((1, 1, 6, 6)))
 
 
@@ -302,7 +304,9 @@ def test_a_stride_that_breaks_exactness_is_named_with_its_layer_before_anything_
 
 
 def test_output_padding_breaks_exactness_at_every_size():
-    net = network([{"layer": "conv_transposed", "fields": "regular", "kernel_size": 3, "stride": 2, "output_padding": 1}])
+    net = network(
+        [{"layer": "conv_transposed", "fields": "regular", "kernel_size": 3, "stride": 2, "output_padding": 1}]
+    )
     with pytest.warns(gequi.errors.ExactnessWarning, match="on one side only"):
         gequi.output_shape(net, (1, 1, 9, 9))
 

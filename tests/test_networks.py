@@ -13,7 +13,13 @@ from gequi.networks import copy_network, describe_network, describe_plan, evalua
 C4 = gequi.gspace("rot2dOnR2", N=4)
 CONV = {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 3}
 BLOG = [CONV, {"layer": "batch_norm"}, {"layer": "relu"}] * 2 + [{**CONV, "fields": {"regular": 1}}]
-CLASSIFIER = [CONV, {"layer": "relu"}, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 10}]
+CLASSIFIER = [
+    CONV,
+    {"layer": "relu"},
+    {"layer": "global_avg_pool"},
+    {"layer": "group_pool"},
+    {"layer": "dense", "units": 10},
+]
 
 
 def network(layers=BLOG, input="trivial", **options):
@@ -74,7 +80,9 @@ def test_without_a_seed_the_recipe_keeps_the_one_that_was_drawn():
     net = network(seed=None)
     assert net.recipe["seed"] != network(seed=None).recipe["seed"]
     again = network_from_recipe(net.recipe)
-    np.testing.assert_array_equal(gequi.get_weights(net)["layers.0.weights"], gequi.get_weights(again)["layers.0.weights"])
+    np.testing.assert_array_equal(
+        gequi.get_weights(net)["layers.0.weights"], gequi.get_weights(again)["layers.0.weights"]
+    )
 
 
 def test_building_a_network_leaves_the_users_random_numbers_alone():
@@ -164,7 +172,9 @@ def test_any_torch_module_predicts_on_one_array_or_several(random):
 
 def test_inexact_sizes_are_warned_of_once_each():
     net = network([{**CONV, "stride": 2}])
-    with pytest.warns(ExactnessWarning, match=r"layer 1 \(conv\) breaks exact equivariance on features of size \(10, 10\)"):
+    with pytest.warns(
+        ExactnessWarning, match=r"layer 1 \(conv\) breaks exact equivariance on features of size \(10, 10\)"
+    ):
         gequi.predict(net, np.ones((1, 1, 10, 10)))
     gequi.predict(net, np.ones((1, 1, 10, 10)))  # warnings are errors here: a second one would fail
 
@@ -220,7 +230,11 @@ def test_two_backward_passes_work():
     ("weights", "kind", "message"),
     [
         ({"layers.0.weight": [1.0]}, InputError, r"`weights` has no place for 'layers.0.weight'.*'layers.0.weights'\?"),
-        ({"layers.0.weights": np.ones(3)}, ShapeError, r"`weights\$layers.0.weights` must have the shape \(24,\); got \(3,\)"),
+        (
+            {"layers.0.weights": np.ones(3)},
+            ShapeError,
+            r"`weights\$layers.0.weights` must have the shape \(24,\); got \(3,\)",
+        ),
         ({"layers.0.weights": np.full(24, np.nan)}, InputError, "must be finite"),
         ([1, 2], InputError, "`weights` must map names to arrays"),
     ],
@@ -241,12 +255,20 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_changes(weights, kind, 
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: gequi.predict(network(), np.ones((1, 2, 17, 17))), ShapeError, r"`x` must have 1 on its axis 'channel' .* got 2"),
+        (
+            lambda: gequi.predict(network(), np.ones((1, 2, 17, 17))),
+            ShapeError,
+            r"`x` must have 1 on its axis 'channel' .* got 2",
+        ),
         (lambda: gequi.predict(network(), np.ones((1, 17, 17))), ShapeError, "`x` must have 4 or 2 axes"),
         (lambda: gequi.predict(network(), np.full((17, 17), np.nan)), InputError, "`x` must be finite"),
         (lambda: gequi.predict(network(), np.ones((0, 1, 17, 17))), ShapeError, "`x` is empty"),
         (lambda: gequi.predict(network(), [["a"]]), InputError, "`x` must be an array of numbers; got text"),
-        (lambda: gequi.predict(network(), np.ones((17, 17)), batch_size=2.5), InputError, "`batch_size` must be a whole"),
+        (
+            lambda: gequi.predict(network(), np.ones((17, 17)), batch_size=2.5),
+            InputError,
+            "`batch_size` must be a whole",
+        ),
         (lambda: gequi.predict(network(), np.ones((17, 17)), dtype="float16"), InputError, "`dtype` must be one of"),
         (lambda: gequi.predict("net", np.ones((17, 17))), InputError, "`network` must be a network"),
         (lambda: gequi.output_shape(network(), (1, 17, 17)), ShapeError, r"`input_shape` must be \(batch, channel = 1"),

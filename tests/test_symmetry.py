@@ -6,6 +6,7 @@ import torch
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
+from gequi.symmetry import equivariance_maps
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 
@@ -46,7 +47,9 @@ def test_conv_relu_conv_is_equivariant_to_the_octahedral_group(length, dtype, ex
 
 
 def test_of_the_turns_of_c8_the_quarter_turns_are_exact_and_the_others_are_reported(dtype, exactness, random):
-    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", [conv(), {"layer": "relu"}, conv()], seed=1)
+    net = gequi.equivariant_network(
+        gequi.gspace("rot2dOnR2", N=8), "trivial", [conv(), {"layer": "relu"}, conv()], seed=1
+    )
     table = gequi.equivariance_error(net, random.normal(size=(1, 1, 12, 12)), dtype=dtype)
     assert [row["exact"] for row in table] == [True, False] * 4
     assert max(exact_errors(table)) <= exactness
@@ -113,12 +116,14 @@ def test_every_kind_that_exists_is_checked_here():
 
 
 # Kinds of layers with a law of their own, checked by the tests of their subject.
-ELSEWHERE: set[str] = set()
+ELSEWHERE: set[str] = {"lifting_attention", "group_attention", "group_attention_block"}  # test_group_attention.py
 
 
 def test_fourier_elu_keeps_the_quarter_turns_of_a_continuous_group(dtype, exactness, random):
     space = gequi.gspace("rot2dOnR2", maximum_frequency=3)
-    net = gequi.equivariant_network(space, "trivial", [conv({"fourier(2)": 3}, 5), {"layer": "fourier_elu"}, conv("irrep_1", 5)], seed=1)
+    net = gequi.equivariant_network(
+        space, "trivial", [conv({"fourier(2)": 3}, 5), {"layer": "fourier_elu"}, conv("irrep_1", 5)], seed=1
+    )
     table = gequi.equivariance_error(net, random.normal(size=(1, 1, 13, 13)), dtype=dtype)
     assert len(table) == 52
     assert len(exact_errors(table)) == 4
@@ -199,7 +204,9 @@ def test_an_error_is_relative_to_the_scale_of_the_output(random):
 def test_a_result_without_spatial_axes_transforms_by_its_fields_alone(random):
     x = random.normal(size=(3, 2, 7, 7))
     assert gequi.is_equivariant(lambda x: x.mean((2, 3)), x, C4, {"irrep_1": 1}, {"irrep_1": 1})
-    assert gequi.is_equivariant(lambda x: (x**2).sum((1, 2, 3), keepdims=True)[..., 0, 0], x, C4, {"irrep_1": 1}, "trivial")
+    assert gequi.is_equivariant(
+        lambda x: (x**2).sum((1, 2, 3), keepdims=True)[..., 0, 0], x, C4, {"irrep_1": 1}, "trivial"
+    )
 
 
 def test_the_check_prints_nothing(capsys, random):
@@ -245,6 +252,42 @@ def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
     with pytest.raises(InputError, match="are the network's own"):
         gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
+
+
+# ---- the picture ----------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_a_field_shows_where_its_channels_go_and_what_is_left_when_that_is_undone(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv({"regular": 2})], seed=1, dtype="float64")
+    x = random.normal(size=(2, 1, 7, 7))
+    maps = equivariance_maps(net, x, element=1, field=1)
+    value, of_moved = gequi.predict(net, x)[0, 4:], gequi.predict(net, np.rot90(x, 1, (2, 3)))[0, 4:]
+    np.testing.assert_array_equal(maps["maps"], value)
+    np.testing.assert_array_equal(maps["moved"], np.rot90(x[0, 0]))
+    assert maps["moves_to"] == [1, 2, 3, 0]
+    assert (maps["name"], maps["names"]) == ("90°", ["0°", "90°", "180°", "270°"])
+    for channel, target in enumerate(maps["moves_to"]):
+        np.testing.assert_allclose(of_moved[target], np.rot90(value[channel]), atol=1e-12)
+    assert np.abs(maps["difference"]).max() <= 1e-12
+    assert maps["error"] <= 1e-12
+
+
+def test_the_picture_of_a_map_that_is_not_equivariant_shows_its_error(random):
+    x = random.normal(size=(1, 1, 6, 6))
+    maps = equivariance_maps(lambda x: np.roll(x, 1, 2), x, 1, 0, C4, "trivial", "trivial")
+    table = gequi.equivariance_error(lambda x: np.roll(x, 1, 2), x, C4, "trivial", "trivial", elements=[1])
+    assert maps["error"] == pytest.approx(table[0]["error"])
+    assert maps["error"] > 0.1
+    assert maps["moves_to"] == [0]
+    assert equivariance_maps(lambda x: x, np.ones((1, 2, 3, 3)), 1, 0, C4, "irrep_1", "irrep_1")["moves_to"] is None
+
+
+def test_a_picture_needs_images_and_a_field_that_there_is():
+    net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "global_avg_pool"}, {"layer": "flatten"}], seed=1)
+    with pytest.raises(InputError, match="must lead from images to images"):
+        equivariance_maps(net, IMAGE)
+    with pytest.raises(InputError, match="`field` must be from 0 to 0; got 1"):
+        equivariance_maps(net, IMAGE, field=1)
 
 
 # ---- permutations ---------------------------------------------------------------------------------------

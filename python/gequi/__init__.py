@@ -9,6 +9,7 @@ from .architectures import identity_resnet, image_classifier_mlp, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
 from .fields import field_type, transform_field
+from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
     gram_image,
@@ -44,6 +45,7 @@ __all__ = [
     "get_weights",
     "gram_image",
     "group_elements",
+    "gsa_network",
     "gspace",
     "gspaces",
     "identity_resnet",
@@ -63,6 +65,7 @@ __all__ = [
     "output_shape",
     "permutation_error",
     "predict",
+    "predict_points",
     "rearrange",
     "register_curves",
     "representation_matrix",

@@ -232,7 +232,7 @@ def _resnet(
     return _chain(parts, output)
 
 
-class ResidualConnection(nn.Module):
+class Residual(nn.Module):
     """The sum of what two modules make of the input; the shortcut is the identity where there is none."""
 
     def __init__(self, main: nn.Module, shortcut: nn.Module | None = None) -> None:
@@ -256,10 +256,10 @@ def _block(components: int, before: int, after: int, stride: int) -> nn.Sequenti
             nn.Conv2d(inner, inner, 3, padding=1), *_norm_relu(inner), nn.Conv2d(inner, after, 1),
         ]  # fmt: skip
 
-    first = ResidualConnection(nn.Sequential(*bottleneck(before, stride)), nn.Conv2d(before, after, 1, stride))
+    first = Residual(nn.Sequential(*bottleneck(before, stride)), nn.Conv2d(before, after, 1, stride))
     # A list built anew for each: one module repeated would share its weights.
     others = [
-        ResidualConnection(nn.Sequential(*_norm_relu(after), *bottleneck(after))) for _ in range(components - 1)
+        Residual(nn.Sequential(*_norm_relu(after), *bottleneck(after))) for _ in range(components - 1)
     ]
     return nn.Sequential(*_norm_relu(before), first, *others)
 

@@ -28,13 +28,6 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean_squared": lambda value, target: (value - target).square().mean(),
 }
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-    "lbfgs": lambda parameters, lr: torch.optim.LBFGS(parameters, lr=lr, max_iter=1, line_search_fn="strong_wolfe"),
-}
-
-
 def invert_input(
     f: Any,
     target: Any,
@@ -60,7 +53,7 @@ def invert_input(
             for an equivariant network of one channel a single image (row, column) counts as a batch of one.
         steps: the number of steps, at least 0.
         learning_rate: the optimizer's. 1e-3 suits "adam" on images in [0, 1]; 1 suits "lbfgs".
-        optimizer: "adam" or "sgd" with torch's defaults, or "lbfgs" with a line search (strong Wolfe conditions), which
+        optimizer: "adam" or "sgd", as torch has them by default, or "lbfgs" with a line search (strong Wolfe conditions), which
             wants a smooth loss: "squared" rather than "norm".
         loss: "norm" (the Euclidean norm of f(x) - target, as in the poster), "squared" (its square), "mean_squared",
             or a function of two tensors, the value and the target, that returns a tensor of one number.
@@ -119,7 +112,7 @@ def invert_input(
                 _check_fit(value, wanted)
             return measure(value, wanted)
 
-        record.stopped = _descend(evaluate, record, make_optimizer([x], lr=rate), steps)
+        record.stopped = _descend(evaluate, record, make_optimizer(x, rate), steps)
         with torch.no_grad():
             value = function(record.best)
     return {
@@ -133,7 +126,7 @@ def invert_input(
 
 
 def _descend(
-    evaluate: Callable[[], torch.Tensor], record: _Record, optimizer: torch.optim.Optimizer, steps: int
+    evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_step: Step, steps: int
 ) -> str:
     """Steps of the optimizer, each iterate noted, until something stops them: the reason."""
     first = True
@@ -158,7 +151,7 @@ def _descend(
     try:
         for _ in range(steps):
             first = True
-            optimizer.step(loss_and_slope)  # type: ignore[arg-type]
+            optimizer_step(loss_and_slope)
         with torch.set_grad_enabled(steps == 0):  # the first evaluation is checked for its graph
             record.note(inside())
     except _Stop as stop:
@@ -223,6 +216,55 @@ def _outside(step: int, why: str) -> _Stop:
         stacklevel=4,
     )
     return _Stop("outside")
+
+
+# ---- optimizers -----------------------------------------------------------------------------------------
+
+Step = Callable[[Callable[[], torch.Tensor]], Any]
+"""One step: it asks for the loss, which leaves its slope in `x.grad`, and moves x."""
+
+
+def _adam(x: torch.Tensor, rate: float, decay: float = 0.9, decay_of_squares: float = 0.999) -> Step:
+    """Adam (Kingma and Ba, ICLR 2015), to the bit as torch.optim.Adam, which takes seconds to be made for the first
+    time: it loads torch's compiler."""
+    mean, squares, count = torch.zeros_like(x), torch.zeros_like(x), 0
+
+    def step(loss_and_slope: Callable[[], torch.Tensor]) -> None:
+        nonlocal count
+        loss_and_slope()
+        count += 1
+        slope = _slope(x)
+        with torch.no_grad():
+            mean.lerp_(slope, 1 - decay)
+            squares.mul_(decay_of_squares).addcmul_(slope, slope, value=1 - decay_of_squares)
+            scale = (squares.sqrt() / (1 - decay_of_squares**count) ** 0.5).add_(1e-8)
+            x.addcdiv_(mean, scale, value=-rate / (1 - decay**count))
+
+    return step
+
+
+def _sgd(x: torch.Tensor, rate: float) -> Step:
+    """Down the slope."""
+
+    def step(loss_and_slope: Callable[[], torch.Tensor]) -> None:
+        loss_and_slope()
+        with torch.no_grad():
+            x.add_(_slope(x), alpha=-rate)
+
+    return step
+
+
+def _lbfgs(x: torch.Tensor, rate: float) -> Step:
+    """torch's L-BFGS, one iteration at a step, with a line search after the strong Wolfe conditions."""
+    return torch.optim.LBFGS([x], lr=rate, max_iter=1, line_search_fn="strong_wolfe").step
+
+
+def _slope(x: torch.Tensor) -> torch.Tensor:
+    assert x.grad is not None
+    return x.grad
+
+
+OPTIMIZERS: dict[str, Callable[[torch.Tensor, float], Step]] = {"adam": _adam, "sgd": _sgd, "lbfgs": _lbfgs}
 
 
 # ---- what can be inverted -------------------------------------------------------------------------------

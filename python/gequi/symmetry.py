@@ -135,6 +135,65 @@ def is_equivariant(
     return all(row["error"] <= limit for row in table)
 
 
+def equivariance_maps(
+    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    x: Any,
+    element: int = 1,
+    field: int = 0,
+    space: GSpace | None = None,
+    input: Any = None,
+    output: Any = None,
+    dtype: str | None = None,
+) -> dict[str, Any]:
+    """What a picture of equivariance shows: one field of f(x) and of f(g x), and their difference once g is undone.
+
+    Args:
+        f, x, space, input, output, dtype: as in `equivariance_error()`; of `x` the first image, of two axes.
+        element: the number of g.
+        field: the number of the field of the output.
+
+    Returns:
+        a dict: `input` and `moved` (row, column), the first channel of x and of g x; `maps`, `maps_of_moved` and
+        `difference` (channel, row, column) of the field, the last being g^-1 f(g x) - f(x); `moves_to`, the channel
+        of f(g x) in which each channel of f(x) is found, or None where g does not permute the channels; `names` of
+        the channels, those of the elements for a regular field; `name` of g; and `error`, as in
+        `equivariance_error()`.
+
+    Raises:
+        InputError: no such element or field, or an `f` whose output is no image.
+    """
+    operator = _operator(f, space, input, output, dtype)
+    x = check_features(x, operator.in_type).astype(operator.dtype)[:1]
+    rows = group_elements(operator.in_type.gspace)
+    number = _check_elements([element], len(rows))[0]
+    g = groups.elements(operator.in_type.gspace)[number]
+    on_output = operator.to_output(g)
+    field = check_integer(field, "field", 0, len(operator.out_type) - 1)
+    value = operator(x)
+    if value.ndim != 4 or operator.in_type.gspace.dimensionality != 2 or on_output is None:
+        raise InputError("`f` must lead from images to images that the element moves, for a picture of it.", "f")
+    moved = act(x, operator.in_type, g)
+    of_moved = operator(moved)
+    difference = act(of_moved, operator.out_type, ~on_output) - value
+    sizes = [int(representation.size) for representation in operator.out_type.representations]
+    channels = slice(sum(sizes[:field]), sum(sizes[: field + 1]))
+    representation = operator.out_type.representations[field]
+    rho = np.asarray(representation(on_output)).round(9)
+    permutes = bool(((rho == 0) | (rho == 1)).all())
+    regular = sizes[field] == len(rows) and permutes
+    return {
+        "input": x[0, 0],
+        "moved": moved[0, 0],
+        "maps": value[0, channels],
+        "maps_of_moved": of_moved[0, channels],
+        "difference": difference[0, channels],
+        "moves_to": rho.argmax(axis=0).tolist() if permutes else None,
+        "names": [row["name"] for row in rows] if regular else [str(n + 1) for n in range(sizes[field])],
+        "name": rows[number]["name"],
+        "error": float(np.abs(difference).max()) / float(np.abs(value).max()),
+    }
+
+
 def permutation_error(
     f: Callable[[np.ndarray], Any],
     x: Any,

@@ -1,12 +1,13 @@
 #' Three architectures
 #'
-#' As their diagrams draw them: a classifier of linear layers, a residual network with identity mappings, and a U-Net. Given
-#' a gspace, each becomes an equivariant network of the same shape, as a recipe, on which everything works that works on
-#' those of [equivariant_network()].
+#' As their diagrams draw them: a classifier of linear layers, a residual network with identity mappings, and a U-Net.
+#' Given a gspace, each becomes an equivariant network of the same shape, as a recipe, on which everything works that
+#' works on those of [equivariant_network()].
 #'
-#' Given a gspace, n channels become n / |G| regular fields, |G| being the order of the group. The classifiers end with a head
-#' that does not change under the group; the output of the U-Net turns with the image. Strides keep exactness where each
-#' image that a residual network halves has an odd size (33, 17, 9), and each that a U-Net halves an even one.
+#' Given a gspace, n channels become n / |G| regular fields, |G| being the order of the group. The classifiers end
+#' with a head that does not change under the group; the output of the U-Net turns with the image. Strides keep
+#' exactness where each image that a residual network halves has an odd size (33, 17, 9), and each that a U-Net halves
+#' an even one.
 #'
 #' @param input_shape (channel, row, column) of the images.
 #' @param hidden widths of the layers between pixels and classes.
@@ -16,17 +17,17 @@
 #' @param widths channels after the first convolution and after each block; those of blocks divisible by 4.
 #' @param levels how often the image is halved.
 #' @param width channels of the first level; `NULL` is 64 (`"ronneberger"`) or 128 (`"circuit"`).
-#' @param variant `"ronneberger"`, the network of 2015, or `"circuit"`, the diagram of the source, which saves the features of
-#'   the first level and never joins them.
+#' @param variant `"ronneberger"`, the network of 2015, or `"circuit"`, the diagram of the source, which saves the
+#'   features of the first level and never joins them.
 #' @param output `"logits"`, for training, or `"probabilities"`, which sum to 1.
 #' @param space `NULL`, or a gspace on the plane with a finite group, from [gspace()].
 #' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one.
 #' @param dtype `"float32"` or `"float64"`.
-#' @return an object of class `gequi_module`; with `space`, one of class `gequi_network`. Parameters at the defaults: 669,706
-#'   for the classifier, 314,698 for the residual network, 31,030,658 for the U-Net and 123,664,898 for its variant
-#'   `"circuit"`.
-#' @section Errors: `gequi_input_error` for sizes that are not whole numbers of at least 1, or widths that the order of the
-#'   group does not divide.
+#' @return an object of class `gequi_module`; with `space`, one of class `gequi_network`. Parameters at the defaults:
+#'   669,706 for the classifier, 314,698 for the residual network, 31,030,658 for the U-Net and 123,664,898 for its
+#'   variant `"circuit"`.
+#' @section Errors: `gequi_input_error` for sizes that are not whole numbers of at least 1, or widths that the order
+#'   of the group does not divide.
 #' @references Abbott (2024), arXiv 2402.05424, figures 19, 26 and 27; He et al. (2016), arXiv 1603.05027; Ronneberger,
 #'   Fischer and Brox (2015), arXiv 1505.04597.
 #' @family architectures
@@ -58,11 +59,11 @@ identity_resnet <- function(channels = 3, classes = 10, components = 3, widths =
 
 #' @rdname image_classifier_mlp
 #' @export
-unet <- function(channels = 1, classes = 2, levels = 4, width = NULL, variant = "ronneberger", space = NULL, seed = NULL,
-                 dtype = "float32") {
+unet <- function(channels = 1, classes = 2, levels = 4, width = NULL, variant = "ronneberger", space = NULL,
+                 seed = NULL, dtype = "float32") {
   new_architecture("unet", list(
-    channels = channels, classes = classes, levels = levels, width = width, variant = variant, space = space, seed = seed,
-    dtype = dtype
+    channels = channels, classes = classes, levels = levels, width = width, variant = variant, space = space,
+    seed = seed, dtype = dtype
   ))
 }
 

@@ -30,25 +30,25 @@ as_plain <- function(x) if (length(dim(x)) == 1) as.vector(x) else x
 
 #' Attention
 #'
-#' Each query takes the mean of the values, weighted by how well their keys match it: softmax(scale query key') value, the
-#' softmax over the keys.
+#' Each query takes the mean of the values, weighted by how well their keys match it: softmax(scale query key') value,
+#' the softmax over the keys.
 #'
-#' Permuting the queries permutes the outputs, to the bit. Permuting the pairs of key and value changes nothing. An affine
-#' map of the values commutes with attention, since the weights of a query sum to 1.
+#' Permuting the queries permutes the outputs, to the bit. Permuting the pairs of key and value changes nothing. An
+#' affine map of the values commutes with attention, since the weights of a query sum to 1.
 #'
 #' @param query an array (..., query, feature).
 #' @param key an array (..., key, feature).
 #' @param value an array (..., key, channel). Leading axes of the three are broadcast against each other.
 #' @param scale what the dot products are multiplied by; `NULL` is 1 / sqrt(number of features).
-#' @param mask an array (..., query, key): logical, `TRUE` where the query may attend to the key; or numbers that are added
-#'   to the scaled scores, `-Inf` where it may not.
-#' @param weights whether to return the attention weights too. Without them, torch's fused attention runs, whose memory grows
-#'   with the number of tokens and not with its square.
+#' @param mask an array (..., query, key): logical, `TRUE` where the query may attend to the key; or numbers that are
+#'   added to the scaled scores, `-Inf` where it may not.
+#' @param weights whether to return the attention weights too. Without them, torch's fused attention runs, whose
+#'   memory grows with the number of tokens and not with its square.
 #' @inheritParams softmax
-#' @return an array (..., query, channel); with `weights`, a list: `output` and `weights` (..., query, key), whose last axis
-#'   sums to 1.
-#' @section Errors: `gequi_shape_error` for axes that do not fit each other, `gequi_input_error` for a mask that leaves a
-#'   query without any key.
+#' @return an array (..., query, channel); with `weights`, a list: `output` and `weights` (..., query, key), whose
+#'   last axis sums to 1.
+#' @section Errors: `gequi_shape_error` for axes that do not fit each other, `gequi_input_error` for a mask that
+#'   leaves a query without any key.
 #' @references Vaswani et al. (2017), arXiv 1706.03762; Abbott (2024), arXiv 2402.05424, figure 20.
 #' @family attention
 #' @export
@@ -69,15 +69,15 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 
 #' Modules of attention
 #'
-#' `multi_head_attention()` is several attentions side by side, each on features of its own: linear maps of query and context
-#' to `key_dim` features for each head, attention, and a linear map of all heads' outputs back to `dim`.
+#' `multi_head_attention()` is several attentions side by side, each on features of its own: linear maps of query and
+#' context to `key_dim` features for each head, attention, and a linear map of all heads' outputs back to `dim`.
 #' `visual_attention()` does the same between the windows of two images: query, key and value are convolutions, and a
 #' transposed convolution brings the result back to the pixels of the query image, at any stride.
 #'
-#' [get_weights()] and [set_weights()] know the weights as `query`, `key`, `value`, (heads key_dim, dim), and `output`, (dim,
-#' heads key_dim); those of `visual_attention()` have the axes of their kernels behind. Heads are packed in torch's order, so
-#' that weights move to and from `torch.nn.MultiheadAttention` unchanged. With `bias` there are `query_bias`, `key_bias`,
-#' `value_bias` and `output_bias` as well.
+#' [get_weights()] and [set_weights()] know the weights as `query`, `key`, `value`, (heads key_dim, dim), and
+#' `output`, (dim, heads key_dim); those of `visual_attention()` have the axes of their kernels behind. Heads are
+#' packed in torch's order, so that weights move to and from `torch.nn.MultiheadAttention` unchanged. With `bias`
+#' there are `query_bias`, `key_bias`, `value_bias` and `output_bias` as well.
 #'
 #' @param dim features of a token, in and out.
 #' @param channels channels of both images, in and out.
@@ -86,12 +86,12 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' @param kernel_size side of a window, pixels.
 #' @param stride step from window to window, pixels. Pixels beyond the last window get the output's bias only.
 #' @param bias whether the four maps add a bias.
-#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one, which the
-#'   module keeps.
+#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one,
+#'   which the module keeps.
 #' @param dtype `"float32"` or `"float64"`.
 #' @param object a module.
-#' @param query,context arrays (batch, token, feature), or (batch, channel, row, column) for `visual_attention()`; the two
-#'   may differ in number of tokens or in size.
+#' @param query,context arrays (batch, token, feature), or (batch, channel, row, column) for `visual_attention()`; the
+#'   two may differ in number of tokens or in size.
 #' @param ... not used.
 #' @param batch_size how many go through at once.
 #' @return an object of class `gequi_attention`; `predict()`: an array of the shape of `query`.
@@ -111,14 +111,15 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' dim(predict(visual, image, image))
 multi_head_attention <- function(dim, heads = 1, key_dim = NULL, bias = FALSE, seed = NULL, dtype = "float32") {
   new_module("multi_head_attention", list(
-    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = call_core("networks.choose_seed", seed), dtype = dtype
+    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = call_core("networks.choose_seed", seed),
+    dtype = dtype
   ), "gequi_attention")
 }
 
 #' @rdname multi_head_attention
 #' @export
-visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 1, stride = 1, bias = FALSE, seed = NULL,
-                             dtype = "float32") {
+visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 1, stride = 1, bias = FALSE,
+                             seed = NULL, dtype = "float32") {
   new_module("visual_attention", list(
     channels = channels, key_dim = key_dim, heads = heads, kernel_size = kernel_size, stride = stride, bias = bias,
     seed = call_core("networks.choose_seed", seed), dtype = dtype
@@ -128,6 +129,9 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
 #' @rdname multi_head_attention
 #' @export
 predict.gequi_attention <- function(object, query, context, ..., batch_size = 64) {
+  rlang::check_dots_empty() # a misspelt option would do nothing
   call <- rlang::current_env()
-  call_core("predict", object, to_python(query, "query", call), to_python(context, "context", call), batch_size = batch_size)
+  call_core(
+    "predict", object, to_python(query, "query", call), to_python(context, "context", call), batch_size = batch_size
+  )
 }

@@ -1,21 +1,21 @@
 #' Axes by name
 #'
-#' `einsum()` sums products over named axes: those that the result does not name are summed over. Every transpose, outer,
-#' inner and matrix product, diagonal and trace of arrays is one such specification. `rearrange()` puts axes into another
-#' order, splits and joins them. `broadcast_over()` repeats a function over an axis that it does not know: an index before
-#' it is the same index after it.
+#' `einsum()` sums products over named axes: those that the result does not name are summed over. Every transpose,
+#' outer, inner and matrix product, diagonal and trace of arrays is one such specification. `rearrange()` puts axes
+#' into another order, splits and joins them. `broadcast_over()` repeats a function over an axis that it does not
+#' know: an index before it is the same index after it.
 #'
-#' @param spec axes before -> axes after, apart by spaces, operands apart by commas: `"i j, j k -> i k"` is the matrix product,
-#'   `"i i ->"` the trace, `"i i -> i"` the diagonal. `"..."` in `einsum()` stands for any further axes, which broadcast. In
-#'   `rearrange()` axes in parentheses are one axis of the array, of which the *first varies slowest*, as in Python:
-#'   `"row (h k) -> h row k"` splits the second axis into h times k. In `broadcast_over()` it gives the axes of the function
-#'   that is returned: `"a c -> b c"`.
-#' @param ... `einsum()`: one array for each group of axes. `rearrange()`: the sizes of axes that the shape alone does not
-#'   give, such as `h = 2`.
+#' @param spec axes before -> axes after, apart by spaces, operands apart by commas: `"i j, j k -> i k"` is the matrix
+#'   product, `"i i ->"` the trace, `"i i -> i"` the diagonal. `"..."` in `einsum()` stands for any further axes,
+#'   which broadcast. In `rearrange()` axes in parentheses are one axis of the array, of which the *first varies
+#'   slowest*, as in Python: `"row (h k) -> h row k"` splits the second axis into h times k. In `broadcast_over()` it
+#'   gives the axes of the function that is returned: `"a c -> b c"`.
+#' @param ... `einsum()`: one array for each group of axes. `rearrange()`: the sizes of axes that the shape alone does
+#'   not give, such as `h = 2`.
 #' @param x an array.
 #' @param f a function of arrays that gives an array or a number.
-#' @param axis the name of the axis to repeat over, or several, apart by spaces. An operand that does not have the axis goes
-#'   to each call whole.
+#' @param axis the name of the axis to repeat over, or several, apart by spaces. An operand that does not have the
+#'   axis goes to each call whole.
 #' @param dtype `"float32"` or `"float64"`.
 #' @return `einsum()`, `rearrange()`: an array with the axes after the arrow. `broadcast_over()`: a function.
 #' @section Errors: `gequi_shape_error` for an axis with two sizes or a missing axis; the message names it.

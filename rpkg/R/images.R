@@ -300,10 +300,13 @@ traced_product <- function(x, y) {
   add_step(trace, "matrix_product", list(a = x, b = y))
 }
 
-methods::setOldClass("gequi_traced_image")
-methods::setMethod("%*%", methods::signature("gequi_traced_image", "ANY"), traced_product)
-methods::setMethod("%*%", methods::signature("ANY", "gequi_traced_image"), traced_product)
-methods::setMethod("%*%", methods::signature("gequi_traced_image", "gequi_traced_image"), traced_product)
+#' @importFrom methods setMethod setOldClass signature
+NULL
+
+setOldClass("gequi_traced_image")
+setMethod("%*%", signature("gequi_traced_image", "ANY"), traced_product)
+setMethod("%*%", signature("ANY", "gequi_traced_image"), traced_product)
+setMethod("%*%", signature("gequi_traced_image", "gequi_traced_image"), traced_product)
 
 abort_not_traced <- function(generic) {
   message <- paste0(

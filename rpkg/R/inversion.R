@@ -22,7 +22,7 @@
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
 #' @param progress `TRUE` shows a progress bar, `NULL` does in an interactive session; or a function of (step, loss),
 #'   called at every x, which ends the descent by returning `FALSE`.
-#' @return an object of class `gequi_inversion`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a
+#' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a
 #'   data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
 #'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
 #'   the domain of f), `start` and `target`. `plot()` shows start, solution, target and loss side by side;
@@ -31,6 +31,8 @@
 #'   `gequi_shape_error` for a target that has not the shape of f(start).
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
 #'   Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
+#' @aliases %*%,gequi_traced_image,ANY-method %*%,ANY,gequi_traced_image-method
+#'   %*%,gequi_traced_image,gequi_traced_image-method
 #' @export
 #' @examplesIf gequi_available()
 #' start <- normalize_image(volcano)
@@ -45,6 +47,9 @@ invert_input <- function(
     f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
     progress = NULL) {
   if (is.function(f)) f <- trace_steps(f)
+  if (!is.function(progress) && !is.null(progress) && !rlang::is_bool(progress)) {
+    abort_gequi("InputError", "`progress` must be TRUE, FALSE, NULL or a function of (step, loss).", "progress")
+  }
   watch <- watch_interrupts(progress, steps)
   found <- NULL
   tryCatch(
@@ -61,7 +66,7 @@ invert_input <- function(
     cli::cli_inform("Interrupted: the best of {length(found$loss)} inputs is returned.")
   }
   found$loss <- data.frame(step = seq_along(found$loss) - 1, loss = as.numeric(found$loss))
-  structure(c(found, list(start = start, target = target)), class = "gequi_inversion")
+  structure(c(found, list(start = start, target = target)), class = "gequi_inverted_input")
 }
 
 # While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere
@@ -109,14 +114,14 @@ progress_bar <- function(steps, frame) {
 }
 
 #' @export
-print.gequi_inversion <- function(x, ...) {
+print.gequi_inverted_input <- function(x, ...) {
   taken <- nrow(x$loss) - 1
   why <- c(
     steps = "all steps taken", exact = "a loss of 0", progress = "stopped by `progress`", interrupted = "interrupted",
     outside = "a step left the domain of f"
   )
   reached <- sprintf("loss %.4g -> %.4g at step %d of %d", x$loss$loss[1], x$best_loss, x$best_step, taken)
-  cat(title_line("inversion", reached), cli::col_grey(paste0(" (", why[[x$stopped]], ")")), "\n", sep = "")
+  cat(title_line("inverted input", reached), cli::col_grey(paste0(" (", why[[x$stopped]], ")")), "\n", sep = "")
   cat("  input ", shown_size(x$solution), ", output ", shown_size(x$target), "\n", sep = "")
   cat(sprintf("  the solution is %.4g from the start\n", sqrt(sum((x$solution - x$start)^2))))
   invisible(x)
@@ -127,15 +132,15 @@ shown_size <- function(x) {
 }
 
 #' @export
-as.data.frame.gequi_inversion <- function(x, ...) {
+as.data.frame.gequi_inverted_input <- function(x, ...) {
   x$loss
 }
 
-#' @param x an object of class `gequi_inversion`.
+#' @param x an object of class `gequi_inverted_input`.
 #' @param ... not used.
 #' @rdname invert_input
 #' @export
-plot.gequi_inversion <- function(x, ...) {
+plot.gequi_inverted_input <- function(x, ...) {
   shade <- range(x$start, x$solution)
   panels <- list(
     value_panel(x$start, "start", shade),

@@ -39,7 +39,7 @@ layer_kinds <- function() {
 #'   row' = floor((row + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1; transposed:
 #'   row' = (row - 1) stride - 2 padding + dilation (kernel_size - 1) + 1 + output_padding.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @references Weiler and Cesa (2019), arXiv 1911.08251.
@@ -69,7 +69,7 @@ layer_conv_transposed <- function(network, fields, kernel_size, padding = 0, out
 #' @inheritParams layer_conv
 #' @param units number of outputs.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @examplesIf gequi_available()
@@ -112,7 +112,7 @@ layer_flatten <- function(network) {
 #' @param samples number of elements of the group, 4 L + 4 where it is `NULL`; a multiple of 4 keeps the quarter turns
 #'   exact. In space, escnn's N of the grid "thomson_cube", which has 24 N elements.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @examplesIf gequi_available()
@@ -175,7 +175,7 @@ layer_softmax <- function(network) {
 #' @param affine whether to learn a scale and a shift.
 #' @param p probability of a 0.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @examplesIf gequi_available()
@@ -220,7 +220,7 @@ layer_field_dropout <- function(network, p = 0.5) {
 #' @section Shape: windows: row' = floor((row + 2 padding - kernel_size) / stride) + 1; over the whole image: row' = 1;
 #'   over the group: (batch, field, row, column); enlarged: row' = scale_factor row. Columns and depth likewise.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @examplesIf gequi_available()
@@ -276,7 +276,7 @@ layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
 #' @param layers,shortcut layers as a function of a network, such as `\(x) x |> layer_relu()`, or as a list. The
 #'   shortcut is the identity by default; give it a convolution of `kernel_size = 1` where the fields change.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, `gequi_input_error` for a value
+#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
 #'   that an option cannot take; the message names the layer.
 #' @family layers
 #' @examplesIf gequi_available()

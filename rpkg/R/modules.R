@@ -42,13 +42,15 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @param ... further arrays, for modules of several inputs.
 #' @param batch_size how many go through at once.
 #' @return an array, batch first.
-#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do not fit.
+#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do
+#'   not fit.
 #' @family architectures
 #' @export
 #' @examplesIf gequi_available()
 #' model <- unet(levels = 2, width = 4, seed = 1)
 #' dim(predict(model, array(0, c(1, 1, 16, 24))))
 predict.gequi_module <- function(object, x, ..., batch_size = 64) {
+  rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()
   more <- lapply(list(...), to_python, "...", call)
   do.call(call_core, c(

@@ -188,7 +188,8 @@ output_shape <- function(network, input_shape) {
 #' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
 #' a network with other weights.
 #'
-#' @param network a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and others.
+#' @param network a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and
+#'   others.
 #' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
 #' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
 #'   a network; the one it was given keeps its own weights.

@@ -1,17 +1,17 @@
 #' Random Fourier features
 #'
-#' Random sines: sin(w x + b) with normal frequencies w and random phases b. The products of two points' features, summed and
-#' divided by `features / 2`, are in the mean a Gaussian kernel, exp(-|x - y|^2 / (2 bandwidth^2)), where the phases are
-#' uniform.
+#' Random sines: sin(w x + b) with normal frequencies w and random phases b. The products of two points' features,
+#' summed and divided by `features / 2`, are in the mean a Gaussian kernel, exp(-|x - y|^2 / (2 bandwidth^2)), where
+#' the phases are uniform.
 #'
 #' @param x points: a vector, or a matrix (point, axis).
 #' @param features how many.
-#' @param bandwidth standard deviation of the kernel, in the units of `x`. The default, 1/59, is the source's, for values
-#'   between 0 and 1.
-#' @param phase `"uniform"` on a whole turn, or `"conv"`, uniform on (-1, 1), as the source had it from torch's convolution;
-#'   then points near 0 are told apart less well.
-#' @param seed of frequencies and phases; the same seed gives the same features for every `x`, in R and in Python. `NULL` is
-#'   fresh.
+#' @param bandwidth standard deviation of the kernel, in the units of `x`. The default, 1/59, is the source's, for
+#'   values between 0 and 1.
+#' @param phase `"uniform"` on a whole turn, or `"conv"`, uniform on (-1, 1), as the source had it from torch's
+#'   convolution; then points near 0 are told apart less well.
+#' @param seed of frequencies and phases; the same seed gives the same features for every `x`, in R and in Python.
+#'   `NULL` is fresh.
 #' @param dtype `"float32"` or `"float64"`.
 #' @return a matrix (point, feature), between -1 and 1.
 #' @references Rahimi and Recht (2007); Greer (2023), hgreer.com/Reports/Sep142023.
@@ -31,37 +31,39 @@ as_points <- function(x) if (is.numeric(x) && is.null(dim(x)) && length(x) == 1)
 
 #' Invert a function, register two curves
 #'
-#' A function is known by its samples (x, y = f(x)). Attention with `y` as keys and `x` as values, asked with a new value as
-#' the query, answers where the function takes that value: softmax(similarity(query, y)) x. `register_curves()` finds with it
-#' the map Xi that takes one curve to another, a(Xi(t)) = b(t), which is the inverse of `a`, asked with `b`.
+#' A function is known by its samples (x, y = f(x)). Attention with `y` as keys and `x` as values, asked with a new
+#' value as the query, answers where the function takes that value: softmax(similarity(query, y)) x.
+#' `register_curves()` finds with it the map Xi that takes one curve to another, a(Xi(t)) = b(t), which is the inverse
+#' of `a`, asked with `b`.
 #'
 #' The law of registration: for deformations U and V of the two curves, Xi\[a U, b V\] = U^-1 Xi\[a, b\] V. Where the
 #' function takes a value at several places, the answer is the mean of them.
 #'
-#' @param x where the function was sampled: a vector, or a matrix (sample, axis). In `register_curves()`, `NULL` is from 0
-#'   to 1 in equal steps, both ends included.
+#' @param x where the function was sampled: a vector, or a matrix (sample, axis). In `register_curves()`, `NULL` is
+#'   from 0 to 1 in equal steps, both ends included.
 #' @param y its values there: a vector, or a matrix (sample, channel).
 #' @param query values whose places are asked for: a vector, or a matrix (query, channel).
 #' @param a the moving curve at `x`: a vector, or a matrix (sample, channel).
 #' @param b the fixed curve, wherever it was sampled: a vector, or a matrix (point, channel).
-#' @param kernel `"gaussian"`: the similarity is -|query - y|^2 / (2 bandwidth^2), without any random number. `"fourier"`:
-#'   the dot product of [fourier_features()], the source's own.
-#' @param bandwidth for `"gaussian"` the standard deviation of the kernel in the units of `y`; `NULL` is 3/4 of the mean step
-#'   between neighbouring samples. For `"fourier"` that of the features; `NULL` is 1/59 of the range of `y`.
+#' @param kernel `"gaussian"`: the similarity is -|query - y|^2 / (2 bandwidth^2), without any random number.
+#'   `"fourier"`: the dot product of [fourier_features()], the source's own.
+#' @param bandwidth for `"gaussian"` the standard deviation of the kernel in the units of `y`; `NULL` is 3/4 of the
+#'   mean step between neighbouring samples. For `"fourier"` that of the features; `NULL` is 1/59 of the range of `y`.
 #' @param temperature what the similarity is divided by before the softmax.
 #' @param phase of the `"fourier"` features: `"uniform"` or the source's `"conv"`.
-#' @param refine number of Newton steps that follow, on the cubic spline through the samples (along one axis only). With
-#'   one channel a step keeps the second derivative (Cauchy's form), so that it converges at an extremum of the function too.
-#'   Answers stay within the range of `x` and one step of it beyond, where the spline is continued.
+#' @param refine number of Newton steps that follow, on the cubic spline through the samples (along one axis only).
+#'   With one channel a step keeps the second derivative (Cauchy's form), so that it converges at an extremum of the
+#'   function too. Answers stay within the range of `x` and one step of it beyond, where the spline is continued.
 #' @param features of the `"fourier"` kernel, how many.
 #' @param seed of the `"fourier"` kernel; `NULL` is fresh.
 #' @param weights whether to keep the attention weights too.
 #' @param dtype `"float32"` or `"float64"`.
 #' @param ... `register_curves()`: further options of `invert_function()`, given by name.
-#' @return a vector, or a matrix (query, axis) where `x` is one. With `weights`, an object of class `gequi_inversion`: a list
-#'   of `output` and `weights` (query, sample), whose rows sum to 1, for which there is a `plot()`.
-#' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a function that is
-#'   constant, or a refinement on several axes or of places given twice.
+#' @return a vector, or a matrix (query, axis) where `x` is one. With `weights`, an object of class
+#'   `gequi_inverse_function`:
+#'   a list of `output` and `weights` (query, sample), whose rows sum to 1, for which there is a `plot()`.
+#' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a function that
+#'   is constant, or a refinement on several axes or of places given twice.
 #' @references Greer (2023), hgreer.com/Reports/Sep142023, the beginning of CARL (arXiv 2405.16738).
 #' @family registration
 #' @export
@@ -96,26 +98,28 @@ register_curves <- function(a, b, x = NULL, ...) {
 
 new_inversion <- function(result, x) {
   if (!is.list(result)) return(as_plain(result))
-  structure(list(output = as_plain(result$output), weights = result$weights, x = x), class = "gequi_inversion")
+  structure(list(output = as_plain(result$output), weights = result$weights, x = x), class = "gequi_inverse_function")
 }
 
 #' @export
-print.gequi_inversion <- function(x, ...) {
-  cat(title_line("inversion", paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")), "\n", sep = "")
+print.gequi_inverse_function <- function(x, ...) {
+  cat(title_line("inverse function", paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")), "\n", sep = "")
   print(utils::head(x$output))
   invisible(x)
 }
 
 #' @rdname invert_function
-#' @param type `"weights"`: the attention matrix, a row for each query and a column for each sample, dark where the weight is
-#'   large; `"curve"`: the answers in the order of the queries.
+#' @param type `"weights"`: the attention matrix, a row for each query and a column for each sample, dark where the
+#'   weight is large; `"curve"`: the answers in the order of the queries.
 #' @export
-plot.gequi_inversion <- function(x, type = c("weights", "curve"), ...) {
+plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
+  rlang::check_dots_empty()
   type <- rlang::arg_match(type)
   if (type == "curve") {
     answers <- as.matrix(x$output)
     data <- data.frame(
-      query = c(row(answers)), answer = c(answers), axis = factor(c(col(answers)), labels = paste("axis", seq_len(ncol(answers))))
+      query = c(row(answers)), answer = c(answers),
+      axis = factor(c(col(answers)), labels = paste("axis", seq_len(ncol(answers))))
     )
     picture <- ggplot2::ggplot(data, ggplot2::aes(.data$query, .data$answer)) +
       ggplot2::geom_line() +

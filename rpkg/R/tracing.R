@@ -1,19 +1,20 @@
 #' The shapes that go through a network
 #'
-#' Runs a network once, on zeros, and notes each module that the input goes through and which module feeds which. `plot()`
-#' draws it as a neural circuit diagram; `as_dot()` writes it for graphviz and for `DiagrammeR::grViz()`.
+#' Runs a network once, on zeros, and notes each module that the input goes through and which module feeds which.
+#' `plot()` draws it as a neural circuit diagram; `as_dot()` writes it for graphviz and for `DiagrammeR::grViz()`.
 #'
-#' In the diagram data flow from left to right. A wire has a line for each axis but the batch, labelled where the shape is
-#' new: c channel, y row, x column, z depth; n token, f feature. A level lower means a smaller image, so a U-Net makes a U.
-#' Residual and skip connections go over the boxes between; a dot marks where a wire leaves another. Frames are containers.
+#' In the diagram data flow from left to right. A wire has a line for each axis but the batch, labelled where the
+#' shape is new: c channel, y row, x column, z depth; n token, f feature. A level lower means a smaller image, so a
+#' U-Net makes a U. Residual and skip connections go over the boxes between; a dot marks where a wire leaves another.
+#' Frames are containers.
 #'
 #' @param model a network or a module of this package, or a torch module of one's own, escnn's included.
 #' @param input_shape the shape of the input, such as `c(1, 3, 32, 32)`; for a model of several inputs a list of shapes.
-#' @return `trace_shapes()`: a data frame of class `gequi_trace` with a row for each module, containers before what they hold:
-#'   `name` (as in torch), `kind` (its class; `"add"`, `"concat"` and the like where results of several modules meet),
-#'   `input` and `output` (shapes), `axes` (of the output), `parameters` (of it and all it holds), `depth`, `leaf` (whether it
-#'   holds no other row) and `sources` (the leaves that feed it). `as_dot()`: text, for which `cat()` is the way to see it.
-#'   `plot()`: a ggplot.
+#' @return `trace_shapes()`: a data frame of class `gequi_trace` with a row for each module, containers before what
+#'   they hold: `name` (as in torch), `kind` (its class; `"add"`, `"concat"` and the like where results of several
+#'   modules meet), `input` and `output` (shapes), `axes` (of the output), `parameters` (of it and all it holds),
+#'   `depth`, `leaf` (whether it holds no other row) and `sources` (the leaves that feed it). `as_dot()`: text, for
+#'   which `cat()` is the way to see it. `plot()`: a ggplot.
 #' @section Errors: `gequi_input_error` for a shape that the model does not take; the message holds the model's own.
 #' @references Abbott (2024), Neural circuit diagrams, arXiv 2402.05424.
 #' @export
@@ -61,11 +62,13 @@ print.gequi_trace <- function(x, ..., n = 60) {
   invisible(x)
 }
 
-#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 34 boxes.
+#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 34
+#'   boxes.
 #' @param ... not used.
 #' @rdname trace_shapes
 #' @export
-plot.gequi_trace <- function(x, depth = NULL, ...) {
+plot.gequi_trace <- function(x, ..., depth = NULL) {
+  rlang::check_dots_empty()
   drawing <- lapply(call_core("_diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
     if (length(rows)) as.data.frame(as_table(rows))
   })
@@ -73,21 +76,22 @@ plot.gequi_trace <- function(x, depth = NULL, ...) {
   inner <- boxes[boxes$role != "end", ]
   inner$role <- factor(inner$role, names(role_colours))
   frames <- drawing$frames
+  thin <- max(0.12, min(0.4, 9 / diff(range(boxes$x)))) # lines of a wide diagram are drawn thinner, as all else in it
   picture <- ggplot2::ggplot() +
     if (!is.null(frames)) ggplot2::geom_rect(
       ggplot2::aes(xmin = .data$left, xmax = .data$right, ymin = .data$bottom, ymax = .data$top), frames,
-      fill = NA, colour = "grey55", linetype = "22", linewidth = 0.3
+      fill = NA, colour = "grey55", linetype = "22", linewidth = thin
     )
   picture <- picture +
     ggplot2::geom_path(
-      ggplot2::aes(.data$x, .data$y, group = .data$line), drawing$wires, linewidth = 0.35, lineend = "round"
+      ggplot2::aes(.data$x, .data$y, group = .data$line), drawing$wires, linewidth = thin, lineend = "round"
     ) +
     ggplot2::geom_rect(
       ggplot2::aes(
         xmin = .data$x - .data$width / 2, xmax = .data$x + .data$width / 2, ymin = .data$y - .data$height / 2,
         ymax = .data$y + .data$height / 2, fill = .data$role
       ), inner,
-      colour = "black", linewidth = 0.35
+      colour = "black", linewidth = thin
     ) +
     diagram_text(ggplot2::aes(.data$x, .data$y, label = .data$label, height = .data$letters), boxes, angle = 90) +
     diagram_text(
@@ -100,12 +104,14 @@ plot.gequi_trace <- function(x, depth = NULL, ...) {
     )
   }
   if (!is.null(drawing$dots)) {
-    picture <- picture + ggplot2::geom_point(ggplot2::aes(.data$x, .data$y), drawing$dots, size = 0.5)
+    picture <- picture + ggplot2::geom_point(ggplot2::aes(.data$x, .data$y), drawing$dots, size = 2.2 * thin)
   }
   picture +
     ggplot2::scale_fill_manual(
       values = vapply(role_colours, `[[`, "", 1), labels = vapply(role_colours, `[[`, "", 2), name = NULL, drop = TRUE
     ) +
+    ggplot2::scale_x_continuous(expand = ggplot2::expansion(add = 0.5)) +
+    ggplot2::scale_y_continuous(expand = ggplot2::expansion(add = 0.5)) +
     ggplot2::coord_fixed(clip = "off") +
     theme_picture() +
     ggplot2::theme(legend.position = "bottom", legend.key.size = ggplot2::unit(9, "pt"),
@@ -122,12 +128,12 @@ role_colours <- list(
 # Text whose letters have a height in units of the axes, so that a diagram looks alike at every size.
 diagram_text <- function(mapping, data, ...) {
   ggplot2::layer(
-    geom = GeomDiagramText, stat = "identity", position = "identity", mapping = mapping, data = data, inherit.aes = FALSE,
-    show.legend = FALSE, params = list(...)
+    geom = GeomDiagramText, stat = "identity", position = "identity", mapping = mapping, data = data,
+    inherit.aes = FALSE, show.legend = FALSE, params = list(...)
   )
 }
 
-GeomDiagramText <- ggplot2::ggproto( # nolint: object_name_linter. A ggproto class is written so.
+GeomDiagramText <- ggplot2::ggproto(
   "GeomDiagramText", ggplot2::Geom,
   required_aes = c("x", "y", "label", "height"),
   default_aes = ggplot2::aes(colour = "black", angle = 0, hjust = 0.5, vjust = 0.5),

@@ -35,11 +35,10 @@ test_that("attention is softmax of the products, times the values", {
 
 test_that("attention names what does not fit", {
   needs_python()
-  expect_refused(scaled_dot_product_attention(feature(3, 4), feature(5, 3), feature(5, 2)), "`key` must have the features", "shape")
-  expect_refused(
-    scaled_dot_product_attention(feature(1, 2), feature(2, 2), feature(2, 2), mask = matrix(FALSE, 1, 2)), "without any key",
-    "input"
-  )
+  key <- feature(2, 2)
+  expect_refused(scaled_dot_product_attention(feature(3, 4), key, key), "`key` must have the features", "shape")
+  none <- matrix(FALSE, 1, 2)
+  expect_refused(scaled_dot_product_attention(feature(1, 2), key, key, mask = none), "without any key", "input")
 })
 
 test_that("a module prints how it was made and how many parameters it has", {
@@ -51,15 +50,25 @@ test_that("a module prints how it was made and how many parameters it has", {
 
 test_that("modules of attention predict arrays of the shape of the query", {
   needs_python()
-  expect_identical(dim(predict(multi_head_attention(8, 2, seed = 1), feature(2, 5, 8), feature(2, 7, 8))), c(2L, 5L, 8L))
+  module <- multi_head_attention(8, 2, seed = 1)
+  expect_identical(dim(predict(module, feature(2, 5, 8), feature(2, 7, 8))), c(2L, 5L, 8L))
   visual <- visual_attention(3, key_dim = 4, heads = 2, kernel_size = 3, stride = 3, seed = 1)
   expect_identical(dim(predict(visual, feature(1, 3, 16, 16), feature(1, 3, 9, 12))), c(1L, 3L, 16L, 16L))
   x <- feature(3, 3, 6, 6)
   expect_equal(predict(visual, x, x, batch_size = 2), predict(visual, x, x), tolerance = 1e-6)
   expect_refused(
-    predict(visual, feature(1, 3, 16, 16), feature(1, 2, 9, 9)), "`context` must have the axes (batch, channel = 3, row, column)",
-    "shape"
+    predict(visual, feature(1, 3, 16, 16), feature(1, 2, 9, 9)),
+    "`context` must have the axes (batch, channel = 3, row, column)", "shape"
   )
+})
+
+test_that("a misspelt option is refused, not ignored", {
+  needs_python()
+  x <- feature(1, 3, 4)
+  expect_error(predict(multi_head_attention(4, seed = 1), x, x, batchsize = 2), class = "rlib_error_dots_nonempty")
+  small <- image_classifier_mlp(c(1, 3, 4), 2, seed = 1)
+  expect_error(predict(small, x, batchsize = 2), class = "rlib_error_dots_named")
+  expect_error(plot(trace_shapes(small, c(1, 3, 4)), dept = 1), class = "rlib_error_dots_nonempty")
 })
 
 test_that("modules are values: other weights make another module", {
@@ -72,7 +81,8 @@ test_that("modules are values: other weights make another module", {
   expect_identical(predict(module, x, x), before)
   expect_identical(get_weights(zero)$query, get_weights(module)$query)
   expect_refused(set_weights(module, list(quary = 1)), "Did you mean 'query'?", "input")
-  expect_refused(set_weights(module, list(query = diag(3))), "`weights$query` must have the shape (4, 4); got (3, 3)", "shape")
+  three <- list(query = diag(3))
+  expect_refused(set_weights(module, three), "`weights$query` must have the shape (4, 4); got (3, 3)", "shape")
 })
 
 test_that("modules survive a file, with their weights", {
@@ -86,5 +96,6 @@ test_that("a module whose weights were changed in Python says that they are lost
   needs_python()
   module <- multi_head_attention(4, 2, seed = 1)
   reticulate::r_to_py(module)
-  expect_refused(predict(saved_and_read(module), feature(1, 2, 4), feature(1, 2, 4)), "The weights of this module are lost", "setup")
+  x <- feature(1, 2, 4)
+  expect_refused(predict(saved_and_read(module), x, x), "The weights of this module are lost", "setup")
 })

@@ -115,15 +115,31 @@ test_that("what cannot be is refused by name", {
   expect_equal(refused(optimizer = "adamw"), "optimizer")
   expect_equal(refused(loss = "l2"), "loss")
   expect_equal(refused(dtype = "float16"), "dtype")
+  expect_equal(refused(progress = "yes"), "progress")
+})
+
+test_that("what is solved from the start, or has no rows and columns, is drawn as well", {
+  needs_python()
+  grDevices::pdf(NULL)
+  on.exit(grDevices::dev.off())
+  solved <- invert_input("signed_image", signed_image(small), small, dtype = "float64")
+  expect_equal(solved$stopped, "exact")
+  expect_output(print(solved), "(a loss of 0)", fixed = TRUE)
+  expect_silent(plot(solved))
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |>
+    layer_global_avg_pool() |>
+    layer_dense(4)
+  expect_silent(plot(invert_input(network, array(1:4, c(1, 4)), small, steps = 2)))
 })
 
 test_that("an inversion prints, tabulates and draws itself", {
   needs_python()
   found <- invert_input("image_value", target(), small, steps = 5)
-  expect_output(print(found), "<inversion> loss 1.106 -> 1.029 at step 5 of 5 (all steps taken)", fixed = TRUE)
+  expect_output(print(found), "<inverted input> loss 1.106 -> 1.029 at step 5 of 5 (all steps taken)", fixed = TRUE)
   expect_output(print(found), "input 3 x 3, output 3 x 3")
   expect_identical(as.data.frame(found), found$loss)
-  file <- withr::local_tempfile(fileext = ".png")
+  file <- tempfile(fileext = ".png")
+  on.exit(unlink(file))
   grDevices::png(file, 800, 300)
   panels <- plot(found)
   grDevices::dev.off()

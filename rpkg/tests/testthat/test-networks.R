@@ -48,7 +48,7 @@ test_that("a misspelt option is refused, not ignored", {
   expect_error(predict(classifier(), volcano, batchsize = 2), class = "rlib_error_dots_nonempty")
   expect_error(predict(classifier(), newdata = volcano), class = "rlib_error_dots_nonempty")
   expect_error(summary(classifier(), shape = c(1, 1, 9, 9)), class = "rlib_error_dots_nonempty")
-  expect_error(plot(c4(), element = 1), class = "rlib_error_dots_nonempty")
+  expect_error(plot(c4(), representations = "regular"), class = "rlib_error_dots_nonempty")
 })
 
 test_that("the shape of the output is told without running the network", {

@@ -25,13 +25,14 @@ test_that("with weights there is an object to print and to plot", {
   needs_python()
   found <- register_curves(a, b, weights = TRUE)
   expect_equal(as.vector(found$weights %*% x), found$output, tolerance = 1e-12)
-  expect_output(print(found), "<inversion> 100 answers from 100 samples", fixed = TRUE)
+  expect_output(print(found), "<inverse function> 100 answers from 100 samples", fixed = TRUE)
   for (type in c("weights", "curve")) expect_s3_class(ggplot2::ggplot_build(plot(found, type = type))$plot, "ggplot")
 })
 
 test_that("errors name the argument", {
   needs_python()
-  expect_refused(invert_function(x, x[-1], x), "`y` must have one value for each of the 100 samples `x`; got 99", "shape")
+  one_less <- "`y` must have one value for each of the 100 samples `x`; got 99"
+  expect_refused(invert_function(x, x[-1], x), one_less, "shape")
   expect_refused(register_curves(0 * a, b), "`a` must take at least two different values", "input")
   expect_refused(register_curves(a, b, refine = 1.5), "`refine` must be a whole number", "input")
 })

@@ -1,0 +1,243 @@
+"""The kinds of layers: attention on escnn's regular fields, so that it mixes with steerable convolutions."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .._escnn import EquivariantModule, FieldType, GeometricTensor
+from ..arrays import check_choice, check_flag, check_integer, check_number
+from ..errors import FieldError, InputError
+from ..fields import show_fields
+from ..layers._plan import Step, dimension_of, fields_after, kind, odd
+from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
+
+# The coordinates (batch or 1, point, 2) that `predict_points()` gives in place of the pixels.
+points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
+
+
+@kind
+def plan_lifting_attention(
+    before: FieldType,
+    *,
+    fields: Any,
+    heads: int = 1,
+    key_dim: int | None = None,
+    frequencies: int = 2,
+    window: int | None = None,
+    dropout: float = 0.0,
+    qk_norm: bool = True,
+    positions: str = "additive",
+) -> Step:
+    """Attention from the points of an image to its poses: trivial fields in, regular fields out.
+
+    `key_dim` features for each of `heads` heads (None: fields / heads); `frequencies`, the Fourier features of
+    positions, for each head and pair of opposite elements, 0 for none; `window`, the side of the neighbourhood (odd,
+    pixels; None: the whole image); `dropout` of the output; `qk_norm`, queries and keys of bounded length;
+    `positions`, "additive" (scores of their own) or "rotary" (the angles of queries and keys, no `frequencies` needed).
+    """
+    _need_finite_plane(before)
+    if not all(field.is_trivial() for field in before.representations):
+        raise FieldError(
+            f"it lifts invariant features (trivial fields) to poses; before it come {show_fields(before)}. "
+            f"On regular fields use group_attention.",
+            "layers",
+        )
+    after = fields_after(before, fields)
+    _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
+    options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options))
+
+
+@kind
+def plan_group_attention(
+    before: FieldType,
+    *,
+    fields: Any,
+    heads: int = 1,
+    key_dim: int | None = None,
+    frequencies: int = 2,
+    window: int | None = None,
+    dropout: float = 0.0,
+    qk_norm: bool = True,
+    positions: str = "additive",
+) -> Step:
+    """Attention between the poses of an image: regular fields in, regular fields out.
+
+    Options as of lifting_attention.
+    """
+    _need_finite_plane(before)
+    _need_poses(before)
+    after = fields_after(before, fields)
+    _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
+    options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options))
+
+
+@kind
+def plan_group_attention_block(
+    before: FieldType,
+    *,
+    heads: int = 1,
+    key_dim: int | None = None,
+    frequencies: int = 2,
+    window: int | None = None,
+    dropout: float = 0.0,
+    qk_norm: bool = True,
+    positions: str = "additive",
+    mlp_ratio: float = 2.0,
+) -> Step:
+    """Adds to regular fields what group_attention, then a two-layer map at each pose, make of them, normalised first.
+
+    Options as of lifting_attention; the two-layer map has `mlp_ratio` hidden units a field.
+    """
+    _need_finite_plane(before)
+    _need_poses(before)
+    options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
+    hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0)))
+    return Step(before, lambda: AttentionBlock(before, hidden, options))
+
+
+def _need_finite_plane(before: FieldType) -> None:
+    dimension_of(before, 2)
+    if before.gspace.fibergroup.order() < 1:
+        raise FieldError(
+            f"it needs a finite group, whose elements are the poses of a point; {before.gspace.fibergroup} is "
+            f"continuous: use rot2dOnR2 or flipRot2dOnR2 with N = 8, say.",
+            "layers",
+        )
+
+
+def _need_poses(before: FieldType) -> None:
+    _need_regular(before, "it works on poses (regular fields); lifting_attention or conv lead there. Before it come")
+
+
+def _need_regular(fields: FieldType, what: str, argument: str = "layers") -> None:
+    if any(field != fields.gspace.regular_repr for field in fields.representations):
+        raise FieldError(f"{what} {show_fields(fields)}.", argument)
+
+
+def _attention_options(
+    fields: FieldType,
+    heads: Any,
+    key_dim: Any,
+    frequencies: Any,
+    window: Any,
+    dropout: Any,
+    qk_norm: Any,
+    positions: Any,
+) -> dict[str, Any]:
+    count, heads = len(fields), check_integer(heads, "heads", minimum=1)
+    if key_dim is None and count % heads:
+        raise InputError(f"`heads` must divide the {count} fields where `key_dim` is not given; got {heads}.", "heads")
+    key_dim = count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
+    if check_choice(positions, "positions", ("additive", "rotary")) == "rotary":
+        check_rotary(fields.gspace, key_dim)
+    return {
+        "heads": heads,
+        "key_dim": key_dim,
+        "frequencies": check_integer(frequencies, "frequencies", minimum=0),
+        "window": None if window is None else odd(window, "window"),
+        "dropout": check_number(dropout, "dropout", 0, 1),
+        "qk_norm": check_flag(qk_norm, "qk_norm"),
+        "positions": positions,
+    }
+
+
+class AttentionLayer(EquivariantModule):
+    """Attention between the poses of an image, or of a set of points where one is given."""
+
+    def __init__(
+        self, in_type: FieldType, out_type: FieldType, window: int | None, lifting: bool, **options: Any
+    ) -> None:
+        super().__init__()
+        self.in_type, self.out_type, self.window = in_type, out_type, window
+        self.poses = 1 if lifting else in_type.gspace.fibergroup.order()
+        self.attention = PoseAttention(in_type.gspace, (len(in_type), len(out_type)), lifting, **options)
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        rows, columns = size = x.tensor.shape[2:]
+        points = points_in_place_of_pixels.get()
+        if points is None:
+            points = pixel_points(rows, columns, x.tensor)
+        elif self.window is not None:
+            raise InputError(
+                "an attention layer with a window needs the grid of an image; points have none.", "network"
+            )
+        features = x.tensor.unflatten(1, (len(self.in_type), self.poses)).flatten(3)
+        out = self.attention(features, points, size, self.window)
+        return GeometricTensor(out.reshape(len(out), -1, *size), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_type.size, *input_shape[2:])
+
+
+class AttentionBlock(EquivariantModule):
+    """x + attention(norm(x)), then x + mlp(norm(x)): norm and mlp act on the fields at each pose alone."""
+
+    def __init__(self, in_type: FieldType, hidden: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+        self.norm, self.attention = FieldNorm(in_type), AttentionLayer(in_type, in_type, lifting=False, **options)
+        self.mlp_norm, self.mlp = FieldNorm(in_type), FieldMLP(in_type, hidden, options["dropout"])
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        x = x + self.attention(self.norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+class _AtEachPose(EquivariantModule):
+    """A map of the fields at each pose, the same at all: equivariant on regular fields."""
+
+    def __init__(self, in_type: FieldType) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        poses = x.tensor.unflatten(1, (len(self.in_type), -1)).movedim(1, -1)
+        return GeometricTensor(self.at_pose(poses).movedim(-1, 1).flatten(1, 2), self.out_type)
+
+    def at_pose(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+class FieldNorm(_AtEachPose):
+    """Layer normalisation over the fields at each pose."""
+
+    def __init__(self, in_type: FieldType) -> None:
+        super().__init__(in_type)
+        self.weight, self.bias = nn.Parameter(torch.ones(len(in_type))), nn.Parameter(torch.zeros(len(in_type)))
+
+    def at_pose(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
+
+
+class FieldMLP(_AtEachPose):
+    """Two linear maps over the fields at each pose, with GELU between."""
+
+    def __init__(self, in_type: FieldType, hidden: int, dropout: float) -> None:
+        super().__init__(in_type)
+        fields, self.dropout = len(in_type), dropout
+        self.inner, self.inner_bias = nn.Parameter(torch.empty(hidden, fields)), nn.Parameter(torch.empty(hidden))
+        self.outer, self.outer_bias = nn.Parameter(torch.empty(fields, hidden)), nn.Parameter(torch.empty(fields))
+
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """torch's own initialisation of linear maps: uniform within 1 / sqrt(inputs)."""
+        for weight, bias in ((self.inner, self.inner_bias), (self.outer, self.outer_bias)):
+            draw_uniform(weight, weight.shape[1], generator)
+            draw_uniform(bias, weight.shape[1], generator)
+
+    def at_pose(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = functional.gelu(functional.linear(x, self.inner, self.inner_bias))
+        out = functional.linear(hidden, self.outer, self.outer_bias)
+        return functional.dropout(out, self.dropout, self.training)

@@ -1,0 +1,175 @@
+"""Group self-attention beside torch.nn.MultiheadAttention and beside a dense array of position scores; digits, turned.
+
+Run as a program; it prints three tables. Times are of forward and backward, on one core; ratios are medians of pairs
+run in turn, so a machine that slows down slows both. Peak memory is what torch allocates in one step beyond what it
+held before.
+
+    python tests/benchmarks/group_attention.py            # cost
+    python tests/benchmarks/group_attention.py digits     # trains for some minutes
+"""
+
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+
+import gequi
+from gequi.group_attention import PoseAttention, pixel_points
+from gequi.networks import draw_weights, evaluating
+
+SPACE = gequi.gspace("rot2dOnR2", N=4)
+LENGTHS = (14, 20, 28)  # of the image; 4 poses a pixel: 784, 1600, 3136 tokens
+BATCH, HEADS = 4, 4
+
+
+class Dense(nn.Module):
+    """The same scores as PoseAttention, with those of positions as an array (heads, token, token)."""
+
+    def __init__(self, attention: PoseAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        a, (poses, count) = self.attention, x.shape[2:]
+        maps = functional.linear(
+            x.flatten(2).mT,
+            torch.cat([a.query, a.key, a.value]),
+            torch.cat([a.query_bias, a.key_bias, a.value_bias]),
+        )
+        query, key, value = maps.unflatten(2, (3, a.heads, a.key_dim)).permute(2, 0, 3, 1, 4)
+        # As relative positions are usually added: one score for each pair, whatever the content of the query.
+        one = torch.ones(1, a.heads, poses, count, a.key_dim)
+        phases = a.scores.phases(points)
+        rows, columns = (
+            a.scores.of_queries(one, phases)[..., a.key_dim :],
+            a.scores.of_keys(one, phases, one[..., :1])[..., a.key_dim :],
+        )
+        scores = rows.flatten(2, 3) @ columns.flatten(2, 3).mT / math.sqrt(a.key_dim)
+        out = functional.scaled_dot_product_attention(query, key, value, attn_mask=scores)
+        return functional.linear(out.transpose(1, 2).flatten(2), a.output, a.output_bias).mT.unflatten(
+            2, (poses, count)
+        )
+
+
+def work(kind: str, width: int, length: int):
+    """A function that runs one forward and backward step."""
+    torch.manual_seed(1)
+    x = torch.randn(BATCH, width, 4, length**2, requires_grad=True)
+    tokens = x.detach().flatten(2).mT.contiguous().requires_grad_()
+    if kind in ("torch", "torch with weights"):
+        module = nn.MultiheadAttention(width, HEADS, batch_first=True)
+        return lambda: module(tokens, tokens, tokens, need_weights=kind != "torch")[0].sum().backward()
+    positions = "rotary" if kind == "rotary" else "additive"
+    options = {"frequencies": 2, "dropout": 0, "qk_norm": True, "positions": positions}
+    attention = PoseAttention(SPACE, (width, width), False, HEADS, width // HEADS, **options)
+    draw_weights(attention, 1)
+    module = Dense(attention) if kind == "dense" else attention
+    return lambda: module(x, pixel_points(length, length, x)).sum().backward()
+
+
+def seconds(step) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def extra_megabytes(kind: str, width: int, length: int) -> float:
+    """The peak of what torch allocates in one step, beyond what there was before it."""
+    step = work(kind, width, length)
+    step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        run.export_chrome_trace(f"{folder}/trace.json")
+        events = json.loads(Path(f"{folder}/trace.json").read_text())["traceEvents"]
+    memory = sorted((e for e in events if e["name"] == "[memory]"), key=lambda event: event["ts"])
+    held = [event["args"]["Total Allocated"] for event in memory]
+    return (max(held) - (held[0] - memory[0]["args"]["Bytes"])) / 2**20
+
+
+def cost() -> None:
+    print("forward and backward, ms; then peak memory, MB; in brackets relative to torch's")
+    kinds = ("torch", "rotary", "additive", "torch with weights", "dense")
+    print(f"{'width':>6s}{'tokens':>7s} |" + 2 * ("".join(f"{kind[:13]:>15s}" for kind in kinds) + " |"))
+    for width in (32, 64, 128):
+        used: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for length in LENGTHS:
+            steps = {kind: work(kind, width, length) for kind in kinds[:3]}
+            for step in steps.values():
+                step()
+            timed = [[seconds(step) for step in steps.values()] for _ in range(5 if length < 28 else 3)]
+            spent = [1000 * statistics.median(column) for column in zip(*timed, strict=True)]
+            spent += [1000 * seconds(work(kind, width, length)) for kind in kinds[3:]]
+            ratios = [statistics.median(row[k] / row[0] for row in timed) for k in range(3)]
+            ratios += [each / spent[0] for each in spent[3:]]
+            for kind, column in used.items():
+                column.append(extra_megabytes(kind, width, length))
+            peaks = [column[-1] for column in used.values()]
+            shown = [f"{t:8.0f} ({r:4.2f})" for t, r in zip(spent, ratios, strict=True)]
+            held = [f"{m:8.0f} ({m / peaks[0]:4.1f})" for m in peaks]
+            print(f"{width:6d}{4 * length**2:7d} |{''.join(shown)} |{''.join(held)} |", flush=True)
+        tokens = np.log([4 * length**2 for length in LENGTHS])
+        exponents = {kind: np.polyfit(tokens, np.log(column), 1)[0] for kind, column in used.items()}
+        print("memory grows as tokens to the power of " + ", ".join(f"{k} {e:.2f}" for k, e in exponents.items()))
+
+
+# ---- digits ---------------------------------------------------------------------------------------------
+
+
+def digits() -> None:
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    x, y = load_digits(return_X_y=True)
+    x = zoom(x.reshape(-1, 1, 8, 8) / 16, (1, 1, 21 / 8, 21 / 8), order=1, grid_mode=True, mode="nearest")
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max"}
+    cases = {
+        "C4, upright": gequi.gsa_network(SPACE, fields=16, seed=1, **options),
+        "plain attention, upright": gequi.gsa_network(gequi.gspace("trivialOnR2"), fields=16, seed=1, **options),
+    }
+    print(f"{'trained':28s}{'parameters':>11s}{'seconds':>9s}{'upright':>9s}{'90':>8s}{'180':>8s}{'270':>8s}")
+    for name, net in cases.items():
+        spent = train(net, x_train, y_train)
+        right = [
+            100 * np.mean(gequi.predict(net, np.rot90(x_test, turns, (2, 3))).argmax(1) == y_test) for turns in range(4)
+        ]
+        size = sum(p.numel() for p in net.parameters())
+        print(f"{name:28s}{size:11d}{spent:9.0f}" + "".join(f"{r:9.2f}" for r in right), flush=True)
+
+
+def train(net: nn.Module, x: np.ndarray, y: np.ndarray, epochs: int = 20) -> float:
+    images, labels = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+    steps = epochs * math.ceil(len(x) / 32)
+    optimizer = torch.optim.Adam(net.parameters(), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
+    generator = torch.Generator().manual_seed(1)
+    start = time.perf_counter()
+    net.train()
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(32):
+            optimizer.zero_grad()
+            functional.cross_entropy(net(images[batch]), labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    with evaluating(net):
+        return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    match sys.argv[1:]:
+        case ["digits"]:
+            digits()
+        case _:
+            cost()

@@ -1,0 +1,44 @@
+"""Group self-attention in R is that of Python: the same networks, weights and numbers."""
+
+import pytest
+
+import gequi
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+
+
+@pytest.mark.parametrize("positions", ["additive", "rotary"])
+def test_the_layers_give_the_same_numbers(r, both, same, random, positions):
+    options = {"heads": 2, "dropout": 0.1, "qk_norm": False, "positions": positions}
+    layers = [
+        {"layer": "lifting_attention", "fields": {"regular": 8}, "frequencies": 3, "window": 3, **options},
+        {"layer": "group_attention", "fields": {"regular": 16}, "key_dim": 4, **options},
+        {"layer": "group_attention_block", "mlp_ratio": 1.5, **options},
+    ]
+    theirs, ours = both(layers)
+    x = random.normal(size=(2, 1, 6, 5))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+
+
+def test_a_ready_network_is_the_same_network(r, same, random):
+    options = {
+        "units": 3,
+        "fields": 6,
+        "blocks": 1,
+        "heads": 3,
+        "patch_size": 3,
+        "size": [9, 12],
+        "pool": "max",
+        "seed": 5,
+    }
+    theirs, ours = r.gsa_network(r.gspace("rot2dOnR2", N=4), **options), gequi.gsa_network(C4, **options)
+    x = random.normal(size=(2, 1, 9, 12))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+    same(r.value(r.get_weights(theirs)), gequi.get_weights(ours))
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (3, 5, 2)])
+def test_points_give_the_same_numbers(r, same, random, shape):
+    theirs, ours = r.gsa_network(r.gspace("rot2dOnR2", N=4), seed=2), gequi.gsa_network(C4, seed=2)
+    x, points = random.normal(size=(3, 1, 5)), random.normal(size=shape)
+    same(r.value(r.predict_points(theirs, x, points)), gequi.predict_points(ours, x, points))
