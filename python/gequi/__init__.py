@@ -27,8 +27,10 @@ from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .registration import fourier_features, invert_function, register_curves, register_images
+from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
+from .training import evaluate, fit
 
 __all__ = [
     "as_dot",
@@ -38,7 +40,9 @@ __all__ = [
     "einsum",
     "equivariance_error",
     "equivariant_network",
+    "evaluate",
     "field_type",
+    "fit",
     "fourier_features",
     "get_weights",
     "gram_image",
@@ -56,6 +60,7 @@ __all__ = [
     "invert_map",
     "is_equivariant",
     "layer_kinds",
+    "load_model",
     "map_jacobian",
     "multi_head_attention",
     "normalize_columns",
@@ -72,6 +77,7 @@ __all__ = [
     "representation_matrix",
     "representations",
     "sample_image",
+    "save_model",
     "scaled_dot_product_attention",
     "set_weights",
     "signed_image",

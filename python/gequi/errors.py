@@ -38,6 +38,10 @@ class UnrelatedImagesError(GequiError):
     """Two images that show nothing alike."""
 
 
+class TrainingError(GequiError):
+    """A training run that could not be finished."""
+
+
 class GequiWarning(UserWarning):
     """Every warning that gequi gives on purpose."""
 
