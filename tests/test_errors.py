@@ -13,7 +13,7 @@ def test_refusals_of_values_are_value_errors_and_know_their_argument(kind):
     assert error.argument == "x"
 
 
-@pytest.mark.parametrize("kind", [errors.ModelFileError, errors.SetupError])
+@pytest.mark.parametrize("kind", [errors.ModelFileError, errors.SetupError, errors.TrainingError])
 def test_other_refusals_are_no_value_errors(kind):
     assert issubclass(kind, errors.GequiError)
     assert not issubclass(kind, ValueError)

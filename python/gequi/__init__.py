@@ -26,8 +26,10 @@ from .inversion import invert_input
 from .layers import layer_kinds
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .registration import fourier_features, invert_function, register_curves
+from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
+from .training import evaluate, fit
 
 __all__ = [
     "as_dot",
@@ -36,7 +38,9 @@ __all__ = [
     "einsum",
     "equivariance_error",
     "equivariant_network",
+    "evaluate",
     "field_type",
+    "fit",
     "fourier_features",
     "get_weights",
     "gram_image",
@@ -52,6 +56,7 @@ __all__ = [
     "invert_input",
     "is_equivariant",
     "layer_kinds",
+    "load_model",
     "multi_head_attention",
     "normalize_columns",
     "normalize_image",
@@ -66,6 +71,7 @@ __all__ = [
     "representation_matrix",
     "representations",
     "sample_image",
+    "save_model",
     "scaled_dot_product_attention",
     "set_weights",
     "signed_image",

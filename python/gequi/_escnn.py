@@ -114,6 +114,7 @@ __all__ = [
     "Group",
     "GroupElement",
     "Representation",
+    "basis_samples",
     "cache_folder",
     "escnn",
     "float_type",
@@ -223,6 +224,13 @@ def _init_blocks_in_double(
 _blocks.BlocksBasisExpansion.__init__ = _init_blocks_in_double
 _single.torch = _always_double  # type: ignore[attr-defined]
 _blocks.block_basisexpansion = _block_basis  # type: ignore[attr-defined]
+
+
+def basis_samples(network: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """The sampled filter bases of a network's layers, in float64, in the order of the layers."""
+    for module in network.modules():
+        if isinstance(module, _BlockBasis):
+            yield module._sampled.sampled_basis
 
 
 def he_standard_deviations(expansion: Any) -> torch.Tensor:

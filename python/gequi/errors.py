@@ -34,6 +34,10 @@ class SetupError(GequiError):
     """Something gequi needs is not installed, or not in the version it needs."""
 
 
+class TrainingError(GequiError):
+    """A training run that could not be finished."""
+
+
 class GequiWarning(UserWarning):
     """Every warning that gequi gives on purpose."""
 

@@ -12,6 +12,9 @@ requirements <- c(
 # What escnn needs besides: all that it asks for but the two packages in overrides.txt.
 requirements_of_escnn <- c("autograd", "pymanopt")
 
+# What training needs besides: pyproject's extra "train".
+requirements_of_training <- c("lightning>=2.5", "torchmetrics>=1.6")
+
 environment_name <- "r-gequi"
 
 # The core's door, python/gequi/_bridge.py. Starts Python and imports the core at its first use.
@@ -156,7 +159,7 @@ installation_steps <- function() {
   of <- function(pattern) grep(pattern, requirements, value = TRUE)
   list(
     list(packages = of("^torch")),
-    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_of_escnn)),
+    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_of_escnn, requirements_of_training)),
     list(packages = of("^escnn"), options = "--no-deps")
   )
 }
@@ -203,7 +206,7 @@ gequi_sitrep <- function() {
 # The installed versions, without importing anything; of the core, that which is loaded.
 package_versions <- function() {
   metadata <- reticulate::import("importlib.metadata", convert = TRUE)
-  packages <- sub("[=<>].*", "", c(requirements, requirements_of_escnn))
+  packages <- sub("[=<>].*", "", c(requirements, requirements_of_escnn, requirements_of_training))
   versions <- vapply(packages, function(package) {
     tryCatch(metadata$version(package), error = function(error) NA_character_)
   }, "")

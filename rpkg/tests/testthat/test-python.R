@@ -43,7 +43,7 @@ test_that("the carried core is the one that is used", {
 test_that("a Python that is not there gives a setup error that says what to do", {
   seen <- in_a_new_r(c(
     "library(gequiR)",
-    "error <- tryCatch(gspaces(), error = identity)",
+    "error <- tryCatch(gspace('rot2dOnR2', N = 4), error = identity)",
     "cat(class(error)[1:2], rlang::cnd_message(error), sep = '\n')"
   ), c(RETICULATE_PYTHON = "/nonexistent/python", GEQUI_PYTHON = ""))
   expect_identical(seen[1:2], c("gequi_setup_error", "gequi_error"))
@@ -80,5 +80,7 @@ test_that("install_gequi() installs torch first and escnn last, without what it 
   steps <- installation_steps()
   expect_identical(steps[[1]]$packages, "torch>=2.6")
   expect_identical(steps[[3]], list(packages = "escnn==1.0.11", options = "--no-deps"))
-  expect_setequal(unlist(lapply(steps, `[[`, "packages")), c(requirements, "autograd", "pymanopt"))
+  expect_setequal(
+    unlist(lapply(steps, `[[`, "packages")), c(requirements, "autograd", "pymanopt", requirements_of_training)
+  )
 })

@@ -1,0 +1,328 @@
+"""Model files: the recipe as JSON and the weights as safetensors, in one file that runs no code when it is opened.
+
+A file is a safetensors file whose metadata holds one entry, "gequi": JSON with the checksum, the format's number, the
+version of gequi that wrote it, the recipe, a fingerprint of the filter bases and, under "about", what else the writer
+wants to keep. The checksum is the SHA-256 of the whole file with 64 zeros in its place. This envelope stays the same
+in every later format, so that an old gequi can tell a newer file from a damaged one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from torch import nn
+
+from ._escnn import basis_samples
+from ._version import __version__
+from .errors import GequiError, InputError, ModelFileError
+from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
+
+FORMAT = 1
+EXTRA = "training/"  # what a checkpoint keeps beside the weights: not the model's
+_CHECKSUM = re.compile(rb'checksum\\": \\"([0-9a-f]{64})\\"')
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  # torch.save() zips its pickle
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+# Rounding on another machine changes a basis by 1e-12; another basis of the same space changes it by about 1.
+_SAME_BASIS = 1e-6
+
+
+# ---- saving and loading ---------------------------------------------------------------------------------
+
+
+def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = None) -> str:
+    """Saves a network: its recipe and its weights, in one file.
+
+    The file is written under another name and then renamed, so `path` never holds half a model, whatever happens.
+
+    Args:
+        model: a network from `equivariant_network()`, or another module that carries a `recipe`.
+        path: the file; one that exists is replaced.
+        about: plain data (anything JSON holds) that is kept beside the model, such as the names of classes.
+
+    Returns:
+        the path, as text.
+
+    Raises:
+        InputError: a model without a recipe, weights that are not finite, `about` that JSON cannot hold, or a path
+            that cannot be written to.
+
+    Source:
+        safetensors, Hugging Face (2022), for the layout of the file.
+
+    Example:
+        >>> import tempfile, gequi
+        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", seed=1, layers=[
+        ...     {"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = gequi.load_model(gequi.save_model(net, folder + "/net.gequi"))
+        >>> bool((gequi.predict(net, np.eye(5)) == gequi.predict(again, np.eye(5))).all())
+        True
+    """
+    return str(write_file(path, model_to_bytes(model, about)))
+
+
+def load_model(path: Any) -> EquivariantNetwork:
+    """The network that `save_model()` put into a file, or that a checkpoint of `fit()` holds.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the network, in the type it was saved in: its predictions are those of the saved network to the bit.
+
+    Raises:
+        ModelFileError: a file that is not there, damaged, foreign, a pickle, from a newer gequi, or whose weights do
+            not fit its recipe or the filter bases of this machine; each in a sentence of its own. No code that a
+            file may carry is ever run.
+    """
+    return model_from_bytes(read_file(path), shown(path))
+
+
+def describe_model_file(path: Any) -> dict[str, Any]:
+    """What a model file says of itself, without building the model.
+
+    Returns:
+        a dict: `format`, `version` (of the gequi that wrote it), `recipe`, `about`, `weights` (how many numbers).
+
+    Raises:
+        ModelFileError: as `load_model()`.
+    """
+    metadata, tensors = unpack(read_file(path), shown(path))
+    count = sum(int(value.size) for name, value in tensors.items() if not name.startswith(EXTRA))
+    return {**{key: metadata.get(key) for key in ("format", "version", "recipe", "about")}, "weights": count}
+
+
+def model_to_bytes(model: nn.Module, about: Mapping[str, Any] | None = None) -> bytes:
+    """The contents of a model file."""
+    network = check_saveable(model)
+    return pack(get_weights(network), {**describe_model(network), "about": dict(about or {})})
+
+
+def model_from_bytes(data: bytes, name: str = "the model") -> EquivariantNetwork:
+    """The network that `model_to_bytes()` put into bytes; `name` is what messages call them."""
+    metadata, tensors = unpack(bytes(data), name)
+    return build_model(metadata, tensors, name)
+
+
+def check_saveable(model: object) -> EquivariantNetwork:
+    """`model`, where it has a recipe from which it can be built again, and finite weights."""
+    check_model(model, "model")
+    if not isinstance(model, EquivariantNetwork):
+        raise InputError(
+            f"`model` must carry a recipe, as networks from equivariant_network() do; a {type(model).__name__} does "
+            f"not. get_weights() gives its weights as plain arrays.",
+            "model",
+        )
+    for name, weight in get_weights(model).items():
+        if not np.isfinite(weight).all():
+            raise InputError(f"`model` has weights that are not finite ({name}): its training has diverged.", "model")
+    return model
+
+
+def describe_model(model: EquivariantNetwork) -> dict[str, Any]:
+    """What a file must say of a network besides its weights."""
+    return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
+
+
+def build_model(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> EquivariantNetwork:
+    """The network of an unpacked file."""
+    try:
+        network = network_from_recipe(metadata["recipe"])
+    except Exception as error:  # whatever a foreign recipe makes the builders stumble over
+        reason = str(error) if isinstance(error, GequiError) else f"{type(error).__name__}: {error}."
+        raise ModelFileError(f"{name} holds a recipe that this gequi cannot build: {reason}", "path") from error
+    _check_basis(metadata.get("basis"), network, name)
+    weights = {key: value for key, value in tensors.items() if not key.startswith(EXTRA)}
+    expected = get_weights(network)
+    missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if missing or unknown:
+        what = f"{missing[0]!r} is missing" if missing else f"there is no place for {unknown[0]!r}"
+        raise ModelFileError(f"{name} holds weights that do not fit its recipe: {what}.", "path")
+    for key, value in weights.items():
+        if value.shape != expected[key].shape or value.dtype != expected[key].dtype:
+            raise ModelFileError(
+                f"{name} holds weights that do not fit its recipe: {key!r} must be {expected[key].dtype} of shape "
+                f"{expected[key].shape}; got {value.dtype} of shape {value.shape}.",
+                "path",
+            )
+    try:
+        set_weights(network, weights)
+    except InputError as error:
+        raise ModelFileError(f"{name} holds weights that are not numbers: {error}", "path") from error
+    return network
+
+
+# ---- filter bases ---------------------------------------------------------------------------------------
+
+
+def basis_fingerprint(network: nn.Module) -> list[float]:
+    """One number for each sampled filter basis of a network.
+
+    Weights are coefficients of a basis. Where a machine's linear algebra finds another basis of the same space, the
+    same weights are another network; the number (a fixed projection of the basis, relative to its norm) tells.
+    """
+    found = []
+    for basis in basis_samples(network):
+        flat = basis.numpy().ravel()
+        direction = np.cos(1.0 + np.arange(flat.size) * np.sqrt(2.0))
+        found.append(round(float(flat @ direction) / max(float(np.linalg.norm(flat)), 1e-300), 9))
+    return found
+
+
+def _check_basis(saved: Any, network: EquivariantNetwork, name: str) -> None:
+    own = basis_fingerprint(network)
+    try:
+        same = len(saved) == len(own) and np.allclose(saved, own, rtol=0, atol=_SAME_BASIS)
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise ModelFileError(
+            f"{name} was saved with other filter bases than those that this machine computes, so its weights would "
+            f"make another network here; save its predictions, or train it again, on this machine.",
+            "path",
+        )
+
+
+# ---- the envelope ---------------------------------------------------------------------------------------
+
+
+def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    """Arrays and plain data as the bytes of a file."""
+    try:
+        text = json.dumps(
+            {"checksum": "0" * 64, "format": FORMAT, "version": __version__, **metadata}, allow_nan=False
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`about` must be plain data that JSON holds: {error}.", "about") from None
+    data = bytearray(safetensors.numpy.save(dict(tensors), {"gequi": text}))
+    place = _CHECKSUM.search(data)
+    assert place is not None  # it is the first entry of the only entry
+    data[place.start(1) : place.end(1)] = hashlib.sha256(data).hexdigest().encode()
+    return bytes(data)
+
+
+def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The plain data and the arrays of a file; `name` is what messages call it.
+
+    Raises:
+        ModelFileError: anything but an undamaged file of this format.
+    """
+    header = _header(data, name)
+    metadata = header.get("__metadata__")
+    if not (isinstance(metadata, dict) and "gequi" in metadata):
+        raise ModelFileError(f"{name} is a safetensors file of another program: it holds no gequi model.", "path")
+    place = _CHECKSUM.search(data)
+    damaged = ModelFileError(f"{name} is damaged: its checksum does not agree with its contents.", "path")
+    if place is None:
+        raise damaged
+    blank = bytearray(data)
+    blank[place.start(1) : place.end(1)] = b"0" * 64
+    if hashlib.sha256(blank).hexdigest().encode() != place.group(1):
+        raise damaged
+    try:
+        content = json.loads(metadata["gequi"])
+        number = int(content["format"])
+    except (ValueError, TypeError, KeyError):
+        raise ModelFileError(f"{name} is no gequi model: its description cannot be read.", "path") from None
+    if number > FORMAT:
+        raise ModelFileError(
+            f"{name} has format {number}, written by gequi {content.get('version')}; this is gequi {__version__}, "
+            f"which reads formats up to {FORMAT}. Install a newer gequi.",
+            "path",
+        )
+    try:
+        return content, safetensors.numpy.load(data)
+    except Exception as error:  # safetensors' own refusals
+        raise ModelFileError(f"{name} is no gequi model: {error}.", "path") from error
+
+
+def _header(data: bytes, name: str) -> dict[str, Any]:
+    length = int.from_bytes(data[:8], "little")
+    looks_right = data[8:9] == b"{" and length < 2**40
+    if not looks_right:
+        if data.startswith(_PICKLES):
+            raise ModelFileError(
+                f"{name} is a pickle, as torch.save() writes it; opening one can run any code, so gequi never does.",
+                "path",
+            )
+        if data.startswith(_COMPRESSED):
+            raise ModelFileError(f"{name} is a compressed file: in R, readRDS() may read it.", "path")
+        if len(data) < 9:
+            raise ModelFileError(f"{name} is cut off: it has {len(data)} bytes.", "path")
+        raise ModelFileError(f"{name} is no gequi model file.", "path")
+    if 8 + length > len(data):
+        raise ModelFileError(f"{name} is cut off: it has {len(data)} bytes of at least {8 + length}.", "path")
+    try:
+        header = json.loads(data[8 : 8 + length].decode())
+        ends = [int(entry["data_offsets"][1]) for key, entry in header.items() if key != "__metadata__"]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        raise ModelFileError(f"{name} is damaged: its header cannot be read.", "path") from None
+    whole = 8 + length + max(ends, default=0)
+    if len(data) < whole:
+        raise ModelFileError(f"{name} is cut off: it has {len(data)} of {whole} bytes.", "path")
+    if len(data) > whole:
+        raise ModelFileError(f"{name} is damaged: it has {len(data)} bytes where its header describes {whole}.", "path")
+    return dict(header)
+
+
+# ---- files ----------------------------------------------------------------------------------------------
+
+
+def read_file(path: Any) -> bytes:
+    """The bytes of a file."""
+    place = check_path(path)
+    try:
+        return place.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"`path`: there is no file {shown(path)}.", "path") from None
+    except OSError as error:
+        raise ModelFileError(f"`path`: {shown(path)} cannot be read ({error.strerror}).", "path") from None
+
+
+def write_file(path: Any, data: bytes) -> Path:
+    """Writes a file whole or not at all: under another name in the same folder, to the disk, then renamed."""
+    place = check_path(path)
+    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(draft, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, place)
+    except OSError as error:
+        raise InputError(f"`path`: {shown(path)} cannot be written ({error.strerror}).", "path") from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return place
+
+
+def check_path(path: object, argument: str = "path") -> Path:
+    """`path` as a Path, with ~ for the user's home."""
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise InputError(f"`{argument}` must be the path of a file; got {path!r:.80}.", argument)
+    return Path(os.fspath(path)).expanduser()
+
+
+def shown(path: object) -> str:
+    """A path as messages show it."""
+    return repr(str(path))
+
+
+__all__ = [
+    "describe_model_file",
+    "load_model",
+    "model_from_bytes",
+    "model_to_bytes",
+    "save_model",
+]

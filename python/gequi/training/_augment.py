@@ -1,0 +1,142 @@
+"""Augmentation: examples moved by random elements of a group, their targets with them.
+
+An input moves as its fields say, [g f](p) = rho(g) f(g^-1 p), by linear interpolation, with 0 outside the image. A
+target moves too: classes of pixels with the pixels, fields as the fields of the network's output, classes and
+numbers without a place not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from .. import groups
+from .._escnn import FieldType
+from ..errors import FieldError, InputError
+from ..fields import show_fields
+from ..networks import EquivariantNetwork
+from ._tasks import IGNORED, Task
+
+
+class Augmentation:
+    """Random motions, and how they act on inputs and targets."""
+
+    def __init__(self, kind: str, network: torch.nn.Module, task: Task, axes: int) -> None:
+        """`axes` is the number of spatial axes of the input."""
+        self.kind, self.task = kind, task
+        own = network if isinstance(network, EquivariantNetwork) else None
+        self.fields = own.in_type if own else None
+        self.target_fields = own.out_type if own and task.name in ("regression", "binary") else None
+        if kind == "group":
+            self._take_elements(own)
+        elif axes != 2:
+            raise InputError("`augment` = 'rotation' turns images in the plane; for other inputs take 'group'.", "augment")
+        else:
+            for fields in (self.fields, self.target_fields):
+                if fields is not None:
+                    turning_parts(fields)  # refuses what has no action of every angle
+
+    def _take_elements(self, network: EquivariantNetwork | None) -> None:
+        if network is None:
+            raise InputError("`augment` = 'group' needs a network that declares its group; take 'rotation'.", "augment")
+        rows = []
+        for element in groups.elements(network.space):
+            on_output = network.to_output(element)
+            if on_output is not None:
+                rho = network.out_type.representation(on_output)
+                rows.append((groups.base_matrix(network.space, element), network.in_type.representation(element), rho))
+        self.table = [torch.tensor(np.stack([row[i] for row in rows])) for i in range(3)]
+
+    def draw(self, count: int, generator: torch.Generator) -> Any:
+        """Motions for a batch: numbers of elements, or angles in radians."""
+        if self.kind == "group":
+            return torch.randint(len(self.table[0]), (count,), generator=generator)
+        return 2 * torch.pi * torch.rand(count, generator=generator, dtype=torch.float64)
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, motions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets, each example moved by its own motion."""
+        on_input: torch.Tensor | None
+        on_target: torch.Tensor | None
+        if self.kind == "group":
+            matrices, on_input, on_target = (part[motions] for part in self.table)
+        else:
+            matrices = turn(motions)
+            on_input = None if self.fields is None else turned(self.fields, motions)
+            on_target = None if self.target_fields is None else turned(self.target_fields, motions)
+        x = move(act_on_channels(x, on_input), matrices)
+        if self.task.name == "segmentation":
+            # No class is known where the turned image shows what was outside: -1.
+            shifted = (y - IGNORED).to(x.dtype)[:, None]
+            return x, move(shifted, matrices, "nearest")[:, 0].round().to(y.dtype) + IGNORED
+        if self.task.name in ("regression", "binary") and y.ndim > 1:
+            if self.target_fields is not None:
+                y = act_on_channels(y, on_target)
+            if y.ndim > 2:
+                y = move(y, matrices)
+        return x, y
+
+
+def turn(angles: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices (batch, 2, 2) on (x, y), counter-clockwise."""
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+
+
+def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
+    """For each field its change of basis and the frequencies of its irreps, where they allow every angle."""
+    parts = []
+    for representation in fields.representations:
+        irreps = [fields.fibergroup.irrep(*identity) for identity in representation.irreps]
+        frequencies = [int(irrep.attributes.get("frequency", 0)) for irrep in irreps]
+        if any(irrep.size != (2 if k else 1) for irrep, k in zip(irreps, frequencies, strict=True)):
+            raise FieldError(
+                f"`augment` = 'rotation' turns by every angle, which {show_fields(fields)} do not all allow; take "
+                f"'group', or fields such as trivial and irrep_1.",
+                "augment",
+            )
+        parts.append((representation.change_of_basis, frequencies))
+    return parts
+
+
+def turned(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
+    """rho (batch, channel, channel) for each angle; None where no angle changes the channels."""
+    parts = turning_parts(fields)
+    if not any(any(frequencies) for _, frequencies in parts):
+        return None
+    rho = torch.zeros(len(angles), fields.size, fields.size, dtype=torch.float64)
+    start = 0
+    for change, frequencies in parts:
+        size = len(change)
+        block = torch.zeros(len(angles), size, size, dtype=torch.float64)
+        at = 0
+        for k in frequencies:
+            width = 2 if k else 1
+            block[:, at : at + width, at : at + width] = turn(k * angles) if k else 1.0
+            at += width
+        basis = torch.tensor(np.asarray(change, dtype=np.float64))
+        rho[:, start : start + size, start : start + size] = basis @ block @ torch.linalg.inv(basis)
+        start += size
+    return rho
+
+
+def act_on_channels(x: torch.Tensor, rho: torch.Tensor | None) -> torch.Tensor:
+    """Each example's channels by its own matrix."""
+    return x if rho is None else torch.einsum("bij,bj...->bi...", rho.to(x), x)
+
+
+def move(x: torch.Tensor, matrices: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+    """Images or volumes, each moved about its centre by its own matrix on (x right, y up[, z up])."""
+    axes = x.ndim - 2
+    if axes < 2:
+        return x
+    # torch's coordinates run (x right, y down[, z down]) from -1 to 1 on each axis.
+    signs = torch.tensor([1.0] + [-1.0] * (axes - 1), dtype=torch.float64)
+    half = torch.tensor([max(n - 1, 1) / 2 for n in reversed(x.shape[2:])], dtype=torch.float64)
+    inverse = matrices.to(torch.float64).transpose(1, 2) * signs[:, None] * signs
+    theta = inverse * half / half[:, None]
+    theta = torch.cat([theta, torch.zeros(len(x), axes, 1, dtype=torch.float64)], 2).to(x)
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=True)
+    return functional.grid_sample(x, grid, mode=mode, padding_mode="zeros", align_corners=True)

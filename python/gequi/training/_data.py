@@ -1,0 +1,168 @@
+"""Examples to learn from: arrays, files that do not fit in memory, or a function that makes the batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import as_array, own_tensor
+from ..errors import InputError, ShapeError
+from ..fields import AXES, check_features
+from ..networks import EquivariantNetwork
+from ._settings import generator_for
+from ._tasks import IGNORED, check_classes
+
+# ---- what comes in --------------------------------------------------------------------------------------
+
+
+def open_array(value: Any, argument: str) -> Any:
+    """Arrays as they are; the path of a .npy file as a memory map of it; functions as they are."""
+    if not isinstance(value, str | os.PathLike):
+        return value
+    try:
+        return np.load(Path(os.fspath(value)).expanduser(), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"`{argument}` must be an array or the path of a .npy file; {error}.", argument) from None
+
+
+def check_inputs(x: Any, network: torch.nn.Module, argument: str = "x") -> np.ndarray:
+    """`x` with the axes and channels that the network takes. A memory map is not read for it."""
+    if isinstance(x, np.memmap):
+        sample = x[:1]
+        checked = check_features(sample, network.in_type, argument) if isinstance(network, EquivariantNetwork) else sample
+        if checked.shape != sample.shape or x.dtype.kind not in "fiub":
+            raise ShapeError(f"`{argument}` must be a file of numbers {AXES[2]}; got shape {x.shape}.", argument)
+        return x
+    if isinstance(network, EquivariantNetwork):
+        return check_features(x, network.in_type, argument)
+    return as_array(x, argument, ndim=range(2, 6), axes=AXES[2])
+
+
+def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
+    """`y` as an array with one target for each example."""
+    if y is None:
+        raise InputError(f"`{argument}` is missing.", argument)
+    y = y if isinstance(y, np.memmap) else as_array(y, argument)
+    if y.ndim == 0 or len(y) != count:
+        raise ShapeError(f"`{argument}` must have {count} targets, one an example; got shape {y.shape}.", argument)
+    return y
+
+
+# ---- batches --------------------------------------------------------------------------------------------
+
+
+class Examples:
+    """Inputs and targets that batches are taken from, all of them or the examples `chosen`."""
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        dtype: torch.dtype,
+        classes: int | None,
+        chosen: np.ndarray | None = None,
+    ) -> None:
+        self.x, self.y, self.dtype, self.classes = x, y, dtype, classes
+        self.chosen = np.arange(len(x)) if chosen is None else chosen
+        self.count = len(self.chosen)
+        self.target_dtype = dtype if classes is None else torch.int64
+        self._order: tuple[int, Any] = (-1, None)  # of the epoch that is under way
+        # Arrays in memory become tensors once; files are read a batch at a time.
+        self.held = None if isinstance(x, np.memmap) else own_tensor(x, dtype)
+        self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype)
+
+    def subset(self, chosen: np.ndarray) -> Examples:
+        """Some of the examples, over the same memory."""
+        part = object.__new__(Examples)
+        part.__dict__.update(self.__dict__)
+        part.chosen, part.count, part._order = self.chosen[chosen], len(chosen), (-1, None)
+        return part
+
+    @property
+    def axes(self) -> int:
+        """The number of spatial axes of the inputs."""
+        return int(self.x.ndim) - 2
+
+    def batches(self, batch_size: int) -> int:
+        return -(-self.count // batch_size)
+
+    def take(self, places: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The examples at some places."""
+        at = self.chosen[places]
+        index = torch.from_numpy(at)
+        x = self._read(self.x, at, self.dtype, "x") if self.held is None else self.held[index]
+        if self.held_targets is not None:
+            return x, self.held_targets[index]
+        y = self._read(self.y, at, self.target_dtype, "y")
+        if self.classes is not None:
+            check_classes(y.numpy(), IGNORED if y.ndim > 1 else 0, self.classes)
+        return x, y
+
+    @staticmethod
+    def _read(source: np.ndarray, at: np.ndarray, dtype: torch.dtype, argument: str) -> torch.Tensor:
+        return own_tensor(as_array(source[at], argument), dtype)
+
+    def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
+        """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
+        if self._order[0] != epoch:
+            self._order = epoch, torch.randperm(self.count, generator=generator_for(seed, "order", epoch)).numpy()
+        places = self._order[1][number * batch_size : (number + 1) * batch_size]
+        own, counts = part.of(places)
+        return (*self.take(own), counts, len(places))
+
+
+class Made:
+    """Batches that a function makes: `make(i)` gives (x, y) of batch i of an epoch, i from 0."""
+
+    def __init__(
+        self,
+        make: Callable[[int], Any],
+        batches: int,
+        check: Callable[[Any], tuple[np.ndarray, np.ndarray]],
+        dtype: torch.dtype,
+        classes: int | None,
+        axes: int,
+    ) -> None:
+        self.make, self.made, self.check, self.axes = make, batches, check, axes
+        self.dtype, self.target_dtype = dtype, dtype if classes is None else torch.int64
+
+    def batches(self, batch_size: int) -> int:
+        return self.made
+
+    def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
+        x, y = self.check(self.make(number))
+        own, counts = part.of(np.arange(len(x)))
+        return own_tensor(x[own], self.dtype), own_tensor(y[own], self.target_dtype), counts, len(x)
+
+
+class Part:
+    """The part of each batch that one of several processes takes."""
+
+    def __init__(self, rank: int = 0, processes: int = 1) -> None:
+        self.rank, self.processes = rank, processes
+
+    def of(self, places: np.ndarray) -> tuple[np.ndarray, bool]:
+        """This process's places, and whether they count: a process that is left none takes the first, for nothing."""
+        own = self.slice(places)
+        return (own, True) if len(own) else (places[:1], False)
+
+    def slice(self, values: Any) -> Any:
+        """This process's part of anything with one entry an example."""
+        ends = [len(values) * i // self.processes for i in range(self.processes + 1)]
+        return values[ends[self.rank] : ends[self.rank + 1]]
+
+
+def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    """Examples to learn from and examples to validate with, drawn from the seed."""
+    order = torch.randperm(examples.count, generator=generator_for(seed, "validation")).numpy()
+    held_out = max(1, round(fraction * examples.count))
+    if held_out >= examples.count:
+        raise InputError(
+            f"`validation` = {fraction:g} of {examples.count} examples leaves none to learn from.", "validation"
+        )
+    return examples.subset(np.sort(order[held_out:])), examples.subset(np.sort(order[:held_out]))

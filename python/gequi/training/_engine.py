@@ -1,0 +1,145 @@
+"""The engine: lightning's Trainer turns a run. This module alone imports lightning, when `fit()` is first called."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.strategies import DDPStrategy
+
+from ._data import Part
+from ._run import Row, Run
+
+_SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
+             "lightning.fabric.utilities.rank_zero", "pytorch_lightning")  # fmt: skip
+
+
+def train(run: Run) -> list[Row]:
+    """Turns a run to its end, or to a stop, and returns its history."""
+    settings = run.settings
+    many = settings.devices * settings.nodes > 1
+    was_training = run.network.training
+    run.network.train()
+    if run.step < run.steps and not run.stop:
+        with _quiet(), _interrupts(run), torch.random.fork_rng(devices=[]):
+            trainer = Trainer(
+                accelerator=_accelerator(settings.device),
+                devices=settings.devices,
+                num_nodes=settings.nodes,
+                # The statistics of batch normalisation are averaged by the run, and bases are constants.
+                strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
+                precision="bf16-mixed" if settings.precision == "bfloat16" else "32-true",  # "32": as the network is
+                max_epochs=1,  # to lightning, all epochs are one: a resumed run begins within it
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            run.part = Part(trainer.global_rank, trainer.world_size)
+            try:
+                trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
+            except (KeyboardInterrupt, SystemExit):  # lightning makes the first into the second
+                run.stop = run.stop or "interrupt"
+    run.network.train()
+    if not was_training:
+        run.network.eval()
+    return run.finish()
+
+
+def _accelerator(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+class _Batches:
+    """The batches from the run's next one to its last."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __len__(self) -> int:
+        return self.run.steps - self.run.step
+
+    def __iter__(self) -> Iterator[Any]:
+        for step in range(self.run.step, self.run.steps):
+            if self.run.stop:
+                return
+            yield self.run.batch(step)
+
+
+class _Lesson(LightningModule):
+    """A run in the form that lightning turns."""
+
+    run: Run
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.network = run.network
+        object.__setattr__(self, "run", run)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.run.optimizer
+
+    def on_train_start(self) -> None:
+        self.run.begin()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.run.set_learning_rate()
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.run.loss(batch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.run.end_batch()
+        if self.trainer.world_size > 1:
+            self.run.stop = self.trainer.strategy.broadcast(self.run.stop)
+        if self.run.stop:
+            self.trainer.should_stop = True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither log lines nor warnings of lightning's: what it says is meant for those who configure it."""
+    loggers = [logging.getLogger(name) for name in _SPEAKERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(lightning|torch|torchmetrics)(\.|$)")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _interrupts(run: Run) -> Iterator[None]:
+    """Ctrl-C ends the run after the batch; a second one at once. Left alone where another program (R) listens."""
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if run.stop:
+            raise KeyboardInterrupt
+        run.stop = "interrupt"
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

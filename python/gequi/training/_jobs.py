@@ -1,0 +1,193 @@
+"""Jobs: a folder that says all of a training run, so that several processes can do it together.
+
+A job folder holds `job.json` (the options), `model.gequi` (recipe and weights) and the data, or the paths of the files
+that they are in. Workers are started as torchrun starts them, one for each part of a batch; each reads the folder. The
+first writes `progress.json` while it works, and at the end `result.gequi` and `history.json`. A file `stop` ends the
+run after the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError, TrainingError
+from ..networks import get_weights, set_weights
+from ..saving import check_saveable, load_model, save_model, write_file
+
+POLL_SECONDS = 0.1
+
+# ---- the folder -----------------------------------------------------------------------------------------
+
+
+def write_job(folder: Path, network: torch.nn.Module, options: Mapping[str, Any]) -> None:
+    """Writes a job folder; `options` are the arguments of `fit()`."""
+    plain = dict(options)
+    for name in ("x", "loss"):
+        if callable(plain[name]):
+            raise InputError(f"`{name}` cannot be a function where several processes train.", name)
+    check_saveable(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(network, folder / "model.gequi")
+    plain["x"], plain["y"] = (_by_reference(folder, name, plain[name]) for name in ("x", "y"))
+    if isinstance(plain["validation"], tuple | list):
+        names = ("validation_x", "validation_y")
+        plain["validation"] = [
+            _by_reference(folder, name, value) for name, value in zip(names, plain["validation"], strict=True)
+        ]
+    if plain["checkpoint"] is not None:
+        plain["checkpoint"] = str(Path(plain["checkpoint"]).expanduser().absolute())
+    if plain["class_weights"] is not None and not isinstance(plain["class_weights"], str):
+        plain["class_weights"] = np.asarray(plain["class_weights"], dtype=float).tolist()
+    if isinstance(plain["optimizer"], Mapping):
+        plain["optimizer"] = {key: getattr(value, "item", lambda v=value: v)() for key, value in plain["optimizer"].items()}
+    write_file(folder / "job.json", json.dumps(plain).encode())
+
+
+def _by_reference(folder: Path, name: str, value: Any) -> str:
+    """The path of a .npy file with the values: their own, where they are in one."""
+    if isinstance(value, str | os.PathLike):
+        return str(Path(value).expanduser().absolute())
+    path = folder / f"{name}.npy"
+    np.save(path, value)
+    return str(path.absolute())
+
+
+def read_result(folder: Path, network: torch.nn.Module) -> list[dict[str, Any]]:
+    """The history of a job that is done; its weights go into the network."""
+    set_weights(network, get_weights(load_model(folder / "result.gequi")))
+    return list(json.loads((folder / "history.json").read_text()))
+
+
+# ---- the worker -----------------------------------------------------------------------------------------
+
+
+def work(folder: Path, train: Callable[..., list[dict[str, Any]]]) -> None:
+    """What each process does: reads the folder and trains its part. `train` is `fit()` inside a worker."""
+    options = json.loads((folder / "job.json").read_text())
+    network = load_model(folder / "model.gequi")
+
+    def report(told: dict[str, Any]) -> bool:
+        write_file(folder / "progress.json", json.dumps(told).encode())
+        return not (folder / "stop").exists()
+
+    history = train(network, **options, progress=report)
+    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
+        save_model(network, folder / "result.gequi")
+        write_file(folder / "history.json", json.dumps(history).encode())
+
+
+# ---- the process that waits -----------------------------------------------------------------------------
+
+
+def run_here(
+    network: torch.nn.Module, options: Mapping[str, Any], devices: int, progress: Callable[[dict[str, Any]], Any] | None
+) -> list[dict[str, Any]]:
+    """Trains with several processes on this machine, and waits for them."""
+    checkpoint = options["checkpoint"]
+    folder = Path(f"{checkpoint}.job").absolute() if checkpoint else Path(tempfile.mkdtemp(prefix="gequi-job-"))
+    if folder.exists():
+        shutil.rmtree(folder)  # what a run left that failed
+    write_job(folder, network, options)
+    workers = [_start(folder, rank, devices, port) for port in [_free_port()] for rank in range(devices)]
+    try:
+        with _interrupts(folder):
+            _wait(folder, workers, progress)
+        history = read_result(folder, network)
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+    shutil.rmtree(folder)
+    return history
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _start(folder: Path, rank: int, devices: int, port: int) -> subprocess.Popen[bytes]:
+    """One worker, with the environment that torchrun gives; what it says goes to a log in the folder."""
+    package = str(Path(__file__).parents[2])
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // devices))
+    environment = {
+        **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": str(devices),
+        "LOCAL_WORLD_SIZE": str(devices), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": folder.name, "OMP_NUM_THREADS": threads,
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+    }  # fmt: skip
+    with open(folder / f"worker-{rank}.log", "wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gequi.training", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callable[..., Any] | None) -> None:
+    """Waits for the workers, passing on what they report; fails as soon as one of them does."""
+    seen = 0
+    while True:
+        states = [worker.poll() for worker in workers]
+        for rank, state in enumerate(states):
+            if state:
+                raise TrainingError(_why(folder, rank, len(workers), state))
+        if all(state == 0 for state in states):
+            return
+        report = folder / "progress.json"
+        with contextlib.suppress(FileNotFoundError):
+            written = report.stat().st_mtime_ns
+            if progress is not None and written != seen:
+                seen = written
+                answer = progress(json.loads(report.read_text()))
+                if answer is not None and answer is not True and not answer:
+                    (folder / "stop").touch()
+        time.sleep(POLL_SECONDS)
+
+
+def _why(folder: Path, rank: int, count: int, state: int) -> str:
+    log = folder / f"worker-{rank}.log"
+    lines = log.read_text(errors="replace").strip().splitlines()
+    ended = f"was killed by {signal.Signals(-state).name}" if state < 0 else f"ended with status {state}"
+    said = f" Its last words: {lines[-1]}" if lines and state > 0 else ""
+    return (
+        f"worker {rank + 1} of {count} {ended}; its log is {str(log)!r}. With `checkpoint`, the same call of fit() goes "
+        f"on from the last epoch.{said}"
+    )
+
+
+@contextlib.contextmanager
+def _interrupts(folder: Path) -> Iterator[None]:
+    """Ctrl-C asks the workers to stop after the batch; a second one ends the wait."""
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if (folder / "stop").exists():
+            raise KeyboardInterrupt
+        (folder / "stop").touch()
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,188 @@
+"""Tasks: what a network is to learn, and so which loss and which metrics it is measured by.
+
+classification: a class for each image; targets are whole numbers (batch,), outputs (batch, class).
+segmentation: a class for each pixel; targets (batch, row, column), outputs (batch, class, row, column). A target of
+    -1 says that the pixel counts for nothing.
+binary: yes or no for each output; targets are 0 and 1, outputs are logits of the same shape.
+regression: numbers or fields; targets have the shape of the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from ..arrays import as_array, check_number
+from ..errors import InputError, ShapeError
+
+LOSSES = ("cross_entropy", "binary_cross_entropy", "mse", "mae", "huber")
+IGNORED = -1
+
+_ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
+    "binary_cross_entropy": functional.binary_cross_entropy_with_logits,
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+    "huber": functional.huber_loss,
+}
+
+
+class Task:
+    """A loss, and how outputs and targets are measured."""
+
+    def __init__(self, loss: str | Callable[..., torch.Tensor], output: tuple[int, ...], target: tuple[int, ...]) -> None:
+        """`output` and `target` are the shapes of one example."""
+        self.loss = loss
+        self.output, self.target = output, target
+        if loss == "cross_entropy":
+            self.name = "segmentation" if len(target) > 0 else "classification"
+            self.classes = output[0]
+        else:
+            self.name = "binary" if loss == "binary_cross_entropy" else "regression"
+        self.class_weights: torch.Tensor | None = None
+
+    def measured(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of the losses of a batch, and the weight by which it is to be divided for their mean."""
+        output = output.reshape(len(output), *self.output)
+        if callable(self.loss):
+            count = torch.tensor(float(len(output)), device=output.device)
+            return self.loss(output, target) * count, count
+        if self.loss == "cross_entropy":
+            weights = None if self.class_weights is None else self.class_weights.to(output)
+            total = functional.cross_entropy(
+                output, target, weight=weights, ignore_index=IGNORED, reduction="sum"
+            )
+            counted = target[target != IGNORED]
+            weight = counted.numel() if weights is None else weights[counted].sum()
+            return total, torch.as_tensor(weight, dtype=total.dtype, device=total.device).clamp(min=1e-30)
+        total = _ELEMENTWISE[self.loss](output, target, reduction="sum")
+        return total, torch.tensor(float(target.numel()), dtype=total.dtype, device=total.device)
+
+    def hits(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int] | None:
+        """How many classes of a batch are right, of how many; None where there are no classes."""
+        if self.loss != "cross_entropy":
+            return None
+        chosen = output.detach().reshape(len(output), *self.output).argmax(1)
+        valid = target != IGNORED
+        return ((chosen == target) & valid).sum(), int(valid.sum())
+
+    def metrics(self) -> dict[str, Any]:
+        """torchmetrics' measures of the task."""
+        from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
+        from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy, MulticlassJaccardIndex
+
+        local: dict[str, Any] = {"sync_on_compute": False}  # several processes measure the same examples
+        if self.name == "binary":
+            return {"accuracy": BinaryAccuracy(**local)}
+        if self.name == "regression":
+            return {
+                "rmse": MeanSquaredError(squared=False, **local),
+                "mae": MeanAbsoluteError(**local),
+                "r_squared": R2Score(**local),
+            }
+        options: dict[str, Any] = {"num_classes": self.classes, "ignore_index": IGNORED, "validate_args": False, **local}
+        found: dict[str, Any] = {"accuracy": MulticlassAccuracy(average="micro", **options)}
+        if self.name == "segmentation":
+            return {**found, "mean_iou": MulticlassJaccardIndex(**options)}
+        return {**found, "balanced_accuracy": MulticlassAccuracy(average="macro", **options)}
+
+    def for_metrics(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch in the form that the metrics take."""
+        output = output.reshape(len(output), *self.output)
+        if self.name == "regression":
+            return output.reshape(-1), target.reshape(-1)
+        return (output.sigmoid() if self.name == "binary" else output.argmax(1)), target
+
+
+def find_task(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, np.ndarray]:
+    """The task that targets set, and the targets in the shape that it compares with the outputs.
+
+    Args:
+        loss: a name, a function, or None: cross_entropy for whole numbers of an integer type, else mse.
+        y: targets, checked to be numbers.
+        output_shape: the shape of the network's output for one example.
+    """
+    if loss is None:
+        loss = "cross_entropy" if y.dtype.kind in "iub" else "mse"
+    if loss == "cross_entropy":
+        return _classes_task(y, output_shape)
+    size = int(np.prod(output_shape))
+    target = (int(size),) if y.ndim == 1 and size == 1 else y.shape[1:]
+    squeezed = tuple(n for n in output_shape[1:] if n != 1)
+    fits = target == output_shape or (not squeezed and target == output_shape[:1])
+    if not fits:
+        raise ShapeError(
+            f"`y` must have the shape of the network's output, (batch, {', '.join(map(str, output_shape))}); "
+            f"got {y.shape}.",
+            "y",
+        )
+    if loss == "binary_cross_entropy" and isinstance(y, np.ndarray) and not np.isin(np.asarray(y), (0, 1)).all():
+        raise InputError("`y` must hold 0 and 1 only for the loss 'binary_cross_entropy'.", "y")
+    return Task(loss, target, target), y.reshape(len(y), *target) if y.ndim == 1 else y
+
+
+def _classes_task(y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, np.ndarray]:
+    target = y.shape[1:]
+    if not target and any(n != 1 for n in output_shape[1:]):
+        raise ShapeError(
+            f"`y` has one class an image, but the network gives one for each of {output_shape[1:]} places; end it "
+            f"with global_avg_pool, or give a class for each pixel.",
+            "y",
+        )
+    if target and target != output_shape[1:]:
+        raise ShapeError(
+            f"`y` must have a class for each pixel of the network's output, (batch, "
+            f"{', '.join(map(str, output_shape[1:]))}), or one for each image, (batch); got {y.shape}.",
+            "y",
+        )
+    classes, least = output_shape[0], IGNORED if target else 0
+    if classes < 2:
+        raise ShapeError(
+            "the network has one output, so it cannot tell classes apart: give it one for each class, or take the "
+            "loss 'binary_cross_entropy' with targets 0 and 1.",
+            "loss",
+        )
+    if not isinstance(y, np.memmap):
+        check_classes(y, least, classes)
+    return Task("cross_entropy", (classes, *target), target), y
+
+
+def check_classes(y: np.ndarray, least: int, classes: int) -> None:
+    """Refuses targets that are no classes of the network."""
+    values = np.unique(y)
+    wrong = values[(values < least) | (values >= classes) | (values != np.floor(values))]
+    if wrong.size:
+        # The argument is "class": R, which counts classes from 1, shows these numbers as it counts.
+        raise InputError(
+            f"`y` must hold classes, whole numbers from {least} to {classes - 1}, one for each output of the network; "
+            f"got {wrong[0]:g}.",
+            "class",
+        )
+
+
+def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
+    """Weights of classes in the loss: numbers, or "balanced" for the inverse of how often each class occurs."""
+    if given is None:
+        return
+    if task.loss != "cross_entropy":
+        raise InputError("`class_weights` needs the loss 'cross_entropy'.", "class_weights")
+    if isinstance(given, str):
+        if given != "balanced":
+            raise InputError(f"`class_weights` must be numbers or 'balanced'; got {given!r}.", "class_weights")
+        if y is None:
+            raise InputError("`class_weights` cannot be 'balanced' where `x` is a function: give numbers.", "class_weights")
+        flat = np.asarray(y).astype(np.int64).ravel()
+        counts = np.bincount(flat[flat >= 0], minlength=task.classes)
+        values = np.where(counts > 0, counts.sum() / (task.classes * np.maximum(counts, 1)), 0.0)
+    else:
+        values = as_array(given, "class_weights", ndim=1)
+        if len(values) != task.classes:
+            raise ShapeError(
+                f"`class_weights` must have {task.classes} numbers, one a class; got {len(values)}.", "class_weights"
+            )
+        for value in values:
+            check_number(value, "class_weights", minimum=0)
+    task.class_weights = torch.tensor(np.asarray(values, dtype=np.float64))

@@ -1,0 +1,145 @@
+small <- function(units = 2) {
+  needs_python()
+  equivariant_network(c4(), c(trivial = 1), seed = 1) |>
+    layer_conv(c(regular = 2), kernel_size = 3) |>
+    layer_batch_norm() |>
+    layer_relu() |>
+    layer_global_avg_pool() |>
+    layer_group_pool() |>
+    layer_dense(units)
+}
+x <- feature(12, 1, 7, 7)
+y <- factor(rep(c("even", "odd"), 6))
+quick <- function(network = small(), ..., epochs = 2, seed = 1, batch_size = 4) {
+  fit(network, x, ..., epochs = epochs, seed = seed, batch_size = batch_size, progress = FALSE)
+}
+
+test_that("a fitted network is a new network; the old one keeps its weights", {
+  network <- small()
+  before <- get_weights(network)
+  fitted <- quick(network, y)
+  expect_s3_class(fitted, c("gequi_fit", "gequi_network"), exact = FALSE)
+  expect_identical(get_weights(network), before)
+  expect_false(identical(get_weights(fitted), before))
+})
+
+test_that("factors come back as factors, and probabilities as a named matrix", {
+  fitted <- quick(y = y)
+  classes <- predict(fitted, x)
+  expect_identical(levels(classes), c("even", "odd"))
+  expect_length(classes, 12)
+  probabilities <- predict(fitted, x, type = "prob")
+  expect_identical(dim(probabilities), c(12L, 2L))
+  expect_identical(colnames(probabilities), c("even", "odd"))
+  expect_equal(rowSums(probabilities), rep(1, 12), tolerance = 1e-6)
+  expect_identical(unname(classes), factor(c("even", "odd")[max.col(probabilities)], c("even", "odd")))
+  expect_identical(dim(predict(fitted, x, type = "raw")), c(12L, 2L))
+  expect_refused(predict(fitted, x, type = "numeric"), "`type` must be one of 'raw', 'class', 'prob'", "input")
+  numbers <- quick(y = matrix(sin(1:24), 12))
+  expect_refused(predict(numbers, x, type = "class"), "`type` must be one of 'raw'", "input")
+  expect_identical(dim(predict(numbers, x)), c(12L, 2L))
+})
+
+test_that("classes count from 1 as integers do, and the order of a factor's levels is kept", {
+  as_factor <- quick(y = y)
+  as_integers <- quick(y = as.integer(y))
+  expect_identical(get_weights(as_factor), get_weights(as_integers))
+  expect_identical(as.vector(predict(as_integers, x)), as.integer(predict(as_factor, x)))
+  turned <- quick(y = factor(y, c("odd", "even")))
+  expect_false(identical(get_weights(turned), get_weights(as_factor)))
+  expect_refused(quick(y = rep(1:3, 4)), "from 1 to 2, one for each output of the network; got 3", "input")
+  expect_refused(quick(y = rep(0:1, 6)), "got 0", "input")
+})
+
+test_that("pixels without a class are 0 or NA", {
+  needs_python()
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(trivial = 2), 3, padding = 1)
+  classes <- array(as.integer(x > 0) + 1L, c(12, 7, 7))
+  with_zeros <- with_na <- classes
+  with_zeros[, 1:3, ] <- 0L
+  with_na[, 1:3, ] <- NA
+  expect_identical(evaluate(network, x, with_zeros), evaluate(network, x, with_na))
+  fitted <- quick(network, with_na)
+  expect_identical(dim(predict(fitted, x)), c(12L, 7L, 7L))
+  expect_setequal(unique(c(predict(fitted, x))), intersect(1:2, unique(c(predict(fitted, x)))))
+  expect_identical(dim(predict(fitted, x, type = "prob")), c(12L, 2L, 7L, 7L))
+})
+
+test_that("a history prints, draws and is a data frame", {
+  fitted <- quick(y = y, validation = 0.25)
+  history <- fitted$history
+  expect_identical(history$epoch, 1:2)
+  expect_named(as.data.frame(history), c(
+    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy", "learning_rate", "seconds",
+    "stopped"
+  ))
+  expect_output(print(history), "epoch +loss +accuracy +val loss")
+  expect_output(print(fitted), "classes: even, odd", fixed = TRUE)
+  picture <- plot(fitted)
+  expect_s3_class(picture, "ggplot")
+  expect_setequal(levels(ggplot2::layer_data(picture)$PANEL), c("1", "2", "3"))
+})
+
+test_that("a function makes the batches, numbered from 1", {
+  asked <- NULL
+  make <- function(number) {
+    asked <<- c(asked, number)
+    rows <- (number - 1) * 6 + 1:6
+    list(x[rows, , , , drop = FALSE], y[rows])
+  }
+  fitted <- fit(small(), make, loss = "cross_entropy", batches = 2, epochs = 2, seed = 1, progress = FALSE)
+  expect_identical(asked, c(1, 1, 2, 1, 2))
+  expect_identical(nrow(fitted$history), 2L)
+})
+
+test_that("a progress function sees where the training is and stops it with FALSE", {
+  told <- list()
+  fitted <- fit(small(), x, y, epochs = 100, seed = 1, progress = function(now) {
+    told <<- c(told, list(now))
+    length(told) < 3
+  })
+  expect_identical(fitted$history$stopped[nrow(fitted$history)], "interrupt")
+  expect_lt(nrow(fitted$history), 100)
+  expect_identical(told[[1]]$step, 1L)
+  expect_output(print(fitted$history), "stopped by an interrupt", fixed = TRUE)
+  expect_error(fit(small(), x, y, progress = function(now) stop("of mine")), "of mine")
+})
+
+test_that("an interrupt ends the training after the batch and gives the network as it stands", {
+  fitted <- fit(small(), x, y, epochs = 100000, seed = 1, progress = function(now) {
+    if (now$epoch > 3) tools::pskill(Sys.getpid(), tools::SIGINT)
+  })
+  expect_lt(nrow(fitted$history), 100000)
+  expect_identical(dim(predict(fitted, x, type = "prob")), c(12L, 2L))
+})
+
+test_that("the progress bar tells loss, metric and time left", {
+  told <- list(epoch = 2, epochs = 3, loss = 0.12345, accuracy = 0.5, step = 5, steps = 9, seconds_left = 100)
+  expect_identical(progress_text(told), "loss 0.123  accuracy 0.5  2 min left")
+  expect_identical(format_seconds(7200), "2 h")
+  expect_identical(format_seconds(3.2), "3 s")
+  utils::capture.output(fitted <- fit(small(), x, y, epochs = 2, seed = 1, progress = TRUE), type = "message")
+  expect_identical(nrow(fitted$history), 2L)
+})
+
+test_that("a training that was stopped goes on from its checkpoint", {
+  file <- tempfile(fileext = ".gequi")
+  on.exit(unlink(file))
+  whole <- quick(y = y, schedule = "cosine", epochs = 3)
+  fit(small(), x, y, schedule = "cosine", epochs = 3, batch_size = 4, seed = 1, checkpoint = file,
+      progress = function(now) now$epoch < 2)
+  resumed <- quick(y = y, schedule = "cosine", epochs = 3, checkpoint = file)
+  expect_identical(get_weights(resumed), get_weights(whole))
+})
+
+test_that("a network measured on factors knows their order", {
+  fitted <- quick(y = y, epochs = 5)
+  measured <- evaluate(fitted, x, factor(y, c("odd", "even")))
+  expect_identical(measured, evaluate(fitted, x, y))
+  expect_equal(measured$accuracy, mean(predict(fitted, x) == y))
+})
+
+test_that("weights of classes may be named", {
+  named <- quick(y = y, class_weights = c(odd = 3, even = 1))
+  expect_identical(get_weights(named), get_weights(quick(y = y, class_weights = c(1, 3))))
+})

@@ -1,0 +1,168 @@
+"""Training: digits at every angle, what the engine costs, and runs that are killed.
+
+Run as a program; it prints a table for each. `digits`, `cost` or `kills` as an argument does one of them.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import gequi
+from gequi.training._augment import move, turn
+
+# ---- digits ---------------------------------------------------------------------------------------------
+
+
+def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """scikit-learn's 1,797 digits, enlarged to 17 x 17 and padded to 25 x 25: 70 % to learn from, 30 % to test."""
+    images, classes = load_digits(return_X_y=True)
+    small = torch.tensor(images.reshape(-1, 1, 8, 8) / 16, dtype=torch.float32)
+    large = torch.nn.functional.interpolate(small, size=(17, 17), mode="bicubic", align_corners=True).clamp(0, 1)
+    x = torch.nn.functional.pad(large, (4, 4, 4, 4)).numpy()
+    train, test = train_test_split(np.arange(len(x)), test_size=0.3, random_state=0, stratify=classes)
+    return x[train], classes[train], x[test], classes[test]
+
+
+def equivariant(fields: tuple[int, ...] = (8, 10, 14)) -> torch.nn.Module:
+    layers: list[dict] = [{"layer": "mask", "margin": 1}]
+    for number, count in enumerate(fields):
+        layers.append({"layer": "conv", "fields": {"regular": count}, "kernel_size": 5, "padding": 2, "bias": False})
+        layers += [{"layer": "batch_norm"}, {"layer": "relu"}]
+        if number < 2:
+            layers.append({"layer": "avg_pool", "antialiased": True, "stride": 2})
+    layers += [{"layer": "group_pool"}, {"layer": "global_avg_pool"}, {"layer": "dense", "units": 10}]
+    return gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", layers, seed=1)
+
+
+def plain(widths: tuple[int, ...] = (13, 20, 26)) -> torch.nn.Module:
+    layers: list[torch.nn.Module] = []
+    before = 1
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for number, width in enumerate(widths):
+            convolution = torch.nn.Conv2d(before, width, 5, padding=2, bias=False)
+            layers += [convolution, torch.nn.BatchNorm2d(width), torch.nn.ReLU()]
+            if number < 2:
+                layers.append(torch.nn.AvgPool2d(3, 2, 1))
+            before = width
+        layers += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(before, 10)]
+    return torch.nn.Sequential(*layers)
+
+
+def turned(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    return move(torch.tensor(x), turn(torch.tensor(np.deg2rad(np.broadcast_to(degrees, len(x)))))).numpy()
+
+
+def compare_digits() -> None:
+    x, y, x_test, y_test = digits()
+    angles = np.random.default_rng(1).uniform(0, 360, (3, len(x_test)))
+    print(f"{'digits, % right':44s} {'weights':>8s} {'upright':>8s} {'quarters':>20s} {'45°':>6s} {'any':>6s} {'s':>6s}")
+    options = {"batch_size": 64, "learning_rate": 8e-3, "schedule": "one_cycle", "seed": 1}
+    decay = {"optimizer": "adam", "weight_decay": 1e-3}
+    for name, network, epochs, augment in (
+        ("plain, upright", plain(), 20, None),
+        ("plain, turned by any angle", plain(), 60, "rotation"),
+        ("C8, upright", equivariant(), 20, None),
+        ("C8, turned by any angle", equivariant(), 15, "rotation"),
+    ):
+        start = time.perf_counter()
+        gequi.fit(network, x, y, epochs=epochs, augment=augment, optimizer=decay, **options)
+        seconds = time.perf_counter() - start
+
+        def right(images: np.ndarray, network: torch.nn.Module = network) -> float:
+            return 100 * float((gequi.predict(network, images).argmax(1) == y_test).mean())
+
+        quarters = " ".join(f"{right(np.rot90(x_test, k, (2, 3))):6.2f}" for k in (1, 2, 3))
+        anywhere = statistics.mean(right(turned(x_test, each)) for each in angles)
+        weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        print(f"{name + f', {epochs} epochs':44s} {weights:8d} {right(x_test):8.2f} {quarters:>20s} "
+              f"{right(turned(x_test, np.array(45.0))):6.2f} {anywhere:6.2f} {seconds:6.0f}", flush=True)  # fmt: skip
+
+
+# ---- what the engine costs ------------------------------------------------------------------------------
+
+
+def bare(network: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, size: int, epochs: int) -> list[float]:
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    ends = []
+    for _ in range(epochs):
+        for places in torch.randperm(len(x)).split(size):
+            loss = torch.nn.functional.cross_entropy(network(x[places]), y[places])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+        ends.append(time.perf_counter())
+    return ends
+
+
+def compare_cost() -> None:
+    """Epochs of the two loops taken in turn, by threads that pass each other the machine, so that both slow alike."""
+    print(f"{'a step':44s} {'fit, ms':>9s} {'bare, ms':>9s} {'ratio':>7s} {'+ ms':>7s}")
+    for width, image, size, steps, pairs in ((4, 8, 8, 30, 15), (48, 48, 32, 4, 9)):
+        def make(width: int = width) -> torch.nn.Module:
+            torch.manual_seed(1)
+            body = [torch.nn.Conv2d(1, width, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(width, width, 5, padding=2)]
+            return torch.nn.Sequential(*body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(width, 2))
+
+        x = torch.randn(size * steps, 1, image, image)
+        y = torch.arange(len(x)) % 2
+        ours, theirs, other = [], [], make()
+        last = [0.0]
+
+        def in_turn(told: dict, theirs=theirs, ours=ours, other=other, x=x, y=y, size=size, last=last) -> None:
+            if "learning_rate" not in told:  # not an epoch's end
+                return
+            now = time.perf_counter()
+            if last[0]:
+                ours.append(now - last[0])
+            start = time.perf_counter()
+            theirs.append(bare(other, x, y, size, 1)[0] - start)
+            last[0] = time.perf_counter()
+
+        gequi.fit(make(), x.numpy(), y.numpy(), epochs=pairs + 1, batch_size=size, seed=1, progress=in_turn)
+        a, b = (1000 * statistics.median(values) / steps for values in (ours, theirs[1:]))
+        ratio = statistics.median(p / q for p, q in zip(ours, theirs, strict=False))
+        print(f"{f'{size} of {image} x {image}, {width} channels':44s} {a:9.2f} {b:9.2f} {ratio:7.3f} {a - b:7.2f}", flush=True)
+
+
+# ---- runs that are killed -------------------------------------------------------------------------------
+
+
+def kill(times: int) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import test_training as tests
+
+    random, epochs = np.random.default_rng(3), 2000
+    x, y = tests.stripes(40)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.gequi"
+        for _ in range(times):
+            tests.killed_while_training(path, epochs, random.uniform(0, 0.3))
+            gequi.load_model(path)
+        done = gequi.saving.unpack(path.read_bytes(), "")[0]["training"]["step"]
+        unbroken, resumed = tests.network(), tests.network()
+        gequi.fit(unbroken, x, y, **{**tests.OPTIONS, "epochs": epochs})
+        gequi.fit(resumed, x, y, checkpoint=path, **{**tests.OPTIONS, "epochs": epochs})
+    pairs = zip(gequi.get_weights(unbroken).values(), gequi.get_weights(resumed).values(), strict=True)
+    print(f"killed {times} times up to step {done}: every checkpoint loaded; largest difference of weights to an "
+          f"unbroken run: {max(float(np.abs(a - b).max()) for a, b in pairs)}")  # fmt: skip
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    wanted = sys.argv[1:] or ["digits", "cost", "kills"]
+    for name, work in (("digits", compare_digits), ("cost", compare_cost), ("kills", lambda: kill(20))):
+        if name in wanted:
+            work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""training: the same seed gives the same weights and the same history from both languages, to the bit."""
+
+import numpy as np
+import pytest
+import rpy2.robjects as ro
+
+import gequi
+
+OPTIONS = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "seed": 3, "validation": 0.25}
+
+
+@pytest.fixture
+def examples(random):
+    return random.normal(size=(24, 1, 7, 7)), np.arange(24) % 10
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("options", [{}, {"augment": "rotation", "schedule": "one_cycle"}, {"class_weights": "balanced"}])
+def test_fit(r, both, same, examples, options):
+    theirs, ours = both()
+    x, y = examples
+    history = gequi.fit(ours, x, y, **OPTIONS, **options)
+    fitted = r.fit(theirs, x, ro.IntVector(y + 1), **OPTIONS, **options)
+    same(without_times(r.value(fitted.rx2("history"))), without_times(history))
+    same(
+        r.value(r.get_weights(fitted)),
+        {name: np.atleast_1d(weight).astype(np.float64) for name, weight in gequi.get_weights(ours).items()},
+    )
+    same(r.value(r.predict(fitted, x, type="class")), [int(k) + 1 for k in gequi.predict(ours, x).argmax(1)])
+
+
+def test_fit_of_numbers_with_options_of_the_optimiser(r, both, same, examples, random):
+    theirs, ours = both()
+    x, y = examples[0], random.normal(size=(24, 10))
+    options = {**OPTIONS, "optimizer": {"optimizer": "sgd", "momentum": 0.5}, "loss": "huber"}
+    history = gequi.fit(ours, x, y, **options)
+    fitted = r.fit(theirs, x, y, **options)
+    same(without_times(r.value(fitted.rx2("history"))), without_times(history))
+
+
+def test_evaluate(r, both, examples):
+    theirs, ours = both()
+    x, y = examples
+    assert r.value(r.evaluate(theirs, x, ro.IntVector(y + 1))) == [gequi.evaluate(ours, x, y)]
+
+
+def test_the_same_errors_but_that_r_counts_classes_from_one(r, both, examples):
+    theirs, ours = both()
+    x, y = examples[0], np.arange(24) % 11
+    with pytest.raises(gequi.errors.InputError, match="from 0 to 9, one for each output of the network; got 10"):
+        gequi.fit(ours, x, y)
+    condition = r.code("tryCatch(fit(network, x, y), error = identity)", network=theirs, x=x, y=ro.IntVector(y + 1))
+    assert "from 1 to 10, one for each output of the network; got 11" in r.code("conditionMessage(e)", e=condition)[0]

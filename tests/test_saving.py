@@ -1,0 +1,271 @@
+"""saving: one file for a model, whole or not at all, that runs no code."""
+
+import json
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+import gequi
+from gequi import saving
+from gequi.errors import InputError, ModelFileError
+from gequi.saving import describe_model_file, model_from_bytes, model_to_bytes, pack, unpack
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+LAYERS = [
+    {"layer": "conv", "fields": {"regular": 2, "irrep_1": 1}, "kernel_size": 3},
+    {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3},
+    {"layer": "batch_norm"},
+    {"layer": "relu"},
+    {"layer": "global_avg_pool"},
+    {"layer": "group_pool"},
+    {"layer": "dense", "units": 3},
+]
+
+
+def network(dtype="float32", seed=1):
+    """A network whose weights and statistics are not those that it was built with."""
+    net = gequi.equivariant_network(C4, "trivial", LAYERS, seed=seed, dtype=dtype)
+    generator = np.random.default_rng(seed)
+    changed = {name: weight + generator.random(weight.shape) for name, weight in gequi.get_weights(net).items()}
+    return gequi.set_weights(net, changed)
+
+
+@pytest.fixture
+def data():
+    return model_to_bytes(network())
+
+
+def refused(data, message="."):
+    """The sentence with which bytes are refused."""
+    with pytest.raises(ModelFileError, match=message) as caught:
+        model_from_bytes(data, "'net.gequi'")
+    text = str(caught.value)
+    assert text.startswith("'net.gequi' ")
+    assert text.endswith(".")
+    return text
+
+
+# ---- there and back -------------------------------------------------------------------------------------
+
+
+def test_a_loaded_model_predicts_what_the_saved_one_did_to_the_bit(tmp_path, dtype, random):
+    net = network(dtype)
+    again = gequi.load_model(gequi.save_model(net, tmp_path / "net.gequi"))
+    x = random.normal(size=(3, 1, 9, 9))
+    np.testing.assert_array_equal(gequi.predict(net, x), gequi.predict(again, x))
+    assert json.dumps(again.recipe) == json.dumps(net.recipe)
+
+
+def test_models_are_saved_alike_in_training_and_in_evaluation_mode():
+    net = network()
+    training = model_to_bytes(net)
+    assert model_to_bytes(net.eval()) == training
+
+
+@pytest.mark.parametrize(
+    ("space", "fields"),
+    [
+        (("flipRot2dOnR2", {"N": 3}), {"regular": 1}),
+        (("rot2dOnR2", {"N": -1}), {"irrep_1": 2}),
+        (("octaOnR3", {}), {"trivial": 1, "irrep_1": 1}),
+    ],
+)
+def test_models_of_other_groups_are_saved_too(space, fields):
+    made = gequi.gspace(space[0], **space[1])
+    layers = [{"layer": "conv", "fields": fields, "kernel_size": 3}]
+    net = gequi.equivariant_network(made, "trivial", layers, seed=1)
+    x = np.random.default_rng(1).normal(size=(1, 1, *[5] * made.dimensionality))
+    np.testing.assert_array_equal(gequi.predict(net, x), gequi.predict(model_from_bytes(model_to_bytes(net)), x))
+
+
+def test_a_file_says_what_it_is_without_building_the_model(tmp_path):
+    net = network()
+    path = gequi.save_model(net, tmp_path / "net.gequi", about={"classes": ["ä", "b"]})
+    told = describe_model_file(path)
+    assert told["about"] == {"classes": ["ä", "b"]}
+    assert (told["format"], told["version"]) == (1, gequi.__version__)
+    assert told["weights"] == sum(weight.size for weight in gequi.get_weights(net).values())
+    assert told["recipe"]["layers"][0]["kernel_size"] == 3
+
+
+def test_any_safetensors_reader_reads_the_weights(tmp_path):
+    net = network()
+    tensors = safetensors.numpy.load_file(gequi.save_model(net, tmp_path / "net.gequi"))
+    for name, weight in gequi.get_weights(net).items():
+        np.testing.assert_array_equal(tensors[name], weight)
+
+
+# ---- whole or not at all --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_crash_while_writing_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
+    path = tmp_path / "net.gequi"
+    gequi.save_model(network(), path)
+    before = path.read_bytes()
+
+    def crash(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, crash)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+        gequi.save_model(network(seed=2), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["net.gequi"]
+
+
+def test_a_file_takes_the_place_of_an_older_one(tmp_path):
+    path = tmp_path / "net.gequi"
+    for seed in (1, 2):
+        gequi.save_model(network(seed=seed), path)
+    assert path.read_bytes() == model_to_bytes(network(seed=2))
+
+
+# ---- two hundred damaged files --------------------------------------------------------------------------
+
+
+class Bomb:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("import gequi.saving; gequi.saving.exploded = True",))
+
+
+def damaged_files(data):
+    """200 damaged files: 120 with one byte changed, 50 cut, 30 pickles in disguise."""
+    generator = np.random.default_rng(7)
+    header = 8 + int.from_bytes(data[:8], "little")
+    for place in [*range(0, 16), *generator.integers(16, header, 64), *generator.integers(header, len(data), 40)]:
+        yield data[:place] + bytes([data[place] ^ int(generator.integers(1, 256))]) + data[place + 1 :]
+    for end in [0, 1, 7, 8, 9, header - 1, header, len(data) - 1, *generator.integers(0, len(data), 42)]:
+        yield data[:end]
+    for protocol in range(6):
+        pickled = pickle.dumps(Bomb(), protocol)
+        yield pickled
+        yield pickled + data
+        yield data + pickled
+        yield data[:8] + pickled + data[8 + len(pickled) :]
+        yield data[:header] + pickled + data[header + len(pickled) :]
+
+
+def test_two_hundred_damaged_files_are_two_hundred_clear_errors_and_run_no_code(data):
+    files = list(damaged_files(data))
+    assert len(files) == 200
+    for damaged in files:
+        assert not re.search(r"Traceback|object at 0x", refused(damaged))
+    assert not hasattr(saving, "exploded")
+    pickle.loads(pickle.dumps(Bomb()))  # the bomb is a real one
+    assert saving.__dict__.pop("exploded")
+
+
+# ---- each damage in a sentence of its own ---------------------------------------------------------------
+
+
+def rewritten(data, tensors=None, **changes):
+    """The file with other contents, and a checksum that agrees with them."""
+    metadata, found = unpack(data, "")
+    metadata.pop("checksum")
+    return pack(found if tensors is None else tensors(found), {**metadata, **changes})
+
+
+def test_a_pickle_is_refused_as_one(tmp_path):
+    torch.save({"weights": torch.ones(3)}, tmp_path / "net.pt")
+    assert "is a pickle" in refused((tmp_path / "net.pt").read_bytes())
+    assert "is a pickle" in refused(pickle.dumps({"a": 1}))
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_no_pickle():
+    """0x0480 bytes of header are the first bytes of a pickle of protocol 4."""
+    net = gequi.equivariant_network(C4, "trivial", LAYERS[:1], seed=1)
+    saved = (model_to_bytes(net, {"": "x" * size}) for size in range(0, 1000, 8))
+    padded = next(data for data in saved if data[:2] == b"\x80\x04")
+    assert isinstance(model_from_bytes(padded), gequi.networks.EquivariantNetwork)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-1], r"is cut off: it has \d+ of \d+ bytes\.$"),
+        (lambda data: data[:100], r"is cut off: it has 100 bytes of at least \d+\.$"),
+        (lambda data: b"", r"is cut off: it has 0 bytes\.$"),
+        (lambda data: data + b"x", r"is damaged: it has \d+ bytes where its header describes \d+\.$"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "is damaged: its checksum"),
+        (lambda data: data[:9] + b"'" + data[10:], "is damaged: its header cannot be read"),
+        (lambda data: b"\x1f\x8b" + data, r"is a compressed file: in R, readRDS\(\) may read it"),
+        (lambda data: b"#!/bin/sh\nexit", "is no gequi model file"),
+        (lambda data: safetensors.numpy.save({"a": np.ones(3)}), "is a safetensors file of another program"),
+        (lambda data: rewritten(data, format=2, version="9.0"), r"has format 2, written by gequi 9\.0; .* Install a newer"),
+        (lambda data: rewritten(data, format="x"), "its description cannot be read"),
+        (lambda data: rewritten(data, recipe={"layers": []}), "holds a recipe that this gequi cannot build: KeyError"),
+        (lambda data: rewritten(data, basis=[1.0, 2.0]), "was saved with other filter bases"),
+        (lambda data: rewritten(data, basis=None), "was saved with other filter bases"),
+        (lambda data: rewritten(data, lambda t: {**t, "more": np.ones(1)}), "there is no place for 'more'"),
+        (lambda data: rewritten(data, lambda t: {k: v for k, v in t.items() if "bias" not in k}), "'layers.0.bias' is missing"),
+        (
+            lambda data: rewritten(data, lambda t: {**t, "layers.0.bias": np.ones(7)}),
+            r"'layers.0.bias' must be float32 of shape \(\d,\); got float64 of shape \(7,\)",
+        ),
+        (
+            lambda data: rewritten(data, lambda t: {**t, "layers.0.bias": t["layers.0.bias"] * np.float32("nan")}),
+            "holds weights that are not numbers",
+        ),
+    ],
+)  # fmt: skip
+def test_every_damage_has_a_sentence_of_its_own(data, change, message):
+    refused(change(data), message)
+
+
+def test_a_recipe_with_a_layer_of_the_future_names_it(data):
+    recipe = unpack(data, "")[0]["recipe"]
+    recipe["layers"][3] = {"layer": "hyper"}
+    refused(rewritten(data, recipe=recipe), r"cannot build: layer 4 \(hyper\): there is no such layer")
+
+
+def test_a_basis_with_one_sign_turned_has_another_fingerprint(monkeypatch):
+    net = network()
+    bases = [basis.clone() for basis in gequi._escnn.basis_samples(net)]
+    monkeypatch.setattr(saving, "basis_samples", lambda network: bases)
+    before = saving.basis_fingerprint(net)
+    bases[0] *= 1 + 1e-13
+    np.testing.assert_allclose(saving.basis_fingerprint(net), before, atol=1e-8)
+    bases[0][0] *= -1
+    assert abs(saving.basis_fingerprint(net)[0] - before[0]) > 1e-4
+
+
+# ---- what is refused ------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match=r"`path`: there is no file '.*none\.gequi'"):
+        gequi.load_model(tmp_path / "none.gequi")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        gequi.load_model(tmp_path)
+
+
+def diverged():
+    return gequi.set_weights(network(), {}).apply(
+        lambda module: [parameter.data.fill_(np.nan) for parameter in module.parameters(recurse=False)] and None
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda path: gequi.save_model(torch.nn.Linear(1, 1), path), "`model` must carry a recipe.*a Linear does not"),
+        (lambda path: gequi.save_model("net", path), "`model` must be a network"),
+        (lambda path: gequi.save_model(diverged(), path), "`model` has weights that are not finite"),
+        (lambda path: gequi.save_model(network(), path / "no" / "folder"), "cannot be written"),
+        (lambda path: gequi.save_model(network(), 3), "`path` must be the path of a file; got 3"),
+        (lambda path: gequi.save_model(network(), path / "a", about={"f": print}), "`about` must be plain data"),
+        (lambda path: gequi.load_model(None), "`path` must be the path of a file; got None"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused(tmp_path, call, message):
+    with pytest.raises(InputError, match=message):
+        call(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,683 @@
+"""training: what is learned, that it is the same each time, and that it can be stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import gequi
+from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, TrainingError
+from gequi.fields import act
+from gequi.groups import elements
+from gequi.training import _jobs, _run, _settings, collect_job, prepare_job
+from gequi.training._augment import Augmentation, move, turn, turned
+from gequi.training._tasks import Task
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+CONV = {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}
+HEAD = [{"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 2}]
+CLASSIFIER = [CONV, {"layer": "batch_norm"}, {"layer": "relu"}, *HEAD]
+OPTIONS = {"epochs": 3, "batch_size": 10, "learning_rate": 0.01, "seed": 5}
+TASKS = ["classification", "segmentation", "binary", "regression", "field"]
+
+
+def network(layers=CLASSIFIER, **options):
+    return gequi.equivariant_network(C4, **{"input": "trivial", "layers": layers, "seed": 1, **options})
+
+
+def stripes(count=32, size=7, seed=0):
+    """Images with thin or with broad stripes in any direction, and which they are."""
+    random = np.random.default_rng(seed)
+    kinds = np.arange(count) % 2
+    angles, phases = random.random((2, count, 1, 1)) * 2 * np.pi
+    rows, columns = np.indices((size, size)) - (size - 1) / 2
+    waves = np.cos((1 + kinds[:, None, None]) * (np.cos(angles) * rows + np.sin(angles) * columns) + phases)
+    return waves[:, None], kinds
+
+
+def example_of(task, count=12, dtype="float32"):
+    """A network and examples for each task."""
+    x, kinds = stripes(count)
+    if task == "classification":
+        return network(dtype=dtype), x, kinds
+    pixels = (x[:, 0] > 0).astype(int)
+    if task == "segmentation":
+        return network([{**CONV, "padding": 1}, {**CONV, "fields": {"trivial": 2}, "padding": 1}], dtype=dtype), x, pixels
+    if task == "binary":
+        return network([{**CONV, "fields": "trivial", "padding": 1}], dtype=dtype), x, pixels[:, None].astype(float)
+    if task == "regression":
+        return network([CONV, *HEAD], dtype=dtype), x, np.stack([x.mean((1, 2, 3)), x.std((1, 2, 3))], 1)
+    slopes = np.stack(np.gradient(x[:, 0], axis=(2, 1)), 1) * np.array([1.0, -1.0])[:, None, None]  # y points up
+    return network([{**CONV, "fields": {"irrep_1": 1}, "padding": 1}], dtype=dtype), x, slopes
+
+
+LOSS = {"binary": "binary_cross_entropy"}
+
+
+def same_weights(a, b, tolerance=0.0):
+    ours, theirs = gequi.get_weights(a), gequi.get_weights(b)
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        np.testing.assert_allclose(weight, theirs[name], rtol=0, atol=tolerance, err_msg=name)
+
+
+def without_times(history):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+# ---- what is learned ------------------------------------------------------------------------------------
+
+
+def test_a_classifier_learns_to_tell_stripes_apart():
+    x, y = stripes(96)
+    net = network()
+    history = gequi.fit(net, x, y, epochs=25, batch_size=16, learning_rate=0.05, schedule="one_cycle", seed=1)
+    assert history[-1]["loss"] < 0.3 < history[0]["loss"]
+    assert gequi.evaluate(net, *stripes(40, seed=9))["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_lowers_its_loss_and_keeps_the_symmetry(task, dtype):
+    net, x, y = example_of(task, dtype=dtype)
+    history = gequi.fit(net, x, y, loss=LOSS.get(task), epochs=6, batch_size=4, learning_rate=0.02, seed=1)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert gequi.is_equivariant(net, x[:1])
+    assert gequi.get_weights(net)["layers.0.weights"].dtype == dtype
+
+
+def test_training_is_a_plain_loop_of_torch_to_the_bit():
+    """The oracle: the same batches, the same optimiser, no engine."""
+    x, y = stripes(20)
+    net, other = network(), network()
+    gequi.fit(net, x, y, optimizer={"optimizer": "sgd", "weight_decay": 0.1}, schedule="cosine", **OPTIONS)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
+    images, classes = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+    for step in range(6):
+        order = torch.randperm(20, generator=_settings.generator_for(5, "order", step // 2))
+        batch = order[step % 2 * 10 :][:10]
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 + np.cos(np.pi * step / 6)) / 2
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(other(images[batch]), classes[batch]).backward()
+        optimizer.step()
+    same_weights(net, other, 1e-7)
+
+
+def test_any_torch_module_is_trained():
+    x, y = stripes(20)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))
+    history = gequi.fit(module, x, y, **OPTIONS)
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_function_is_a_loss():
+    _, x, y = example_of("regression")
+    ours, theirs = (network([CONV, *HEAD]) for _ in range(2))
+    gequi.fit(ours, x, y, loss="mse", **OPTIONS)
+    gequi.fit(theirs, x, y, loss=lambda output, target: ((output - target) ** 2).mean(), **OPTIONS)
+    same_weights(ours, theirs, 1e-6)
+
+
+def test_history_has_a_row_an_epoch_with_the_metrics_of_the_task():
+    x, y = stripes(20)
+    history = gequi.fit(network(), x, y, validation=0.25, schedule="linear", **OPTIONS)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert list(history[0]) == [
+        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy", "learning_rate", "seconds",
+        "stopped",
+    ]  # fmt: skip
+    rates = [row["learning_rate"] for row in history]  # of the last of two batches
+    np.testing.assert_allclose(rates, 0.01 * (1 - np.array([1, 3, 5]) / 6))
+
+
+def test_validation_examples_are_not_learned_from():
+    x, y = stripes(20)
+    net, other = network(), network()
+    history = gequi.fit(net, x, y, validation=0.25, **OPTIONS)
+    order = torch.randperm(20, generator=_settings.generator_for(5, "validation")).numpy()
+    held_out, kept = np.sort(order[:5]), np.sort(order[5:])
+    gequi.fit(other, x[kept], y[kept], validation=(x[held_out], y[held_out]), **OPTIONS)
+    same_weights(net, other)
+    measured = gequi.evaluate(net, x[held_out], y[held_out])
+    assert history[-1]["val_loss"] == pytest.approx(measured["loss"], rel=1e-6)
+    assert history[-1]["val_accuracy"] == measured["accuracy"]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_optimisers_are_those_of_torch(optimizer):
+    settings = _settings.check_settings(
+        1, **dict.fromkeys(["augment", "precision", "patience", "batches"]), epochs=1, batch_size=1,
+        learning_rate=0.5, optimizer=optimizer, schedule="constant", device="cpu", devices=1, nodes=1,
+    )  # fmt: skip
+    made = _settings.make_optimizer(torch.nn.Linear(1, 1), settings)
+    defaults = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    expected = defaults.get(optimizer, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9))([torch.ones(1)], lr=0.5)
+    assert made.defaults == expected.defaults
+
+
+def test_schedules_begin_and_end_where_they_say():
+    ends = {name: (f(0.0), f(1.0), max(f(i / 100) for i in range(101))) for name, f in _settings.SCHEDULES.items()}
+    assert ends["constant"] == (1, 1, 1)
+    assert ends["linear"] == (1, 0, 1)
+    assert ends["cosine"] == pytest.approx((1, 0, 1))
+    assert ends["one_cycle"] == pytest.approx((0.04, 1e-5, 1))
+
+
+# ---- evaluation -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_metrics_are_those_of_scikit_learn(task):
+    from sklearn import metrics
+
+    net, x, y = example_of(task)
+    found = gequi.evaluate(net, x, y, LOSS.get(task), batch_size=5)
+    output = gequi.predict(net, x)
+    if task in ("classification", "segmentation"):
+        truth, chosen = y.ravel(), output.argmax(1).ravel()
+        expected = {"accuracy": metrics.accuracy_score(truth, chosen)}
+        if task == "classification":
+            expected["balanced_accuracy"] = metrics.balanced_accuracy_score(truth, chosen)
+        else:
+            expected["mean_iou"] = metrics.jaccard_score(truth, chosen, average="macro")
+        logits = np.moveaxis(output, 1, -1).reshape(-1, 2).astype(float)
+        probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        expected["loss"] = metrics.log_loss(truth, probability, labels=[0, 1])
+    elif task == "binary":
+        expected = {"accuracy": metrics.accuracy_score(y.ravel(), output.ravel() > 0)}
+        expected["loss"] = metrics.log_loss(y.ravel(), 1 / (1 + np.exp(-output.ravel().astype(float))))
+    else:
+        truth, output = y.ravel(), output.ravel()
+        square = metrics.mean_squared_error(truth, output)
+        expected = {"loss": square, "rmse": square**0.5, "mae": metrics.mean_absolute_error(truth, output)}
+        expected["r_squared"] = metrics.r2_score(truth, output)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_pixels_without_a_class_count_for_nothing():
+    net, x, y = example_of("segmentation")
+    masked = np.where(np.arange(7) < 3, -1, y)
+    found = gequi.evaluate(net, x, masked)
+    chosen = gequi.predict(net, x).argmax(1)
+    assert found["accuracy"] == pytest.approx((chosen == y)[..., 3:].mean())
+    assert np.isfinite(gequi.evaluate(net, x, np.full_like(y, -1))["loss"])
+
+
+def test_class_weights_weigh_the_classes():
+    task = Task("cross_entropy", (2,), ())
+    output, target = torch.zeros(3, 2, dtype=torch.float64), torch.tensor([0, 0, 1])
+    output[:, 0] = 1.0
+    task.class_weights = torch.tensor([1.0, 3.0])
+    total, weight = task.measured(output, target)
+    expected = torch.nn.functional.cross_entropy(output, target, torch.tensor([1.0, 3.0], dtype=torch.float64))
+    assert float(total / weight) == pytest.approx(float(expected))
+
+
+def test_balanced_weights_are_the_inverse_of_how_often_a_class_occurs():
+    x, y = stripes(20)
+    y = (np.arange(20) >= 15).astype(int)
+    balanced, given = network(), network()
+    gequi.fit(balanced, x, y, class_weights="balanced", **OPTIONS)
+    gequi.fit(given, x, y, class_weights=[20 / 30, 20 / 10], **OPTIONS)
+    same_weights(balanced, given)
+
+
+# ---- the same each time ---------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others():
+    x, y = stripes(20)
+    layers = [CONV, {"layer": "relu"}, {"layer": "dropout", "p": 0.5}, *HEAD]
+    nets = [network(layers) for _ in range(3)]
+    histories = [
+        gequi.fit(net, x, y, augment="rotation", **{**OPTIONS, "seed": seed})
+        for net, seed in zip(nets, (5, 5, 6), strict=True)
+    ]
+    same_weights(nets[0], nets[1])
+    assert without_times(histories[0]) == without_times(histories[1])
+    with pytest.raises(AssertionError):
+        same_weights(nets[0], nets[2])
+
+
+def test_training_leaves_the_users_random_numbers_data_and_files_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = stripes(20)
+    before = x.copy(), y.copy()
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    gequi.fit(network(), x, y, validation=0.2, augment="rotation", **OPTIONS)
+    assert torch.equal(torch.rand(3), expected)
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_says_nothing(capfd):
+    x, y = stripes(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gequi.fit(network(), x, y, validation=0.2, **OPTIONS)
+    told = capfd.readouterr()
+    assert told.out + told.err == ""
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_network_keeps_its_mode(mode):
+    x, y = stripes(20)
+    net = network().train(mode)
+    gequi.fit(net, x, y, validation=0.2, **OPTIONS)
+    assert all(module.training == mode for module in net.modules())
+    direct = net(torch.tensor(x, dtype=torch.float32)).detach().numpy()
+    if not mode:
+        np.testing.assert_allclose(direct, gequi.predict(net, x), atol=1e-6)
+
+
+# ---- what does not fit in memory ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation", "regression"])
+def test_files_are_read_batch_by_batch_and_give_the_same_weights(tmp_path, task):
+    net, x, y = example_of(task)
+    other = example_of(task)[0]
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    gequi.fit(net, x, y, validation=0.2, **OPTIONS)
+    gequi.fit(other, str(tmp_path / "x.npy"), tmp_path / "y.npy", validation=0.2, **OPTIONS)
+    same_weights(net, other)
+    assert gequi.evaluate(net, tmp_path / "x.npy", tmp_path / "y.npy") == gequi.evaluate(net, x, y)
+
+
+def test_a_function_makes_the_batches():
+    x, y = stripes(20)
+    asked = []
+
+    def make(number):
+        asked.append(number)
+        return x[number * 10 : number * 10 + 10], y[number * 10 : number * 10 + 10]
+
+    history = gequi.fit(network(), make, batches=2, **OPTIONS)
+    assert asked == [0, *[0, 1] * 3]  # once to see what it makes
+    assert len(history) == 3
+    assert history[-1]["accuracy"] is not None
+
+
+def test_a_value_that_is_no_number_in_a_file_is_found(tmp_path):
+    x, y = stripes(20)
+    x[13, 0, 2, 2] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(InputError, match="`x` must be finite"):
+        gequi.fit(network(), tmp_path / "x.npy", y, **OPTIONS)
+
+
+# ---- augmentation ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("space", "fields", "size"),
+    [
+        (C4, {"trivial": 1, "regular": 1, "irrep_1": 1}, (6, 6)),
+        (gequi.gspace("flipRot2dOnR2", N=4), {"regular": 1, "irrep_1,1": 1}, (5, 5)),
+        (gequi.gspace("octaOnR3"), {"trivial": 1, "irrep_1": 1}, (3, 3, 3)),
+    ],
+)
+def test_augmentation_by_the_group_is_its_action(space, fields, size, random):
+    net = gequi.equivariant_network(space, fields, [], seed=1)
+    made = elements(space)
+    x = random.normal(size=(1, net.in_type.size, *size)).repeat(len(made), 0)
+    y = torch.tensor(random.normal(size=x.shape[:1] + x.shape[1:]))
+    augmentation = Augmentation("group", net, Task("mse", x.shape[1:], x.shape[1:]), len(size))
+    moved, targets = augmentation(torch.tensor(x), y, torch.arange(len(made)))
+    for number, element in enumerate(made):
+        np.testing.assert_allclose(moved[number], act(x[:1], net.in_type, element)[0], atol=1e-6)
+        np.testing.assert_allclose(targets[number], act(y[number : number + 1].numpy(), net.out_type, element)[0], atol=1e-6)
+
+
+def test_an_image_that_is_not_square_turns_about_its_centre(random):
+    x = torch.tensor(random.normal(size=(1, 1, 5, 7)))
+    moved = move(x, turn(torch.tensor([torch.pi], dtype=torch.float64)))
+    np.testing.assert_allclose(moved[0, 0], x[0, 0].flip(0, 1), atol=1e-12)
+    quarter = move(x, turn(torch.tensor([torch.pi / 2], dtype=torch.float64)))
+    np.testing.assert_allclose(quarter[0, 0, :, 1:6], np.rot90(x[0, 0, :, 1:6]), atol=1e-12)
+    assert (quarter[0, 0, :, [0, 6]] == 0).all()
+
+
+@pytest.mark.parametrize("fields", [{"trivial": 2}, {"irrep_1": 1, "irrep_2": 1, "trivial": 1}, {"regular": 1}])
+def test_turning_fields_by_an_angle_agrees_with_the_group_where_it_has_it(fields):
+    kind = gequi.field_type(gequi.gspace("rot2dOnR2", N=5), fields)
+    angles = torch.tensor([2 * torch.pi * k / 5 for k in range(5)], dtype=torch.float64)
+    matrices = turned(kind, angles)
+    if matrices is None:
+        matrices = torch.eye(2).expand(5, 2, 2)
+    for matrix, element in zip(matrices, elements(kind.gspace), strict=True):
+        np.testing.assert_allclose(matrix, kind.representation(element), atol=1e-12)
+
+
+def test_a_vector_field_turns_with_its_image():
+    """Slopes of a turned ramp are the turned slopes, at an angle that the group does not have."""
+    net, _, _ = example_of("field")
+    rows, columns = np.indices((31, 31)) - 15.0
+    ramp = torch.tensor(np.exp(-(rows**2 + columns**2) / 60) * columns)[None, None]
+    slopes = torch.stack([torch.gradient(ramp[:, 0], dim=2)[0], -torch.gradient(ramp[:, 0], dim=1)[0]], 1)
+    augmentation = Augmentation("rotation", net, Task("mse", (2, 31, 31), (2, 31, 31)), 2)
+    x, y = augmentation(ramp, slopes, torch.tensor([0.7], dtype=torch.float64))
+    again = torch.stack([torch.gradient(x[:, 0], dim=2)[0], -torch.gradient(x[:, 0], dim=1)[0]], 1)
+    inside = (slice(None), slice(None), slice(6, 25), slice(6, 25))  # the corners turn out of the image
+    assert float((y - again)[inside].abs().max()) < 0.1 * float(slopes.abs().max())
+    assert float((slopes - again)[inside].abs().max()) > 0.5 * float(slopes.abs().max())
+
+
+def test_classes_of_pixels_turn_with_the_image_and_are_unknown_outside_it():
+    net, x, y = example_of("segmentation")
+    augmentation = Augmentation("rotation", net, Task("cross_entropy", (2, 7, 7), (7, 7)), 2)
+    count = len(y)
+    half = torch.full((count,), torch.pi, dtype=torch.float64)
+    moved, classes = augmentation(torch.tensor(x), torch.tensor(y), half)
+    np.testing.assert_allclose(moved, x[:, :, ::-1, ::-1], atol=1e-12)
+    np.testing.assert_array_equal(classes, y[:, ::-1, ::-1])
+    _, classes = augmentation(torch.tensor(x), torch.tensor(y), half / 4)
+    assert (classes[:, 0, 0] == -1).all()
+    assert set(classes.unique().tolist()) == {-1, 0, 1}
+
+
+def test_motions_are_drawn_evenly():
+    augmentation = Augmentation("group", network(), Task("mse", (2,), (2,)), 2)
+    drawn = augmentation.draw(4000, torch.Generator().manual_seed(1))
+    assert (np.abs(np.bincount(drawn) - 1000) < 120).all()
+
+
+# ---- stopping and going on ------------------------------------------------------------------------------
+
+
+def stopper(steps):
+    return lambda told: told["step"] < steps
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_run_that_is_stopped_and_resumed_ends_like_an_unbroken_one(tmp_path, monkeypatch, steps, optimizer):
+    monkeypatch.setattr(_run, "REPORT_SECONDS", 0)
+    x, y = stripes(30)
+    layers = [CONV, {"layer": "batch_norm"}, {"layer": "relu"}, {"layer": "dropout", "p": 0.2}, *HEAD]
+    options = {**OPTIONS, "optimizer": optimizer, "schedule": "one_cycle", "augment": "group", "validation": 0.3}
+    unbroken = network(layers)
+    history = gequi.fit(unbroken, x, y, **options)
+    first, second = network(layers), network(layers)
+    path = tmp_path / "run.gequi"
+    stopped = gequi.fit(first, x, y, checkpoint=path, progress=stopper(steps), **options)
+    assert stopped[-1]["stopped"] == "interrupt"
+    assert path.exists()
+    resumed = gequi.fit(second, x, y, checkpoint=path, **options)
+    same_weights(unbroken, second)
+    assert without_times(resumed) == without_times(history)
+    same_weights(gequi.load_model(path), unbroken)
+
+
+def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path):
+    x, y = stripes(30)
+    path, net, longer = tmp_path / "run.gequi", network(), network()
+    gequi.fit(longer, x, y, **OPTIONS)
+    first = gequi.fit(net, x, y, checkpoint=path, **{**OPTIONS, "epochs": 2})
+    before = path.read_bytes()
+    again = network()
+    assert gequi.fit(again, x, y, checkpoint=path, **{**OPTIONS, "epochs": 2}) == first
+    assert path.read_bytes() == before
+    same_weights(net, again)
+    assert len(gequi.fit(again, x, y, checkpoint=path, **OPTIONS)) == 3
+    same_weights(again, longer)
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_what_differs(tmp_path):
+    x, y = stripes(30)
+    path = tmp_path / "run.gequi"
+    gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
+    for changed, name in [
+        ({"learning_rate": 0.1}, "learning_rate was 0.01, now it is 0.1"),
+        ({"batch_size": 5}, "batch_size was 10"),
+        ({"x": x + 1}, "data was"),
+        ({"network": network(seed=2)}, "recipe was"),
+    ]:
+        with pytest.raises(InputError, match=f"`checkpoint`: .*is of another run: its {name}"):
+            gequi.fit(**{"network": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
+    gequi.save_model(network(), path)
+    with pytest.raises(InputError, match="is a model file, but no checkpoint"):
+        gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
+    path.write_bytes(b"")
+    with pytest.raises(ModelFileError, match="is cut off"):
+        gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
+
+
+def test_ctrl_c_stops_after_the_batch_and_keeps_the_network_usable():
+    x, y = stripes(30)
+    net = network()
+    before = signal.getsignal(signal.SIGINT)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    history = gequi.fit(net, x, y, **{**OPTIONS, "epochs": 100000})
+    assert history[-1]["stopped"] == "interrupt"
+    assert 1 < len(history) < 100000
+    assert signal.getsignal(signal.SIGINT) is before
+    assert np.isfinite(gequi.predict(net, x)).all()
+    gequi.fit(net, x, y, **OPTIONS)
+
+
+def test_an_interrupt_inside_the_progress_function_stops_the_run_too():
+    x, y = stripes(30)
+
+    def interrupted(told):
+        raise KeyboardInterrupt
+
+    history = gequi.fit(network(), x, y, progress=interrupted, **OPTIONS)
+    assert [row["stopped"] for row in history] == ["interrupt"]
+
+
+def test_progress_is_told_where_the_run_is():
+    x, y = stripes(30)
+    told = []
+    gequi.fit(network(), x, y, progress=told.append, **OPTIONS)
+    assert (told[0]["epoch"], told[0]["batch"], told[0]["step"]) == (1, 1, 1)
+    last = told[-1]
+    assert {key: last[key] for key in ("epoch", "epochs", "batch", "batches", "step", "steps", "seconds_left")} == {
+        "epoch": 3, "epochs": 3, "batch": 3, "batches": 3, "step": 9, "steps": 9, "seconds_left": 0,
+    }  # fmt: skip
+    assert [row["epoch"] for row in told if "learning_rate" in row] == [1, 2, 3]
+
+
+def test_patience_stops_and_goes_back_to_the_best_weights():
+    x, y = stripes(30)
+    net = network()
+    wrong = (x, 1 - y)  # what is learned makes these worse
+    history = gequi.fit(net, x, y, validation=wrong, patience=2, **{**OPTIONS, "epochs": 50, "learning_rate": 0.05})
+    losses = [row["val_loss"] for row in history]
+    assert history[-1]["stopped"] == "patience"
+    assert len(history) == int(np.argmin(losses)) + 3 < 50
+    assert gequi.evaluate(net, *wrong)["loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
+WORKER = """
+import sys, numpy as np
+sys.path.insert(0, sys.argv[1])
+import test_training as t
+x, y = t.stripes(40)
+print("ready", flush=True)
+t.gequi.fit(t.network(), x, y, checkpoint=sys.argv[2], **{**t.OPTIONS, "epochs": int(sys.argv[3])})
+"""
+
+
+def killed_while_training(path, epochs, wait):
+    """A process that trains and is killed `wait` seconds after it has written its next checkpoint."""
+    command = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(path), str(epochs)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert worker.stdout.readline() == b"ready\n"
+    deadline = time.monotonic() + 120
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while time.monotonic() < deadline and (not path.exists() or path.stat().st_mtime_ns == before):
+        time.sleep(0.001)
+    time.sleep(wait)
+    worker.kill()
+    worker.communicate()
+
+
+def test_a_process_that_is_killed_leaves_a_checkpoint_that_goes_on(tmp_path):
+    """Killed once, at a random moment; the benchmark does it twenty times."""
+    x, y = stripes(40)
+    path, epochs = tmp_path / "run.gequi", 60
+    killed_while_training(path, epochs, time.time_ns() % 50 / 1000)
+    gequi.load_model(path)
+    unbroken, resumed = network(), network()
+    gequi.fit(unbroken, x, y, **{**OPTIONS, "epochs": epochs})
+    gequi.fit(resumed, x, y, checkpoint=path, **{**OPTIONS, "epochs": epochs})
+    same_weights(unbroken, resumed)
+
+
+# ---- several processes ----------------------------------------------------------------------------------
+
+NO_NORM = [CONV, {"layer": "relu"}, *HEAD]
+SHARED = {**OPTIONS, "augment": "rotation", "optimizer": "sgd", "class_weights": [1, 3], "validation": 0.2}
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """The last of the batches has an odd number of examples, and the classes have unequal weights."""
+    x, y = stripes(46)
+    np.save(tmp_path / "x.npy", x)
+    one, two = network(NO_NORM), network(NO_NORM)
+    alone = gequi.fit(one, x, y, **SHARED)
+    told = []
+    together = gequi.fit(two, tmp_path / "x.npy", y, devices=2, progress=told.append, **SHARED)
+    same_weights(one, two, 1e-5)
+    for ours, theirs in zip(without_times(alone), without_times(together), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+    assert told[-1]["step"] == told[-1]["steps"]
+
+
+def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    x, y = stripes(46)
+    options = {**SHARED, "epochs": 100}
+    workers, start = [], _jobs._start
+    monkeypatch.setattr(_jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
+    path = tmp_path / "run.gequi"
+
+    def murder(told):
+        if told["epoch"] > 1:
+            workers[1].kill()
+
+    with pytest.raises(TrainingError, match=r"worker 2 of 2 was killed by SIGKILL; its log is '(.*worker-1\.log)'") as caught:
+        gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=path, progress=murder, **options)
+    assert Path(str(caught.value).split("'")[1]).exists()
+    assert all(worker.poll() is not None for worker in workers)
+    unbroken, resumed = network(NO_NORM), network(NO_NORM)
+    gequi.fit(unbroken, x, y, **options)
+    history = gequi.fit(resumed, x, y, checkpoint=path, **options)  # in one process: a checkpoint does not mind
+    assert len(history) == 100
+    same_weights(unbroken, resumed, 1e-4)
+
+
+def test_a_job_is_a_folder_and_lines_that_do_it(tmp_path):
+    x, y = stripes(20)
+    lines = prepare_job(tmp_path / "job", network(NO_NORM), x, y, nodes=2, devices=4, **OPTIONS)
+    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 python -m gequi.training {tmp_path}/job"
+    assert lines["torchrun"].startswith("torchrun --nnodes 2 --nproc-per-node 4 ")
+    job = json.loads((tmp_path / "job" / "job.json").read_text())
+    assert (job["nodes"], job["devices"], job["seed"], job["epochs"]) == (2, 4, 5, 3)
+    same_weights(gequi.load_model(tmp_path / "job" / "model.gequi"), network(NO_NORM))
+    np.testing.assert_array_equal(np.load(job["x"]), x)
+    with pytest.raises(InputError, match="holds no job that is done"):
+        collect_job(tmp_path / "job", network())
+
+
+def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
+    x, y = stripes(20)
+    prepare_job(tmp_path / "job", network(), x, y, validation=(x, y), **OPTIONS)
+    _jobs.work(tmp_path / "job", gequi.training._fit)
+    ours, theirs = network(), network()
+    history = gequi.fit(ours, x, y, validation=(x, y), **OPTIONS)
+    assert without_times(collect_job(tmp_path / "job", theirs)) == without_times(history)
+    same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nodes": 2}, "`nodes` > 1 needs a launcher"),
+        ({"devices": 2, "y": np.ones((12, 2)), "loss": torch.nn.functional.mse_loss}, "`loss` cannot be a function where several"),
+        ({"devices": 20}, "`batch_size` must be at least 20"),
+        ({"devices": 2, "network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        fitted(**options)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------
+
+
+def fitted(task="classification", **options):
+    net, x, y = example_of(task)
+    return gequi.fit(**{"network": net, "x": x, "y": y, **OPTIONS, **options})
+
+
+def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
+    net, x, y = example_of("regression")
+    with pytest.raises(InputError, match=r"training has diverged: in epoch \d+, batch \d, the loss is .*Lower `learning_rate`"):
+        gequi.fit(net, x, y, optimizer="sgd", **{**OPTIONS, "learning_rate": 1e6, "epochs": 50})
+    assert all(np.isfinite(weight).all() for weight in gequi.get_weights(net).values())
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: fitted(network="net"), InputError, "`network` must be a network"),
+        (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have .*channel"),
+        (lambda: fitted(x="none.npy"), InputError, r"`x` must be an array or the path of a \.npy file"),
+        (lambda: fitted(y=None), InputError, "`y` is missing"),
+        (lambda: fitted(y=[0, 1]), ShapeError, r"`y` must have 12 targets, one an example; got shape \(2,\)"),
+        (lambda: fitted(y=np.arange(12)), InputError, "`y` must hold classes, whole numbers from 0 to 1, .* got 2"),
+        (lambda: fitted(y=-np.arange(12) % 2 * 1.5, loss="cross_entropy"), InputError, "`y` must hold classes.* got 1.5"),
+        (lambda: fitted(y=np.ones((12, 3, 3), int)), ShapeError, "`y` must have a class for each pixel|one for each image"),
+        (lambda: fitted("segmentation", y=np.ones(12, int)), ShapeError, "`y` has one class an image, but the network"),
+        (lambda: fitted("field", y=np.ones((12, 1, 7, 7))), ShapeError, r"`y` must have the shape of the network's output, \(batch, 2, 7, 7\)"),
+        (lambda: fitted("binary", loss="cross_entropy", y=np.ones((12, 7, 7), int)), ShapeError, "the network has one output"),
+        (lambda: fitted("binary", loss="binary_cross_entropy", y=np.full((12, 1, 7, 7), 0.5)), InputError, "`y` must hold 0 and 1"),
+        (lambda: fitted(loss="mes"), InputError, "`loss` must be one of .*'mse'"),
+        (lambda: fitted(epochs=0), InputError, "`epochs` must be at least 1"),
+        (lambda: fitted(epochs=1.5), InputError, "`epochs` must be a whole number"),
+        (lambda: fitted(batch_size=0), InputError, "`batch_size` must be at least 1"),
+        (lambda: fitted(learning_rate=-1), InputError, "`learning_rate` must be at least 0"),
+        (lambda: fitted(optimizer="adm"), InputError, "`optimizer` must be one of .*'adam'"),
+        (lambda: fitted(optimizer={"optimizer": "sgd", "momentm": 1}), InputError, "sgd has no option 'momentm'.*'momentum'"),
+        (lambda: fitted(schedule="step"), InputError, "`schedule` must be one of"),
+        (lambda: fitted(validation=2), InputError, "`validation` must be from 0 to 1"),
+        (lambda: fitted(validation=0.99), InputError, "leaves none to learn from"),
+        (lambda: fitted(validation=(1, 2, 3)), InputError, "`validation` must be a fraction or a pair"),
+        (lambda: fitted(validation=(np.ones((2, 1, 7, 7)), [0])), ShapeError, r"`validation\$y` must have 2 targets"),
+        (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation'"),
+        (lambda: fitted(network=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
+        (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which 1 regular do not all allow"),
+        (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "turns images in the plane"),
+        (lambda: fitted(class_weights=[1, 2, 3]), ShapeError, "`class_weights` must have 2 numbers"),
+        (lambda: fitted(class_weights=[1, -1]), InputError, "`class_weights` must be at least 0"),
+        (lambda: fitted(class_weights="even"), InputError, "`class_weights` must be numbers or 'balanced'"),
+        (lambda: fitted("regression", class_weights=[1, 2]), InputError, "`class_weights` needs the loss"),
+        (lambda: fitted(precision="half"), InputError, "`precision` must be one of 'bfloat16'"),
+        (lambda: fitted(device="tpu"), InputError, "`device` must be one of"),
+        (lambda: fitted(patience=0), InputError, "`patience` must be at least 1"),
+        (lambda: fitted(progress=3), InputError, "`progress` must be a function"),
+        (lambda: fitted(batches=3), InputError, "`batches` is for an `x` that is a function"),
+        (lambda: fitted(x=lambda i: 1, y=None), InputError, "`batches`, the number of batches in an epoch, is missing"),
+        (lambda: fitted(x=lambda i: 1, y=None, batches=1), InputError, "`x`, a function, must return a pair"),
+        (lambda: fitted(x=lambda i: 1, batches=1), InputError, "it makes the targets too"),
+        (lambda: fitted(network=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
+        (lambda: gequi.evaluate(network(), np.ones((2, 1, 7, 7)), [0, 2]), InputError, "`y` must hold classes"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
