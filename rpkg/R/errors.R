@@ -7,8 +7,8 @@
 # .call     the user's function, which errors name.
 call_core <- function(.name, ..., .indexes = character(), .call = rlang::caller_env()) {
   arguments <- list(...)
+  bridge <- core(.call) # before the first value is converted, which would start Python without our words for it
   arguments <- Map(function(value, name) to_python(value, name, .call), arguments, rlang::names2(arguments))
-  bridge <- core(.call)
   the$callback_error <- NULL
   reply <- tryCatch(
     do.call(bridge$call, c(list(.name), arguments)),

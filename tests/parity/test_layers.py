@@ -44,7 +44,7 @@ NETWORKS = {
 }  # fmt: skip
 
 # Kinds whose parity is tested with their own subject.
-ELSEWHERE: set[str] = set()
+ELSEWHERE = {"lifting_attention", "group_attention", "group_attention_block"}
 
 
 def test_every_kind_of_layer_is_tested_here():

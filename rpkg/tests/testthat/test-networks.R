@@ -52,6 +52,7 @@ test_that("a misspelt option is refused, not ignored", {
 })
 
 test_that("the shape of the output is told without running the network", {
+  needs_python()
   network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 3), 3)
   expect_identical(output_shape(network, c(2, 1, 32, 32)), c(2L, 12L, 30L, 30L))
   expect_identical(output_shape(network, list(2, 1, 32L, 32)), c(2L, 12L, 30L, 30L))

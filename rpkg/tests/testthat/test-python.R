@@ -43,7 +43,7 @@ test_that("the carried core is the one that is used", {
 test_that("a Python that is not there gives a setup error that says what to do", {
   seen <- in_a_new_r(c(
     "library(gequiR)",
-    "error <- tryCatch(gspaces(), error = identity)",
+    "error <- tryCatch(gspace('rot2dOnR2', N = 4), error = identity)",
     "cat(class(error)[1:2], rlang::cnd_message(error), sep = '\n')"
   ), c(RETICULATE_PYTHON = "/nonexistent/python", GEQUI_PYTHON = ""))
   expect_identical(seen[1:2], c("gequi_setup_error", "gequi_error"))
