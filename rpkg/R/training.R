@@ -5,7 +5,7 @@
 #'
 #' Ctrl-C, or the stop button, ends the training after the batch: what comes back is the network as it stands then.
 #'
-#' @param object a network, from [equivariant_network()], or one that was fitted before.
+#' @param object a network, from [equivariant_network()], a module such as [unet()], or one that was fitted before.
 #' @param x inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
 #'   of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch, from 1,
 #'   and returns `list(x, y)`.
@@ -70,7 +70,7 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
   targets <- read_targets(x, y, loss)
   if (is.list(validation) && length(validation) == 2) validation[[2]] <- targets$encode(validation[[2]])
   if (!is.null(names(class_weights))) class_weights <- unname(class_weights[targets$levels()])
-  python <- call_core("networks.copy_network", object)
+  python <- copy_of(object)
   bar <- progress_reporter(progress)
   # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
   history <- suspendInterrupts(tryCatch(call_core(
@@ -80,8 +80,25 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
     device = device, seed = seed, checkpoint = as_path(checkpoint), patience = patience, devices = devices,
     nodes = nodes, batches = batches, progress = bar$report, .indexes = "class", .call = here
   ), finally = bar$close()))
-  network <- new_network(recipe_of(object), call_core("get_weights", python), python)
-  as_fit(network, as_history(history), targets$classes, targets$levels())
+  trained <- trained_from(object, call_core("get_weights", python), python)
+  as_fit(trained, as_history(history), targets$classes, targets$levels())
+}
+
+#' @rdname fit.gequi_network
+#' @export
+fit.gequi_module <- fit.gequi_network
+
+# A Python object of its own with the same weights, for the training to change; and the R object of it afterwards.
+copy_of <- function(object) {
+  if (inherits(object, "gequi_network")) return(call_core("networks.copy_network", object))
+  handle_of(with_weights(object, list()))
+}
+
+trained_from <- function(object, weights, python) {
+  if (inherits(object, "gequi_network")) return(new_network(recipe_of(object), weights, python))
+  new_module(
+    object$maker, object$arguments, setdiff(class(object), c("gequi_fit", "gequi_module", "gequi_handle")), weights
+  )
 }
 
 #' @importFrom generics fit
@@ -139,7 +156,7 @@ as_classes <- function(y, levels = NULL) {
 # What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
 # training after the batch.
 progress_reporter <- function(progress) {
-  show <- if (is.function(progress)) progress else if (isTRUE(progress)) progress_bar() else function(told) NULL
+  show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else function(told) NULL
   list(
     report = function(told) {
       tryCatch(allowInterrupts(!isFALSE(show(told))), interrupt = function(condition) FALSE)
@@ -148,7 +165,7 @@ progress_reporter <- function(progress) {
   )
 }
 
-progress_bar <- function() {
+training_bar <- function() {
   the$bar <- NULL
   function(told) {
     text <- paste0("epoch ", told$epoch, "/", told$epochs, "  ", progress_text(told))
@@ -295,7 +312,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
 
 #' How well a network does
 #'
-#' @param network a network, from [equivariant_network()] or [fit()].
+#' @param network a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param x,y,loss inputs, targets and loss, as in [fit()].
 #' @param batch_size how many go through at once.
 #' @return a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the

@@ -51,5 +51,7 @@ test_that("what is no model file is refused", {
   expect_refused(load_model(tempfile()), "there is no file", "model_file")
   expect_refused(save_model(small(), file.path(tempdir(), "no", "folder")), "cannot be written", "input")
   expect_refused(save_model("net", file), "`model` must be a network", "input")
+  module <- image_classifier_mlp(c(1, 7, 7), hidden = 4, classes = 2, seed = 1)
+  expect_refused(save_model(module, file), "`model` must be a network, as equivariant_network() makes it", "input")
   expect_refused(load_model(3), "`path` must be the path of a file", "input")
 })

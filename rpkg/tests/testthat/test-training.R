@@ -143,3 +143,23 @@ test_that("weights of classes may be named", {
   named <- quick(y = y, class_weights = c(odd = 3, even = 1))
   expect_identical(get_weights(named), get_weights(quick(y = y, class_weights = c(1, 3))))
 })
+
+test_that("modules are trained too, again and again, and kept by saveRDS()", {
+  needs_python()
+  module <- image_classifier_mlp(c(1, 7, 7), hidden = 4, classes = 2, seed = 1)
+  before <- get_weights(module)
+  fitted <- quick(module, y)
+  expect_identical(get_weights(module), before)
+  expect_s3_class(predict(fitted, x), "factor")
+  expect_identical(predict(saved_and_read(fitted), x, type = "prob"), predict(fitted, x, type = "prob"))
+  again <- quick(fitted, y)
+  expect_identical(class(again), class(fitted))
+  expect_lt(evaluate(again, x, y)$loss, evaluate(module, x, y)$loss)
+})
+
+test_that("a network that was fitted goes on from its weights", {
+  once <- quick(y = y)
+  again <- quick(once, y)
+  expect_identical(class(again), class(once))
+  expect_false(identical(get_weights(again), get_weights(once)))
+})
