@@ -87,6 +87,9 @@ def work(folder: Path, train: Callable[..., list[dict[str, Any]]]) -> None:
         return not (folder / "stop").exists()
 
     history = train(network, **options, progress=report)
+    if torch.distributed.is_initialized():  # its threads would abort an interpreter that ends before them
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
         save_model(network, folder / "result.gequi")
         write_file(folder / "history.json", json.dumps(history).encode())
