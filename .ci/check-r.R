@@ -1,7 +1,17 @@
-# The R sources: their style, and that the manual pages are those of the comments.
+# The R sources: their style, that no name is taken twice, and that the manual pages are those of the comments.
 lints <- lintr::lint_package("rpkg")
 if (length(lints)) {
   print(lints)
+  quit(status = 1)
+}
+# Of two functions of one name, in two files, the later one wins in silence.
+defined <- unlist(lapply(list.files("rpkg/R", pattern = "[.]R$", full.names = TRUE), function(file) {
+  unlist(lapply(parse(file), function(each) {
+    if (is.call(each) && identical(each[[1]], quote(`<-`)) && is.name(each[[2]])) as.character(each[[2]])
+  }))
+}))
+if (anyDuplicated(defined)) {
+  cat("Defined twice in rpkg/R:", unique(defined[duplicated(defined)]), sep = "\n  ")
   quit(status = 1)
 }
 folder <- file.path(tempdir(), "rpkg")

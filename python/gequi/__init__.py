@@ -24,8 +24,9 @@ from .images import (
 )
 from .inversion import invert_input
 from .layers import layer_kinds
+from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
-from .registration import fourier_features, invert_function, register_curves
+from .registration import fourier_features, invert_function, register_curves, register_images
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
@@ -35,6 +36,7 @@ __all__ = [
     "as_dot",
     "broadcast_over",
     "cayley_table",
+    "compose_maps",
     "einsum",
     "equivariance_error",
     "equivariant_network",
@@ -48,15 +50,18 @@ __all__ = [
     "gsa_network",
     "gspace",
     "gspaces",
+    "identity_map",
     "identity_resnet",
     "image_classifier_mlp",
     "image_product",
     "image_value",
     "invert_function",
     "invert_input",
+    "invert_map",
     "is_equivariant",
     "layer_kinds",
     "load_model",
+    "map_jacobian",
     "multi_head_attention",
     "normalize_columns",
     "normalize_image",
@@ -68,6 +73,7 @@ __all__ = [
     "predict_points",
     "rearrange",
     "register_curves",
+    "register_images",
     "representation_matrix",
     "representations",
     "sample_image",
@@ -80,4 +86,6 @@ __all__ = [
     "transform_field",
     "unet",
     "visual_attention",
+    "warp_image",
+    "warp_points",
 ]

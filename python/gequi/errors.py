@@ -34,6 +34,10 @@ class SetupError(GequiError):
     """Something gequi needs is not installed, or not in the version it needs."""
 
 
+class UnrelatedImagesError(GequiError):
+    """Two images that show nothing alike."""
+
+
 class TrainingError(GequiError):
     """A training run that could not be finished."""
 
@@ -44,6 +48,10 @@ class GequiWarning(UserWarning):
 
 class ExactnessWarning(GequiWarning):
     """A layer that breaks exact equivariance on images of the given size."""
+
+
+class AmbiguousRegistrationWarning(GequiWarning):
+    """A second map, far from the one returned, under which the images look almost as much alike."""
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:

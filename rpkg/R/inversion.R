@@ -79,7 +79,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
   shown <- if (is.function(progress)) {
     progress
   } else if (isTRUE(progress) || (is.null(progress) && rlang::is_interactive())) {
-    progress_bar(steps, frame)
+    descent_bar(steps, frame)
   } else {
     function(step, loss) NULL
   }
@@ -102,7 +102,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
 }
 
 # A bar that lives as long as the function of that frame.
-progress_bar <- function(steps, frame) {
+descent_bar <- function(steps, frame) {
   bar <- cli::cli_progress_bar(
     total = if (is.numeric(steps)) steps else NA, .envir = frame,
     format = "{cli::pb_bar} {cli::pb_current}/{cli::pb_total} steps, {cli::pb_status}"

@@ -103,7 +103,8 @@ new_inversion <- function(result, x) {
 
 #' @export
 print.gequi_inverse_function <- function(x, ...) {
-  cat(title_line("inverse function", paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")), "\n", sep = "")
+  size <- paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")
+  cat(title_line("inverse function", size), "\n", sep = "")
   print(utils::head(x$output))
   invisible(x)
 }

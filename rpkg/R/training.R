@@ -156,7 +156,7 @@ as_classes <- function(y, levels = NULL) {
 # What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
 # training after the batch.
 progress_reporter <- function(progress) {
-  show <- if (is.function(progress)) progress else if (isTRUE(progress)) progress_bar() else function(told) NULL
+  show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else function(told) NULL
   list(
     report = function(told) {
       tryCatch(allowInterrupts(!isFALSE(show(told))), interrupt = function(condition) FALSE)
@@ -165,7 +165,7 @@ progress_reporter <- function(progress) {
   )
 }
 
-progress_bar <- function() {
+training_bar <- function() {
   the$bar <- NULL
   function(told) {
     text <- paste0("epoch ", told$epoch, "/", told$epochs, "  ", progress_text(told))

@@ -32,3 +32,33 @@ def test_invert_function_and_register_curves(r, same, options):
 def test_invert_function_of_points(r, same, random):
     places, values, query = random.normal(size=(30, 2)), random.normal(size=(30, 3)), random.normal(size=(4, 3))
     same(r.value(r.invert_function(places, values, query)), gequi.invert_function(places, values, query))
+
+
+@pytest.mark.parametrize("options", [{}, {"transform": "affine", "contrast": "any", "spacing": [1.0, 2.0], "dtype": "float64"}])
+def test_register_images(r, same, options):
+    image = gequi.sample_image("cat")
+    moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
+    mask = np.ones(fixed.shape)
+    mask[:10, :20] = 0
+    ours = gequi.register_images(moving, fixed, fixed_mask=mask, **options)
+    theirs = r.value(r.register_images(moving, fixed, fixed_mask=mask, **options))
+    assert list(theirs) == list(ours)
+    for part in ("map", "inverse_map"):
+        np.testing.assert_allclose(theirs[part], ours[part] + 1, rtol=0, atol=1e-6)
+    for part in ("warped", "jacobian", "uncertainty"):
+        np.testing.assert_allclose(theirs[part], ours[part], rtol=0, atol=1e-6)
+    corner = ours["affine"] @ [4, 7, 1]  # a pixel, counted from 0 and from 1
+    np.testing.assert_allclose(theirs["affine"] @ [5, 8, 1], corner + 1, rtol=0, atol=1e-6)
+    figures, given = theirs["figures"], ours["figures"]
+    assert figures.pop("seconds") > 0
+    assert given.pop("seconds") > 0
+    same(figures, given)
+    assert theirs["confidence"] == ours["confidence"]
+
+
+def test_register_images_in_lists(r):
+    image = gequi.sample_image("cat")[60:124, 160:224]
+    images = [image, np.rot90(image)]
+    theirs = r.value(r.register_images(images, images))
+    assert len(theirs) == 2
+    np.testing.assert_allclose(theirs[1]["map"], gequi.identity_map((64, 64)) + 1, rtol=0, atol=1e-3)

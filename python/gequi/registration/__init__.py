@@ -1,5 +1,6 @@
-"""Registration by attention: the inverse of a sampled function, and what follows from it."""
+"""Registration by attention: the inverse of a sampled function, and the map that carries one image onto another."""
 
 from .curves import fourier_features, invert_function, register_curves
+from .images import register_images
 
-__all__ = ["fourier_features", "invert_function", "register_curves"]
+__all__ = ["fourier_features", "invert_function", "register_curves", "register_images"]

@@ -1,0 +1,435 @@
+"""Coordinate maps: warping images and points by them, composing, inverting and measuring them.
+
+Convention. map[i, ...] is the moving image's i-th coordinate, in pixels from 0, for each pixel of the fixed image:
+moving(map(x)) = fixed(x). A map has the axes (axis, row, column), or (axis, row, column, depth) for volumes. Between
+its pixels a map is interpolated linearly. Beyond its border it goes on straight: from the nearest pixel on, by its
+mean linear part. An image goes on with the value of its nearest pixel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from .arrays import as_array, as_numpy, check_choice, check_dtype, check_flag, check_integer, check_number, own_tensor
+from .errors import InputError, ShapeError
+
+INTERPOLATIONS = ("linear", "cubic", "nearest")
+MAP_AXES = "(axis, row, column) or (axis, row, column, depth)"
+
+# ---- functions on arrays --------------------------------------------------------------------------------
+
+
+def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
+    """The map that leaves every pixel where it is.
+
+    Args:
+        shape: the image's sizes, (row, column) or (row, column, depth).
+        dtype: "float32" or "float64".
+
+    Returns:
+        (axis, row, column) or (axis, row, column, depth), in pixels.
+
+    Raises:
+        ShapeError: neither 2 nor 3 sizes.
+        InputError: a size that is not a whole number of at least 1.
+
+    Example:
+        >>> identity_map((2, 3)).tolist()
+        [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
+    """
+    return as_numpy(identity(_check_shape(shape, "shape"), check_dtype(dtype)))
+
+
+def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float | None = None) -> np.ndarray:
+    """The image seen through a map: warped(x) = image(map(x)).
+
+    Args:
+        image: the moving image, (row, column) or (row, column, depth), or several channels of it with their axis in
+            front.
+        map: (axis, row, column) or (axis, row, column, depth), in pixels of `image`.
+        interpolation: "linear"; "cubic", an interpolating spline, smooth and sharper; "nearest", for labels: no new
+            values arise.
+        fill: the value where the map leaves the image by more than half a pixel; None takes the image's nearest pixel.
+
+    Returns:
+        an image of the map's size, with the channels of `image`. "nearest" keeps the type of `image`; the others give
+        float32 where image and map are float32, and else float64.
+
+    Raises:
+        ShapeError: an image that does not fit the map's axes.
+        InputError: an unknown interpolation, values that are not finite.
+
+    Source:
+        the cubic spline: Unser, Aldroubi and Eden 1993, with mirrored borders.
+
+    Example:
+        >>> half_down = identity_map((2, 2)) + [[[0.5]], [[0.0]]]
+        >>> warp_image([[0.0, 2.0], [4.0, 6.0]], half_down).tolist()
+        [[2.0, 4.0], [4.0, 6.0]]
+    """
+    check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    coordinates = check_map(map, "map")
+    axes = len(coordinates)
+    pixels = as_array(image, "image", ndim=(axes, axes + 1), axes=f"for a map of {axes} axes, with or without channels")
+    dtype = _dtype_of(pixels, coordinates)
+    channels = pixels if pixels.ndim > axes else pixels[None]
+    points = own_tensor(coordinates, dtype)[None]
+    if interpolation == "nearest":
+        flat = np.ravel_multi_index(tuple(as_numpy(_nearest(points[0], channels.shape[1:]))), channels.shape[1:])
+        warped = channels.reshape(len(channels), -1)[:, flat]
+    else:
+        warped = as_numpy(sample(own_tensor(channels, dtype)[None], points, interpolation)[0])
+    if fill is not None:
+        outside = as_numpy(~inside(points, channels.shape[1:])[0])
+        warped[:, outside] = check_number(fill, "fill")
+    return warped if pixels.ndim > axes else warped[0]
+
+
+def warp_points(points: Any, map: Any) -> np.ndarray:
+    """Points of the fixed image carried to the moving image: each point's value of the map.
+
+    Args:
+        points: (point, axis), in pixels from 0 of the fixed image; a single point (axis) will do.
+        map: (axis, row, column) or (axis, row, column, depth).
+
+    Returns:
+        the points in the moving image, in the shape of `points`. Beyond the map's border it goes on straight.
+        To carry points of the moving image to the fixed one, take the inverse map.
+
+    Raises:
+        ShapeError: points with another number of coordinates than the map has axes.
+
+    Example:
+        >>> warp_points([[0.5, 1.0], [7.0, 7.0]], identity_map((4, 4)) + 1).tolist()
+        [[1.5, 2.0], [8.0, 8.0]]
+    """
+    coordinates = check_map(map, "map")
+    at = as_array(points, "points", ndim=(1, 2), axes="(point, axis)")
+    if at.shape[-1] != len(coordinates):
+        raise ShapeError(
+            f"`points` must have {len(coordinates)} coordinates each, as the map has axes; got shape {at.shape}.",
+            "points",
+        )
+    dtype = _dtype_of(at, coordinates)
+    queries = own_tensor(np.atleast_2d(at).T, dtype)[None]
+    return as_numpy(sample_map(own_tensor(coordinates, dtype)[None], queries)[0].T).reshape(at.shape)
+
+
+def compose_maps(outer: Any, inner: Any) -> np.ndarray:
+    """One map after another: result(x) = outer(inner(x)).
+
+    Warping by the result is warping by `outer` first: image(outer(inner(x))).
+
+    Args:
+        outer: (axis, row, column) or (axis, row, column, depth), on the image that `inner` leads to.
+        inner: a map of as many axes, of any size.
+
+    Returns:
+        a map on the grid of `inner`.
+
+    Raises:
+        ShapeError: maps of a different number of axes.
+
+    Example:
+        >>> there = identity_map((3, 3)) + 0.25
+        >>> bool((compose_maps(there, there) == identity_map((3, 3)) + 0.5).all())
+        True
+    """
+    second, first = check_map(outer, "outer"), check_map(inner, "inner")
+    if len(second) != len(first):
+        raise ShapeError(
+            f"`inner` must have as many axes as `outer`, {len(second)}; got {len(first)}, shape {first.shape}.", "inner"
+        )
+    dtype = _dtype_of(second, first)
+    return as_numpy(sample_map(own_tensor(second, dtype)[None], own_tensor(first, dtype)[None])[0])
+
+
+def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
+    """The map back: result(map(x)) = x, by Newton's method at each pixel of the moving image.
+
+    Args:
+        map: (axis, row, column) or (axis, row, column, depth), without folds.
+        shape: sizes of the moving image, on whose pixels the result is; None is the size of `map`.
+        steps: the most Newton steps to take.
+
+    Returns:
+        a map on `shape`. Where the moving pixel is no pixel's image, the map's straight continuation is inverted.
+
+    Raises:
+        InputError: a map that folds, or one whose inverse is not found at some pixel.
+        ShapeError: sizes that do not fit the map's axes.
+
+    Example:
+        >>> back = invert_map(identity_map((4, 4)) + 0.5)
+        >>> bool(abs(back - (identity_map((4, 4)) - 0.5)).max() < 1e-12)
+        True
+    """
+    coordinates = check_map(map, "map")
+    count = check_integer(steps, "steps", minimum=1)
+    sizes = coordinates.shape[1:] if shape is None else _check_shape(shape, "shape")
+    if len(sizes) != len(coordinates):
+        raise ShapeError(f"`shape` must have {len(coordinates)} sizes, as the map has axes; got {len(sizes)}.", "shape")
+    if min(coordinates.shape[1:]) < 2:
+        raise ShapeError(f"`map` must have at least 2 pixels along each axis; its shape is {coordinates.shape}.", "map")
+    tensor = own_tensor(coordinates, torch.float64)
+    folds = int((determinant(jacobian_matrix(tensor)) <= 0).sum())
+    if folds:
+        raise InputError(
+            f"`map` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse.", "map"
+        )
+    found, error = _inverse(tensor, sizes, count)
+    lost = int((error > 1e-3).sum())
+    if lost:
+        raise InputError(
+            f"`map` has no inverse at {lost} of {error.numel()} pixels that {count} steps could find.", "map"
+        )
+    return as_numpy(found.to(_dtype_of(coordinates)))
+
+
+def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matrix: bool = False) -> np.ndarray:
+    """The determinant of a map's derivative: by how much it enlarges, and below 0 where it folds.
+
+    Central differences, one-sided at the border.
+
+    Args:
+        map: (axis, row, column) or (axis, row, column, depth).
+        spacing: the size of the fixed image's pixels along each axis, or one number; None is 1.
+        moving_spacing: that of the moving image; None is `spacing`.
+        matrix: return the derivatives themselves.
+
+    Returns:
+        (row, column) or (row, column, depth); with `matrix` (axis, axis, row, column): [i, j] is the derivative of
+        the moving image's i-th coordinate by the fixed image's j-th, both in units of length.
+
+    Raises:
+        ShapeError: a map of fewer than 2 pixels along an axis.
+        InputError: a spacing that is not positive.
+
+    Example:
+        >>> map_jacobian(2 * identity_map((3, 3)))[0].tolist()
+        [4.0, 4.0, 4.0]
+    """
+    coordinates = check_map(map, "map")
+    if min(coordinates.shape[1:]) < 2:
+        raise ShapeError(f"`map` must have at least 2 pixels along each axis; its shape is {coordinates.shape}.", "map")
+    fixed = check_spacing(spacing, len(coordinates), "spacing")
+    moving = fixed if moving_spacing is None else check_spacing(moving_spacing, len(coordinates), "moving_spacing")
+    derivatives = jacobian_matrix(own_tensor(coordinates, _dtype_of(coordinates)))
+    scale = np.divide.outer(moving, fixed).reshape(len(fixed), len(fixed), *[1] * len(fixed))
+    derivatives = derivatives * torch.as_tensor(scale, dtype=derivatives.dtype)
+    return as_numpy(derivatives if check_flag(matrix, "matrix") else determinant(derivatives))
+
+
+# ---- checks ---------------------------------------------------------------------------------------------
+
+
+def check_map(map: Any, argument: str) -> np.ndarray:
+    """`map` as an array, where it has one coordinate for each of its 2 or 3 axes."""
+    array = as_array(map, argument, ndim=(3, 4), axes=MAP_AXES)
+    if len(array) != array.ndim - 1:
+        raise ShapeError(
+            f"`{argument}` must hold {array.ndim - 1} coordinates for its {array.ndim - 1} axes, {MAP_AXES}; "
+            f"got shape {array.shape}.",
+            argument,
+        )
+    return array
+
+
+def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
+    """Spacing along each axis: one positive number for all, or one for each; None is 1."""
+    values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1)).astype(np.float64).reshape(-1)
+    if len(values) not in (1, axes):
+        raise ShapeError(f"`{argument}` must be one number or {axes}, one for each axis; got {len(values)}.", argument)
+    if (values <= 0).any():
+        raise InputError(f"`{argument}` must be positive; got {values.tolist()}.", argument)
+    return np.broadcast_to(values, axes).copy()
+
+
+def _check_shape(shape: Any, argument: str) -> tuple[int, ...]:
+    sizes = tuple(check_integer(size, argument, minimum=1) for size in np.asarray(shape).reshape(-1))
+    if len(sizes) not in (2, 3):
+        raise ShapeError(
+            f"`{argument}` must have 2 or 3 sizes, (row, column) or (row, column, depth); got {sizes}.", argument
+        )
+    return sizes
+
+
+def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
+    """float32 where everything is float32, else float64."""
+    return torch.float32 if all(array.dtype == np.float32 for array in arrays) else torch.float64
+
+
+# ---- the same on tensors, differentiable ------------------------------------------------------------------
+
+
+def identity(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Pixel coordinates (axis, *shape)."""
+    return torch.stack(torch.meshgrid(*(torch.arange(size, dtype=dtype) for size in shape), indexing="ij"))
+
+
+def inside(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Which points (batch, axis, ...) lie within half a pixel of an image of this shape: (batch, ...)."""
+    within = [(p > -0.5) & (p < size - 0.5) for p, size in zip(points.unbind(1), shape, strict=True)]
+    return torch.stack(within).all(0)
+
+
+def sample(image: torch.Tensor, points: torch.Tensor, interpolation: str = "linear") -> torch.Tensor:
+    """Image (1 or batch, channel, *shape) at points (batch, axis, *out): (batch, channel, *out).
+
+    Opposite corners of a cell are added first, so that linear interpolation gives the same bits for an image and
+    its points turned by a quarter.
+    """
+    shape = image.shape[2:]
+    if interpolation == "cubic":
+        for axis, size in enumerate(shape):
+            image = along(spline_coefficients(size, image.dtype), image, axis + 2)
+    taps = [
+        (_cubic_taps if interpolation == "cubic" else _linear_taps)(p.clamp(0, size - 1), size)
+        for p, size in zip(points.unbind(1), shape, strict=True)
+    ]
+    batch, channels, out = len(points), image.shape[1], points.shape[2:]
+    values = image.flatten(2)
+    corners = list(itertools.product(*(range(len(tap)) for tap in taps)))
+
+    def corner(which: tuple[int, ...]) -> torch.Tensor:
+        index, weight = torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=image.dtype)
+        for (position, part), size in zip((tap[w] for tap, w in zip(taps, which, strict=True)), shape, strict=True):
+            index, weight = index * size + position, weight * part
+        index = index.reshape(batch, 1, -1)
+        if len(values) == 1:
+            picked = values[0][:, index[:, 0]].transpose(0, 1)
+        else:
+            picked = values.gather(2, index.expand(-1, channels, -1))
+        return picked * weight.reshape(batch, 1, -1)
+
+    total = torch.zeros(1, dtype=image.dtype)
+    for first, last in zip(corners[: len(corners) // 2], reversed(corners), strict=False):
+        total = total + (corner(first) + corner(last))
+    return total.reshape(batch, channels, *out)
+
+
+def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """A map (1 or batch, axis, *shape) at points (batch, axis, *out), going on straight beyond its border."""
+    shape = map.shape[2:]
+    nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
+    beyond = points - nearest
+    if not bool(beyond.any()):
+        return sample(map, points)
+    onward = torch.einsum("bij,bj...->bi...", mean_linear(map).expand(len(points), -1, -1), beyond)
+    return sample(map, nearest) + onward
+
+
+def mean_linear(map: torch.Tensor) -> torch.Tensor:
+    """The mean derivative of maps (batch, axis, *shape): (batch, axis, axis); the identity along an axis of 1 pixel."""
+    axes = map.shape[1]
+    columns = []
+    for j, size in enumerate(map.shape[2:]):
+        ends = map.select(j + 2, size - 1) - map.select(j + 2, 0)
+        unit = torch.eye(axes, dtype=map.dtype)[j].expand(len(map), -1)
+        columns.append(ends.flatten(2).mean(-1) / (size - 1) if size > 1 else unit)
+    return torch.stack(columns, -1)
+
+
+def jacobian_matrix(map: torch.Tensor) -> torch.Tensor:
+    """Derivatives (axis, axis, *shape) of a map (axis, *shape)."""
+    return torch.stack([torch.stack(torch.gradient(part)) for part in map])
+
+
+def determinant(matrices: torch.Tensor) -> torch.Tensor:
+    """Determinants (*shape) of matrices (axis, axis, *shape), written out: fast, and the same bits for a quarter turn."""
+    m = matrices
+    if len(m) == 2:
+        return m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
+    return sum(
+        (m[0, i] * (m[1, (i + 1) % 3] * m[2, (i + 2) % 3] - m[1, (i + 2) % 3] * m[2, (i + 1) % 3]) for i in range(3)),
+        torch.zeros(1, dtype=m.dtype),
+    )
+
+
+def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Newton from the mean linear map. A step that does not bring a pixel nearer is halved. Returns (map, distance)."""
+    axes = len(map)
+    target = identity(shape, map.dtype).reshape(axes, -1)
+    linear = mean_linear(map[None])[0]
+    centre = (torch.tensor(map.shape[1:], dtype=map.dtype) - 1) / 2
+    middle = map.reshape(axes, -1).mean(1)
+    if bool(torch.linalg.matrix_rank(linear) < axes):
+        linear = torch.eye(axes, dtype=map.dtype)
+    x = torch.linalg.solve(linear, target - middle[:, None]) + centre[:, None]
+    derivatives = jacobian_matrix(map).reshape(1, axes * axes, *map.shape[1:])
+
+    def residual(at: torch.Tensor) -> torch.Tensor:
+        return target - sample_map(map[None], at[None])[0]
+
+    rest = residual(x)
+    distance, stride = rest.norm(dim=0), torch.ones(x.shape[1], dtype=x.dtype)
+    for _ in range(steps):
+        if bool((distance < 1e-10).all()):
+            break
+        slope = sample(derivatives, x[None])[0].reshape(axes, axes, -1).permute(2, 0, 1)
+        step = torch.linalg.solve(slope, rest.T).T
+        trial = x + stride * step
+        left = residual(trial)
+        better = left.norm(dim=0) < distance
+        x, rest = torch.where(better, trial, x), torch.where(better, left, rest)
+        distance = rest.norm(dim=0)
+        stride = torch.where(better, torch.ones_like(stride), stride / 2)
+    return x.reshape(axes, *shape), distance.reshape(tuple(shape))
+
+
+# ---- interpolation ----------------------------------------------------------------------------------------
+
+
+def along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
+    """A matrix (out, in) applied along one axis of x."""
+    return torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)
+
+
+@lru_cache(maxsize=64)
+def spline_coefficients(size: int, dtype: torch.dtype) -> torch.Tensor:
+    """The matrix from values at 0, 1, .. to the coefficients of the cubic B-spline through them, mirrored at the ends."""
+    basis = torch.eye(size, dtype=torch.float64) * 4
+    if size == 1:
+        return torch.ones(1, 1, dtype=dtype)
+    for i in range(size):
+        for neighbour in (i - 1, i + 1):
+            basis[i, _mirror(neighbour, size)] += 1
+    return torch.linalg.inv(basis / 6).to(dtype)
+
+
+def _mirror(index: int, size: int) -> int:
+    index = abs(index) % max(2 * (size - 1), 1)
+    return min(index, 2 * (size - 1) - index)
+
+
+def _nearest(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    return torch.stack(
+        [(p.clamp(0, n - 1) + 0.5).floor().clamp(max=n - 1) for p, n in zip(points, shape, strict=True)]
+    ).long()
+
+
+def _linear_taps(p: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(index, weight) of the 2 pixels about p. p lies within the image."""
+    low = p.detach().floor().clamp(max=max(size - 2, 0))
+    part = p - low
+    return [(low.long(), 1 - part), ((low + 1).clamp(max=size - 1).long(), part)]
+
+
+def _cubic_taps(p: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(index, weight) of the 4 spline coefficients about p, mirrored at the ends."""
+    low = p.detach().floor().clamp(max=max(size - 2, 0))
+    right = p - low
+    left = 1 - right
+    weights = [left**3 / 6, 2 / 3 - right**2 * (2 - right) / 2, 2 / 3 - left**2 * (2 - left) / 2, right**3 / 6]
+    period = max(2 * (size - 1), 1)
+    taps = []
+    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
+        index = (low.long() + offset).abs() % period
+        taps.append((torch.minimum(index, 2 * (size - 1) - index), weight))
+    return taps

@@ -1,0 +1,59 @@
+"""Attention over position and pose: each token of the fixed image finds its place in the moving image.
+
+The law. Turning either image, each by its own element, turns the places that it holds and rolls the poses; moving one
+by whole tokens moves them. Attention is a sum over tokens, to which their order is nothing.
+
+Source: coordinate attention, CARL (Greer et al. 2024, arXiv 2405.16738), here over poses as well.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .features import POSES, Tokens
+
+
+@dataclass
+class Matches:
+    """For each token of the fixed image: its place, its partner's (token, axis), the turn between them, a weight."""
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    turn: torch.Tensor
+    weight: torch.Tensor
+
+
+def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
+    """Each query's best key over all positions and poses, with a partner finer than a token.
+
+    The score of a pair is the best over the poses of key. The softmax over keys and that over queries, multiplied,
+    are the mutual weight, whose best key wins; the value is the mean place of the 3 x 3 tokens about it under the
+    softmax; the turn is refined by a parabola through the scores of the neighbouring poses.
+    """
+    query = fixed.features[:, 0]
+    score = query @ moving.features[:, 0].T
+    for pose in range(1, POSES):
+        score = torch.maximum(score, query @ moving.features[:, pose].T)
+    over_keys = torch.softmax(sharpness * score, 1)
+    mutual, key = (over_keys * torch.softmax(sharpness * score, 0)).max(1)
+
+    profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
+    best = profile.argmax(1)
+    before, at, after = (profile.gather(1, ((best + step) % POSES)[:, None])[:, 0] for step in (-1, 0, 1))
+    part = 0.5 * (before - after) / (before - 2 * at + after - 1e-9)
+    turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / POSES)
+
+    row, column = key // moving.size[1], key % moving.size[1]
+    around = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))
+    rows, columns = row[:, None] + around[:, 0], column[:, None] + around[:, 1]
+    exists = (rows >= 0) & (rows < moving.size[0]) & (columns >= 0) & (columns < moving.size[1])
+    neighbours = torch.where(exists, rows * moving.size[1] + columns, key[:, None])
+    share = over_keys.gather(1, neighbours) * exists
+    partner = (share[:, :, None] * moving.places[neighbours]).sum(1) / (share.sum(1, keepdim=True) + 1e-30)
+
+    strength = (fixed.strength * moving.strength[key]).clamp_min(0).sqrt()
+    weight = mutual.sqrt() * strength / strength.max().clamp_min(1e-12)
+    return Matches(fixed.places, partner, turn, weight)

@@ -1,0 +1,378 @@
+"""Registration of images: its accuracy, its law, what it says of itself, and what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import gequi
+from gequi import compose_maps, equivariance_error, gspace, identity_map, register_images
+from gequi.arrays import as_tensor, check_dtype
+from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
+from gequi.images import sample_image
+from gequi.registration.features import describe
+
+_FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
+_SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
+benchmark = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(benchmark)
+
+
+@cache
+def pair(name, angle, change="clean", size=128, seed=1):
+    random = np.random.default_rng([seed, int(angle)])
+    return benchmark.make_pair(name, benchmark.picture(name, size), size, angle, random, change)
+
+
+@cache
+def found(name, angle, change="clean", size=128):
+    given = pair(name, angle, change, size)
+    return register_images(given.moving, given.fixed, contrast="any" if change == "inverted" else "same")
+
+
+def mean_error(name, angle, change="clean", size=128):
+    return benchmark.error(found(name, angle, change, size)["map"], pair(name, angle, change, size)).mean()
+
+
+CASES = [("cat", 0), ("camera", 68), ("astronaut", 137), ("coins", 201), ("immunohistochemistry", 300)]
+
+
+# ---- accuracy -------------------------------------------------------------------------------------------
+
+
+def test_clean_pairs_at_any_angle_are_found_to_a_fraction_of_a_pixel():
+    errors = [mean_error(*case) for case in CASES]  # the whole benchmark: mean 0.09, median 0.05 of 192 pairs
+    assert np.mean(errors) <= 0.16
+    assert np.median(errors) <= 0.06
+    assert max(errors) < 0.5
+
+
+def test_photometric_changes_cost_less_than_half_a_pixel():
+    errors = [mean_error(*case, "photometric") for case in CASES[:3]]
+    assert np.mean(errors) <= 0.40
+    assert max(errors) < 1.0
+
+
+def test_inverted_contrast_is_found_where_any_contrast_is_allowed():
+    errors = [mean_error(*case, "inverted") for case in CASES[:2]]
+    assert np.mean(errors) <= 0.40
+    assert max(errors) < 1.0
+
+
+def test_larger_images_are_found_as_well():
+    assert mean_error("coins", 137, size=256) <= 0.2
+
+
+def test_the_map_does_not_fold_and_its_inverse_undoes_it():
+    for case in CASES:
+        result = found(*case)
+        assert result["figures"]["folds"] == 0
+        assert result["jacobian"].min() > 0
+        assert result["figures"]["inverse_consistency"] <= 0.02
+        there_and_back = compose_maps(result["map"], result["inverse_map"])
+        inside = ((result["inverse_map"] > 0) & (result["inverse_map"] < 127)).all(0)
+        assert np.hypot(*(there_and_back - identity_map((128, 128))))[inside].mean() <= 0.02
+
+
+def test_swapping_the_images_inverts_the_map():
+    given, result = pair("cat", 0), found("cat", 0)
+    back = register_images(given.fixed, given.moving)["map"]
+    row, column = np.indices((128, 128)) - 63.5
+    middle = np.hypot(row, column) < 0.42 * 128
+    assert np.hypot(*(compose_maps(back, result["map"]) - identity_map((128, 128))))[middle].mean() <= 0.2
+
+
+def test_the_warped_image_is_like_the_fixed_one_and_figures_say_so():
+    given, result = pair("coins", 201), found("coins", 201)
+    assert np.corrcoef(given.fixed[30:-30, 30:-30].ravel(), result["warped"][30:-30, 30:-30].ravel())[0, 1] > 0.99
+    figures = result["figures"]
+    assert figures["similarity_before"] < 0.2
+    assert figures["similarity_after"] > 0.9
+    assert 0.5 < figures["overlap"] <= 1
+    assert figures["seconds"] > 0
+    assert set(result) == {
+        "map", "inverse_map", "affine", "warped", "jacobian", "uncertainty", "confidence", "alternatives", "figures"
+    }  # fmt: skip
+
+
+# ---- linear maps ----------------------------------------------------------------------------------------
+
+
+def linear_pair(matrix, shift, size=128):
+    """Two views of a picture between which the map is linear: about the middle, plus a shift."""
+    image = benchmark.picture("cat", size)
+    pixels, margin = np.indices((size, size)).astype(float), (len(image) - size) / 2
+    middle = (size - 1) / 2
+    map = np.tensordot(matrix, pixels - middle, axes=1) + middle + np.reshape(shift, (2, 1, 1))
+    fixed, moving = (ndimage.map_coordinates(image, at + margin, order=3, mode="nearest") for at in (map, pixels))
+    return moving, fixed, map
+
+
+def turn(degrees, scale=1.0):
+    angle = np.radians(degrees)
+    return scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+@pytest.mark.parametrize(
+    ("transform", "matrix"),
+    [("rigid", turn(77)), ("similarity", turn(200, 1.15)), ("affine", turn(33) @ [[1.1, 0.1], [0.0, 0.92]])],
+)
+def test_a_linear_map_is_found_to_a_hundredth_of_a_pixel(transform, matrix):
+    moving, fixed, map = linear_pair(matrix, (3.0, -2.0))
+    result = register_images(moving, fixed, transform=transform)
+    assert np.hypot(*(result["map"] - map)).max() < 0.01
+    np.testing.assert_allclose(result["affine"][:, :2], matrix, rtol=0, atol=1e-3)
+    pixels = np.indices((128, 128))
+    from_affine = np.tensordot(result["affine"][:, :2], pixels, axes=1) + result["affine"][:, 2].reshape(2, 1, 1)
+    np.testing.assert_allclose(result["map"], from_affine, rtol=0, atol=1e-3)
+
+
+def test_a_linear_transform_is_of_its_kind_even_where_the_truth_is_not():
+    given = pair("cat", 0)
+    rigid = register_images(given.moving, given.fixed, transform="rigid")["affine"][:, :2]
+    np.testing.assert_allclose(rigid @ rigid.T, np.eye(2), rtol=0, atol=1e-5)
+    similar = register_images(given.moving, given.fixed, transform="similarity")["affine"][:, :2]
+    np.testing.assert_allclose(similar @ similar.T, np.eye(2) * np.linalg.det(similar), rtol=0, atol=1e-5)
+    assert abs(np.linalg.det(similar) - 1) > 1e-4
+
+
+# ---- the law --------------------------------------------------------------------------------------------
+
+
+def turned_map(map, moving_shape, moving_turns, fixed_turns):
+    rows, columns = map
+    for _ in range(moving_turns):
+        rows, columns, moving_shape = moving_shape[1] - 1 - columns, rows, moving_shape[::-1]
+    return np.stack([np.rot90(rows, fixed_turns), np.rot90(columns, fixed_turns)])
+
+
+@cache
+def found_in(dtype, name, angle):
+    given = pair(name, angle)
+    return register_images(given.moving, given.fixed, dtype=dtype)
+
+
+@pytest.mark.parametrize(("name", "angle", "turns"), [("cat", 0, (1, 0)), ("coins", 201, (2, 3))])
+def test_turning_each_image_by_its_own_quarters_turns_the_map(name, angle, turns, dtype):
+    given, result = pair(name, angle), found_in(dtype, name, angle)
+    moved = register_images(np.rot90(given.moving, turns[0]), np.rot90(given.fixed, turns[1]), dtype=dtype)
+    expected = turned_map(result["map"], given.moving.shape, *turns)
+    assert np.hypot(*(moved["map"] - expected)).max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
+    assert moved["confidence"] == pytest.approx(result["confidence"], abs=1e-3)
+    np.testing.assert_allclose(moved["uncertainty"], np.rot90(result["uncertainty"], turns[1]), rtol=0.02)
+
+
+def test_the_law_holds_for_oblong_images_whose_sides_are_no_multiple_of_a_token():
+    image = sample_image("cat")
+    moving, fixed = image[40:141, 120:249], ndimage.rotate(image, 20, order=3, mode="nearest")[80:190, 160:283]
+    result = register_images(moving, fixed, dtype="float64")
+    moved = register_images(np.rot90(moving), np.rot90(fixed, 2), dtype="float64")
+    expected = turned_map(result["map"], moving.shape, 1, 2)
+    assert np.hypot(*(moved["map"] - expected)).max() <= 1e-9
+    assert result["map"].shape == (2, *fixed.shape)
+    assert result["inverse_map"].shape == (2, *moving.shape)
+
+
+def test_the_encoder_leads_from_a_trivial_to_regular_fields(dtype):
+    """Poses roll when the image turns: the features of each token are regular fields of C_4 (and of C_16)."""
+    quarter = [0, 4, 8, 12]
+
+    def encoder(x):
+        image = as_tensor(x, "x", dtype=check_dtype(dtype))
+        tokens = describe(image, torch.ones_like(image))
+        features = tokens.features.reshape(*tokens.size, 16, -1)[:, :, quarter]
+        return features.permute(3, 2, 0, 1).reshape(1, -1, *tokens.size).numpy()
+
+    image = sample_image("cat")[None, None, 50:98, 150:198]
+    count = encoder(image).shape[1] // 4
+    table = equivariance_error(
+        encoder, image, gspace("rot2dOnR2", N=4), {"trivial": 1}, {"regular": count}, dtype=dtype
+    )
+    assert max(line["error"] for line in table) <= {"float32": 1e-4, "float64": 1e-10}[dtype]
+
+
+# ---- what it says of itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["clean", "photometric"])
+def test_nine_of_ten_errors_lie_within_two_claimed_standard_deviations(change):
+    cases = CASES if change == "clean" else CASES[:3]
+    within = [
+        benchmark.error(found(*case, change)["map"], pair(*case, change))
+        < 2 * found(*case, change)["uncertainty"][benchmark.scored(pair(*case, change))]
+        for case in cases
+    ]
+    assert 0.90 <= np.concatenate(within).mean() <= 0.995
+
+
+def test_where_the_image_is_flat_the_claimed_error_is_large():
+    given = pair("cat", 0)
+    flat = np.hypot(*(np.indices((128, 128)) - 64)) < 28
+    smoothly = ndimage.gaussian_filter(flat.astype(float), 2)
+    moving, fixed = (image * (1 - smoothly) + 0.5 * smoothly for image in (given.moving, given.moving))
+    claimed = register_images(moving, fixed)["uncertainty"]
+    far = np.hypot(*(np.indices((128, 128)) - 64)) > 40
+    middle = np.hypot(*(np.indices((128, 128)) - 64)) < 12
+    assert np.median(claimed[middle]) >= 5 * np.median(claimed[far])
+
+
+def test_nothing_is_drawn_at_random():
+    given = pair("cat", 0)
+    again = register_images(given.moving, given.fixed)
+    for part in ("map", "uncertainty", "warped"):
+        np.testing.assert_array_equal(again[part], found("cat", 0)[part])
+
+
+def test_a_texture_that_repeats_itself_is_warned_of():
+    squares = ndimage.gaussian_filter((np.indices((192, 192)) // 12).sum(0) % 2.0, 1)
+    given = benchmark.make_pair("chess", squares, 128, 160, np.random.default_rng(160))
+    with pytest.warns(AmbiguousRegistrationWarning, match=r"\d other maps, far from this one, fit almost as well"):
+        result = register_images(given.moving, given.fixed)
+    assert 1 <= len(result["alternatives"]) <= 3
+    middle = np.array([63.5, 63.5, 1])
+    for other in result["alternatives"]:
+        assert other["confidence"] > 0.8 * result["confidence"]
+        assert np.abs(other["affine"] - result["affine"])[:, :2].max() > 0.1 or (
+            np.hypot(*((other["affine"] - result["affine"]) @ middle)) > 8
+        )
+
+
+def test_a_repeat_that_details_tell_apart_is_decided_by_them_without_a_warning():
+    bricks = pair("brick", 90)
+    result = register_images(bricks.moving, bricks.fixed)
+    assert benchmark.error(result["map"], bricks).mean() < 2
+    assert result["alternatives"] == []
+
+
+def test_unrelated_images_are_refused():
+    with pytest.raises(UnrelatedImagesError, match=r"show nothing alike: the best map has a confidence of 0\.\d+"):
+        register_images(pair("coins", 0).moving, pair("cat", 0).fixed)
+    noise = np.random.default_rng(0).normal(size=(2, 64, 64))
+    with pytest.raises(UnrelatedImagesError, match="`min_confidence` is 0.40"):
+        register_images(*noise, transform="affine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
+        assert register_images(*noise, min_confidence=0)["confidence"] < 0.62
+
+
+# ---- masks, spacing, sizes ------------------------------------------------------------------------------
+
+
+def test_what_a_mask_hides_does_not_count():
+    given = pair("cat", 0)
+    moving, fixed = given.moving.copy(), given.fixed.copy()
+    shown = np.ones((128, 128), dtype=bool)
+    shown[30:60, 30:70] = False
+    stripes = (np.indices((30, 40)).sum(0) % 8 < 4).astype(float)
+    fixed[~shown] = stripes.ravel()
+    moving[~shown] = 1 - stripes.T.reshape(30, 40).ravel()
+    result = register_images(moving, fixed, moving_mask=shown, fixed_mask=shown.astype(float))
+    scored = benchmark.scored(given) & ndimage.binary_erosion(shown, iterations=12)
+    error = np.hypot(*(result["map"] - given.map))
+    assert error[scored].mean() <= 0.2
+    changed = fixed.copy()
+    changed[~shown] = 7.0
+    same = register_images(moving, changed, moving_mask=shown, fixed_mask=shown)
+    np.testing.assert_array_equal(same["map"], result["map"])
+
+
+def test_pixels_of_another_spacing_are_placed_by_their_length():
+    given = pair("cat", 0, size=128)
+    wide = given.moving.reshape(128, 64, 2).mean(2)  # each pixel covers two columns
+    result = register_images(wide, given.fixed, spacing=0.5, moving_spacing=(0.5, 1.0))
+    expected = given.map.copy()
+    expected[1] = (expected[1] - 0.5) / 2
+    off = np.hypot(*((result["map"] - expected) * np.array([1, 2]).reshape(2, 1, 1)))
+    assert off[benchmark.scored(given)].mean() <= 0.3
+    truth = gequi.map_jacobian(expected, spacing=0.5, moving_spacing=(0.5, 1.0))
+    assert np.abs(result["jacobian"] - truth)[benchmark.scored(given)].mean() < 0.05
+    assert result["inverse_map"].shape == (2, 128, 64)
+    rigid = register_images(wide, given.fixed, spacing=0.5, moving_spacing=(0.5, 1.0), transform="rigid")["affine"]
+    in_length = np.diag([0.5, 1.0]) @ rigid[:, :2] / 0.5
+    np.testing.assert_allclose(in_length @ in_length.T, np.eye(2), rtol=0, atol=1e-4)
+
+
+def test_a_common_spacing_changes_nothing():
+    given = pair("coins", 201)
+    np.testing.assert_array_equal(
+        register_images(given.moving, given.fixed, spacing=3.5)["map"], found("coins", 201)["map"]
+    )
+
+
+def test_a_part_is_found_in_a_larger_image():
+    image = sample_image("cat")
+    moving, fixed = image[20:280, 60:380], image[90:210, 160:290]
+    result = register_images(moving, fixed)
+    expected = np.indices(fixed.shape) + np.array([70, 100]).reshape(2, 1, 1)
+    assert np.hypot(*(result["map"] - expected)).mean() < 0.05
+
+
+def test_brightness_and_units_do_not_matter():
+    given = pair("coins", 201)
+    scaled = register_images(1000 * given.moving - 7, 0.001 * given.fixed + 5)
+    assert np.hypot(*(scaled["map"] - found("coins", 201)["map"])).max() < 0.01
+
+
+def test_lists_of_pairs_are_registered_in_turn():
+    some = [pair("cat", 0), pair("coins", 201)]
+    done = []
+    results = register_images(
+        [p.moving for p in some], [p.fixed for p in some], progress=lambda *counts: done.append(counts)
+    )
+    assert done == [(1, 2), (2, 2)]
+    np.testing.assert_array_equal(results[1]["map"], found("coins", 201)["map"])
+
+
+def test_images_are_not_written_to():
+    given = pair("cat", 0)
+    moving, fixed = given.moving.copy(), given.fixed.copy()
+    result = register_images(moving, fixed, fixed_mask=np.ones(fixed.shape))
+    result["warped"][:] = 0
+    np.testing.assert_array_equal(moving, given.moving)
+    np.testing.assert_array_equal(fixed, given.fixed)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------
+
+IMAGE = sample_image("cell")[:40, :40]
+NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
+
+
+@pytest.mark.parametrize(
+    ("moving", "fixed", "options", "error", "message"),
+    [
+        (IMAGE, np.ones((4, 40, 40)), {}, ShapeError, r"`fixed` must have 2 axes \(row, column\), in grey; got 3 axes"),
+        (np.ones(9), IMAGE, {}, ShapeError, r"`moving` must have 2 axes"),
+        (IMAGE, ONES, {}, InputError, r"`fixed` is constant, 1\.0 everywhere: there is nothing to match\."),
+        (IMAGE * np.nan, IMAGE, {}, InputError, r"`moving` must be finite; 1600 of its 1600 values are NaN"),
+        (IMAGE[:5, :5], IMAGE, {}, ShapeError, r"`moving` must be at least 16 pixels along each side; its shape is \(5, 5\)"),
+        (IMAGE, IMAGE, {"moving_mask": NO}, InputError, r"`moving_mask` leaves 0 pixels of the image; at least 256"),
+        (IMAGE, IMAGE, {"fixed_mask": ONES[1:]}, ShapeError, r"`fixed_mask` must have its image's shape, \(40, 40\); got \(39, 40\)"),
+        (IMAGE, IMAGE, {"fixed_mask": 0.5 * ONES}, InputError, r"`fixed_mask` must hold nothing but True and False"),
+        (IMAGE * (np.arange(40) < 20), IMAGE, {"moving_mask": np.arange(40) + NO >= 20}, InputError, r"`moving_mask` leaves a constant part"),
+        (IMAGE, IMAGE, {"transform": "afine"}, InputError, r"`transform` must be one of .* Did you mean 'affine'\?"),
+        (IMAGE, IMAGE, {"contrast": "all"}, InputError, r"`contrast` must be one of 'same', 'any'"),
+        (IMAGE, IMAGE, {"spacing": (1, 2, 3)}, ShapeError, r"`spacing` must be one number or 2"),
+        (IMAGE, IMAGE, {"spacing": (1, 4)}, None, None),
+        (IMAGE, IMAGE, {"spacing": 1, "moving_spacing": 0.1}, ShapeError, r"`moving` has \(4, 4\) pixels of the larger spacing"),
+        (IMAGE, IMAGE, {"moving_spacing": 0}, InputError, r"`moving_spacing` must be positive"),
+        (IMAGE, IMAGE, {"min_confidence": 2}, InputError, r"`min_confidence` must be from 0 to 1; got 2"),
+        (IMAGE, IMAGE, {"dtype": "float16"}, InputError, r"`dtype` must be one of"),
+        ([IMAGE], IMAGE, {}, ShapeError, r"`moving` and `fixed` must be two images, or two lists of as many images each"),
+        ([IMAGE], [IMAGE, IMAGE], {}, ShapeError, r"two lists of as many images each"),
+        ([IMAGE, IMAGE], [IMAGE, ONES], {}, InputError, r"Pair 2 of 2: `fixed` is constant"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_registered_is_refused_in_one_sentence(moving, fixed, options, error, message):
+    if error is None:
+        register_images(moving, fixed, **options)
+        return
+    with pytest.raises(error, match=message):
+        register_images(moving, fixed, **options)
