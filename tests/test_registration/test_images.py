@@ -283,6 +283,16 @@ def test_what_a_mask_hides_does_not_count():
     np.testing.assert_array_equal(same["map"], result["map"])
 
 
+def test_a_mask_of_one_image_alone_leaves_the_rest_as_well_matched_as_before():
+    given = pair("cat", 0)
+    right = np.indices((128, 128))[1] >= 60
+    result = register_images(given.moving, given.fixed, fixed_mask=right)
+    assert result["confidence"] > 0.85
+    assert result["figures"]["similarity_after"] > 0.95
+    scored = benchmark.scored(given) & (np.indices((128, 128))[1] >= 66)
+    assert np.hypot(*(result["map"] - given.map))[scored].mean() <= 0.1
+
+
 def test_pixels_of_another_spacing_are_placed_by_their_length():
     given = pair("cat", 0, size=128)
     wide = given.moving.reshape(128, 64, 2).mean(2)  # each pixel covers two columns
