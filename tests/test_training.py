@@ -247,6 +247,14 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
         same_weights(nets[0], nets[2])
 
 
+def test_dropout_is_drawn_anew_at_each_batch(monkeypatch):
+    seeds, seed = [], torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
+    x, y = stripes(20)
+    gequi.fit(network(), x, y, **OPTIONS)
+    assert len(set(seeds)) == len(seeds) == 6
+
+
 def test_training_leaves_the_users_random_numbers_data_and_files_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, y = stripes(20)

@@ -30,12 +30,13 @@ from .registration import fourier_features, invert_function, register_curves, re
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
-from .training import evaluate, fit
+from .training import collect_job, evaluate, fit, prepare_job
 
 __all__ = [
     "as_dot",
     "broadcast_over",
     "cayley_table",
+    "collect_job",
     "compose_maps",
     "einsum",
     "equivariance_error",
@@ -71,6 +72,7 @@ __all__ = [
     "permutation_error",
     "predict",
     "predict_points",
+    "prepare_job",
     "rearrange",
     "register_curves",
     "register_images",

@@ -92,6 +92,19 @@ def _own_cache() -> Iterator[None]:
         joblib.Memory = memory
 
 
+def import_compiler() -> None:
+    """Imports torch's compiler, as the first optimiser would do. It makes a folder for its own cache as it is imported:
+    with this in gequi's, else among the temporary files, where R CMD check takes it for litter."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if "torch._dynamo" in sys.modules or name in os.environ:
+        return
+    os.environ[name] = str(cache_folder().parent / "torchinductor")
+    try:
+        importlib.import_module("torch._dynamo")
+    finally:
+        del os.environ[name]
+
+
 # ---- the import -----------------------------------------------------------------------------------------
 
 _supply_lie_learn()
@@ -119,6 +132,7 @@ __all__ = [
     "escnn",
     "float_type",
     "he_standard_deviations",
+    "import_compiler",
     "wigner_d_matrix",
 ]
 

@@ -88,6 +88,57 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
 #' @export
 fit.gequi_module <- fit.gequi_network
 
+#' Train on several machines
+#'
+#' `prepare_job()` writes a training down as a folder, and says which command does it on a cluster. `collect_job()`
+#' fetches the network when it is done. On one machine, `fit(devices = 2)` does all of this at once.
+#'
+#' @param folder an empty folder that all machines see.
+#' @param network a network, from [equivariant_network()].
+#' @param x,y inputs and targets, as in [fit()]. The path of a .npy file is passed on, not its contents.
+#' @param about a named list of plain data to keep with the job.
+#' @param ... options of [fit()]; `devices` are the processes on each of `nodes` machines.
+#' @return `prepare_job()`: a list of two commands, of which one is needed: `torchrun`, for each machine, with the name
+#'   of the first in place of FIRST_MACHINE; `srun`, for a batch script of SLURM. `collect_job()`: the network, as
+#'   [fit()] returns it.
+#' @inheritSection fit.gequi_network Errors
+#' @family training
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_global_avg_pool() |>
+#'   layer_dense(2)
+#' folder <- tempfile("job")
+#' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
+#' y <- factor(rep(c("even", "odd"), 8))
+#' prepare_job(folder, network, x, y, nodes = 2, devices = 4, epochs = 3)$srun
+prepare_job <- function(folder, network, x, y, about = NULL, ...) {
+  options <- list(...)
+  targets <- read_targets(x, y, options$loss)
+  if (is.list(options$validation) && length(options$validation) == 2) {
+    options$validation[[2]] <- targets$encode(options$validation[[2]])
+  }
+  options$loss <- targets$loss
+  fitted <- list(classes = targets$classes, levels = as.list(targets$levels()))
+  do.call(call_core, c(
+    list(
+      "prepare_job", folder = as_path(folder), network = network, x = targets$x, y = targets$y,
+      about = utils::modifyList(as.list(about), fitted)
+    ),
+    options, list(.indexes = "class", .call = rlang::current_env())
+  ))
+}
+
+#' @rdname prepare_job
+#' @export
+collect_job <- function(folder, network) {
+  python <- copy_of(network)
+  history <- call_core("collect_job", folder = as_path(folder), network = python)
+  about <- call_core("training._jobs.about_job", as_path(folder))
+  trained <- trained_from(network, call_core("get_weights", python), python)
+  as_fit(trained, as_history(history), isTRUE(about$classes), unlist(about$levels))
+}
+
 # A Python object of its own with the same weights, for the training to change; and the R object of it afterwards.
 copy_of <- function(object) {
   if (inherits(object, "gequi_network")) return(call_core("networks.copy_network", object))

@@ -5,6 +5,7 @@ import pytest
 import rpy2.robjects as ro
 
 import gequi
+from gequi.training import _jobs
 
 OPTIONS = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "seed": 3, "validation": 0.25}
 
@@ -54,3 +55,20 @@ def test_the_same_errors_but_that_r_counts_classes_from_one(r, both, examples):
         gequi.fit(ours, x, y)
     condition = r.code("tryCatch(fit(network, x, y), error = identity)", network=theirs, x=x, y=ro.IntVector(y + 1))
     assert "from 1 to 10, one for each output of the network; got 11" in r.code("conditionMessage(e)", e=condition)[0]
+
+
+def test_prepare_job_and_collect_job(r, both, same, examples, tmp_path):
+    theirs, ours = both()
+    x, y = examples
+    labels = ro.FactorVector(ro.StrVector([f"class {k}" for k in y]))
+    folders = [tmp_path / "r", tmp_path / "python"]
+    lines = r.prepare_job(str(folders[0]), theirs, x, labels, about={"by": "R"}, **OPTIONS)
+    expected = gequi.training.prepare_job(folders[1], ours, x, y, **OPTIONS)
+    same(r.value(lines), {key: line.replace(str(folders[1]), str(folders[0])) for key, line in expected.items()})
+    for folder in folders:
+        _jobs.work(folder, gequi.training._fit)
+    fitted = r.collect_job(str(folders[0]), theirs)
+    history = gequi.collect_job(folders[1], ours)
+    same(without_times(r.value(fitted.rx2("history"))), without_times(history))
+    same(r.value(r.predict(fitted, x, type="raw")), gequi.predict(ours, x).astype(np.float64))
+    assert set(r.code("levels(predict(fitted, x))", fitted=fitted, x=x)) == {f"class {k}" for k in y}

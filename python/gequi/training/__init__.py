@@ -11,12 +11,13 @@ import importlib.util
 import inspect
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from .._escnn import import_compiler
 from ..arrays import check_choice, check_dtype, check_integer, check_number
 from ..errors import InputError, SetupError, ShapeError, nearest
 from ..networks import EquivariantNetwork, check_model, predict
@@ -189,6 +190,13 @@ def evaluate(
 
     Source:
         torchmetrics, for the metrics.
+
+    Example:
+        >>> import gequi
+        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", [{"layer": "relu"}])
+        >>> x = np.array([[[[1.0, 3.0]]]])
+        >>> evaluate(net, x, x + 2)["mae"]
+        2.0
     """
     check_model(network)
     need_lightning()
@@ -197,19 +205,32 @@ def evaluate(
     return measure(network, examples, task, size)
 
 
-def prepare_job(folder: Any, network: torch.nn.Module, x: Any, y: Any, **options: Any) -> dict[str, str]:
+def prepare_job(
+    folder: Any, network: torch.nn.Module, x: Any, y: Any, about: Mapping[str, Any] | None = None, **options: Any
+) -> dict[str, str]:
     """Writes a training run down, for several machines that see the same folder.
 
     Args:
         folder: where to; `job.json`, the model and the data, or the paths of their files.
-        network, x, y, **options: as in `fit()`; `devices` are the processes on each of `nodes` machines.
+        network, x, y: as in `fit()`.
+        about: plain data that is kept with the job.
+        **options: as in `fit()`; `devices` are the processes on each of `nodes` machines.
 
     Returns:
         a dict of command lines that do the run: `torchrun`, once on each machine, and `srun`, once in a batch script of
         SLURM. Then `collect_job()` brings the weights back.
 
     Raises:
-        InputError: as `fit()`, before anything is written.
+        InputError: as `fit()`, before anything is written; a folder that is not empty.
+
+    Example:
+        >>> import gequi, tempfile
+        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", seed=1, layers=[
+        ...     {"layer": "conv", "fields": {"trivial": 1}, "kernel_size": 3, "padding": 1}])
+        >>> x = np.ones((4, 1, 5, 5))
+        >>> lines = prepare_job(tempfile.mkdtemp(), net, x, x, nodes=2, devices=2)
+        >>> lines["srun"].split(" /")[0]
+        'srun --nodes 2 --ntasks-per-node 2 python -m gequi.training'
     """
     place = check_path(folder, "folder")
     if place.exists() and any(place.iterdir()):
@@ -223,7 +244,7 @@ def prepare_job(folder: Any, network: torch.nn.Module, x: Any, y: Any, **options
     seed = given.pop("seed")
     settings = check_settings(seed, **{name: given[name] for name in SETTINGS})
     _prepare(network, x, y, check_loss(given["loss"]), given["validation"], given["class_weights"], settings)
-    write_job(place, network, {**given, "seed": settings.seed})
+    write_job(place, network, {**given, "seed": settings.seed, "about": dict(about or {})})
     end = f"python -m gequi.training {shlex.quote(str(place.absolute()))}"
     return {
         "torchrun": f"torchrun --nnodes {settings.nodes} --nproc-per-node {settings.devices} --rdzv-backend c10d "
@@ -233,7 +254,24 @@ def prepare_job(folder: Any, network: torch.nn.Module, x: Any, y: Any, **options
 
 
 def collect_job(folder: Any, network: torch.nn.Module) -> list[dict[str, Any]]:
-    """The history of a job that is done; its weights go into the network, as `fit()` leaves them there."""
+    """Fetches what a job has learned, when it is done.
+
+    Args:
+        folder: of the job.
+        network: the one that `prepare_job()` was given; the weights go into it, as `fit()` leaves them there.
+
+    Returns:
+        the history, as `fit()`.
+
+    Raises:
+        InputError: a folder without a job that is done.
+
+    Example:
+        >>> import tempfile
+        >>> collect_job(tempfile.mkdtemp(), None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        gequi.errors.InputError: `folder`: ... holds no job that is done.
+    """
     place = check_path(folder, "folder")
     if not (place / "history.json").exists():
         raise InputError(f"`folder`: {shown(folder)} holds no job that is done.", "folder")
@@ -267,6 +305,7 @@ def need_lightning() -> None:
     missing = [name for name in ("lightning", "torchmetrics") if importlib.util.find_spec(name) is None]
     if missing:
         raise SetupError(f"training needs {' and '.join(missing)}: install gequi[train].")
+    import_compiler()
 
 
 # ---- what fit() is given --------------------------------------------------------------------------------

@@ -74,12 +74,18 @@ def read_result(folder: Path, network: torch.nn.Module) -> list[dict[str, Any]]:
     return list(json.loads((folder / "history.json").read_text()))
 
 
+def about_job(folder: Path) -> dict[str, Any]:
+    """What the writer of a job wanted to be kept with it: R keeps the classes."""
+    return dict(json.loads((Path(folder) / "job.json").read_text()).get("about") or {})
+
+
 # ---- the worker -----------------------------------------------------------------------------------------
 
 
 def work(folder: Path, train: Callable[..., list[dict[str, Any]]]) -> None:
     """What each process does: reads the folder and trains its part. `train` is `fit()` inside a worker."""
     options = json.loads((folder / "job.json").read_text())
+    options.pop("about", None)
     network = load_model(folder / "model.gequi")
 
     def report(told: dict[str, Any]) -> bool:
