@@ -22,8 +22,8 @@
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
 #' @param progress `TRUE` shows a progress bar, `NULL` does in an interactive session; or a function of (step, loss),
 #'   called at every x, which ends the descent by returning `FALSE`.
-#' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss` (a
-#'   data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
+#' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
+#'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
 #'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
 #'   the domain of f), `start` and `target`. `plot()` shows start, solution, target and loss side by side;
 #'   `as.data.frame()` gives the losses.
