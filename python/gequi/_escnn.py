@@ -92,17 +92,9 @@ def _own_cache() -> Iterator[None]:
         joblib.Memory = memory
 
 
-def import_compiler() -> None:
-    """Imports torch's compiler, as the first optimiser would do. It makes a folder for its own cache as it is imported:
-    with this in gequi's, else among the temporary files, where R CMD check takes it for litter."""
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    if "torch._dynamo" in sys.modules or name in os.environ:
-        return
-    os.environ[name] = str(cache_folder().parent / "torchinductor")
-    try:
-        importlib.import_module("torch._dynamo")
-    finally:
-        del os.environ[name]
+# torch's compiler, which its optimisers import, makes a folder for a cache of its own as it is imported; without this,
+# among the temporary files, where R CMD check takes it for litter.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder().parent / "torchinductor"))
 
 
 # ---- the import -----------------------------------------------------------------------------------------
@@ -132,7 +124,6 @@ __all__ = [
     "escnn",
     "float_type",
     "he_standard_deviations",
-    "import_compiler",
     "wigner_d_matrix",
 ]
 

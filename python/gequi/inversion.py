@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._escnn import import_compiler
 from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
 from .errors import GequiWarning, InputError, ShapeError
 from .fields import check_features
@@ -257,7 +256,6 @@ def _sgd(x: torch.Tensor, rate: float) -> Step:
 
 def _lbfgs(x: torch.Tensor, rate: float) -> Step:
     """torch's L-BFGS, one iteration at a step, with a line search after the strong Wolfe conditions."""
-    import_compiler()  # which torch's optimisers do otherwise
     return torch.optim.LBFGS([x], lr=rate, max_iter=1, line_search_fn="strong_wolfe").step
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._escnn import import_compiler
 from ..arrays import check_choice, check_dtype, check_integer, check_number
 from ..errors import InputError, SetupError, ShapeError, nearest
 from ..networks import EquivariantNetwork, check_model, predict
@@ -305,7 +304,6 @@ def need_lightning() -> None:
     missing = [name for name in ("lightning", "torchmetrics") if importlib.util.find_spec(name) is None]
     if missing:
         raise SetupError(f"training needs {' and '.join(missing)}: install gequi[train].")
-    import_compiler()
 
 
 # ---- what fit() is given --------------------------------------------------------------------------------
