@@ -5,7 +5,8 @@ export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export GEQUI_CACHE := $(CURDIR)/.cache/gequi
 export GEQUI_REQUIRE_PYTHON := true
 export OMP_NUM_THREADS := 1
-PYTHON := .venv/bin/python
+# Absolute: where R runs inside Python, reticulate compares this path with that of the executable.
+PYTHON := $(CURDIR)/.venv/bin/python
 BUILD := $(CURDIR)/.cache/build
 
 .PHONY: demo test check bench docs lock setup clean
