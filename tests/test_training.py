@@ -689,3 +689,9 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
 def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_of_workers_that_ended_together_the_one_that_was_killed_is_named():
+    killed, failed, aborted = (1, -signal.SIGKILL), (0, 1), (2, -signal.SIGABRT)
+    assert min([aborted, failed, killed], key=_jobs._likely_a_consequence) == killed
+    assert min([aborted, failed], key=_jobs._likely_a_consequence) == failed

@@ -155,9 +155,10 @@ def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callab
     seen = 0
     while True:
         states = [worker.poll() for worker in workers]
-        for rank, state in enumerate(states):
-            if state:
-                raise TrainingError(_why(folder, rank, len(workers), state))
+        ended = [(rank, state) for rank, state in enumerate(states) if state]
+        if ended:
+            rank, state = min(ended, key=_likely_a_consequence)
+            raise TrainingError(_why(folder, rank, len(workers), state))
         if all(state == 0 for state in states):
             return
         report = folder / "progress.json"
@@ -169,6 +170,12 @@ def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callab
                 if answer is not None and answer is not True and not answer:
                     (folder / "stop").touch()
         time.sleep(POLL_SECONDS)
+
+
+def _likely_a_consequence(worker: tuple[int, int]) -> int:
+    """Orders workers that ended: one that is killed takes the others with it, which fail, or abort, a moment later."""
+    _, state = worker
+    return 2 if state == -signal.SIGABRT else int(state > 0)
 
 
 def _why(folder: Path, rank: int, count: int, state: int) -> str:
