@@ -19,6 +19,7 @@
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
+#' @param device `"cpu"` or `"cuda"`, where the work is done.
 #' @param progress for lists, a function called with (pairs done, pairs) after each.
 #' @return an object of class `gequi_registration`, for lists a list of them: a list of
 #'   `map` (axis, row, column) on `fixed` and `inverse_map` on `moving`, in pixels from 1;
@@ -42,12 +43,12 @@
 #' register_images(moving = turned, fixed = image)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "dense", contrast = "same", min_confidence = NULL,
-                            dtype = "float32", progress = NULL) {
+                            dtype = "float32", device = "cpu", progress = NULL) {
   found <- call_core(
     "register_images",
     moving = moving, fixed = fixed, spacing = spacing, moving_spacing = moving_spacing, moving_mask = moving_mask,
     fixed_mask = fixed_mask, transform = transform, contrast = contrast, min_confidence = min_confidence,
-    dtype = dtype, progress = progress
+    dtype = dtype, device = device, progress = progress
   )
   if (is.list(moving)) lapply(found, new_registration) else new_registration(found)
 }

@@ -18,7 +18,10 @@ from .features import POSES, Tokens
 
 @dataclass
 class Matches:
-    """For each token of the fixed image: its place, its partner's (token, axis), the turn between them, a weight."""
+    """For each token of the fixed image: its place, its partner's (token, axis), the turn between them, a weight.
+
+    A turn is a rotation matrix: (token, axis, axis).
+    """
 
     fixed: torch.Tensor
     moving: torch.Tensor
@@ -46,14 +49,23 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     part = 0.5 * (before - after) / (before - 2 * at + after - 1e-9)
     turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / POSES)
 
-    row, column = key // moving.size[1], key % moving.size[1]
-    around = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))
-    rows, columns = row[:, None] + around[:, 0], column[:, None] + around[:, 1]
-    exists = (rows >= 0) & (rows < moving.size[0]) & (columns >= 0) & (columns < moving.size[1])
-    neighbours = torch.where(exists, rows * moving.size[1] + columns, key[:, None])
-    share = over_keys.gather(1, neighbours) * exists
-    partner = (share[:, :, None] * moving.places[neighbours]).sum(1) / (share.sum(1, keepdim=True) + 1e-30)
+    rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).unflatten(1, (2, 2))
 
+    partner = partners(moving, key, over_keys)
     strength = (fixed.strength * moving.strength[key]).clamp_min(0).sqrt()
     weight = mutual.sqrt() * strength / strength.max().clamp_min(1e-12)
-    return Matches(fixed.places, partner, turn, weight)
+    return Matches(fixed.places, partner, rotation, weight)
+
+
+def partners(moving: Tokens, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """The mean place of each query's best key and the tokens next to it, under its shares: (query, axis)."""
+    size = torch.tensor(moving.size, device=key.device)
+    near = torch.arange(-1, 2, device=key.device)
+    around = torch.cartesian_prod(*[near] * len(size))
+    cells = torch.stack(torch.unravel_index(key, moving.size), 1)[:, None] + around  # (query, neighbour, axis)
+    exists = ((cells >= 0) & (cells < size)).all(2)
+    strides = [math.prod(moving.size[axis + 1 :]) for axis in range(len(size))]
+    numbers = sum(cells[..., axis] * stride for axis, stride in enumerate(strides))
+    neighbours = torch.where(exists, numbers, key[:, None])
+    share = share.gather(1, neighbours) * exists
+    return (share[:, :, None] * moving.places[neighbours]).sum(1) / (share.sum(1, keepdim=True) + 1e-30)
