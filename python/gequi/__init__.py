@@ -8,6 +8,7 @@ from ._version import __version__ as __version__
 from .architectures import identity_resnet, image_classifier_mlp, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
+from .export import export_model
 from .fields import field_type, transform_field
 from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
@@ -42,6 +43,7 @@ __all__ = [
     "equivariance_error",
     "equivariant_network",
     "evaluate",
+    "export_model",
     "field_type",
     "fit",
     "fourier_features",

@@ -184,7 +184,7 @@ def attend(
 
 def _whole_blocks(length: int) -> int:
     """The next multiple of 8, the block of the matrix products of common processors."""
-    return -(-length // 8) * 8
+    return (length + 7) // 8 * 8  # of no negative number: ONNX rounds those towards 0
 
 
 def attention_weights(
@@ -408,11 +408,12 @@ class VisualAttention(_HeadMaps):
         values = functional.conv2d(context, self.value, self.value_bias, self.stride)
         inner = self._attend(*(each.flatten(2).mT for each in (queries, keys, values)))
         windows = inner.mT.unflatten(-1, tuple(queries.shape[2:]))
-        # Pixels beyond the last window: a transposed convolution alone would leave them out (16 -> 15 for 3 by 3).
-        beyond = [(length - self.kernel_size) % self.stride for length in query.shape[2:]]
-        return functional.conv_transpose2d(
-            windows, self.output.transpose(0, 1), self.output_bias, self.stride, output_padding=beyond
-        )
+        out = functional.conv_transpose2d(windows, self.output.transpose(0, 1), None, self.stride)
+        # Pixels beyond the last window: a transposed convolution alone would leave them out (16 -> 15 for 3 by 3). They
+        # are added behind it, since in ONNX its own output_padding cannot depend on the size.
+        rows, columns = ((length - self.kernel_size) % self.stride for length in query.shape[2:])
+        out = functional.pad(out, (0, columns, 0, rows))
+        return out if self.output_bias is None else out + self.output_bias[:, None, None]
 
     def extra_repr(self) -> str:
         return (

@@ -266,10 +266,15 @@ def output_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tup
     check_network(network)
     shape = _check_shape(network, input_shape)
     network.warn_if_inexact(shape[2:])
-    size = shape[2:]
+    return (shape[0], network.out_type.size, *output_size(network, shape))
+
+
+def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The spatial size of the output; a shape that does not fit a layer is refused by the layer's name."""
+    size = _check_shape(network, input_shape)[2:]
     for step in network.steps:
         size = step.after(size)
-    return (shape[0], network.out_type.size, *size)
+    return size
 
 
 def _check_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:

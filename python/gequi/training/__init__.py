@@ -7,7 +7,6 @@ the weights of an unbroken one.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import shlex
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from ..arrays import check_choice, check_dtype, check_integer, check_number
-from ..errors import InputError, SetupError, ShapeError, nearest
+from ..errors import InputError, ShapeError, nearest, need_packages
 from ..networks import EquivariantNetwork, check_model, predict
 from ..saving import check_path, check_saveable, shown
 from ._augment import Augmentation
@@ -301,9 +300,7 @@ def predict_classes(network: torch.nn.Module, x: Any, type: str = "prob", batch_
 
 def need_lightning() -> None:
     """Refuses to go on without what training needs."""
-    missing = [name for name in ("lightning", "torchmetrics") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SetupError(f"training needs {' and '.join(missing)}: install gequi[train].")
+    need_packages(("lightning", "torchmetrics"), "training", "train")
 
 
 # ---- what fit() is given --------------------------------------------------------------------------------
