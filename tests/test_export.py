@@ -30,7 +30,7 @@ NETWORKS = {
     ]),
     "irreps": (C4, [
         conv(("trivial", 4), ("irrep_1", 3), ("irrep_2", 1)), {"layer": "batch_norm"}, {"layer": "gated_nonlinearity"},
-        {"layer": "norm_nonlinearity"}, {"layer": "field_dropout"}, {"layer": "norm_pool"},
+        {"layer": "norm_nonlinearity", "function": "n_softplus"}, {"layer": "field_dropout"}, {"layer": "norm_pool"},
     ]),
     "images to images": (C4, [
         CONV, {"layer": "residual", "layers": [{"layer": "elu"}, CONV]},
@@ -112,8 +112,8 @@ def test_every_network_runs_elsewhere_as_here_on_any_batch_and_any_size(tmp_path
     size = [9 if name == "classifier" else 8] * net.space.dimensionality  # such that strides keep it exact
     path = gequi.export_model(net, tmp_path / "net", (1, 1, *size), format=format)
     for batch, more in ((1, 0), (5, 0), (2, 4)):
-        size[0] += more
-        same(path, format, net, random, (batch, 1, *size))
+        same(path, format, net, random, (batch, 1, size[0] + more, *size[1:]))
+        same(path, format, net, random, (batch, 1, *size[1:], size[0] + more))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -223,9 +223,17 @@ class Branches(torch.nn.Module):
         return 2 * x if float(x.sum()) > 0 else x
 
 
+class Sizes(torch.nn.Module):
+    """What it does depends on the size, in a way that no recording follows."""
+
+    def forward(self, x):
+        return x * min(x.shape[2], x.shape[3])
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
+        (lambda path: gequi.export_model(Sizes(), path, (1, 1, 8, 8), "torchscript"), InputError, "`model` does other things for other inputs"),
         (lambda path: gequi.export_model("net", path, (1, 1, 8, 8)), InputError, "`model` must be a network"),
         (lambda path: gequi.export_model(network("irreps"), path, (1, 2, 8, 8)), ShapeError, r"`input_shape` must be \(batch, channel = 1"),
         (lambda path: gequi.export_model(network("irreps"), path, "big"), InputError, "`input_shape` must be"),

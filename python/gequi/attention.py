@@ -11,7 +11,6 @@ torch, so that weights move to and from `torch.nn.MultiheadAttention` unchanged.
 from __future__ import annotations
 
 import math
-import secrets
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 from .arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_integer, check_number, own_tensor
 from .errors import InputError, ShapeError
+from .makers import choose_seed, maker
 
 # ---- operators ------------------------------------------------------------------------------------------
 
@@ -200,6 +200,7 @@ def attention_weights(
 # ---- modules --------------------------------------------------------------------------------------------
 
 
+@maker
 def multi_head_attention(
     dim: int,
     heads: int = 1,
@@ -242,6 +243,7 @@ def multi_head_attention(
     return MultiHeadAttention(dim, heads, key_dim, check_flag(bias, "bias"), generator_of(seed), check_dtype(dtype))
 
 
+@maker
 def visual_attention(
     channels: int,
     key_dim: int | None = None,
@@ -307,8 +309,7 @@ def _check_heads(dim: int, heads: object, key_dim: object, argument: str) -> tup
 
 def generator_of(seed: object) -> torch.Generator:
     """A generator of random numbers of its own: of a seed, or a fresh one for None."""
-    number = secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
-    return torch.Generator().manual_seed(number)
+    return torch.Generator().manual_seed(choose_seed(seed))
 
 
 class _HeadMaps(nn.Module):

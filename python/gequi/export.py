@@ -87,7 +87,7 @@ def export_model(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
 
-    def examples(batch: int) -> tuple[torch.Tensor, ...]:
+    def examples(batch: int) -> Inputs:
         return tuple(
             torch.randn((batch, *shape[1:]), generator=generator, dtype=torch.float64).to(device, wanted)
             for shape in shapes
@@ -118,7 +118,27 @@ def _silence() -> Iterator[None]:
             yield
 
 
-Examples = Callable[[int], tuple[torch.Tensor, ...]]
+Inputs = tuple[torch.Tensor, ...]
+Examples = Callable[[int], Inputs]
+
+
+def _larger(model: nn.Module, inputs: Inputs) -> Iterator[tuple[int, int, Inputs]]:
+    """Each axis of an image, or of tokens, that may have another size: which input, which axis, and inputs with it."""
+    for number, given in enumerate(inputs):
+        for place, axis in enumerate(_axes(given.ndim)):
+            if axis in ("batch", "channel", "feature"):
+                continue
+            larger = list(inputs)
+            larger[number] = torch.cat([given] * 2, place)  # twice the size passes through halvings too
+            try:
+                model(*larger)
+            except Exception:  # whatever the model refuses a size with
+                continue
+            yield number, place, tuple(larger)
+
+
+def _axes(ndim: int) -> list[str]:
+    return AXES[ndim].split() if ndim in AXES else ["batch", *(f"axis_{number}" for number in range(1, ndim))]
 
 
 def _reason(error: BaseException) -> str:
@@ -137,10 +157,9 @@ def _onnx(model: nn.Module, examples: Examples) -> bytes:
     inputs = examples(2)  # torch takes a batch of 1 for a constant
     names = _input_names(model, len(inputs))
     axes = [_axes(each.ndim) for each in inputs]
-    free = tuple(
-        {place: _freedom(model, inputs, number, place, axis) for place, axis in enumerate(each)}
-        for number, each in enumerate(axes)
-    )
+    free: tuple[dict[int, Any], ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
+    for number, place, _ in _larger(model, inputs):
+        free[number][place] = torch.export.Dim.AUTO
     program = torch.onnx.export(
         model, inputs, None, dynamo=True, verbose=False, opset_version=OPSET, input_names=names,
         output_names=["output"], dynamic_shapes=free,
@@ -160,25 +179,6 @@ def _input_names(model: nn.Module, count: int) -> list[str]:
     if len(named) < count:
         named = ["x"] if count == 1 else [f"x{number}" for number in range(1, count + 1)]
     return [{"input": "x"}.get(name, name) for name in named[:count]]
-
-
-def _axes(ndim: int) -> list[str]:
-    return AXES[ndim].split() if ndim in AXES else ["batch", *(f"axis_{number}" for number in range(1, ndim))]
-
-
-def _freedom(model: nn.Module, inputs: tuple[torch.Tensor, ...], number: int, place: int, axis: str) -> Any:
-    """Whether an axis of an input may have any size: the batch must, images and tokens where the model lets them."""
-    if axis == "batch":
-        return torch.export.Dim.DYNAMIC
-    if axis in ("channel", "feature"):
-        return None
-    larger = list(inputs)
-    larger[number] = torch.cat([inputs[number]] * 2, place)  # twice the size passes through halvings too
-    try:
-        model(*larger)
-    except Exception:  # whatever the model refuses a size with
-        return None
-    return torch.export.Dim.AUTO
 
 
 def _forget_sources(proto: Any) -> None:
@@ -210,7 +210,7 @@ def _torchscript(model: nn.Module, examples: Examples) -> bytes:
     """The model as bytes of a TorchScript file: the operations of one call, recorded."""
     traced = torch.jit.trace(model, examples(2), check_trace=False)
     drawn = examples(3)
-    for others in (drawn, tuple(-each for each in drawn)):
+    for others in (drawn, tuple(-each for each in drawn), *(larger for _, _, larger in _larger(model, drawn))):
         if not _agree(model, traced, others):
             raise InputError(
                 "`model` does other things for other inputs, which a recording of one call does not follow: take the "
@@ -222,7 +222,7 @@ def _torchscript(model: nn.Module, examples: Examples) -> bytes:
     return buffer.getvalue()
 
 
-def _agree(model: nn.Module, traced: Any, inputs: tuple[torch.Tensor, ...]) -> bool:
+def _agree(model: nn.Module, traced: Any, inputs: Inputs) -> bool:
     """Whether a recording does what the model does."""
     ours = model(*inputs)
     try:

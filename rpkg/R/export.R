@@ -36,12 +36,3 @@ export_model <- function(model, path, input_shape, format = "onnx", dtype = "flo
     "export_model", model = model, path = as_path(path), input_shape = input_shape, format = format, dtype = dtype
   ))
 }
-
-# Networks and modules alike.
-check_model <- function(model, argument = "model", call = rlang::caller_env()) {
-  if (!inherits(model, c("gequi_network", "gequi_module"))) {
-    abort_gequi("InputError", paste0(
-      "`", argument, "` must be a network, as equivariant_network() makes it, or a module; got ", friendly(model), "."
-    ), argument, call)
-  }
-}

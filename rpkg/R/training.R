@@ -146,10 +146,7 @@ copy_of <- function(object) {
 }
 
 trained_from <- function(object, weights, python) {
-  if (inherits(object, "gequi_network")) return(new_network(recipe_of(object), weights, python))
-  new_module(
-    object$maker, object$arguments, setdiff(class(object), c("gequi_fit", "gequi_module", "gequi_handle")), weights
-  )
+  if (inherits(object, "gequi_network")) new_network(recipe_of(object), weights, python) else as_model(python, weights)
 }
 
 #' @importFrom generics fit

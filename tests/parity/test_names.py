@@ -12,7 +12,10 @@ import gequi
 HERE = Path(__file__).parent
 
 # What only R has: set-up, its own data and pictures.
-ONLY_IN_R = {"install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image", "plot_equivariance"}
+ONLY_IN_R = {
+    "install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image", "plot_equivariance", "marshal",
+    "unmarshal",
+}  # fmt: skip
 # R's own generics: their methods for a network.
 METHODS = {"predict": "predict.gequi_network", "fit": "fit.gequi_network"}
 # What R may leave out, since layers are piped there.
