@@ -10,6 +10,7 @@ from .attention import multi_head_attention, scaled_dot_product_attention, softm
 from .axes import broadcast_over, einsum, rearrange
 from .export import export_model
 from .fields import field_type, transform_field
+from .folders import collect_prediction, predict_folder, prepare_prediction
 from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
@@ -38,6 +39,7 @@ __all__ = [
     "broadcast_over",
     "cayley_table",
     "collect_job",
+    "collect_prediction",
     "compose_maps",
     "einsum",
     "equivariance_error",
@@ -73,8 +75,10 @@ __all__ = [
     "output_shape",
     "permutation_error",
     "predict",
+    "predict_folder",
     "predict_points",
     "prepare_job",
+    "prepare_prediction",
     "rearrange",
     "register_curves",
     "register_images",

@@ -18,8 +18,13 @@ requirements_of_training <- c("lightning>=2.5", "torchmetrics>=1.6")
 # What export_model() needs besides for ONNX: pyproject's extra "export".
 requirements_of_export <- c("onnx>=1.16", "onnxscript>=0.1")
 
+# What predict_folder() needs besides for pictures: pyproject's extra "images".
+requirements_of_images <- "pillow>=10"
+
 # What install_gequi() installs besides the dependencies.
-requirements_besides <- c(requirements_of_escnn, requirements_of_training, requirements_of_export)
+requirements_besides <- c(
+  requirements_of_escnn, requirements_of_training, requirements_of_export, requirements_of_images
+)
 
 environment_name <- "r-gequi"
 

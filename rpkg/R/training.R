@@ -349,13 +349,19 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   rlang::check_dots_empty()
   if (type == "raw") return(call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
+  as_prediction(value, type, object$levels)
+}
+
+# What the core predicts of classes, as R has it: named columns, and classes that count from 1 or are those of a factor.
+as_prediction <- function(value, type, levels) {
   if (type == "prob") {
-    if (length(object$levels)) dimnames(value) <- c(list(NULL, object$levels), rep(list(NULL), length(dim(value)) - 2))
-    return(value)
+    if (length(levels)) dimnames(value) <- c(list(NULL, levels), rep(list(NULL), length(dim(value)) - 2))
+  } else if (type == "class") {
+    value <- value + 1L
+    storage.mode(value) <- "integer"
+    if (length(dim(value)) == 1 && length(levels)) value <- factor(levels[value], levels)
   }
-  value <- value + 1L
-  storage.mode(value) <- "integer"
-  if (length(dim(value)) == 1 && length(object$levels)) factor(object$levels[value], object$levels) else value
+  value
 }
 
 #' How well a network does

@@ -65,7 +65,7 @@ def test_the_version_and_the_requirements_are_those_of_python(r):
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
     assert r.code('as.character(packageVersion("gequiR"))')[0] == gequi.__version__
     assert list(r.code("gequiR:::requirements")) == project["dependencies"]
-    for extra, name in (("train", "training"), ("export", "export")):
+    for extra, name in (("train", "training"), ("export", "export"), ("images", "images")):
         assert list(r.code(f"gequiR:::requirements_of_{name}")) == project["optional-dependencies"][extra]
     at_least = r.code('packageDescription("gequiR")$SystemRequirements')[0]
     assert f"Python ({project['requires-python'].replace('>=', '>= ')})" in at_least
