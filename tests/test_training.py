@@ -18,7 +18,7 @@ import gequi
 from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, TrainingError
 from gequi.fields import act
 from gequi.groups import elements
-from gequi.training import _jobs, _run, _settings, collect_job, prepare_job
+from gequi.training import _data, _jobs, _run, _settings, collect_job, prepare_job
 from gequi.training._augment import Augmentation, move, turn, turned
 from gequi.training._tasks import Task
 
@@ -563,6 +563,26 @@ def test_two_processes_learn_what_one_does(tmp_path):
     for ours, theirs in zip(without_times(alone), without_times(together), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert told[-1]["step"] == told[-1]["steps"]
+
+
+@pytest.mark.parametrize("task", ["regression", "segmentation"])
+def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task):
+    (one, x, y), (three, _, _) = example_of(task), example_of(task)
+    options = {**OPTIONS, "epochs": 2, "optimizer": "sgd", "validation": (x[:2], y[:2])}
+    alone = gequi.fit(one, x, y, **options)
+    together = gequi.fit(three, x, y, devices=3, **options)
+    for ours, theirs in zip(without_times(alone), without_times(together), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
+    net, x, y = example_of(task)
+    examples, made = gequi.training._examples(net, x, y, LOSS.get(task), ("x", "y"))
+    monkeypatch.setattr(_data.Part, "total", lambda self, values, device: values)  # of this process alone
+    for rank, own in enumerate((slice(0, 2), slice(2, 4), slice(4, 7), slice(7, 9), slice(9, 12))):
+        measured = _run.measure(net, examples, made, 4, _data.Part(rank, 5))
+        assert measured == pytest.approx(gequi.evaluate(net, x[own], y[own], LOSS.get(task)), rel=1e-5)
 
 
 def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
