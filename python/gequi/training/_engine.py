@@ -28,12 +28,13 @@ def train(run: Run) -> list[Row]:
     """Turns a run to its end, or to a stop, and returns its history."""
     settings = run.settings
     many = settings.devices * settings.nodes > 1
+    accelerator = _accelerator(settings.device)
     was_training = run.network.training
     run.network.train()
     if run.step < run.steps and not run.stop:
-        with quiet(_SPEAKERS, "lightning|torch|torchmetrics"), _interrupts(run), torch.random.fork_rng(devices=[]):
+        with quiet(_SPEAKERS, "lightning|torch|torchmetrics"), _interrupts(run), torch.random.fork_rng(_gpus(accelerator)):
             trainer = Trainer(
-                accelerator=_accelerator(settings.device),
+                accelerator=accelerator,
                 devices=settings.devices,
                 num_nodes=settings.nodes,
                 # The statistics of batch normalisation are averaged by the run, and bases are constants.
@@ -61,6 +62,11 @@ def _accelerator(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def _gpus(accelerator: str) -> list[int]:
+    """The GPUs whose random numbers a run draws on, which are the user's again after it."""
+    return list(range(torch.cuda.device_count())) if accelerator == "cuda" else []
 
 
 class _Batches:
