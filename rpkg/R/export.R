@@ -1,21 +1,23 @@
 #' Networks for other programs
 #'
-#' Writes what a network computes into an ONNX or TorchScript file, which needs neither R nor gequi nor escnn to run: in
-#' evaluation mode, as `predict()`.
+#' Writes what a network computes into an ONNX or TorchScript file, which needs neither R nor gequi nor escnn to run:
+#' in evaluation mode, as `predict()`.
 #'
-#' A steerable convolution in evaluation mode is an ordinary convolution, whose kernel is a constant. What is exported is
-#' a graph of such operations: the recipe, the basis and the group are gone, the symmetry is not. To go on with a network
-#' in R or Python, keep it with [save_model()].
+#' A steerable convolution in evaluation mode is an ordinary convolution, whose kernel is a constant. What is exported
+#' is a graph of such operations: the recipe, the basis and the group are gone, the symmetry is not. To go on with a
+#' network in R or Python, keep it with [save_model()].
 #'
-#' The batch axis is free: the file takes batches of any size. So are the sizes of images and the number of tokens, where
-#' the network takes any.
+#' The batch axis is free: the file takes batches of any size. So are the sizes of images and the number of tokens,
+#' where the network takes any.
 #'
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path the file; one that exists is replaced, when the new one is whole.
-#' @param input_shape the shape of an input, such as `c(1, 1, 28, 28)`; for a module of several inputs a list of shapes.
-#' @param format `"onnx"`, for onnxruntime and others in many languages: its inputs are `x`, or `query` and `context` for
-#'   attention, its output `output`, its free axes `batch`, `row`, `column`, `depth` and `token`. Or `"torchscript"`, for
-#'   `torch::jit_load()` of the R package torch, `torch.jit.load()` of Python and LibTorch in C++.
+#' @param input_shape the shape of an input, such as `c(1, 1, 28, 28)`; for a module of several inputs a list of
+#'   shapes.
+#' @param format `"onnx"`, for onnxruntime and others in many languages: its inputs are `x`, or `query` and `context`
+#'   for attention, its output `output`, its free axes `batch`, `row`, `column`, `depth` and `token`. Or
+#'   `"torchscript"`, for `torch::jit_load()` of the R package torch, `torch.jit.load()` of Python and LibTorch in
+#'   C++.
 #' @param dtype `"float32"`, which all runtimes have, or `"float64"`; onnxruntime has no convolution in float64.
 #' @return the path, invisibly.
 #' @section Errors: `gequi_shape_error` for a shape that does not fit the network, or an image too small for a layer,

@@ -1,11 +1,12 @@
 #' Save and load models
 #'
-#' One file holds the recipe of a network, or of a module, as text and its weights as numbers. No code is in it, and none
-#' is run when it is opened. Python's `gequi.load_model()` reads it, and R reads what Python saved: the predictions are
-#' equal to the bit. It is written under another name and then renamed, so `path` never holds half a model.
+#' One file holds the recipe of a network, or of a module, as text and its weights as numbers. No code is in it, and
+#' none is run when it is opened. Python's `gequi.load_model()` reads it, and R reads what Python saved: the
+#' predictions are equal to the bit. It is written under another name and then renamed, so `path` never holds half a
+#' model.
 #'
-#' [saveRDS()], [save()] and [save.image()] keep models too, with the weights that [fit()] or [set_weights()] gave them;
-#' the file is then one for R alone.
+#' [saveRDS()], [save()] and [save.image()] keep models too, with the weights that [fit()] or [set_weights()] gave
+#' them; the file is then one for R alone.
 #'
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path the file; one that exists is replaced.
@@ -40,18 +41,18 @@ load_model <- function(path) {
 
 #' A model as raw bytes
 #'
-#' For what keeps or sends no R objects with a life of their own: a database, a queue, a worker in another process. The
-#' bytes are those of the file that [save_model()] writes; no code is in them.
+#' For what keeps or sends no R objects with a life of their own: a database, a queue, a worker in another process.
+#' The bytes are those of the file that [save_model()] writes; no code is in them.
 #'
-#' A model lives partly in Python, and that part does not outlive its R session. What R keeps of it, the recipe and the
-#' weights, does: [saveRDS()], and packages that send objects to workers, need no `marshal()`. It is needed where weights
-#' were changed in Python, through [reticulate::r_to_py()], of which R does not know.
+#' A model lives partly in Python, and that part does not outlive its R session. What R keeps of it, the recipe and
+#' the weights, does: [saveRDS()], and packages that send objects to workers, need no `marshal()`. It is needed where
+#' weights were changed in Python, through [reticulate::r_to_py()], of which R does not know.
 #'
 #' @param model a network or a module.
 #' @param data what `marshal()` returned.
 #' @return `marshal()`: a raw vector. `unmarshal()`: the model, with its history and its classes where it was fitted.
-#' @section Errors: `gequi_input_error` for what is no model, or weights that are not finite; `gequi_model_file_error` for
-#'   bytes that are not those of a model.
+#' @section Errors: `gequi_input_error` for what is no model, or weights that are not finite; `gequi_model_file_error`
+#'   for bytes that are not those of a model.
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
