@@ -248,11 +248,27 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
 
 
 def test_dropout_is_drawn_anew_at_each_batch(monkeypatch):
-    seeds, seed = [], torch.manual_seed
-    monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
+    seeds, seed = [], _settings.seed_layers
+    monkeypatch.setattr(_run, "seed_layers", lambda value, device: seeds.append(value) or seed(value, device))
     x, y = stripes(20)
     gequi.fit(network(), x, y, **OPTIONS)
     assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_layers_are_seeded_as_torch_seeds_them():
+    state = torch.random.get_rng_state()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    _settings.seed_layers(5, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+    torch.random.set_rng_state(state)
+
+
+def test_no_step_leaves_calls_for_processors_that_never_start():
+    x, y = stripes(20)
+    before = len(torch.cuda._queued_calls)
+    gequi.fit(network(), x, y, **OPTIONS)
+    assert len(torch.cuda._queued_calls) == before
 
 
 def test_training_leaves_the_users_random_numbers_data_and_files_alone(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..networks import evaluating, get_weights, set_weights
 from ._augment import Augmentation
 from ._data import Examples, Made, Part
-from ._settings import Settings, generator_for, make_optimizer, seed_for
+from ._settings import Settings, generator_for, make_optimizer, seed_for, seed_layers
 from ._tasks import Task
 
 REPORT_SECONDS = 0.1  # between two calls of the progress function
@@ -85,7 +85,7 @@ class Run:
     def loss(self, batch: Any) -> torch.Tensor:
         """The loss of a batch, to be minimised."""
         x, y, motions, counts = batch
-        torch.manual_seed(seed_for(self.settings.seed, "layers", self.step, self.part.rank))  # for dropout
+        seed_layers(seed_for(self.settings.seed, "layers", self.step, self.part.rank), x.device)  # for dropout
         if self.augmentation is not None:
             x, y = self.augmentation(x, y, motions)
         output = self.network(x)

@@ -37,7 +37,9 @@ test_that("a job keeps the classes of the network", {
   expect_refused(collect_prediction(job), "is not done; none of its parts are there", "input")
   python <- reticulate::py_config()$python
   core <- dirname(system.file("python", "gequi", package = "gequiR"))
-  said <- system2(python, c("-m", "gequi.folders", job), env = paste0("PYTHONPATH=", core), stdout = TRUE, stderr = TRUE)
+  said <- system2(
+    python, c("-m", "gequi.folders", job), env = paste0("PYTHONPATH=", core), stdout = TRUE, stderr = TRUE
+  )
   expect_identical(collect_prediction(job)$output, predict(model, seen), info = said)
 })
 
