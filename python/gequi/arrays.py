@@ -18,6 +18,7 @@ import torch
 from .errors import InputError, ShapeError, listing, nearest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DEVICES = ("cpu", "cuda")
 
 
 def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
@@ -25,6 +26,14 @@ def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         dtype = str(dtype).removeprefix("torch.")
     return DTYPES[check_choice(dtype, argument, DTYPES)]
+
+
+def check_device(device: object, argument: str = "device") -> torch.device:
+    """The torch device of a name, "cpu" or "cuda", where this machine has it."""
+    name = check_choice(device, argument, DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"`{argument}` is 'cuda', but torch finds no CUDA device here; use 'cpu'.", argument)
+    return torch.device(name)
 
 
 def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
@@ -127,13 +136,13 @@ def as_tensor(
     return own_tensor(as_array(x, argument, ndim=ndim, axes=axes, finite=finite), dtype)
 
 
-def own_tensor(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+def own_tensor(array: np.ndarray, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
     """A contiguous copy of `array` as a tensor: one buffer of the wanted type, whatever the strides of `array`."""
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     if array.dtype.kind in "ub" and array.dtype.itemsize > 1:  # torch copies from few unsigned types
         array = array.astype(np.int64)
-    tensor = torch.empty(array.shape, dtype=dtype)
+    tensor = torch.empty(array.shape, dtype=dtype, device=device)
     with warnings.catch_warnings():  # torch warns of read-only memory, which copy_() only reads
         warnings.simplefilter("ignore", UserWarning)
         tensor.copy_(torch.from_numpy(array))

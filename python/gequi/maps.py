@@ -268,9 +268,10 @@ def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
 # ---- the same on tensors, differentiable ------------------------------------------------------------------
 
 
-def identity(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+def identity(shape: Sequence[int], dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
     """Pixel coordinates (axis, *shape)."""
-    return torch.stack(torch.meshgrid(*(torch.arange(size, dtype=dtype) for size in shape), indexing="ij"))
+    axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def inside(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
@@ -288,7 +289,7 @@ def sample(image: torch.Tensor, points: torch.Tensor, interpolation: str = "line
     shape = image.shape[2:]
     if interpolation == "cubic":
         for axis, size in enumerate(shape):
-            image = along(spline_coefficients(size, image.dtype), image, axis + 2)
+            image = along(spline_coefficients(size, image.dtype, image.device), image, axis + 2)
     taps = [
         (_cubic_taps if interpolation == "cubic" else _linear_taps)(p.clamp(0, size - 1), size)
         for p, size in zip(points.unbind(1), shape, strict=True)
@@ -298,7 +299,7 @@ def sample(image: torch.Tensor, points: torch.Tensor, interpolation: str = "line
     corners = list(itertools.product(*(range(len(tap)) for tap in taps)))
 
     def corner(which: tuple[int, ...]) -> torch.Tensor:
-        index, weight = torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=image.dtype)
+        index, weight = points.new_zeros(1, dtype=torch.long), image.new_ones(1)
         for (position, part), size in zip((tap[w] for tap, w in zip(taps, which, strict=True)), shape, strict=True):
             index, weight = index * size + position, weight * part
         index = index.reshape(batch, 1, -1)
@@ -308,7 +309,7 @@ def sample(image: torch.Tensor, points: torch.Tensor, interpolation: str = "line
             picked = values.gather(2, index.expand(-1, channels, -1))
         return picked * weight.reshape(batch, 1, -1)
 
-    total = torch.zeros(1, dtype=image.dtype)
+    total = image.new_zeros(1)
     for first, last in zip(corners[: len(corners) // 2], reversed(corners), strict=False):
         total = total + (corner(first) + corner(last))
     return total.reshape(batch, channels, *out)
@@ -331,7 +332,7 @@ def mean_linear(map: torch.Tensor) -> torch.Tensor:
     columns = []
     for j, size in enumerate(map.shape[2:]):
         ends = map.select(j + 2, size - 1) - map.select(j + 2, 0)
-        unit = torch.eye(axes, dtype=map.dtype)[j].expand(len(map), -1)
+        unit = torch.eye(axes, dtype=map.dtype, device=map.device)[j].expand(len(map), -1)
         columns.append(ends.flatten(2).mean(-1) / (size - 1) if size > 1 else unit)
     return torch.stack(columns, -1)
 
@@ -348,19 +349,19 @@ def determinant(matrices: torch.Tensor) -> torch.Tensor:
         return m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
     return sum(
         (m[0, i] * (m[1, (i + 1) % 3] * m[2, (i + 2) % 3] - m[1, (i + 2) % 3] * m[2, (i + 1) % 3]) for i in range(3)),
-        torch.zeros(1, dtype=m.dtype),
+        m.new_zeros(1),
     )
 
 
 def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Newton from the mean linear map. A step that does not bring a pixel nearer is halved. Returns (map, distance)."""
     axes = len(map)
-    target = identity(shape, map.dtype).reshape(axes, -1)
+    target = identity(shape, map.dtype, map.device).reshape(axes, -1)
     linear = mean_linear(map[None])[0]
-    centre = (torch.tensor(map.shape[1:], dtype=map.dtype) - 1) / 2
+    centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
     middle = map.reshape(axes, -1).mean(1)
     if bool(torch.linalg.matrix_rank(linear) < axes):
-        linear = torch.eye(axes, dtype=map.dtype)
+        linear = torch.eye(axes, dtype=map.dtype, device=map.device)
     x = torch.linalg.solve(linear, target - middle[:, None]) + centre[:, None]
     derivatives = jacobian_matrix(map).reshape(1, axes * axes, *map.shape[1:])
 
@@ -392,15 +393,15 @@ def along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 @lru_cache(maxsize=64)
-def spline_coefficients(size: int, dtype: torch.dtype) -> torch.Tensor:
+def spline_coefficients(size: int, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
     """The matrix from values at 0, 1, .. to the coefficients of the cubic B-spline through them, mirrored at the ends."""
-    basis = torch.eye(size, dtype=torch.float64) * 4
+    basis = np.eye(size) * 4
     if size == 1:
-        return torch.ones(1, 1, dtype=dtype)
+        return torch.ones(1, 1, dtype=dtype, device=device)
     for i in range(size):
         for neighbour in (i - 1, i + 1):
             basis[i, _mirror(neighbour, size)] += 1
-    return torch.linalg.inv(basis / 6).to(dtype)
+    return torch.linalg.inv(torch.as_tensor(basis / 6, device=device)).to(dtype)
 
 
 def _mirror(index: int, size: int) -> int:

@@ -330,6 +330,12 @@ def test_brightness_and_units_do_not_matter():
     assert np.hypot(*(scaled["map"] - found("coins", 201)["map"])).max() < 0.01
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="`device` is 'cuda', but torch finds no CUDA device here; use 'cpu'"):
+        register_images(IMAGE, IMAGE, device="cuda")
+
+
 def test_lists_of_pairs_are_registered_in_turn():
     some = [pair("cat", 0), pair("coins", 201)]
     done = []
@@ -338,6 +344,18 @@ def test_lists_of_pairs_are_registered_in_turn():
     )
     assert done == [(1, 2), (2, 2)]
     np.testing.assert_array_equal(results[1]["map"], found("coins", 201)["map"])
+
+
+def test_every_tensor_is_made_on_the_device_that_was_asked_for():
+    """With another default device, one that holds no data, a tensor made without saying where would be an error."""
+    given = pair("cat", 0)
+    shown = np.indices((128, 128))[0] > 20
+    options = [{"transform": "dense", "contrast": "any"}, {"transform": "affine"}, {"transform": "rigid", "spacing": (1, 2)}]
+    for each in options:
+        with torch.device("meta"):
+            away = register_images(given.moving, given.fixed, fixed_mask=shown, device="cpu", **each)
+        here = register_images(given.moving, given.fixed, fixed_mask=shown, **each)
+        np.testing.assert_array_equal(away["map"], here["map"])
 
 
 def test_images_are_not_written_to():
@@ -374,6 +392,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
         (IMAGE, IMAGE, {"spacing": 1, "moving_spacing": 0.1}, ShapeError, r"`moving` has \(4, 4\) pixels of the larger spacing"),
         (IMAGE, IMAGE, {"moving_spacing": 0}, InputError, r"`moving_spacing` must be positive"),
         (IMAGE, IMAGE, {"min_confidence": 2}, InputError, r"`min_confidence` must be from 0 to 1; got 2"),
+        (IMAGE, IMAGE, {"device": "gpu"}, InputError, r"`device` must be one of 'cpu', 'cuda'; got 'gpu'"),
         (IMAGE, IMAGE, {"dtype": "float16"}, InputError, r"`dtype` must be one of"),
         ([IMAGE], IMAGE, {}, ShapeError, r"`moving` and `fixed` must be two images, or two lists of as many images each"),
         ([IMAGE], [IMAGE, IMAGE], {}, ShapeError, r"two lists of as many images each"),

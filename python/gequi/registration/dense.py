@@ -8,12 +8,16 @@ standard deviation (Gaussian windows, inside the masks only). The residual f - w
 locally; the velocity's prior has the precision stiffness (|k|^4 + 1e-4 |k|^2). Their normal equations are solved by
 conjugate gradients, preconditioned in the cosine basis, where the prior is diagonal.
 
+All of this holds for images and for volumes alike. Shapes are written as (.., *size): (.., row, column), or
+(.., row, column, depth).
+
 Source: Ashburner 2007 (flows, multigrid Gauss-Newton), Malis 2004 (mean of both gradients), Arsigny et al. 2006
 (exponential by squaring), Cachier and Pennec 2000 (local correlation).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +25,16 @@ from dataclasses import dataclass
 import torch
 
 from .grids import (
+    Kind,
     Size,
     average,
     centres,
     cosines,
     gradient,
+    kind_of,
     look_up,
     refine,
+    size_of,
     smooth,
     squared_frequencies,
 )
@@ -41,23 +48,16 @@ NOISE_FLOOR = 0.03  # the least variance of a residual
 CONTRAST_FLOOR = 0.05  # the least standard deviation, for images in about [0, 1]
 STIFFNESS = 30.0
 CG_STEPS = 10
-CLAIM_CELLS = 16  # along the longest side: the grid of the claimed uncertainty
+CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: the grid of the claimed uncertainty
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
 CLAIM_NOISE_FLOOR = 0.01  # as NOISE_FLOOR, which is set for robustness; clean pairs have less noise than that
 CALIBRATION = 1.4  # of the claimed standard deviation, on generated pairs
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
-_TURN_AND_SHIFT = [[[0, -1, 0], [1, 0, 0]], [[0, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 1]]]
-_SCALE, _STRETCH, _SHEAR = [[1, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, -1, 0]], [[0, 1, 0], [1, 0, 0]]
-GENERATORS = {
-    "rigid": _TURN_AND_SHIFT,
-    "similarity": [*_TURN_AND_SHIFT, _SCALE],
-    "affine": [*_TURN_AND_SHIFT, _SCALE, _STRETCH, _SHEAR],
-}
 
 
 @dataclass
 class Pair:
-    """Two images in about [0, 1] and their masks, each (1, 1, row, column), on pixels of one size."""
+    """Two images in about [0, 1] and their masks, each (1, 1, *size), on pixels of one size."""
 
     fixed: torch.Tensor
     moving: torch.Tensor
@@ -67,16 +67,16 @@ class Pair:
 
     @property
     def fixed_size(self) -> Size:
-        return self.fixed.shape[-2], self.fixed.shape[-1]
+        return size_of(self.fixed)
 
     @property
     def moving_size(self) -> Size:
-        return self.moving.shape[-2], self.moving.shape[-1]
+        return size_of(self.moving)
 
 
 def coarser(size: Size, factor: float) -> Size:
     """Cells of about `factor` pixels that cover an image of this size."""
-    return max(round(size[0] / factor), 4), max(round(size[1] / factor), 4)
+    return tuple(max(round(n / factor), 4) for n in size)
 
 
 def masked_average(image: torch.Tensor, mask: torch.Tensor, size: Size) -> torch.Tensor:
@@ -97,41 +97,43 @@ class Level:
     def __init__(self, pair: Pair, step: float, scale: float = 1.0, field_step: float | None = None) -> None:
         self.pair = pair
         self.image, self.moving_image = pair.fixed_size, pair.moving_size
+        self.axes = len(self.image)
         self.size = coarser(self.image, step)
         self.steps = [n / m for n, m in zip(self.image, self.size, strict=True)]
         self.field = coarser(self.image, max(step, field_step or step))
+        self.kind = kind_of(pair.fixed)
         self.stretch = max(1.0, min(scale, step))
         self.stiffness = STIFFNESS * self.stretch**2
         self.mask = average(pair.fixed_mask, self.size)
         self.fixed = masked_average(pair.fixed, pair.fixed_mask, self.size)
         self.fixed_slope = gradient(self.fixed, self.steps)
         small = self.moving_cells = coarser(self.moving_image, step)
-        self.margin = [step / 2 - 0.5, step / 2 - 0.5]
+        self.margin = step / 2 - 0.5
         moving = masked_average(pair.moving, pair.moving_mask, small)
-        self.moving = refine(moving, (FINER * small[0], FINER * small[1]))
+        self.moving = refine(moving, tuple(FINER * n for n in small))
         self.moving_mask = None if bool((pair.moving_mask == 1).all()) else average(pair.moving_mask, small)
-        self.places = centres(self.size, self.image, self.fixed.dtype)[None]
+        self.places = centres(self.size, self.image, **self.kind)[None]
         self.prior = self.prior_on(self.field)
 
     def windows(self, sigma: float) -> list[float]:
         return [max(sigma * self.stretch / step, 1.5) for step in self.steps]
 
     def start(self, maps: int) -> torch.Tensor:
-        """The velocity 0: (map, 2, row, column)."""
-        return torch.zeros(maps, 2, *self.field, dtype=self.fixed.dtype)
+        """The velocity 0: (map, axis, *size)."""
+        return torch.zeros(maps, self.axes, *self.field, **self.kind)
 
     def map(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-        """A o exp(v) at the level's cells, in pixels of the moving image: (map, 2, row, column)."""
+        """A o exp(v) at the level's cells, in pixels of the moving image: (map, axis, *size)."""
         return apply_linear(linear, self.places + refine(flow(velocity, self.image), self.size))
 
     def warp(self, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The moving image seen through a map, and where both images are seen."""
         warped = look_up(self.moving, map, self.moving_image)
         within = [
-            (at > -0.5 - margin) & (at < n - 0.5 + margin)
-            for at, n, margin in zip(map.unbind(1), self.moving_image, self.margin, strict=True)
+            (at > -0.5 - self.margin) & (at < n - 0.5 + self.margin)
+            for at, n in zip(map.unbind(1), self.moving_image, strict=True)
         ]
-        seen = self.mask * (within[0] & within[1])[:, None]
+        seen = self.mask * torch.stack(within, 1).all(1, keepdim=True)
         if self.moving_mask is not None:
             seen = seen * look_up(self.moving_mask, map, self.moving_image)
         return warped, seen
@@ -160,7 +162,7 @@ class Level:
     def equations(
         self, map: torch.Tensor, least_noise: float = NOISE_FLOOR
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Residual, slope and precision at each cell: (map, 1, ...), (map, 2, ...), (map, 1, ...)."""
+        """Residual, slope and precision at each cell: (map, 1, ...), (map, axis, ...), (map, 1, ...)."""
         warped, seen = self.warp(map)
         f, w, sd_f, sd_w = self.normalise(warped, seen)
         slope_f, slope_w = self.fixed_slope / sd_f, gradient(warped, self.steps) / sd_w
@@ -183,22 +185,23 @@ class Level:
         return velocity + equations.solve(data - filtered(self.prior, velocity), CG_STEPS)
 
     def tensor(self, slope: torch.Tensor, precision: torch.Tensor, size: Size) -> torch.Tensor:
-        """The mean of precision slope slope^T over cells, as its 3 numbers."""
-        row, column = slope[:, :1], slope[:, 1:]
-        return average(precision * torch.cat([row * row, row * column, column * column], 1), size)
+        """The mean of precision slope slope^T over cells, as its 3 or 6 numbers."""
+        products = [slope[:, i : i + 1] * slope[:, j : j + 1] for i, j in upper(self.axes)]
+        return average(precision * torch.cat(products, 1), size)
 
     def prior_on(self, size: Size) -> torch.Tensor:
         """The prior's precision of each cosine coefficient on a grid of cells."""
-        squared = squared_frequencies(size, self.image, self.fixed.dtype)
+        squared = squared_frequencies(size, self.image, **self.kind)
         return self.stiffness * (squared**2 + 1e-4 * squared)
 
     def linear_step(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
         """The linear map after one Gauss-Newton step of its own, without a velocity."""
         basis, normal, right, middle = self.linear_equations(linear, transform)
-        change = (torch.linalg.solve(normal, right).mT @ basis).reshape(-1, 2, 3)
-        inner = torch.eye(2, dtype=linear.dtype) + change[:, :, :2]
-        shift = middle + change[:, :, 2] - (inner @ middle)
-        result = torch.cat([linear[:, :, :2] @ inner, (linear[:, :, :2] @ shift[..., None]) + linear[:, :, 2:]], 2)
+        change = (torch.linalg.solve(normal, right).mT @ basis).reshape(-1, self.axes, self.axes + 1)
+        inner = torch.eye(self.axes, **self.kind) + change[:, :, :-1]
+        shift = middle + change[:, :, -1] - (inner @ middle)
+        outer = linear[:, :, :-1]
+        result = torch.cat([outer @ inner, outer @ shift[..., None] + linear[:, :, -1:]], 2)
         return nearest_linear(result, transform, middle)
 
     def linear_equations(
@@ -206,8 +209,8 @@ class Level:
     ) -> tuple[torch.Tensor, ...]:
         """The generators of a kind of map about the image's middle, their normal equations, and the middle."""
         residual, slope, precision = self.equations(apply_linear(linear, self._places_for(linear)), least_noise)
-        middle = torch.tensor([(n - 1) / 2 for n in self.image], dtype=linear.dtype)
-        basis = torch.tensor(GENERATORS[transform], dtype=linear.dtype).flatten(1)  # (generator, 2 x 3)
+        middle = torch.tensor([(n - 1) / 2 for n in self.image], **self.kind)
+        basis = generators(transform, self.axes, self.kind).flatten(1)
         design = basis @ (slope[:, :, None] * self._homogeneous(middle)).flatten(1, 2).flatten(2)
         weighted = design * precision.flatten(2)
         normal = weighted @ design.mT
@@ -216,11 +219,12 @@ class Level:
         return basis, normal, weighted @ residual.flatten(2).mT, middle
 
     def _places_for(self, linear: torch.Tensor) -> torch.Tensor:
-        return self.places.expand(len(linear), -1, -1, -1)
+        return self.places.expand(len(linear), *self.places.shape[1:])
 
     def _homogeneous(self, middle: torch.Tensor) -> torch.Tensor:
-        """(row, column, 1) of each cell from the middle: (3, row, column)."""
-        return torch.cat([self.places[0] - middle[:, None, None], torch.ones_like(self.places[0, :1])])
+        """The coordinates of each cell from the middle, and 1: (axis + 1, *size)."""
+        away = self.places[0] - middle.reshape(-1, *[1] * self.axes)
+        return torch.cat([away, torch.ones_like(away[:1])])
 
     def score(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
         """The correlation of the locally normalised images where both are seen, less where they hardly overlap."""
@@ -228,66 +232,97 @@ class Level:
         f, w, _, _ = self.normalise(warped, seen, 4.0, 0.02)
 
         def total(x: torch.Tensor) -> torch.Tensor:
-            return (seen * x).sum((1, 2, 3))
+            return (seen * x).flatten(1).sum(1)
 
         if self.pair.any_contrast:
-            value = (total(self.correlation(f, w, seen, 4.0) ** 2) / seen.sum((1, 2, 3)).clamp_min(1e-9)).sqrt()
+            value = (total(self.correlation(f, w, seen, 4.0) ** 2) / seen.flatten(1).sum(1).clamp_min(1e-9)).sqrt()
         else:
             value = total(f * w) / (total(f * f) * total(w * w)).clamp_min(1e-9).sqrt()
         most = min(float(self.mask.mean()), self._moving_share())
-        return value * (seen.mean((1, 2, 3)) / (0.5 * most)).clamp_max(1)
+        return value * (seen.flatten(1).mean(1) / (0.5 * most)).clamp_max(1)
 
     def uncertainty(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-        """The standard deviation of a map's error under the model, in pixels of the moving image: (1, 1, row, column).
+        """The standard deviation of a map's error under the model, in pixels of the moving image: (1, 1, *size).
 
         The diagonal of (tensor + prior)^-1, exactly, on cells so large that the matrix can be inverted: where the
         image is flat, conjugate gradients would take hundreds of steps.
         """
+        exact = Kind(dtype=torch.float64, device=self.fixed.device)
         _, slope, precision = self.equations(self.map(linear, velocity), CLAIM_NOISE_FLOOR)
-        size = coarser(self.image, max(self.image) / CLAIM_CELLS)
-        row, mixed, column = self.tensor(slope, precision, size).double()[0].flatten(1)
+        size = coarser(self.image, max(self.image) / CLAIM_CELLS[self.axes])
+        numbers = self.tensor(slope, precision, size).double()[0].flatten(1)
         cells = math.prod(size)
-        basis = cosines(torch.eye(cells, dtype=torch.float64).reshape(cells, *size)).flatten(1)
+        identity = torch.eye(cells, **exact)
+        basis = cosines(identity.reshape(cells, 1, *size)).flatten(1)
         prior = basis @ (self.prior_on(size).double().reshape(-1, 1) * basis.T)
-        matrix = torch.cat(
-            [
-                torch.cat([prior + torch.diag(row), torch.diag(mixed)], 1),
-                torch.cat([torch.diag(mixed), prior + torch.diag(column)], 1),
-            ]
-        )
-        matrix = matrix + 1e-9 * matrix.diagonal().mean() * torch.eye(2 * cells, dtype=torch.float64)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(matrix)).reshape(2, cells, 2, cells)
-        metric = (linear[0, :, :2].T @ linear[0, :, :2]).double()
-        variance = torch.einsum("ij,icjc->c", metric, covariance) * (cells / math.prod(self.image))
+        matrix = torch.zeros(self.axes, cells, self.axes, cells, **exact)
+        for axis in range(self.axes):
+            matrix[axis, :, axis] = prior
+        for (i, j), diagonal in zip(upper(self.axes), numbers, strict=True):
+            for a, b in {(i, j), (j, i)}:
+                matrix[a, :, b].diagonal().add_(diagonal)
+        matrix = matrix.flatten(2).flatten(0, 1)
+        matrix.diagonal().mul_(1 + 1e-9)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(matrix)).reshape(self.axes, cells, self.axes, cells)
+        inner = linear[0, :, :-1].double()
+        variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(self.image))
         logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
         return (CALIBRATION**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
 
     def linear_uncertainty(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
         """The same where the map is known to be linear: from the covariance of its few parameters."""
         basis, normal, _, middle = self.linear_equations(linear, transform, CLAIM_NOISE_FLOOR)
-        covariance = (basis.T @ torch.linalg.inv(normal[0]) @ basis).reshape(2, 3, 2, 3)
-        metric = linear[0, :, :2].T @ linear[0, :, :2]
+        covariance = (basis.T @ torch.linalg.inv(normal[0]) @ basis).reshape([self.axes, self.axes + 1] * 2)
+        metric = linear[0, :, :-1].T @ linear[0, :, :-1]
         form = torch.einsum("ik,ijkl->jl", metric, covariance)
         x = self._homogeneous(middle)
-        variance = torch.einsum("jrc,jl,lrc->rc", x, form, x)[None, None].clamp_min(0)
+        variance = torch.einsum("j...,jl,l...->...", x, form, x)[None, None].clamp_min(0)
         return (LINEAR_CALIBRATION**2 * variance + LEAST_UNCERTAINTY**2).sqrt()
 
     def _moving_share(self) -> float:
         """The moving image's area as a share of the fixed one's."""
-        share = self.moving_image[0] * self.moving_image[1] / (self.image[0] * self.image[1])
+        share = math.prod(self.moving_image) / math.prod(self.image)
         return share * float(self.pair.moving_mask.mean())
+
+
+def upper(axes: int) -> list[tuple[int, int]]:
+    """Rows and columns of the 3 or 6 numbers that make a symmetric matrix."""
+    return list(itertools.combinations_with_replacement(range(axes), 2))
+
+
+def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
+    """A basis of the derivatives of a kind of map at the identity: (generator, axis, axis + 1).
+
+    Turns and shifts; for a similarity one scale, for an affine map all stretches and shears as well.
+    """
+    basis = []
+    for i, j in itertools.combinations(range(axes), 2):
+        turn = torch.zeros(axes, axes + 1, **kind)
+        turn[i, j], turn[j, i] = -1, 1
+        basis.append(turn)
+        if transform == "affine":
+            basis.append(turn.abs())
+    for i in range(axes):
+        shift, stretch = torch.zeros(2, axes, axes + 1, **kind)
+        shift[i, -1], stretch[i, i] = 1, 1
+        basis += [shift, stretch] if transform == "affine" else [shift]
+    if transform == "similarity":
+        basis.append(torch.eye(axes, axes + 1, **kind))
+    return torch.stack(basis)
 
 
 @dataclass
 class Equations:
-    """(tensor + prior) x = right: symmetric 2 x 2 matrices at each cell, and precisions of each cosine coefficient."""
+    """(tensor + prior) x = right: a symmetric matrix at each cell, and precisions of each cosine coefficient."""
 
     tensor: torch.Tensor
     prior: torch.Tensor
 
     def solve(self, right: torch.Tensor, steps: int) -> torch.Tensor:
         """By so many conjugate gradients from 0, preconditioned by the mean of the tensor and the prior."""
-        mean = (self.tensor[:, :1] + self.tensor[:, 2:]).mean((1, 2, 3), keepdim=True) / 2
+        axes = right.shape[1]
+        diagonal = [number for number, (i, j) in enumerate(upper(axes)) if i == j]
+        mean = self.tensor[:, diagonal].flatten(1).mean(1).reshape(-1, *[1] * (axes + 1))
         # where nothing is seen a constant would have no precision at all
         inverse = 1 / (mean + self.prior).clamp_min(1e-12)
         return conjugate_gradients(
@@ -296,9 +331,13 @@ class Equations:
 
 
 def times(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Symmetric 2 x 2 matrices, each as its 3 numbers, times the vectors x (batch, 2, row, column)."""
-    row, column = x[:, :1], x[:, 1:]
-    return torch.cat([tensor[:, :1] * row + tensor[:, 1:2] * column, tensor[:, 1:2] * row + tensor[:, 2:] * column], 1)
+    """Symmetric matrices, each as its 3 or 6 numbers, times the vectors x (batch, axis, *size)."""
+    axes = x.shape[1]
+    number = {entry: n for n, entry in enumerate(upper(axes))}
+    columns = x.unbind(1)
+    numbers = tensor.unbind(1)
+    rows = [[numbers[number[min(i, j), max(i, j)]] * columns[j] for j in range(axes)] for i in range(axes)]
+    return torch.stack([sum(row[1:], row[0]) for row in rows], 1)
 
 
 def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -307,15 +346,14 @@ def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def apply_linear(linear: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Maps (map, 2, 3) at points (map, 2, ...)."""
-    moved = torch.einsum("bij,bj...->bi...", linear[:, :, :2], points)
-    return moved + linear[:, :, 2].reshape(len(linear), 2, *[1] * (points.ndim - 2))
+    """Maps (map, axis, axis + 1) at points (map, axis, ...)."""
+    moved = torch.einsum("bij,bj...->bi...", linear[:, :, :-1], points)
+    return moved + linear[:, :, -1].reshape(*linear.shape[:2], *[1] * (points.ndim - 2))
 
 
 def flow(velocity: torch.Tensor, image: Size) -> torch.Tensor:
     """exp(v) - id on the velocity's grid, by squaring v / 64 six times."""
-    size: Size = (velocity.shape[-2], velocity.shape[-1])
-    places = centres(size, image, velocity.dtype)
+    places = centres(size_of(velocity), image, velocity.dtype, velocity.device)
     shift = velocity / 2**SQUARINGS
     for _ in range(SQUARINGS):
         shift = shift + look_up(shift, places + shift, image)
@@ -331,7 +369,7 @@ def conjugate_gradients(
     """operator^-1 right for each row of a batch, by so many preconditioned steps from 0."""
 
     def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a * b).sum((1, 2, 3), keepdim=True)
+        return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
     x, rest = torch.zeros_like(right), right
     direction = scaled = precondition(rest)

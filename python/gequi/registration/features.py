@@ -49,7 +49,9 @@ def lift(image: torch.Tensor, mask: torch.Tensor, sigma: float = 1.0, half_turns
     blurred = smooth(mask * image, (sigma, sigma), True) / smooth(mask, (sigma, sigma), True).clamp_min(1e-3)
     slope = gradient(blurred, (1.0, 1.0)) * mask
     length = (slope.square().sum(1, keepdim=True) + 1e-12).sqrt()
-    angles = torch.arange(POSES // 2 if half_turns else POSES, dtype=image.dtype) * (2 * math.pi / POSES)
+    angles = torch.arange(POSES // 2 if half_turns else POSES, dtype=image.dtype, device=image.device) * (
+        2 * math.pi / POSES
+    )
     cosine = torch.einsum("bihw,ik->bkhw", slope, torch.stack([angles.cos(), angles.sin()])) / length
     cosine = cosine.abs() if half_turns else cosine.clamp_min(0)
     energy = smooth(length.square(), (8.0, 8.0), True)
@@ -69,19 +71,20 @@ def describe(
     """
     shape: Size = (image.shape[-2], image.shape[-1])
     size: Size = (max(shape[0] // TOKEN, 1), max(shape[1] // TOKEN, 1))
-    places = centres(size, shape, image.dtype).flatten(1).T
+    places = centres(size, shape, image.dtype, image.device).flatten(1).T
     lifted = lift(image, mask, sigma, half_turns)
     channels = lifted.shape[1]
-    pose = torch.arange(POSES)[:, None, None]
-    channel = (pose + 2 * torch.arange(channels // 2)[:, None]) % channels
+    pose = torch.arange(POSES, device=image.device)[:, None, None]
+    channel = (pose + 2 * torch.arange(channels // 2, device=image.device)[:, None]) % channels
     features = []
     for radius, blur in rings:
         points = POSES if radius else 1
-        angles = torch.arange(points, dtype=image.dtype) * (2 * math.pi / points)
+        angles = torch.arange(points, dtype=image.dtype, device=image.device) * (2 * math.pi / points)
         offsets = radius * torch.stack([angles.cos(), angles.sin()], 1)
         at = (places[:, None] + offsets).permute(2, 0, 1)[None]
         read = look_up(smooth(lifted, (blur, blur), True), at, shape, "zeros")[0]  # (channel, token, point)
-        point = (pose + POSES // RING_POINTS * torch.arange(RING_POINTS if radius else 1)) % points
+        step = POSES // RING_POINTS * torch.arange(RING_POINTS if radius else 1, device=image.device)
+        point = (pose + step) % points
         features.append(read.permute(1, 0, 2).flatten(1)[:, (channel * points + point).flatten(1)])
     joined = torch.cat(features, 2)
     norm = joined[:, 0].norm(dim=-1)

@@ -1,56 +1,77 @@
-"""Grids of cells that cover an image evenly, and the linear maps between them as small dense matrices.
+"""Grids of cells that cover an image or volume evenly, and the linear maps between them as small dense matrices.
 
-A matrix acts along rows, another along columns. All of them are symmetric about the middle of their grid, so all of
-them commute with quarter turns up to rounding, for any size.
+One matrix acts along each axis. All of them are symmetric about the middle of their grid, so all of them commute with
+quarter turns up to rounding, for any size. Every matrix is made once for each type and device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypedDict
 
 import torch
 from torch.nn import functional
 
 from ..maps import spline_coefficients
 
-Size = tuple[int, int]
+Size = tuple[int, ...]  # (row, column) or (row, column, depth)
+
+
+class Kind(TypedDict):
+    """In what type, and on what device, tensors are made."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
+def kind_of(x: torch.Tensor) -> Kind:
+    """The type and device of x, for tensors that are to meet it."""
+    return Kind(dtype=x.dtype, device=x.device)
 
 
 def separable(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """A matrix (out, in) along rows and another along columns of x (..., row, column)."""
-    return matrices[0] @ x @ matrices[1].mT
+    """A matrix (out, in) along each of the last axes of x, (..., row, column) or (..., row, column, depth)."""
+    *first, rows, columns = matrices
+    x = rows @ x @ columns.mT
+    for matrix in first:  # of a volume, whose columns and depths are then one long row
+        x = (matrix @ x.flatten(-2)).unflatten(-1, x.shape[-2:])
+    return x
 
 
-def centres(size: Size, image: Size, dtype: torch.dtype) -> torch.Tensor:
-    """Where the middles of `size` cells lie, in pixels of the image that they cover: (axis, row, column)."""
+def size_of(x: torch.Tensor) -> Size:
+    """Sizes of x (batch, channel, *size)."""
+    return tuple(x.shape[2:])
+
+
+def centres(size: Size, image: Size, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
+    """Where the middles of `size` cells lie, in pixels of the image that they cover: (axis, *size)."""
     axes = [
-        (torch.arange(cells, dtype=dtype) + 0.5) * (pixels / cells) - 0.5
+        (torch.arange(cells, dtype=dtype, device=device) + 0.5) * (pixels / cells) - 0.5
         for cells, pixels in zip(size, image, strict=True)
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def smooth(x: torch.Tensor, sigmas: Sequence[float], normalised: bool = False) -> torch.Tensor:
-    """Gaussian smoothing, sigmas in cells: with 0 beyond the border, or with weights that sum to 1 in the image."""
+    """Gaussian smoothing of x (batch, channel, *size), sigmas in cells.
+
+    With 0 beyond the border, or with weights that sum to 1 in the image.
+    """
     return separable(
-        x, [_gaussian(n, sigma, normalised, x.dtype) for n, sigma in zip(x.shape[-2:], sigmas, strict=True)]
+        x, [_gaussian(n, sigma, normalised, x.dtype, x.device) for n, sigma in zip(size_of(x), sigmas, strict=True)]
     )
 
 
 def average(x: torch.Tensor, size: Size) -> torch.Tensor:
     """Means over `size` equal cells, which may cut pixels."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return separable(x, [_area(n, m, n / m, x.dtype) for n, m in zip(x.shape[-2:], size, strict=True)])
+    return x if size_of(x) == tuple(size) else _resized(_area, x, size)
 
 
 def refine(x: torch.Tensor, size: Size) -> torch.Tensor:
     """The cubic spline through the cells of x at the middles of `size` cells."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return separable(x, [_spline(n, m, n / m, x.dtype) for n, m in zip(x.shape[-2:], size, strict=True)])
+    return x if size_of(x) == tuple(size) else _resized(_spline, x, size)
 
 
 def resample(x: torch.Tensor, size: Size, steps: Sequence[float]) -> torch.Tensor:
@@ -58,77 +79,97 @@ def resample(x: torch.Tensor, size: Size, steps: Sequence[float]) -> torch.Tenso
     return separable(
         x,
         [
-            (_area if step > 1 else _spline)(n, m, step, x.dtype)
-            for n, m, step in zip(x.shape[-2:], size, steps, strict=True)
+            (_area if step > 1 else _spline)(n, m, step, x.dtype, x.device)
+            for n, m, step in zip(size_of(x), size, steps, strict=True)
         ],
     )
 
 
 def cosines(x: torch.Tensor, inverse: bool = False) -> torch.Tensor:
-    """The orthonormal cosine transform (DCT-II) of the last two axes, or its inverse."""
-    matrices = [_cosine(n, x.dtype) for n in x.shape[-2:]]
+    """The orthonormal cosine transform (DCT-II) of x (batch, channel, *size) along its axes, or its inverse."""
+    matrices = [_cosine(n, x.dtype, x.device) for n in size_of(x)]
     return separable(x, [matrix.mT for matrix in matrices] if inverse else matrices)
 
 
-def squared_frequencies(size: Size, image: Size, dtype: torch.dtype) -> torch.Tensor:
+def squared_frequencies(
+    size: Size, image: Size, dtype: torch.dtype, device: torch.device | None = None
+) -> torch.Tensor:
     """|k|^2 in (radians per pixel)^2 for each coefficient of `cosines`."""
-    rows, columns = (
-        (math.pi * torch.arange(cells, dtype=dtype) / pixels) ** 2 for cells, pixels in zip(size, image, strict=True)
-    )
-    return rows[:, None] + columns
+    axes = [
+        (math.pi * torch.arange(cells, dtype=dtype, device=device) / pixels) ** 2
+        for cells, pixels in zip(size, image, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).sum(0)
 
 
 def gradient(x: torch.Tensor, steps: Sequence[float]) -> torch.Tensor:
-    """Central differences of (batch, 1, row, column) with a repeated border: (batch, 2, row, column)."""
-    padded = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-    by_row = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / (2 * steps[0])
-    by_column = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / (2 * steps[1])
-    return torch.cat([by_row, by_column], 1)
+    """Central differences of (batch, 1, *size) with a repeated border: (batch, axis, *size)."""
+    axes = len(steps)
+    padded = functional.pad(x, (1, 1) * axes, mode="replicate")
+
+    def shifted(axis: int, start: int) -> torch.Tensor:
+        part = padded
+        for other, size in enumerate(size_of(x)):
+            part = part.narrow(other + 2, start if other == axis else 1, size)
+        return part
+
+    return torch.cat([(shifted(axis, 2) - shifted(axis, 0)) / (2 * steps[axis]) for axis in range(axes)], 1)
 
 
 def look_up(x: torch.Tensor, points: torch.Tensor, image: Size, outside: str = "border") -> torch.Tensor:
-    """Cells x (1 or batch, channel, row, column) over an image, at points (batch, axis, ...) in its pixels, linearly."""
-    scale = torch.tensor(image, dtype=points.dtype).reshape(1, 2, *[1] * (points.ndim - 2))
-    unit = (2 * points + 1) / scale - 1
-    return functional.grid_sample(
-        x.expand(len(points), -1, -1, -1), unit.flip(1).movedim(1, -1), padding_mode=outside, align_corners=False
+    """Cells x (1 or batch, channel, *size) over an image, at points (batch, axis, *out) in its pixels, linearly.
+
+    torch reads only grids of as many axes as x has: other points, as a list (batch, axis, point), are made such.
+    """
+    axes = len(image)
+    out = points.shape[2:]
+    scale = torch.tensor(image, dtype=points.dtype, device=points.device).reshape(1, axes, *[1] * axes)
+    grid = points.reshape(*points.shape[:2], *([1] * (axes - 1) + [-1] if len(out) != axes else out))
+    unit = (2 * grid + 1) / scale - 1
+    read = functional.grid_sample(
+        x.expand(len(points), *x.shape[1:]), unit.flip(1).movedim(1, -1), padding_mode=outside, align_corners=False
     )
+    return read.reshape(*read.shape[:2], *out)
+
+
+def _resized(matrix: Callable[..., torch.Tensor], x: torch.Tensor, size: Size) -> torch.Tensor:
+    return separable(x, [matrix(n, m, n / m, x.dtype, x.device) for n, m in zip(size_of(x), size, strict=True)])
 
 
 @lru_cache(maxsize=256)
-def _gaussian(n: int, sigma: float, normalised: bool, dtype: torch.dtype) -> torch.Tensor:
-    position = torch.arange(n, dtype=torch.float64)
+def _gaussian(n: int, sigma: float, normalised: bool, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    position = torch.arange(n, dtype=torch.float64, device=device)
     weights = torch.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))
     total = (
         weights.sum(1, keepdim=True)
         if normalised
-        else torch.exp(-((torch.arange(-4 * n, 4 * n + 1) / sigma) ** 2) / 2).sum()
+        else torch.exp(-((torch.arange(-4 * n, 4 * n + 1, device=device) / sigma) ** 2) / 2).sum()
     )
     return (weights / total).to(dtype)
 
 
 @lru_cache(maxsize=256)
-def _area(n: int, m: int, step: float, dtype: torch.dtype) -> torch.Tensor:
-    low = n / 2 + (torch.arange(m, dtype=torch.float64)[:, None] - m / 2) * step
-    pixel = torch.arange(n, dtype=torch.float64)
+def _area(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    low = n / 2 + (torch.arange(m, dtype=torch.float64, device=device)[:, None] - m / 2) * step
+    pixel = torch.arange(n, dtype=torch.float64, device=device)
     overlap = (torch.minimum(low + step, pixel + 1) - torch.maximum(low, pixel)).clamp_min(0)
     return (overlap / overlap.sum(1, keepdim=True)).to(dtype)
 
 
 @lru_cache(maxsize=256)
-def _spline(n: int, m: int, step: float, dtype: torch.dtype) -> torch.Tensor:
-    position = (n - 1) / 2 + (torch.arange(m, dtype=torch.float64) - (m - 1) / 2) * step
-    distance = (position.clamp(0, n - 1)[:, None] - torch.arange(-1, n + 1, dtype=torch.float64)).abs()
+def _spline(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    position = (n - 1) / 2 + (torch.arange(m, dtype=torch.float64, device=device) - (m - 1) / 2) * step
+    distance = (position.clamp(0, n - 1)[:, None] - torch.arange(-1, n + 1, dtype=torch.float64, device=device)).abs()
     basis = torch.where(distance < 1, 2 / 3 - distance**2 * (2 - distance) / 2, (2 - distance).clamp_min(0) ** 3 / 6)
     weights = basis[:, 1:-1].clone()
     weights[:, min(1, n - 1)] += basis[:, 0]  # mirrored at the ends
     weights[:, max(n - 2, 0)] += basis[:, -1]
-    return (weights @ spline_coefficients(n, torch.float64)).to(dtype)
+    return (weights @ spline_coefficients(n, torch.float64, device)).to(dtype)
 
 
 @lru_cache(maxsize=256)
-def _cosine(n: int, dtype: torch.dtype) -> torch.Tensor:
-    k = torch.arange(n, dtype=torch.float64)
+def _cosine(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    k = torch.arange(n, dtype=torch.float64, device=device)
     matrix = torch.cos(math.pi * (k + 0.5) * k[:, None] / n) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
     return matrix.to(dtype)

@@ -1,7 +1,9 @@
 """From matches to a few linear maps: every strong match votes for one, and the votes that agree are fitted.
 
-No random draws. A linear map is (2, 3): moving = A[:, :2] fixed + A[:, 2], in pixels (row, column); complex numbers
-row + i column make a similarity y = a x + t.
+No random draws. A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels, for images and for
+volumes. Rotations are fitted by singular values.
+
+Source: Schonemann 1966 and Umeyama 1991 (the rotation nearest to a matrix), Tukey's and Cauchy's robust weights.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 
 import torch
 
-from .grids import Size
+from .grids import Size, kind_of
 from .matching import Matches
 
 SEEDS = 400  # matches that are tried as a rigid map each
@@ -19,45 +21,48 @@ SCALES = (0.7, 1.4)
 
 
 def hypotheses(matches: Matches, count: int, unit: float, size: Size, rigid: bool = False) -> torch.Tensor:
-    """The best distinct similarities, the best first: (count or fewer, 2, 3).
+    """The best distinct similarities, the best first: (count or fewer, axis, axis + 1).
 
     Each of the heaviest matches is a rigid map: its places and its turn. All are refined at once by weighted least
     squares with Tukey's weights of a shrinking tolerance; of those that agree only the best is kept.
 
     Args:
         unit: pixels that count as one in the tolerances.
-        size: of the fixed image: two maps are distinct that differ by more than 10 units, in the mean of 4 points.
+        size: of the fixed image: two maps are distinct that differ by more than 10 units, in the mean of a few points.
         rigid: turns and shifts only.
     """
-    x, y = _complex(matches.fixed), _complex(matches.moving)
-    turns = torch.polar(torch.ones_like(matches.turn), matches.turn)
+    x, y = matches.fixed, matches.moving
+    axes = x.shape[1]
     seeds = matches.weight.argsort(descending=True)[:SEEDS]
-    a = turns[seeds]
-    t = y[seeds] - a * x[seeds]
-    far = (x - x[seeds, None]).abs()
+    inner = matches.turn[seeds]
+    maps = torch.cat([inner, (y[seeds, :, None] - inner @ x[seeds, :, None])], 2)
+    far = torch.cdist(x[seeds], x)
+    turns = matches.turn.flatten(1)
     for tolerance, slack in ((14.0, 0.12), (9.0, 0.0), (6.0, 0.0)):
         limit = tolerance * unit + slack * far
-        miss = (a[:, None] * x + t[:, None] - y).abs()
-        turned = turns * a[:, None].conj()
-        agreement = (turned.real / turned.abs().clamp_min(1e-6) - math.cos(GATE)).clamp_min(0)
-        weight = matches.weight * (1 - (miss / limit) ** 2).clamp_min(0) ** 2 * agreement
-        a, t = _similarity(x, y, weight, a, rigid)
-    miss = (a[:, None] * x + t[:, None] - y).abs()
-    votes = (matches.weight * (1 - (miss / (6 * unit)) ** 2).clamp_min(0)).sum(1)
-    centre, reach = [(n - 1) / 2 for n in size], [0.35 * n for n in size]
-    probes = torch.tensor(
-        [[centre[0] + s * reach[0], centre[1]] for s in (-1, 1)]
-        + [[centre[0], centre[1] + s * reach[1]] for s in (-1, 1)],
-        dtype=matches.weight.dtype,
-    )
-    landing = a[:, None] * _complex(probes) + t[:, None]
-    kept = _distinct(votes, torch.stack([landing.real, landing.imag], -1), 10 * unit, count)
-    return _matrices(a[kept], t[kept])
+        rotation = maps[:, :, :-1].flatten(1)
+        # the trace of a turn by an angle is 2 cos(angle), plus 1 in a volume
+        cosine = (rotation @ turns.mT / _scale(maps)[:, None] - (axes - 2)) / 2
+        weight = matches.weight * (1 - (_miss(maps, x, y) / limit) ** 2).clamp_min(0) ** 2
+        weight = weight * (cosine - math.cos(GATE)).clamp_min(0)
+        maps = _similarity(x, y, weight, maps, rigid)
+    votes = (matches.weight * (1 - (_miss(maps, x, y) / (6 * unit)) ** 2).clamp_min(0)).sum(1)
+    landing = probes(size, 0.7, x) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
+    return maps[_distinct(votes, landing, 10 * unit, count)]
+
+
+def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:
+    """Points from the middle of an image towards both ends of each axis, by a part of the way: (point, axis)."""
+    axes = len(size)
+    middle = torch.tensor([(n - 1) / 2 for n in size], **kind_of(like))
+    ends = torch.cat([-torch.eye(axes, **kind_of(like)), torch.eye(axes, **kind_of(like))])
+    return middle + reach * middle * ends
 
 
 def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: int) -> list[int]:
     """The numbers of the most voted maps whose probes (map, probe, axis) land further apart than `apart`."""
     near = (landing[:, None] - landing[None]).norm(dim=-1).mean(-1) <= apart
+    near = near.cpu()
     kept: list[int] = []
     for number in votes.argsort(descending=True).tolist():
         if not bool(near[number, kept].any()):
@@ -68,86 +73,96 @@ def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: i
 
 
 def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size) -> torch.Tensor:
-    """Affine maps (map, 2, 3) from each start, 30 rounds of reweighted least squares (the square of Cauchy's weight).
+    """Affine maps (map, axis, axis + 1) from each start, by 30 rounds of reweighted least squares.
 
-    A ridge draws the linear part towards the similarity in the current fit, not in the start, so that starts in one
-    basin end at the same map: without that the result would hang on which of two near-duplicates won.
+    The weights are the square of Cauchy's. A ridge draws the linear part towards the similarity in the current fit,
+    not in the start, so that starts in one basin end at the same map: without that the result would hang on which of
+    two near-duplicates won.
     """
-    ones = torch.ones_like(matches.weight)[:, None]
-    centre = torch.tensor([(n - 1) / 2 for n in size], dtype=start.dtype)
-    x = torch.cat([matches.fixed - centre, ones], 1)
-    ridge = torch.diag(torch.tensor([8.0, 8.0, 0.0], dtype=start.dtype) * unit**2)
+    centre = torch.tensor([(n - 1) / 2 for n in size], **kind_of(start))
+    places = matches.fixed - centre
+    x = torch.cat([places, torch.ones_like(matches.weight)[:, None]], 1)
+    ridge = torch.diag(torch.ones_like(x[0])) * (8.0 * unit**2)
+    ridge[-1] = 0
     current = _recentred(start, centre)
     for _ in range(30):
-        weight = _robust(current, x, matches, unit)
+        weight = _robust(current, places, matches, unit)
         pull = ridge * weight.sum(1)[:, None, None]
         weighted = (x * weight[..., None]).mT
-        similar = _matrices(*_similar_part(current))
-        similar[:, :, 2] = 0
+        similar = _similar_part(current)
+        similar[:, :, -1] = 0
         solved = torch.linalg.solve(weighted @ x + pull, weighted @ matches.moving + pull @ similar.mT)
         current = solved.mT
-    return _recentred(current, -centre)
+    # the matches of a symmetric body may agree on its mirror image, which is no map of this search
+    mirrored = torch.linalg.det(current[:, :, :-1]) <= 0
+    return torch.where(mirrored[:, None, None], start, _recentred(current, -centre))
 
 
-def fit_similarity(start: torch.Tensor, matches: Matches, unit: float, size: Size, rigid: bool) -> torch.Tensor:
+def fit_similarity(start: torch.Tensor, matches: Matches, unit: float, rigid: bool) -> torch.Tensor:
     """The same for similarities, or for turns and shifts only."""
-    ones = torch.ones_like(matches.weight)[:, None]
-    points = torch.cat([matches.fixed, ones], 1)
-    x, y = _complex(matches.fixed), _complex(matches.moving)
     current = start
     for _ in range(30):
-        weight = _robust(current, points, matches, unit)
-        current = _matrices(*_similarity(x, y, weight, _similar_part(current)[0], rigid))
+        weight = _robust(current, matches.fixed, matches, unit)
+        current = _similarity(matches.fixed, matches.moving, weight, current, rigid)
     return current
-
-
-def _robust(current: torch.Tensor, points: torch.Tensor, matches: Matches, unit: float) -> torch.Tensor:
-    miss = (points @ current.mT - matches.moving).norm(dim=2)
-    return matches.weight / (1 + (miss / (5 * unit)) ** 2) ** 2
-
-
-def _similarity(
-    x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, before: torch.Tensor, rigid: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted least squares of y = a x + t for each row of weights; `before` where the weights determine no turn."""
-    total = weight.sum(1, keepdim=True).clamp_min(1e-9)
-    mean_x, mean_y = ((weight * z).sum(1, keepdim=True) / total for z in (x, y))
-    dx, dy = x - mean_x, y - mean_y
-    a = (weight * dy * dx.conj()).sum(1) / (weight * dx.abs() ** 2).sum(1).clamp_min(1e-6)
-    length = a.abs()
-    scale = torch.ones_like(length) if rigid else length.clamp(*SCALES)
-    a = torch.where(length > 1e-3, a / length.clamp_min(1e-6) * scale, before)
-    return a, (mean_y[:, 0] - a * mean_x[:, 0])
-
-
-def _complex(points: torch.Tensor) -> torch.Tensor:
-    return torch.complex(points[..., 0].contiguous(), points[..., 1].contiguous())
-
-
-def _matrices(a: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """y = a x + t as (map, 2, 3)."""
-    return torch.stack([torch.stack([a.real, -a.imag, t.real], 1), torch.stack([a.imag, a.real, t.imag], 1)], 1)
-
-
-def _similar_part(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The similarity nearest to each linear part, as (a, t)."""
-    real = (maps[:, 0, 0] + maps[:, 1, 1]) / 2
-    imaginary = (maps[:, 1, 0] - maps[:, 0, 1]) / 2
-    return torch.complex(real, imaginary), _complex(maps[:, :, 2])
-
-
-def _recentred(maps: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    """The same maps of x - centre."""
-    shift = maps[:, :, 2] + maps[:, :, :2] @ centre
-    return torch.cat([maps[:, :, :2], shift[:, :, None]], 2)
 
 
 def nearest_linear(maps: torch.Tensor, transform: str, centre: torch.Tensor) -> torch.Tensor:
     """The nearest map of a kind, "affine", "similarity" or "rigid", that agrees with each map at `centre`."""
     if transform == "affine":
         return maps
-    about = _recentred(maps, centre)
-    a, t = _similar_part(about)
-    if transform == "rigid":
-        a = a / a.abs().clamp_min(1e-9)
-    return _recentred(_matrices(a, t), -centre)
+    return _recentred(_similar_part(_recentred(maps, centre), transform == "rigid"), -centre)
+
+
+def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
+    """The rotation R with the largest trace of R^T M for each matrix M (..., axis, axis)."""
+    left, _, right = torch.linalg.svd(matrices)
+    mirrored = torch.linalg.det(left @ right) < 0
+    last = torch.where(mirrored, -1.0, 1.0).to(matrices.dtype)
+    return torch.cat([left[..., :-1], left[..., -1:] * last[..., None, None]], -1) @ right
+
+
+def _miss(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """How far each map (map, ...) sends points x from points y, both (point, axis): (map, point)."""
+    return (maps[:, :, :-1] @ x.T + maps[:, :, -1:] - y.T).square().sum(1).sqrt()
+
+
+def _robust(current: torch.Tensor, places: torch.Tensor, matches: Matches, unit: float) -> torch.Tensor:
+    return matches.weight / (1 + (_miss(current, places, matches.moving) / (5 * unit)) ** 2) ** 2
+
+
+def _scale(maps: torch.Tensor) -> torch.Tensor:
+    """The factor of length of similarities."""
+    return maps[:, :, :-1].square().sum((1, 2)).div(maps.shape[1]).sqrt().clamp_min(1e-6)
+
+
+def _similarity(
+    x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, before: torch.Tensor, rigid: bool
+) -> torch.Tensor:
+    """Weighted least squares of y = s R x + t for each row of weights; as `before` where these determine no turn."""
+    middle_x, middle_y = x.mean(0), y.mean(0)
+    x, y = x - middle_x, y - middle_y  # moments about these lose no digits
+    total = weight.sum(1, keepdim=True).clamp_min(1e-9)
+    mean_x, mean_y = weight @ x / total, weight @ y / total
+    mixed = (weight @ (y[:, :, None] * x[:, None]).flatten(1) / total).unflatten(1, (y.shape[1], -1))
+    spread = (weight @ x.square().sum(1, keepdim=True) / total)[:, 0] - mean_x.square().sum(1)
+    fitted = (mixed - mean_y[:, :, None] * mean_x[:, None]) / spread.clamp_min(1e-6)[:, None, None]
+    rotation = nearest_rotation(fitted)
+    length = (rotation * fitted).sum((1, 2))
+    scale = torch.ones_like(length) if rigid else length.clamp(*SCALES)
+    inner = torch.where((length > 1e-3)[:, None, None], rotation * scale[:, None, None], before[:, :, :-1])
+    shift = mean_y + middle_y - (inner @ (mean_x + middle_x)[..., None])[..., 0]
+    return torch.cat([inner, shift[..., None]], 2)
+
+
+def _similar_part(maps: torch.Tensor, rigid: bool = False) -> torch.Tensor:
+    """The maps with their linear parts' nearest similarities."""
+    inner = maps[:, :, :-1]
+    rotation = nearest_rotation(inner)
+    scale = 1.0 if rigid else (rotation * inner).sum((1, 2), keepdim=True) / maps.shape[1]
+    return torch.cat([rotation * scale, maps[:, :, -1:]], 2)
+
+
+def _recentred(maps: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """The same maps of x - centre."""
+    return torch.cat([maps[:, :, :-1], (maps[:, :, -1] + maps[:, :, :-1] @ centre)[:, :, None]], 2)

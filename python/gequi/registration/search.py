@@ -1,0 +1,243 @@
+"""The search of a registration: attention, hypotheses, their verification, and the dense step from coarse to fine.
+
+Everything here works on a pair of images, or of volumes, on pixels of one size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from .dense import Level, Pair, apply_linear, coarser, masked_average
+from .features import RINGS, WIDE_RINGS, describe
+from .grids import average, kind_of, refine, size_of, smooth
+from .hypotheses import fit_affine, fit_similarity, hypotheses, probes
+from .matching import Matches, match
+from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
+
+LEVEL_STEPS = 8
+LAST_STEPS = 3  # at full size, where the image is larger than usual
+COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
+FINE_RIVALRY = 0.85  # the share of the best map's score that a rival reaches at the finest level
+REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
+SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one descriptor finds its matches, and how many hypotheses of them are verified in how many steps."""
+
+    rings: tuple[tuple[float, float], ...] = RINGS  # of a volume, spheres
+    sigma: float = 1.0  # of a volume, the window of its local normalisation
+    sharpness: float = 40.0
+    hypotheses: int = 8
+    steps: int = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The attempts and the levels of the search, for images or for volumes."""
+
+    usual: int  # pixels along a side, for which the lengths in pixels are set
+    unit: float  # pixels that count as one in the tolerances of hypotheses and in the distance of rivals
+    top: int  # at the usual size there are 2^top pixels to a cell of the coarsest level
+    decided: int  # levels below the coarsest one where one of the rivals is chosen
+    first: Attempt
+    second: tuple[Attempt, ...]
+
+    def scale(self, pair: Pair) -> float:
+        """How many times larger the images are than usual."""
+        longest = [max(pair.fixed_size), max(pair.moving_size)]
+        return max(1.0, min(longest) / self.usual, max(longest) / (2 * self.usual))
+
+    def coarsest(self, scale: float) -> int:
+        """The number of the coarsest level."""
+        return max(self.top, round(self.top + math.log2(scale)))
+
+
+PLANS = {
+    2: Plan(
+        usual=128,
+        unit=1.0,
+        top=2,
+        decided=2,
+        first=Attempt(),
+        second=(
+            Attempt(WIDE_RINGS, sharpness=20.0, hypotheses=12, steps=12),
+            Attempt(sigma=1.6, sharpness=20.0, hypotheses=12, steps=12),
+        ),
+    ),
+    3: Plan(
+        usual=56,
+        unit=0.5,
+        top=1,
+        decided=1,
+        first=Attempt(SPHERES, 4.0),
+        second=(
+            Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, hypotheses=12, steps=12),
+            Attempt(SPHERES, 6.0, sharpness=20.0, hypotheses=12, steps=12),
+        ),
+    ),
+}
+
+
+@dataclass
+class Found:
+    """Hypotheses: linear maps (map, axis, axis + 1), velocities (map, axis, *size), scores, and the level of these."""
+
+    linear: torch.Tensor
+    velocity: torch.Tensor
+    scores: torch.Tensor
+    level: Level
+
+    @property
+    def confidence(self) -> float:
+        return float(self.scores.max())
+
+    def take(self, numbers: Sequence[int]) -> Found:
+        chosen = list(numbers)
+        return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
+
+
+def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
+    """The best map at the finest level, the linear maps that rival it, and the confidence of all of these.
+
+    Rivals at the coarsest level, maps far from the best that score almost as well, are followed to pixels of the
+    usual size, where what repeats in a texture can be told apart: there the best is chosen.
+    """
+    plan = PLANS[len(pair.fixed_size)]
+    scale = plan.scale(pair)
+    top, unit = plan.coarsest(scale), plan.unit * scale
+    found = verify(pair, plan, scale, transform, plan.first)
+    if found.confidence < SECOND_CHANCE:
+        for attempt in plan.second:
+            other = verify(pair, plan, scale, transform, attempt)
+            found = other if other.confidence > found.confidence else found
+    found = with_repeats(pair, found, transform, unit)
+    found = found.take(rivals(found, unit, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
+    confidence, others = found.scores, found.linear[:0]
+    field_step = max(1.0, max(pair.fixed_size) / plan.usual)
+    for number in reversed(range(top)):
+        level = Level(pair, float(2**number), scale, field_step)
+        steps = LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS
+        velocity = refine(found.velocity, level.field)
+        found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
+        if number == top - plan.decided and len(found.linear) > 1:
+            found.scores = level.score(found.linear, found.velocity)
+            kept = rivals(found, unit, FINE_RIVALRY * found.confidence)
+            confidence, others = confidence[kept], found.linear[kept[1:]]
+            found = found.take(kept[:1])
+    return found, others, confidence.tolist()
+
+
+def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found:
+    """The hypotheses and, where an image repeats itself, the best one moved by each repeat, refined and scored too."""
+    best = found.linear[found.scores.argmax()]
+    level = found.level
+    shifts = repeats(level.fixed, level.mask, level.steps, 10 * unit)
+    inner = [torch.cat([best[:, :-1], best[:, -1:] + best[:, :-1] @ shift[:, None]], 1) for shift in shifts]
+    moving, mask = (average(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
+    steps = [n / m for n, m in zip(level.moving_image, level.moving_cells, strict=True)]
+    outer = [
+        torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1) for shift in repeats(moving, mask, steps, 10 * unit)
+    ]
+    if not inner + outer:
+        return found
+    linear = torch.stack(inner + outer)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, LEVEL_STEPS)
+    scores = level.score(linear, velocity)
+    return Found(
+        torch.cat([found.linear, linear]),
+        torch.cat([found.velocity, velocity]),
+        torch.cat([found.scores, scores]),
+        level,
+    )
+
+
+def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], least: float) -> list[torch.Tensor]:
+    """Shifts (axis) in pixels, longer than `least`, at which an image is most like itself: 4 or fewer."""
+    windows = [max(4 / step, 1.5) for step in steps]
+    weight = smooth(mask, windows).clamp_min(1e-3)
+    mean = smooth(mask * image, windows) / weight
+    deviation = (smooth(mask * image**2, windows) / weight - mean**2).clamp_min(0)
+    normal = (mask * (image - mean) / (deviation + 0.02**2).sqrt())[0, 0]
+    size = [2 * n - 1 for n in normal.shape]
+    spectra = [torch.fft.rfftn(x, size) for x in (normal, normal**2, mask[0, 0])]
+
+    def correlate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fftshift(torch.fft.irfftn(a.conj() * b, size))
+
+    energy = correlate(spectra[1], spectra[2]) * correlate(spectra[2], spectra[1])
+    alike = correlate(spectra[0], spectra[0]) / energy.clamp_min(1e-6).sqrt()
+    alike = alike * (correlate(spectra[2], spectra[2]) >= 0.25 * float(mask.sum()))
+    largest = {2: functional.max_pool2d, 3: functional.max_pool3d}[len(size)]
+    peaks = (alike == largest(alike[None], 3, 1, 1)[0]) & (alike > REPEATS)
+    places = [
+        (torch.arange(n, device=image.device) - n // 2).to(image.dtype) * step
+        for n, step in zip(size, steps, strict=True)
+    ]
+    shifts = torch.cartesian_prod(*places)
+    kept = (peaks.flatten() & (shifts.norm(dim=1) > least)).nonzero()[:, 0]
+    return [shifts[i] for i in kept[alike.flatten()[kept].argsort(descending=True)][:4].tolist()]
+
+
+def rivals(found: Found, unit: float, least: float) -> list[int]:
+    """The best map's number, then those of up to 3 that score `least`, far from it and from each other."""
+    points = probes(found.level.image, 0.7, found.linear)
+    landing = apply_linear(found.linear, points.T.expand(len(found.linear), -1, -1))
+    kept: list[int] = []
+    for number in found.scores.argsort(descending=True).tolist():
+        near = [(landing[number] - landing[other]).norm(dim=0).mean() <= 10 * unit for other in kept]
+        if not kept or (not any(near) and float(found.scores[number]) >= least):
+            kept.append(number)
+    return kept[:4]
+
+
+def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt) -> Found:
+    """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
+    matches = attend(pair, scale, attempt)
+    unit, rigid = plan.unit * scale, transform == "rigid"
+    linear = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
+    if transform in ("dense", "affine"):
+        linear = fit_affine(linear, matches, unit, pair.fixed_size)
+    else:
+        linear = fit_similarity(linear, matches, unit, rigid)
+    level = Level(pair, float(2 ** plan.coarsest(scale)), scale, max(pair.fixed_size) / plan.usual)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, attempt.steps)
+    return Found(linear, velocity, level.score(linear, velocity), level)
+
+
+def attend(pair: Pair, scale: float, attempt: Attempt) -> Matches:
+    """The matches of the two images, averaged to the usual size; their places are in pixels of the images."""
+    parts = []
+    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
+        size = coarser(size_of(image), scale)
+        parts.append((masked_average(image, mask, size), average(mask, size)))
+    if len(pair.fixed_size) == 2:
+        images = [describe(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
+        found = match(images[0], images[1], attempt.sharpness)
+    else:
+        volumes = [describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
+        found = match_volumes(volumes[0], volumes[1], attempt.sharpness)
+    sizes = [(pair.fixed_size, size_of(parts[0][0])), (pair.moving_size, size_of(parts[1][0]))]
+    found.fixed, found.moving = (
+        (places + 0.5) * torch.tensor([n / m for n, m in zip(*size, strict=True)], **kind_of(places)) - 0.5
+        for places, size in zip((found.fixed, found.moving), sizes, strict=True)
+    )
+    return found
+
+
+def refine_hypotheses(
+    level: Level, linear: torch.Tensor, velocity: torch.Tensor, transform: str, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear maps and their velocities after so many steps at one level."""
+    for _ in range(steps):
+        if transform == "dense":
+            velocity = level.dense_step(linear, velocity)
+        else:
+            linear = level.linear_step(linear, transform)
+    return linear, velocity
