@@ -581,6 +581,15 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert told[-1]["step"] == told[-1]["steps"]
 
 
+def test_modules_of_other_makers_are_trained_by_several_processes_and_have_checkpoints(tmp_path):
+    x, y = stripes(22)
+    one, two = (gequi.image_classifier_mlp((1, 7, 7), (4,), 2, seed=1) for _ in range(2))
+    gequi.fit(one, x, y, **OPTIONS)
+    gequi.fit(two, x, y, devices=2, checkpoint=tmp_path / "run.gequi", **OPTIONS)
+    same_weights(one, two, 1e-5)
+    same_weights(gequi.load_model(tmp_path / "run.gequi"), two)
+
+
 @pytest.mark.parametrize("task", ["regression", "segmentation"])
 def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task):
     (one, x, y), (three, _, _) = example_of(task), example_of(task)

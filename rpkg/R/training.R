@@ -94,7 +94,7 @@ fit.gequi_module <- fit.gequi_network
 #' fetches the network when it is done. On one machine, `fit(devices = 2)` does all of this at once.
 #'
 #' @param folder an empty folder that all machines see.
-#' @param network a network, from [equivariant_network()].
+#' @param network a network, from [equivariant_network()], or a module such as [unet()].
 #' @param x,y inputs and targets, as in [fit()]. The path of a .npy file is passed on, not its contents.
 #' @param about a named list of plain data to keep with the job.
 #' @param ... options of [fit()]; `devices` are the processes on each of `nodes` machines.
