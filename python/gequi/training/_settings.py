@@ -153,8 +153,8 @@ def seed_for(seed: int, *place: object) -> int:
 def seed_layers(seed: int, device: torch.device) -> None:
     """Seeds what layers draw from: `torch.manual_seed()` for the processors in use.
 
-    That one notes each call, with a traceback, for processors of every make that were never started: most of what a
-    small step cost, and memory that grew with each.
+    That one formats a traceback at each call, for each make of processor that has not been started: most of what
+    `fit()` added to a small step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
