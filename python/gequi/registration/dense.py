@@ -72,7 +72,7 @@ CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: 
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
 CLAIM_NOISE_FLOOR = 0.01  # as Stage's, which are set for robustness; clean pairs have less noise than that
 CALIBRATION = {2: 1.4, 3: 1.5}  # of the claimed standard deviation, on generated pairs of images and volumes
-GROWTH = {2: 0.0, 3: 0.75}  # and the power of the scale with which it grows: finer cells are less independent
+GROWTH = 0.75  # and the power of the scale with which it grows: finer cells are less independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 
 
@@ -291,7 +291,7 @@ class Level:
         inner = linear[0, :, :-1].double()
         variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(self.image))
         logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
-        factor = CALIBRATION[self.axes] * self.scale ** GROWTH[self.axes]
+        factor = CALIBRATION[self.axes] * self.scale ** GROWTH
         return (factor**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
 
     def linear_uncertainty(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
