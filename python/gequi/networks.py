@@ -150,6 +150,8 @@ def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | N
 class EquivariantNetwork(nn.Module):
     """The torch module of a recipe. `forward()` takes and gives plain tensors."""
 
+    history: list[dict[str, Any]]  # of its training, where the function that made it has trained it too
+
     def __init__(self, space: GSpace, recipe: dict[str, Any]) -> None:
         super().__init__()
         self.recipe = recipe

@@ -43,13 +43,17 @@ load_model <- function(path) {
   path <- as_path(path)
   python <- call_core("load_model", path = path)
   told <- call_core("saving.describe_model_file", path = path)
-  recipe <- told$recipe
-  recipe$space <- do.call(gspace, recipe$space)
-  recipe$layers <- as_layers(recipe$layers)
-  network <- new_network(recipe, call_core("get_weights", python), python)
+  network <- network_of(python, told$recipe)
   if (is.null(told$about$classes)) return(network)
   history <- if (length(told$about$history)) as_history(told$about$history)
   as_fit(network, history, told$about$classes, unlist(told$about$levels))
+}
+
+# The R object of a network that Python made by a recipe.
+network_of <- function(python, recipe) {
+  recipe$space <- do.call(gspace, recipe$space)
+  recipe$layers <- as_layers(recipe$layers)
+  new_network(recipe, call_core("get_weights", python), python)
 }
 
 as_path <- function(path) if (is.character(path)) path.expand(path) else path

@@ -113,6 +113,8 @@ def find_task(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[
     target = (int(size),) if y.ndim == 1 and size == 1 else y.shape[1:]
     squeezed = tuple(n for n in output_shape[1:] if n != 1)
     fits = target == output_shape or (not squeezed and target == output_shape[:1])
+    if not fits and callable(loss):
+        return Task(loss, output_shape, y.shape[1:]), y  # what its targets are, the function knows
     if not fits:
         raise ShapeError(
             f"`y` must have the shape of the network's output, (batch, {', '.join(map(str, output_shape))}); "
