@@ -96,7 +96,9 @@ def network_from_recipe(recipe: Mapping[str, Any]) -> EquivariantNetwork:
 
 
 def _plain_layers(layers: Any) -> Any:
-    """Layers as plain data in one form: fields as pairs, whole numbers as int (R sends 4.0 for 4)."""
+    """Layers as plain data in one form: fields as pairs, lists (R sends arrays), whole numbers as int (4.0 for 4)."""
+    if isinstance(layers, np.ndarray):
+        layers = layers.tolist()
     if isinstance(layers, Mapping):
         return {
             key: field_pairs(value) if key == "fields" else _plain_layers(value)

@@ -3,12 +3,12 @@
 #' What describes an image at each token in each pose: the designed encoder that [register_images()] uses by itself, or
 #' one that learns from your images.
 #'
-#' An encoder is an equivariant network from one trivial field to regular fields of the rotations C_16 of the plane, with
-#' a token every 4 pixels: the features of a token in pose g are its regular fields rolled by g. It takes images between
-#' 0 and 1, of about 128 pixels along a side.
+#' An encoder is an equivariant network from one trivial field to regular fields of the rotations C_16 of the plane,
+#' with a token every 4 pixels: the features of a token in pose g are its regular fields rolled by g. It takes images
+#' between 0 and 1, of about 128 pixels along a side.
 #'
-#' The first layer of the designed one, [layer_oriented_gradients()], lifts the image to the directions of its edges; the
-#' second, [layer_ring_descriptor()], reads these on rings about each token. In the trained one, two pointwise
+#' The first layer of the designed one, [layer_oriented_gradients()], lifts the image to the directions of its edges;
+#' the second, [layer_ring_descriptor()], reads these on rings about each token. In the trained one, two pointwise
 #' convolutions are learned on top, from pairs that are made of `images`: parts of an image, the same parts turned by
 #' any angle and warped, each with brightness, contrast, noise and sharpness of its own, for contrast `"any"` also
 #' through random intensity curves, as edges, and as a few labels.
@@ -45,8 +45,8 @@
 registration_encoder <- function(images = NULL, contrast = "same", steps = 600, minutes = 10, learning_rate = 0.001,
                                  seed = NULL, device = "auto", progress = NULL) {
   here <- rlang::current_env()
-  shown <- !is.null(images) && (if (is.null(progress)) rlang::is_interactive() else progress)
-  python <- while_reporting(if (is.function(progress)) progress else shown, function(report) call_core(
+  if (is.null(progress)) progress <- !is.null(images) && rlang::is_interactive()
+  python <- while_reporting(progress, function(report) call_core(
     "registration_encoder", images = images, contrast = contrast, steps = steps, minutes = minutes,
     learning_rate = learning_rate, seed = seed, device = device, progress = report, .call = here
   ))

@@ -17,6 +17,7 @@ from gequi.registration.tokens import check_encoder, describe, fitting_size, rol
 C8 = gequi.gspace("rot2dOnR2", N=8)
 C16 = gequi.gspace("rot2dOnR2", N=16)
 CAT = gequi.sample_image("cat")
+LIFT = {"layer": "oriented_gradients"}
 SINGLE = torch.float32
 
 
@@ -31,7 +32,11 @@ def network(layers, space=C8, input="trivial"):
 OTHERS = {
     "pooled evenly": [conv({"regular": 4}), {"layer": "relu"}, {"layer": "token_pool"}],
     "with a stride": [conv({"regular": 4}), {"layer": "relu"}, {"layer": "avg_pool", "kernel_size": 4}],
-    "without padding": [conv({"regular": 4}, padding=0), {"layer": "relu"}, {"layer": "avg_pool", "kernel_size": 5, "stride": 3}],
+    "without padding": [
+        conv({"regular": 4}, padding=0),
+        {"layer": "relu"},
+        {"layer": "avg_pool", "kernel_size": 5, "stride": 3},
+    ],
 }
 
 
@@ -59,7 +64,9 @@ def test_quarter_turns_of_the_designed_encoder_are_exact(contrast, size, dtype):
 def test_a_turn_of_one_pose_rolls_the_poses_by_one():
     """Up to the interpolation of the turned image: seen where the circle that both show is."""
     rows, columns = np.indices((97, 97)) - 48
-    image = np.exp(-((np.hypot(rows + 8, columns - 5) / 9) ** 2)) + 0.5 * np.exp(-((np.hypot(rows - 9, columns) / 6) ** 2))
+    image = np.exp(-((np.hypot(rows + 8, columns - 5) / 9) ** 2)) + 0.5 * np.exp(
+        -((np.hypot(rows - 9, columns) / 6) ** 2)
+    )
     encoder = registration_encoder()
     fields = predict(encoder, image[None, None])
     turned = predict(encoder, ndimage.rotate(image, 22.5, reshape=False, order=3)[None, None])
@@ -79,7 +86,7 @@ def test_the_lift_answers_to_the_direction_of_an_edge():
     for k in (0, 3, 10):
         angle = 2 * np.pi * k / 16
         ramp = 1 / (1 + np.exp(-(np.cos(angle) * rows + np.sin(angle) * columns)))
-        lifted = predict(network([{"layer": "oriented_gradients"}], C16), ramp)[0, :, 20, 20]
+        lifted = predict(network([LIFT], C16), ramp)[0, :, 20, 20]
         assert lifted.argmax() == k
         assert lifted[(k + 8) % 16] == 0  # from bright to dark
         blind = predict(network([{"layer": "oriented_gradients", "signed": False}], C16), 1 - ramp)[0, :, 20, 20]
@@ -88,10 +95,11 @@ def test_the_lift_answers_to_the_direction_of_an_edge():
 
 def test_a_ring_is_read_at_its_points():
     """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h), computed anew."""
-    lift = {"layer": "oriented_gradients"}
     image = CAT[100:160, 150:210]
-    channels = predict(network([lift], C8), image, dtype="float64")[0]
-    found = predict(network([lift, {"layer": "ring_descriptor", "rings": [[0, 1.5], [7, 2]]}], C8), image, dtype="float64")
+    channels = predict(network([LIFT], C8), image, dtype="float64")[0]
+    found = predict(
+        network([LIFT, {"layer": "ring_descriptor", "rings": [[0, 1.5], [7, 2]]}], C8), image, dtype="float64"
+    )
     found = found[0].reshape(9, 8, 15, 15)
     at = 4 * np.array([7, 5]) + 1.5  # token (7, 5), far from the border
     for d in (0, 3):
@@ -106,7 +114,10 @@ def test_a_ring_is_read_at_its_points():
 
 def test_contrast_any_describes_an_image_and_its_negative_alike():
     image = CAT[100:160, 150:210]
-    same, other = (predict(registration_encoder(contrast=contrast), np.stack([image, 1 - image])[:, None]) for contrast in ("same", "any"))
+    same, other = (
+        predict(registration_encoder(contrast=contrast), np.stack([image, 1 - image])[:, None])
+        for contrast in ("same", "any")
+    )
     np.testing.assert_allclose(other[0], other[1], atol=1e-5)
     assert np.abs(same[0] - same[1]).max() > 0.1
 
@@ -118,14 +129,14 @@ def test_an_encoder_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize(("layers", "space", "input", "error", "message"), [
-    ([{"layer": "oriented_gradients"}], C8, {"trivial": 2}, FieldError, "one grey image .* 2 trivial"),
-    ([{"layer": "oriented_gradients"}], gequi.gspace("flipRot2dOnR2", N=8), "trivial", FieldError, "rotations of rot2dOnR2"),
-    ([{"layer": "oriented_gradients"}], gequi.gspace("rot2dOnR2", N=3), "trivial", FieldError, "N of 4 or more"),
+    ([LIFT], C8, {"trivial": 2}, FieldError, "one grey image .* 2 trivial"),
+    ([LIFT], gequi.gspace("flipRot2dOnR2", N=8), "trivial", FieldError, "rotations of rot2dOnR2"),
+    ([LIFT], gequi.gspace("rot2dOnR2", N=3), "trivial", FieldError, "N of 4 or more"),
     ([{"layer": "oriented_gradients", "signed": False}], gequi.gspace("rot2dOnR2", N=5), "trivial", FieldError, "even"),
     ([{"layer": "oriented_gradients", "sigma": 0}], C8, "trivial", InputError, "`sigma` must be at least 0.1"),
     ([{"layer": "ring_descriptor"}], C8, "trivial", FieldError, "reads oriented_gradients"),
-    ([{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "rings": [6, 2]}], C8, "trivial", ShapeError, "a radius and a smoothing"),
-    ([{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "rings": [[6, 0]]}], C8, "trivial", InputError, "smoothing above 0"),
+    ([LIFT, {"layer": "ring_descriptor", "rings": [6, 2]}], C8, "trivial", ShapeError, "a radius and a smoothing"),
+    ([LIFT, {"layer": "ring_descriptor", "rings": [[6, 0]]}], C8, "trivial", InputError, "smoothing above 0"),
     ([{"layer": "token_pool", "token": 0}], C8, "trivial", InputError, "`token` must be at least 1"),
 ])  # fmt: skip
 def test_the_layers_refuse_what_they_cannot_do(layers, space, input, error, message):
@@ -152,7 +163,9 @@ def test_the_places_of_tokens_are_where_the_network_looks(name):
     encoder = network(OTHERS[name])
     size = fitting_size(encoder, (83, 75))
     assert min(size) >= 67
-    places = token_places(encoder, size, gequi.output_shape(encoder, (1, 1, *size))[2:], {"dtype": SINGLE, "device": None})
+    places = token_places(
+        encoder, size, gequi.output_shape(encoder, (1, 1, *size))[2:], {"dtype": SINGLE, "device": None}
+    )
     assert torch.allclose(places.flip(0), torch.tensor(size) - 1 - places, atol=1e-4)
     for number in (40, 41, 90):
         point = places[number].round().long()
@@ -201,6 +214,15 @@ def test_an_encoder_of_another_type_works_in_the_type_of_the_registration():
     law = register_images(image, np.rot90(image), encoder=encoder, dtype="float64")
     assert np.abs(np.rot90(result["map"][1], 1) - law["map"][0]).max() < 1e-1
     assert encoder.dtype == torch.float32
+
+
+ONE_SIDED = {
+    "layer": "conv_transposed",
+    "fields": {"regular": 2},
+    "kernel_size": 3,
+    "stride": 2,
+    "output_padding": 1,
+}
 
 
 @pytest.mark.parametrize(("encoder", "error", "message"), [
@@ -289,7 +311,9 @@ def test_training_is_drawn_from_its_seed_and_told_in_a_history():
 
 def test_training_stops_when_it_is_told_to_or_its_time_is_over():
     told = []
-    stopped = registration_encoder([CAT], steps=60, seed=1, progress=lambda row: told.append(row["step"]) or len(told) < 2)
+    stopped = registration_encoder(
+        [CAT], steps=60, seed=1, progress=lambda row: told.append(row["step"]) or len(told) < 2
+    )
     assert len(told) == 2
     assert stopped.history[-1]["stopped"] == "interrupt"
     late = registration_encoder([CAT], steps=60, minutes=0, seed=1)

@@ -101,7 +101,9 @@ def registration_encoder(
     minutes = check_number(minutes, "minutes", minimum=0)
     if images is None:
         return copy_network(designed(any_contrast))
-    return train(_check_images(images), any_contrast, steps, minutes, learning_rate, choose_seed(seed), device, progress)
+    return train(
+        _check_images(images), any_contrast, steps, minutes, learning_rate, choose_seed(seed), device, progress
+    )
 
 
 def _check_images(images: Any) -> list[np.ndarray]:
@@ -173,7 +175,9 @@ def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0
 
 
 @lru_cache(maxsize=32)
-def designed(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0, dtype: str = "float32") -> EquivariantNetwork:
+def designed(
+    any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0, dtype: str = "float32"
+) -> EquivariantNetwork:
     """The designed encoder: nothing in it is trained, or drawn."""
     layers = designed_layers(any_contrast, rings, sigma)
     return equivariant_network(gspace("rot2dOnR2", N=POSES), "trivial", layers, seed=0, dtype=dtype)

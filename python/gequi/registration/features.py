@@ -63,7 +63,8 @@ def _cyclic_order(before: FieldType) -> int:
     order = int(before.gspace.fibergroup.order())
     if before.gspace.fibergroup.name != f"C{order}" or order < 4:
         raise FieldError(
-            f"it needs the rotations of rot2dOnR2 with N of 4 or more; the group is {before.gspace.fibergroup}.", "layers"
+            f"it needs the rotations of rot2dOnR2 with N of 4 or more; the group is {before.gspace.fibergroup}.",
+            "layers",
         )
     return order
 
@@ -103,8 +104,9 @@ class OrientedGradients(EquivariantModule):
 def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = TOKEN) -> Step:
     """Describes tokens every few pixels by oriented gradients, smoothed and read on rings about each token.
 
-    `rings`, pairs of radius (0: the token itself) and smoothing, pixels (None: 0 and 2, 6 and 2.5, 12 and 4); `token`, the pixels from token to token. A
-    channel is the pose in which the ring is read; a field, how much further an edge is turned than the pose.
+    `rings`, pairs of radius (0: the token itself) and smoothing, pixels (None: 0 and 2, 6 and 2.5, 12 and 4); `token`,
+    the pixels from token to token. A channel is the pose in which the ring is read; a field, how much further an edge
+    is turned than the pose.
     """
     order = _cyclic_order(before)
     if len(before) != 1 or not _is_lifted(before):
@@ -136,7 +138,7 @@ def tokens_along(pixels: int, token: int) -> int:
 
 
 class RingDescriptor(EquivariantModule):
-    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and each turn d; R_0[h] = (G_0 * channel h)(token).
+    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and turn d; R_0[h] = (G_0 * channel h)(token).
 
     Points outside the image count as 0. Tokens cover the image evenly.
     """

@@ -1,8 +1,8 @@
 """Learning an encoder from a user's own images: pairs whose map is known, and the loss of their attention.
 
-A pair is drawn from one image: a part of it, and the same part seen through a turn by any angle after a smooth warp, each
-in an appearance of its own. The loss is the cross-entropy of the true place and pose under the attention of the tokens,
-over keys and over queries (InfoNCE, van den Oord et al. 2018, in both directions).
+A pair is drawn from one image: a part of it, and the same part seen through a turn by any angle after a smooth warp,
+each in an appearance of its own. The loss is the cross-entropy of the true place and pose under the attention of the
+tokens, over keys and over queries (InfoNCE, van den Oord et al. 2018, in both directions).
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class PairMaker:
     image, the turn there in radians, and whether the partner is seen; 0 for moving images.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], network: EquivariantNetwork, any_contrast: bool, seed: int) -> None:
+    def __init__(
+        self, images: Sequence[np.ndarray], network: EquivariantNetwork, any_contrast: bool, seed: int
+    ) -> None:
         kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
         self.images = [own_tensor(unit_range(image), **kind).movedim(-1, 0) for image in images]
         self.any_contrast = any_contrast
@@ -85,7 +87,9 @@ class PairMaker:
         if self.integer(2):
             turn = turn.flip(1)
         room = [max(n - 1 - scale * SIDE, 0.0) for n in shape]
-        corner = torch.tensor([(n - 1) / 2 + self.uniform(-0.5, 0.5) * free for n, free in zip(shape, room, strict=True)])
+        corner = torch.tensor(
+            [(n - 1) / 2 + self.uniform(-0.5, 0.5) * free for n, free in zip(shape, room, strict=True)]
+        )
         return lambda points: turn @ (points - (SIDE - 1) / 2) + corner[:, None]
 
     def smooth_shift(self) -> torch.Tensor:
