@@ -25,8 +25,8 @@
 #' @param seed of the initial weights and of the pairs; `NULL` draws one.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
 #' @param progress whether to show a progress bar, or a function, as in [fit()]; `NULL` shows one to a person.
-#' @return a network, as [equivariant_network()] makes it, that [register_images()] takes as its `encoder`. A trained one
-#'   has a `history`, as [fit()] returns it, with a row for every 50 steps.
+#' @return a network, as [equivariant_network()] makes it, that [register_images()] takes as its `encoder`. A trained
+#'   one has a `history`, as [fit()] returns it, with a row for every 50 steps.
 #' @section Errors: `gequi_shape_error` for images that are no images, or too small; `gequi_input_error` for a constant
 #'   image, or an option out of range; `gequi_setup_error` where the Python packages that training needs are missing.
 #' @references Lowe (2004), Distinctive image features from scale-invariant keypoints; Tola, Lepetit and Fua (2010),
@@ -77,8 +77,8 @@ registration_encoder <- function(images = NULL, contrast = "same", steps = 600, 
 #' @section Shape: (batch, channel, row, column) to (batch, channel', row', column'); for tokens row' =
 #'   floor(row / token), which cover the image evenly.
 #' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer; `gequi_input_error` for a value
-#'   that an option cannot take. The message names the layer.
+#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer; `gequi_input_error` for a
+#'   value that an option cannot take. The message names the layer.
 #' @family layers
 #' @references Lowe (2004), Distinctive image features from scale-invariant keypoints; Tola, Lepetit and Fua (2010),
 #'   DAISY.

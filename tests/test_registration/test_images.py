@@ -13,8 +13,7 @@ import torch
 from scipy import ndimage
 
 import gequi
-from gequi import compose_maps, equivariance_error, gspace, identity_map, register_images
-from gequi.arrays import as_tensor, check_dtype
+from gequi import compose_maps, identity_map, register_images
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
 from gequi.images import sample_image
 
