@@ -1,15 +1,15 @@
 #' An encoder for registration
 #'
-#' What describes an image at each token in each pose: the designed encoder that [register_images()] uses by itself, or
-#' one that learns from your images.
+#' What describes an image at each token in each pose: the designed encoder that [register_images()] uses by itself, a
+#' trained one, or one that you train on your images.
 #'
 #' An encoder is an equivariant network from one trivial field to regular fields of the rotations C_16 of the plane,
 #' with a token every 4 pixels: the features of a token in pose g are its regular fields rolled by g. It takes images
 #' between 0 and 1, of about 128 pixels along a side.
 #'
 #' The first layer of the designed one, [layer_oriented_gradients()], lifts the image to the directions of its edges;
-#' the second, [layer_ring_descriptor()], reads these on rings about each token. In the trained one, two pointwise
-#' convolutions are learned on top, from pairs that are made of `images`: parts of an image, the same parts turned by
+#' the second, [layer_ring_descriptor()], reads these on rings about each token. In the trained one, on more rings, two
+#' pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the same parts turned by
 #' any angle and warped, each with brightness, contrast, noise and sharpness of its own, for contrast `"any"` also
 #' through random intensity curves, as edges, and as a few labels.
 #'
@@ -17,7 +17,7 @@
 #'
 #' @param images a list of at least one image, a matrix (row, column) or an array (row, column, channel) whose channels
 #'   show the same thing in several kinds of image, pixel on pixel; of at least 48 pixels along a side. `NULL` gives the
-#'   designed encoder.
+#'   designed encoder; `"multimodal"` one that was trained on pictures with contrast `"any"`, and comes with the package.
 #' @param contrast `"same"`, or `"any"` for images of another contrast, or another kind: see [register_images()].
 #' @param steps of training, 4 pairs each.
 #' @param minutes after which the training ends early.
@@ -39,19 +39,23 @@
 #' image <- sample_image("cat")[101:164, 201:264]
 #' equivariance_error(encoder, image)
 #'
+#' # another kind of image: its edges
+#' edges <- sqrt(rbind(0, diff(image))^2 + cbind(0, t(diff(t(image))))^2)
+#' register_images(edges, image, contrast = "any", encoder = registration_encoder("multimodal"), min_confidence = 0)
+#'
 #' # a few steps only: some hundred are of use
 #' trained <- registration_encoder(list(image), steps = 2, seed = 1)
 #' trained$history
 registration_encoder <- function(images = NULL, contrast = "same", steps = 600, minutes = 10, learning_rate = 0.001,
                                  seed = NULL, device = "auto", progress = NULL) {
   here <- rlang::current_env()
-  if (is.null(progress)) progress <- !is.null(images) && rlang::is_interactive()
+  if (is.null(progress)) progress <- is.list(images) && rlang::is_interactive()
   python <- while_reporting(progress, function(report) call_core(
     "registration_encoder", images = images, contrast = contrast, steps = steps, minutes = minutes,
     learning_rate = learning_rate, seed = seed, device = device, progress = report, .call = here
   ))
   encoder <- network_of(python, call_core("saving.describe_model", python)$recipe)
-  if (is.null(images)) return(encoder)
+  if (is.null(images) || is.character(images)) return(encoder)
   as_fit(encoder, as_history(call_core("registration.encoder.history", python)), FALSE, NULL)
 }
 

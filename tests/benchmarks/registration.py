@@ -159,6 +159,14 @@ def gequi_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
     return gequi.register_images(moving, fixed, contrast=contrast, min_confidence=0)["map"]
 
 
+def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
+    """With the encoder that was trained on other pictures, for any contrast."""
+    import gequi
+
+    encoder = gequi.registration_encoder("multimodal")
+    return gequi.register_images(moving, fixed, contrast="any", encoder=encoder, min_confidence=0)["map"]
+
+
 def nothing(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
     return np.indices(fixed.shape).astype(float)
 
@@ -233,6 +241,7 @@ def demons(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
 
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
     "gequi": (None, gequi_map),
+    "gequi, trained encoder": (None, gequi_trained_map),
     "nothing": (None, nothing),
     "TV-L1 flow (scikit-image)": ("skimage", optical_flow),
     "SIFT + DIS (OpenCV)": ("cv2", sift_and_flow),
@@ -274,7 +283,7 @@ def main() -> None:
     for size in chosen.sizes:
         for change in chosen.changes:
             data = list(pairs(size, tuple(chosen.angles), change, chosen.seed, tuple(chosen.pictures)))
-            for name in chosen.methods:
+            for name in chosen.methods if data else []:
                 r = row(METHODS[name][1], data, change)
                 print(
                     f"{size:>4} {change:<12} {name:<30} {r['pairs']:>5} {r['mean']:>6.3f} {r['median']:>6.3f} "

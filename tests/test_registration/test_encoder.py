@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,13 @@ from gequi import equivariance_error, predict, register_images, registration_enc
 from gequi.errors import FieldError, InputError, ShapeError
 from gequi.registration.encoder import designed, learned_layers
 from gequi.registration.learning import SIDE, AttentionLoss, PairMaker, through
+from gequi.registration.matching import match
 from gequi.registration.tokens import check_encoder, describe, fitting_size, roll, token_places
+
+_FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
+_SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
+benchmark = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(benchmark)
 
 C8 = gequi.gspace("rot2dOnR2", N=8)
 C16 = gequi.gspace("rot2dOnR2", N=16)
@@ -186,6 +195,8 @@ def test_what_is_masked_has_no_strength_and_no_edges():
     other = image.clone()
     other[..., 32:] = 7.0  # whatever lies there
     assert torch.allclose(describe(designed(False), other, mask).strength, tokens.strength, atol=1e-5)
+    even = describe(designed(False), torch.ones_like(image), mask)
+    assert even.strength.max() < 1e-3  # the border of the mask is no edge
 
 
 # ---- registration with an encoder -----------------------------------------------------------------------
@@ -246,6 +257,27 @@ def test_volumes_have_no_encoder():
     volume = np.random.default_rng(0).normal(size=(20, 20, 20))
     with pytest.raises(InputError, match="leave it out for volumes"):
         register_images(volume, volume, encoder=registration_encoder())
+
+
+def test_the_encoder_that_comes_with_gequi_finds_more_of_another_kind_of_image():
+    """On pictures that it has not seen, as drawings of 4 greys; tests/benchmarks/registration.py has the figures."""
+    for name in ("coins", "cat"):
+        random = np.random.default_rng(20)
+        pair = benchmark.make_pair(name, benchmark.picture(name, 128), 128, 20, random, "labels")
+        images = [torch.tensor(image, dtype=SINGLE)[None, None] for image in (pair.fixed, pair.moving)]
+        right = []
+        for encoder in (designed(True), registration_encoder("multimodal").eval()):
+            found = match(*(describe(encoder, image, torch.ones_like(image)) for image in images))
+            row, column = found.fixed.round().long().T.numpy()
+            miss = np.hypot(*(found.moving.numpy() - pair.map[:, row, column].T).T)
+            right.append((found.weight.numpy() * (miss < 6)).sum() / found.weight.sum())
+        assert right[1] > right[0] + 0.1
+        assert right[1] > 0.5
+
+
+def test_there_is_no_other_encoder_to_be_had_by_its_name():
+    with pytest.raises(InputError, match="`images` must be one of 'multimodal'"):
+        registration_encoder("other")
 
 
 # ---- training -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .features import RINGS
 
 POSES = 16
 CONTRASTS = ("same", "any")
+READY = {"multimodal": "registration_multimodal.safetensors"}  # made by tests/benchmarks/encoder.py
 
 Rings = tuple[tuple[float, float], ...]
 
@@ -44,7 +46,7 @@ def registration_encoder(
     device: str = "auto",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> EquivariantNetwork:
-    """What describes an image at each token in each pose: the designed encoder, or one that learns from your images.
+    """What describes an image at each token in each pose: the designed encoder, a trained one, or one that you train.
 
     An encoder is an equivariant network from one trivial field to regular fields of the rotations C_16 of the plane, a
     token every 4 pixels, in escnn's order: the features of a token in pose g are its regular fields rolled by g. It
@@ -52,13 +54,14 @@ def registration_encoder(
 
     The designed one is what `register_images()` uses by itself. Its first layer, `oriented_gradients`, lifts the image
     to the directions of its edges; its second, `ring_descriptor`, reads these on rings about each token. In the trained
-    one, two pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the
+    one, on more rings, two pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the
     same parts turned by any angle and warped, each with brightness, contrast, noise and sharpness of its own, for
     contrast "any" also through random intensity curves, as edges, and as a few labels.
 
     Args:
         images: a list of at least one image (row, column) or (row, column, channel), whose channels show the same thing
-            in several kinds of image, pixel on pixel; of at least 48 pixels along a side. None gives the designed one.
+            in several kinds of image, pixel on pixel; of at least 48 pixels along a side. None gives the designed
+            encoder; "multimodal" one that was trained on pictures with contrast "any", and comes with gequi.
         contrast: "same", or "any" for images of another contrast, or another kind: see `register_images()`.
         steps: of training, 4 pairs each.
         minutes: after which the training ends early.
@@ -101,9 +104,19 @@ def registration_encoder(
     minutes = check_number(minutes, "minutes", minimum=0)
     if images is None:
         return copy_network(designed(any_contrast))
+    if isinstance(images, str):
+        return _ready_encoder(images)
     return train(
         _check_images(images), any_contrast, steps, minutes, learning_rate, choose_seed(seed), device, progress
     )
+
+
+def _ready_encoder(name: str) -> EquivariantNetwork:
+    """An encoder that comes with gequi."""
+    from ..saving import model_from_bytes
+
+    file = READY[check_choice(name, "images", READY)]
+    return model_from_bytes((resources.files("gequi") / "data" / file).read_bytes(), f"the encoder {name!r}")
 
 
 def _check_images(images: Any) -> list[np.ndarray]:
