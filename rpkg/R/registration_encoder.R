@@ -9,15 +9,16 @@
 #'
 #' The first layer of the designed one, [layer_oriented_gradients()], lifts the image to the directions of its edges;
 #' the second, [layer_ring_descriptor()], reads these on rings about each token. In the trained one, on more rings, two
-#' pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the same parts turned by
-#' any angle and warped, each with brightness, contrast, noise and sharpness of its own, for contrast `"any"` also
-#' through random intensity curves, as edges, and as a few labels.
+#' pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the same parts
+#' turned by any angle and warped, each with brightness, contrast, noise and sharpness of its own, for contrast `"any"`
+#' also through random intensity curves, as edges, and as a few labels.
 #'
 #' Ctrl-C, or the stop button, ends the training: what comes back is the network as it stands then.
 #'
 #' @param images a list of at least one image, a matrix (row, column) or an array (row, column, channel) whose channels
 #'   show the same thing in several kinds of image, pixel on pixel; of at least 48 pixels along a side. `NULL` gives the
-#'   designed encoder; `"multimodal"` one that was trained on pictures with contrast `"any"`, and comes with the package.
+#'   designed encoder; `"multimodal"` one that was trained on pictures with contrast `"any"`, and comes with the
+#'   package.
 #' @param contrast `"same"`, or `"any"` for images of another contrast, or another kind: see [register_images()].
 #' @param steps of training, 4 pairs each.
 #' @param minutes after which the training ends early.
@@ -50,10 +51,12 @@ registration_encoder <- function(images = NULL, contrast = "same", steps = 600, 
                                  seed = NULL, device = "auto", progress = NULL) {
   here <- rlang::current_env()
   if (is.null(progress)) progress <- is.list(images) && rlang::is_interactive()
-  python <- while_reporting(progress, function(report) call_core(
-    "registration_encoder", images = images, contrast = contrast, steps = steps, minutes = minutes,
-    learning_rate = learning_rate, seed = seed, device = device, progress = report, .call = here
-  ))
+  python <- while_reporting(progress, function(report) {
+    call_core(
+      "registration_encoder", images = images, contrast = contrast, steps = steps, minutes = minutes,
+      learning_rate = learning_rate, seed = seed, device = device, progress = report, .call = here
+    )
+  })
   encoder <- network_of(python, call_core("saving.describe_model", python)$recipe)
   if (is.null(images) || is.character(images)) return(encoder)
   as_fit(encoder, as_history(call_core("registration.encoder.history", python)), FALSE, NULL)

@@ -94,3 +94,9 @@ def test_registration_encoder_that_is_trained(r, same):
     theirs, ours = r.registration_encoder(images, **options), gequi.registration_encoder(images, **options)
     same(r.value(r.get_weights(theirs)), gequi.get_weights(ours))
     assert r.value(r.predict(theirs, image, type="raw")).shape == gequi.predict(ours, image).shape
+
+
+def test_registration_encoder_that_comes_with_the_package(r, same):
+    image = gequi.sample_image("cat")[60:124, 160:230]
+    theirs, ours = r.registration_encoder("multimodal"), gequi.registration_encoder("multimodal")
+    same(r.value(r.predict(theirs, image)), gequi.predict(ours, image))

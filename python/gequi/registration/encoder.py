@@ -54,9 +54,12 @@ def registration_encoder(
 
     The designed one is what `register_images()` uses by itself. Its first layer, `oriented_gradients`, lifts the image
     to the directions of its edges; its second, `ring_descriptor`, reads these on rings about each token. In the trained
-    one, on more rings, two pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an image, the
-    same parts turned by any angle and warped, each with brightness, contrast, noise and sharpness of its own, for
-    contrast "any" also through random intensity curves, as edges, and as a few labels.
+    one, on more rings, two pointwise convolutions are learned on top, from pairs that are made of `images`: parts of an
+    image, the same parts turned by any angle and warped, each with brightness, contrast, noise and sharpness of its
+    own, for contrast "any" also through random intensity curves, as edges, and as a few labels.
+
+    The law holds up to rounding for quarter turns; for the turns between, as far as a turned grid of tokens can be
+    interpolated.
 
     Args:
         images: a list of at least one image (row, column) or (row, column, channel), whose channels show the same thing
@@ -86,14 +89,8 @@ def registration_encoder(
     Example:
         >>> from gequi import equivariance_error, sample_image
         >>> encoder = registration_encoder()
-        >>> encoder
-        EquivariantNetwork(
-          1 trivial -> 17 regular on C16_on_R2[None]
-          (layers): ModuleList(
-            (0): OrientedGradients()
-            (1): RingDescriptor()
-          )
-        )
+        >>> [(len(fields), fields.gspace.fibergroup.name) for fields in (encoder.in_type, encoder.out_type)]
+        [(1, 'C16'), (17, 'C16')]
         >>> image = sample_image("cat")[None, None, 100:164, 200:264]
         >>> rows = equivariance_error(encoder, image)
         >>> max(row["error"] for row in rows if row["exact"]) < 1e-4
