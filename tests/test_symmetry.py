@@ -98,6 +98,9 @@ KINDS = {
         [conv(VECTORS), {"layer": "skip", "layers": [conv({"regular": 2}, padding=1), {"layer": "relu"}]}], "trivial"
     ),
     "softmax": ([conv(), {"layer": "group_pool"}, conv({"trivial": 3}, 1), {"layer": "softmax"}], "trivial"),
+    "oriented_gradients": ([{"layer": "oriented_gradients", "signed": False}, conv()], "trivial"),
+    "ring_descriptor": ([{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "token": 3}], "trivial"),
+    "token_pool": ([conv(VECTORS), {"layer": "token_pool", "token": 2}], "trivial"),
     "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
 }  # fmt: skip
 

@@ -127,6 +127,24 @@ def test_a_function_is_a_loss():
     same_weights(ours, theirs, 1e-6)
 
 
+def test_a_function_that_is_the_loss_may_have_targets_of_any_shape():
+    x, kinds = stripes()
+    targets = np.stack([kinds, 1 - kinds, kinds], 1).astype(float)  # the network has two outputs
+    net = network()
+
+    def loss(output, target):
+        assert output.shape[1:] == (2,)
+        assert target.shape[1:] == (3,)
+        return ((output - target[:, :2]) ** 2).mean()
+
+    history = gequi.fit(net, x, targets, loss=loss, validation=0.25, augment="group", **OPTIONS)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert [name for name in history[-1] if name.startswith("val_")] == ["val_loss"]
+    with pytest.raises(ShapeError, match="`y` must have the shape of the network's output"):
+        gequi.fit(net, x, targets, loss="mse", **OPTIONS)
+
+
+
 def test_history_has_a_row_an_epoch_with_the_metrics_of_the_task():
     x, y = stripes(20)
     history = gequi.fit(network(), x, y, validation=0.25, schedule="linear", **OPTIONS)

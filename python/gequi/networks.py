@@ -93,7 +93,9 @@ def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
 
 
 def _plain_layers(layers: Any) -> Any:
-    """Layers as plain data in one form: fields as pairs, whole numbers as int (R sends 4.0 for 4)."""
+    """Layers as plain data in one form: fields as pairs, lists (R sends arrays), whole numbers as int (4.0 for 4)."""
+    if isinstance(layers, np.ndarray):
+        layers = layers.tolist()
     if isinstance(layers, Mapping):
         return {
             key: field_pairs(value) if key == "fields" else _plain_layers(value)
@@ -145,6 +147,8 @@ def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | N
 
 class EquivariantNetwork(nn.Module):
     """The torch module of a recipe. `forward()` takes and gives plain tensors."""
+
+    history: list[dict[str, Any]]  # of its training, where the function that made it has trained it too
 
     def __init__(self, space: GSpace, recipe: dict[str, Any]) -> None:
         super().__init__()

@@ -18,6 +18,9 @@
 #'   `"rigid"` (turn and shift, with lengths in the units of `spacing`).
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
+#' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
+#'   regular fields of rotations of the plane, with a token every few pixels; `NULL` is the designed one of
+#'   [registration_encoder()], for this `contrast`.
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
@@ -50,13 +53,13 @@
 #' dim(volume) <- c(24, 26, 28)
 #' round(register_images(moving = aperm(volume, c(2, 3, 1)), fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
-                            fixed_mask = NULL, transform = "dense", contrast = "same", min_confidence = NULL,
-                            dtype = "float32", device = "cpu", progress = NULL) {
+                            fixed_mask = NULL, transform = "dense", contrast = "same", encoder = NULL,
+                            min_confidence = NULL, dtype = "float32", device = "cpu", progress = NULL) {
   found <- call_core(
     "register_images",
     moving = moving, fixed = fixed, spacing = spacing, moving_spacing = moving_spacing, moving_mask = moving_mask,
-    fixed_mask = fixed_mask, transform = transform, contrast = contrast, min_confidence = min_confidence,
-    dtype = dtype, device = device, progress = progress
+    fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
+    min_confidence = min_confidence, dtype = dtype, device = device, progress = progress
   )
   if (is.list(moving)) lapply(found, new_registration) else new_registration(found)
 }

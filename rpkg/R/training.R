@@ -71,15 +71,15 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
   if (is.list(validation) && length(validation) == 2) validation[[2]] <- targets$encode(validation[[2]])
   if (!is.null(names(class_weights))) class_weights <- unname(class_weights[targets$levels()])
   python <- copy_of(object)
-  bar <- progress_reporter(progress)
-  # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
-  history <- suspendInterrupts(tryCatch(call_core(
-    "fit", network = python, x = targets$x, y = targets$y, loss = targets$loss, epochs = epochs,
-    batch_size = batch_size, learning_rate = learning_rate, optimizer = optimizer, schedule = schedule,
-    validation = validation, augment = augment, class_weights = class_weights, precision = precision,
-    device = device, seed = seed, checkpoint = as_path(checkpoint), patience = patience, devices = devices,
-    nodes = nodes, batches = batches, progress = bar$report, .indexes = "class", .call = here
-  ), finally = bar$close()))
+  history <- while_reporting(progress, function(report) {
+    call_core(
+      "fit", network = python, x = targets$x, y = targets$y, loss = targets$loss, epochs = epochs,
+      batch_size = batch_size, learning_rate = learning_rate, optimizer = optimizer, schedule = schedule,
+      validation = validation, augment = augment, class_weights = class_weights, precision = precision,
+      device = device, seed = seed, checkpoint = as_path(checkpoint), patience = patience, devices = devices,
+      nodes = nodes, batches = batches, progress = report, .indexes = "class", .call = here
+    )
+  })
   trained <- trained_from(object, call_core("get_weights", python), python)
   as_fit(trained, as_history(history), targets$classes, targets$levels())
 }
@@ -203,6 +203,13 @@ as_classes <- function(y, levels = NULL) {
 
 # What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
 # training after the batch.
+# What `train` returns, given a function that reports its progress.
+while_reporting <- function(progress, train) {
+  bar <- progress_reporter(progress)
+  # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
+  suspendInterrupts(tryCatch(train(bar$report), finally = bar$close()))
+}
+
 progress_reporter <- function(progress) {
   show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else function(told) NULL
   list(

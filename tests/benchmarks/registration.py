@@ -18,7 +18,9 @@ from scipy import ndimage
 
 PICTURES = ("astronaut", "camera", "coins", "cat", "coffee", "retina", "immunohistochemistry", "cell")
 TEXTURES = ("brick", "grass", "gravel")
-CHANGES = ("clean", "photometric", "inverted")
+CHANGES = ("clean", "photometric", "inverted", "multimodal")
+MODALITIES = ("curve", "edges", "labels", "stains")  # by turns, what "multimodal" is; stains are of one picture only
+STAINED = "immunohistochemistry"
 
 
 class Pair(NamedTuple):
@@ -31,11 +33,17 @@ class Pair(NamedTuple):
     map: np.ndarray
 
 
-def picture(name: str, size: int) -> np.ndarray:
-    """A picture of scikit-image, its central square in grey between 0 and 1, 1.5 times as large as `size`."""
+def picture(name: str, size: int, stain: int | None = None) -> np.ndarray:
+    """A picture of scikit-image, its central square in grey between 0 and 1, 1.5 times as large as `size`.
+
+    Of a picture of stained tissue, `stain` 0 is the haematoxylin and 2 the DAB.
+    """
     from skimage import color, data, transform
 
     image = np.asarray(getattr(data, name)(), dtype=np.float64)
+    if stain is not None:
+        image = color.rgb2hed(image[..., :3] / 255)[..., stain]
+        image = image.clip(*np.quantile(image, (0.005, 0.995)))
     image = color.rgb2gray(image[..., :3] / 255) if image.ndim == 3 else image
     side = min(image.shape)
     row, column = ((n - side) // 2 for n in image.shape)
@@ -67,23 +75,44 @@ def jacobian(map: np.ndarray) -> np.ndarray:
 
 
 def changed(image: np.ndarray, change: str, random: np.random.Generator) -> np.ndarray:
-    """The image, "photometric": with gamma, a smooth bias field of 20 % and 3 % noise, or "inverted"."""
+    """The image, "photometric": with gamma, a smooth bias field of 20 % and 3 % noise; "inverted"; or another kind.
+
+    "curve", through a random intensity curve that rises and falls; "edges", the length of its gradient; "labels", four
+    classes of brightness, each with a random grey, as a segmentation is drawn.
+    """
     if change == "photometric":
         bias = ndimage.gaussian_filter(random.standard_normal(image.shape), 0.2 * max(image.shape))
         image = image.clip(0, 1) ** random.uniform(0.7, 1.4) * (1 + 0.2 * bias / np.abs(bias).max())
         return image + 0.03 * random.standard_normal(image.shape)
+    if change == "curve":
+        knots = random.permutation([0.0, 0.4, 0.7, 1.0, 0.2])
+        return np.interp(image.clip(0, 1), np.linspace(0, 1, len(knots)), knots)
+    if change == "edges":
+        return ndimage.gaussian_gradient_magnitude(image, 1.0 * len(image) / 128)
+    if change == "labels":
+        classes = np.searchsorted(np.quantile(image, (0.25, 0.5, 0.75)), image)
+        return ndimage.gaussian_filter(random.permutation([0.0, 0.33, 0.67, 1.0])[classes], 0.5)
     return 1 - image if change == "inverted" else image
 
 
 def make_pair(
-    name: str, image: np.ndarray, size: int, angle: float, random: np.random.Generator, change: str = "clean"
+    name: str,
+    image: np.ndarray,
+    size: int,
+    angle: float,
+    random: np.random.Generator,
+    change: str = "clean",
+    other: np.ndarray | None = None,
 ) -> Pair:
-    """A pair from a picture, as the head of this file says."""
+    """A pair from a picture, as the head of this file says; `other` is the picture that the fixed image shows."""
     pixels, centre, margin = np.indices((size, size)).astype(float), (size - 1) / 2, (len(image) - size) / 2
     row, column = pixels + smooth_shift((size, size), 10 * size / 128, random) - centre
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     map = np.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre
-    fixed, moving = (ndimage.map_coordinates(image, at + margin, order=3, mode="nearest") for at in (map, pixels))
+    fixed, moving = (
+        ndimage.map_coordinates(shown, at + margin, order=3, mode="nearest")
+        for shown, at in ((image if other is None else other, map), (image, pixels))
+    )
     return Pair(name, angle, moving, changed(fixed, change, random), map)
 
 
@@ -94,12 +123,18 @@ def pairs(
     seed: int = 0,
     names: tuple[str, ...] = PICTURES,
 ) -> Iterator[Pair]:
-    """A pair of each picture at each angle."""
+    """A pair of each picture at each angle, "multimodal" ones of each modality by turns."""
     for number, name in enumerate(names):
         image = picture(name, size)
-        for angle in angles:
+        stains = [picture(name, size, stain) for stain in (0, 2)] if name == STAINED else []
+        for turn, angle in enumerate(angles):
             random = np.random.default_rng([seed, number, int(angle)])
-            yield make_pair(name, image, size, angle, random, change)
+            modalities = MODALITIES if stains else MODALITIES[:3]
+            kind = modalities[(turn + number) % len(modalities)] if change == "multimodal" else change
+            if kind != "stains":
+                yield make_pair(name, image, size, angle, random, kind)
+            elif stains:
+                yield make_pair(name, stains[0], size, angle, random, kind, stains[1])
 
 
 def scored(pair: Pair) -> np.ndarray:
@@ -120,8 +155,16 @@ def error(map: np.ndarray, pair: Pair) -> np.ndarray:
 def gequi_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
     import gequi
 
-    contrast = "any" if change == "inverted" else "same"
+    contrast = "same" if change in ("clean", "photometric") else "any"
     return gequi.register_images(moving, fixed, contrast=contrast, min_confidence=0)["map"]
+
+
+def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
+    """With the encoder that was trained on other pictures, for any contrast."""
+    import gequi
+
+    encoder = gequi.registration_encoder("multimodal")
+    return gequi.register_images(moving, fixed, contrast="any", encoder=encoder, min_confidence=0)["map"]
 
 
 def nothing(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
@@ -198,6 +241,7 @@ def demons(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
 
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
     "gequi": (None, gequi_map),
+    "gequi, trained encoder": (None, gequi_trained_map),
     "nothing": (None, nothing),
     "TV-L1 flow (scikit-image)": ("skimage", optical_flow),
     "SIFT + DIS (OpenCV)": ("cv2", sift_and_flow),
@@ -230,7 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--angles", type=float, nargs="+", default=[0, 45, 90, 137, 180])
-    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES)
+    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES + MODALITIES)
     parser.add_argument("--pictures", nargs="+", default=list(PICTURES), choices=PICTURES + TEXTURES)
     parser.add_argument("--methods", nargs="+", default=list(installed()), choices=list(METHODS))
     parser.add_argument("--seed", type=int, default=0)
@@ -239,7 +283,7 @@ def main() -> None:
     for size in chosen.sizes:
         for change in chosen.changes:
             data = list(pairs(size, tuple(chosen.angles), change, chosen.seed, tuple(chosen.pictures)))
-            for name in chosen.methods:
+            for name in chosen.methods if data else []:
                 r = row(METHODS[name][1], data, change)
                 print(
                     f"{size:>4} {change:<12} {name:<30} {r['pairs']:>5} {r['mean']:>6.3f} {r['median']:>6.3f} "

@@ -40,6 +40,9 @@ NETWORKS = {
                        "shortcut": [{**CONV, "kernel_size": 1}]}]),
     "skip": (C4, [CONV, {"layer": "skip", "layers": [{**CONV, "padding": 1}, {"layer": "relu"}]}]),
     "softmax": (C4, [CONV, {"layer": "group_pool"}, {"layer": "softmax"}]),
+    "oriented_gradients": (C4, [{"layer": "oriented_gradients", "sigma": 0.8, "signed": False}]),
+    "ring_descriptor": (C4, [{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "rings": [[0, 1], [2.5, 1]]}]),
+    "token_pool": (C4, [CONV, {"layer": "token_pool", "token": 2}]),
     "dense": (C4, [CONV, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 3}]),
 }  # fmt: skip
 

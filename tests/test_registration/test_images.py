@@ -13,11 +13,9 @@ import torch
 from scipy import ndimage
 
 import gequi
-from gequi import compose_maps, equivariance_error, gspace, identity_map, register_images
-from gequi.arrays import as_tensor, check_dtype
+from gequi import compose_maps, identity_map, register_images
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
 from gequi.images import sample_image
-from gequi.registration.features import describe
 
 _FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
 _SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
@@ -178,24 +176,6 @@ def test_the_law_holds_for_oblong_images_whose_sides_are_no_multiple_of_a_token(
     assert np.hypot(*(moved["map"] - expected)).max() <= 1e-9
     assert result["map"].shape == (2, *fixed.shape)
     assert result["inverse_map"].shape == (2, *moving.shape)
-
-
-def test_the_encoder_leads_from_a_trivial_to_regular_fields(dtype):
-    """Poses roll when the image turns: the features of each token are regular fields of C_4 (and of C_16)."""
-    quarter = [0, 4, 8, 12]
-
-    def encoder(x):
-        image = as_tensor(x, "x", dtype=check_dtype(dtype))
-        tokens = describe(image, torch.ones_like(image))
-        features = tokens.features.reshape(*tokens.size, 16, -1)[:, :, quarter]
-        return features.permute(3, 2, 0, 1).reshape(1, -1, *tokens.size).numpy()
-
-    image = sample_image("cat")[None, None, 50:98, 150:198]
-    count = encoder(image).shape[1] // 4
-    table = equivariance_error(
-        encoder, image, gspace("rot2dOnR2", N=4), {"trivial": 1}, {"regular": count}, dtype=dtype
-    )
-    assert max(line["error"] for line in table) <= {"float32": 1e-4, "float64": 1e-10}[dtype]
 
 
 # ---- what it says of itself -----------------------------------------------------------------------------

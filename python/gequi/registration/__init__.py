@@ -1,6 +1,7 @@
 """Registration by attention: the inverse of a sampled function, and the map that carries one image onto another."""
 
 from .curves import fourier_features, invert_function, register_curves
+from .encoder import registration_encoder
 from .images import register_images
 
-__all__ = ["fourier_features", "invert_function", "register_curves", "register_images"]
+__all__ = ["fourier_features", "invert_function", "register_curves", "register_images", "registration_encoder"]

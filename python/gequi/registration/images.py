@@ -15,13 +15,15 @@ import torch
 from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype, check_number, own_tensor
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
 from ..maps import check_spacing, determinant, identity, inside, jacobian_matrix, sample, sample_map
+from ..networks import EquivariantNetwork
 from .dense import Level, Pair, apply_linear, flow
+from .encoder import CONTRASTS
 from .grids import Kind, Size, kind_of, look_up, refine, resample, smooth
 from .search import Found, register
+from .tokens import check_encoder, ready
 
 AXES = "(row, column) or (row, column, depth), in grey"
 TRANSFORMS = ("dense", "affine", "similarity", "rigid")
-CONTRASTS = ("same", "any")
 SMALLEST = 16  # pixels along a side
 LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; unrelated images reach 0.60 and 0.55
 LEAST_LINEAR_CONFIDENCE = 0.4
@@ -36,6 +38,7 @@ def register_images(
     fixed_mask: Any = None,
     transform: str = "dense",
     contrast: str = "same",
+    encoder: EquivariantNetwork | None = None,
     min_confidence: float | None = None,
     dtype: str = "float32",
     device: str = "cpu",
@@ -59,6 +62,9 @@ def register_images(
             (turn and shift, with lengths in the units of `spacing`).
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
+        encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
+            regular fields of rotations of the plane, with a token every few pixels; None is the designed one of
+            `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
         dtype: "float32" or "float64", in which the work is done.
@@ -80,7 +86,8 @@ def register_images(
 
     Raises:
         ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
-        InputError: values that are not finite, a constant image, an empty mask, an unknown option.
+        InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
+            no network, or has too few tokens, or (FieldError) other fields; one for volumes.
         UnrelatedImagesError: no map under which the images look alike.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
@@ -115,6 +122,7 @@ def register_images(
         "min_confidence": _least_confidence(min_confidence, transform, contrast),
         "kind": Kind(dtype=check_dtype(dtype), device=check_device(device)),
     }
+    options["encoder"] = None if encoder is None else ready(check_encoder(encoder), options["kind"])
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
         return _register_pair(moving, fixed, **options)
@@ -154,6 +162,7 @@ def _register_pair(
     contrast: str,
     min_confidence: float,
     kind: Kind,
+    encoder: EquivariantNetwork | None,
 ) -> dict[str, Any]:
     start = time.perf_counter()
     moving_pixels = check_image(moving, "moving")
@@ -165,6 +174,8 @@ def _register_pair(
             f"{fixed_pixels.shape}.",
             "moving",
         )
+    if encoder is not None and axes != 2:
+        raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
     length = check_spacing(spacing, axes, "spacing")
     moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
     masks = [
@@ -180,7 +191,7 @@ def _register_pair(
         )
     ]
     pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
-    found, others, confidence = register(pair, transform)
+    found, others, confidence = register(pair, transform, encoder)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
             f"`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence[0]:.2f}; "

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import torch
 
-from .features import POSES, Tokens
 from .grids import Size
+from .tokens import Tokens
 
 
 class HasPlaces(Protocol):
@@ -47,16 +47,17 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     softmax; the turn is refined by a parabola through the scores of the neighbouring poses.
     """
     query = fixed.features[:, 0]
+    poses = moving.features.shape[1]
     score = query @ moving.features[:, 0].T
-    for pose in range(1, POSES):
+    for pose in range(1, poses):
         score = torch.maximum(score, query @ moving.features[:, pose].T)
     over_keys, mutual, key = mutual_attention(score, sharpness)
 
     profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
     best = profile.argmax(1)
-    before, at, after = (profile.gather(1, ((best + step) % POSES)[:, None])[:, 0] for step in (-1, 0, 1))
+    before, at, after = (profile.gather(1, ((best + step) % poses)[:, None])[:, 0] for step in (-1, 0, 1))
     part = 0.5 * (before - after) / (before - 2 * at + after - 1e-9)
-    turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / POSES)
+    turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / poses)
 
     rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).unflatten(1, (2, 2))
     return joined(fixed, moving, over_keys, mutual, key, rotation)

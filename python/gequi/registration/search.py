@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from ..networks import EquivariantNetwork
 from .dense import Level, Pair, apply_linear, coarser, masked_average
-from .features import RINGS, WIDE_RINGS, describe
-from .grids import average, kind_of, refine, size_of, smooth
+from .encoder import designed
+from .features import RINGS, WIDE_RINGS
+from .grids import average, kind_of, refine, smooth
 from .hypotheses import fit_affine, fit_similarity, hypotheses, probes
 from .matching import Matches, match
+from .tokens import describe, fitting_size
 from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
 LEVEL_STEPS = 8
@@ -108,7 +111,9 @@ class Found:
         return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
 
-def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
+def register(
+    pair: Pair, transform: str, encoder: EquivariantNetwork | None = None
+) -> tuple[Found, torch.Tensor, list[float]]:
     """The best map at the finest level, the linear maps that rival it, and the confidence of all of these.
 
     Rivals at the coarsest level, maps far from the best that score almost as well, are followed to pixels of the
@@ -117,10 +122,10 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
     plan = PLANS[len(pair.fixed_size)]
     scale = plan.scale(pair)
     top, unit = plan.coarsest(scale), plan.unit * scale
-    found = verify(pair, plan, scale, transform, plan.first)
+    found = verify(pair, plan, scale, transform, plan.first, encoder)
     if found.confidence < SECOND_CHANCE:
-        for attempt in plan.second:
-            other = verify(pair, plan, scale, transform, attempt)
+        for attempt in plan.second if encoder is None else plan.second[:1]:  # the others differ in the descriptor
+            other = verify(pair, plan, scale, transform, attempt, encoder)
             found = other if other.confidence > found.confidence else found
     found = with_repeats(pair, found, transform, unit)
     found = found.take(rivals(found, unit, COARSE_RIVALRY))
@@ -203,9 +208,11 @@ def rivals(found: Found, unit: float, rivalry: tuple[float, float]) -> list[int]
     return kept[:4]
 
 
-def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt) -> Found:
+def verify(
+    pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt, encoder: EquivariantNetwork | None = None
+) -> Found:
     """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
-    matches = attend(pair, scale, attempt)
+    matches = attend(pair, scale, attempt, encoder)
     unit, rigid = plan.unit * scale, transform == "rigid"
     linear = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
     if transform in ("dense", "affine"):
@@ -217,22 +224,31 @@ def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attemp
     return Found(linear, velocity, level.score(linear, velocity), level)
 
 
-def attend(pair: Pair, scale: float, attempt: Attempt) -> Matches:
-    """The matches of the two images, averaged to the usual size; their places are in pixels of the images."""
-    parts = []
-    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
-        size = coarser(size_of(image), scale)
-        parts.append((masked_average(image, mask, size), average(mask, size)))
+def attend(pair: Pair, scale: float, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Matches:
+    """The matches of the two images, averaged to the usual size; their places are in pixels of the images.
+
+    `encoder` describes images; None is the designed one, with the attempt's rings and sigma.
+    """
+    sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
+    if encoder is not None:
+        sizes = [fitting_size(encoder, size) for size in sizes]
+    parts = [
+        (masked_average(image, mask, size), average(mask, size))
+        for image, mask, size in zip((pair.fixed, pair.moving), (pair.fixed_mask, pair.moving_mask), sizes, strict=True)
+    ]
     if len(pair.fixed_size) == 2:
-        images = [describe(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
+        if encoder is None:
+            dtype = str(pair.fixed.dtype).removeprefix("torch.")
+            encoder = designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
+        images = [describe(encoder, *part) for part in parts]
         found = match(images[0], images[1], attempt.sharpness)
     else:
         volumes = [describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
         found = match_volumes(volumes[0], volumes[1], attempt.sharpness)
-    sizes = [(pair.fixed_size, size_of(parts[0][0])), (pair.moving_size, size_of(parts[1][0]))]
+    ratios = zip((pair.fixed_size, pair.moving_size), sizes, strict=True)
     found.fixed, found.moving = (
-        (places + 0.5) * torch.tensor([n / m for n, m in zip(*size, strict=True)], **kind_of(places)) - 0.5
-        for places, size in zip((found.fixed, found.moving), sizes, strict=True)
+        (places + 0.5) * torch.tensor([n / m for n, m in zip(*ratio, strict=True)], **kind_of(places)) - 0.5
+        for places, ratio in zip((found.fixed, found.moving), ratios, strict=True)
     )
     return found
 

@@ -61,7 +61,8 @@ def fit(
         y: targets. Classes 0, 1, ... of images (batch) or of pixels (batch, row, column), where -1 is a pixel that
             counts for nothing; or numbers of the shape of the network's output; or the path of a .npy file.
         loss: "cross_entropy", "binary_cross_entropy" (0 and 1, outputs are logits), "mse", "mae", "huber", or a
-            function of output and target. None is cross_entropy for targets of an integer type, else mse.
+            function of output and target, whose targets may have any shape. None is cross_entropy for targets of an
+            integer type, else mse.
         epochs: how often each example is seen.
         batch_size: examples in a batch, over all devices together.
         learning_rate: the peak of the schedule.

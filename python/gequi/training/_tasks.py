@@ -5,6 +5,7 @@ segmentation: a class for each pixel; targets (batch, row, column), outputs (bat
     -1 says that the pixel counts for nothing.
 binary: yes or no for each output; targets are 0 and 1, outputs are logits of the same shape.
 regression: numbers or fields; targets have the shape of the outputs.
+own: what a function that is the loss makes of them; targets have any shape, and there are no metrics.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Task:
             self.name = "segmentation" if len(target) > 0 else "classification"
             self.classes = output[0]
         else:
-            self.name = "binary" if loss == "binary_cross_entropy" else "regression"
+            self.name = "binary" if loss == "binary_cross_entropy" else "regression" if output == target else "own"
         self.class_weights: torch.Tensor | None = None
 
     def measured(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +75,8 @@ class Task:
         from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
         from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy, MulticlassJaccardIndex
 
+        if self.name == "own":
+            return {}
         sync: dict[str, Any] = {"sync_on_compute": shared}
         if self.name == "binary":
             return {"accuracy": BinaryAccuracy(**sync)}
@@ -113,6 +116,8 @@ def find_task(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[
     target = (int(size),) if y.ndim == 1 and size == 1 else y.shape[1:]
     squeezed = tuple(n for n in output_shape[1:] if n != 1)
     fits = target == output_shape or (not squeezed and target == output_shape[:1])
+    if not fits and callable(loss):
+        return Task(loss, output_shape, y.shape[1:]), y
     if not fits:
         raise ShapeError(
             f"`y` must have the shape of the network's output, (batch, {', '.join(map(str, output_shape))}); "

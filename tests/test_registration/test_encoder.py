@@ -1,0 +1,381 @@
+"""Encoders for registration: what they describe, their law, the tokens that are read from them, and their training."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import gequi
+from gequi import equivariance_error, predict, register_images, registration_encoder
+from gequi.errors import FieldError, InputError, ShapeError
+from gequi.registration.encoder import designed, learned_layers
+from gequi.registration.learning import SIDE, AttentionLoss, PairMaker, through
+from gequi.registration.matching import match
+from gequi.registration.tokens import check_encoder, describe, fitting_size, roll, token_places
+
+_FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
+_SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
+benchmark = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(benchmark)
+
+C8 = gequi.gspace("rot2dOnR2", N=8)
+C16 = gequi.gspace("rot2dOnR2", N=16)
+CAT = gequi.sample_image("cat")
+LIFT = {"layer": "oriented_gradients"}
+SINGLE = torch.float32
+
+
+def conv(fields, kernel_size=5, **options):
+    return {"layer": "conv", "fields": fields, "kernel_size": kernel_size, "padding": kernel_size // 2, **options}
+
+
+def network(layers, space=C8, input="trivial"):
+    return gequi.equivariant_network(space, input, layers, seed=1)
+
+
+OTHERS = {
+    "pooled evenly": [conv({"regular": 4}), {"layer": "relu"}, {"layer": "token_pool"}],
+    "with a stride": [conv({"regular": 4}), {"layer": "relu"}, {"layer": "avg_pool", "kernel_size": 4}],
+    "without padding": [
+        conv({"regular": 4}, padding=0),
+        {"layer": "relu"},
+        {"layer": "avg_pool", "kernel_size": 5, "stride": 3},
+    ],
+}
+
+
+# ---- the designed encoder -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("contrast", "fields"), [("same", 17), ("any", 9)])
+def test_the_designed_encoder_is_a_network_of_regular_fields(contrast, fields):
+    encoder = registration_encoder(contrast=contrast)
+    assert encoder.in_type == gequi.field_type(C16, {"trivial": 1})
+    assert encoder.out_type == gequi.field_type(C16, {"regular": fields})
+    assert predict(encoder, CAT[:90, :61]).shape == (1, 16 * fields, 22, 15)
+
+
+@pytest.mark.parametrize("contrast", ["same", "any"])
+@pytest.mark.parametrize("size", [(48, 48), (47, 61)])
+def test_quarter_turns_of_the_designed_encoder_are_exact(contrast, size, dtype):
+    image = CAT[None, None, 50 : 50 + size[0], 150 : 150 + size[1]]
+    table = equivariance_error(registration_encoder(contrast=contrast), image, dtype=dtype)
+    exact = [row["error"] for row in table if row["exact"]]
+    assert len(exact) == 4
+    assert max(exact) <= {"float32": 1e-4, "float64": 1e-10}[dtype]
+
+
+def test_a_turn_of_one_pose_rolls_the_poses_by_one():
+    """Up to the interpolation of the turned image: seen where the circle that both show is."""
+    rows, columns = np.indices((97, 97)) - 48
+    image = np.exp(-((np.hypot(rows + 8, columns - 5) / 9) ** 2)) + 0.5 * np.exp(
+        -((np.hypot(rows - 9, columns) / 6) ** 2)
+    )
+    encoder = registration_encoder()
+    fields = predict(encoder, image[None, None])
+    turned = predict(encoder, ndimage.rotate(image, 22.5, reshape=False, order=3)[None, None])
+    expected = gequi.transform_field(fields, encoder.out_type, 1)
+    middle = (..., slice(6, -6), slice(6, -6))
+
+    def miss(other):
+        return np.abs(turned[middle] - other[middle]).max() / np.abs(turned[middle]).max()
+
+    assert miss(expected) < 0.12
+    assert miss(gequi.transform_field(fields, encoder.out_type, 15)) > 0.5
+    assert miss(gequi.transform_field(fields, encoder.out_type, 0)) > 0.3
+
+
+def test_the_lift_answers_to_the_direction_of_an_edge():
+    rows, columns = np.indices((40, 40)) - 19.5
+    for k in (0, 3, 10):
+        angle = 2 * np.pi * k / 16
+        ramp = 1 / (1 + np.exp(-(np.cos(angle) * rows + np.sin(angle) * columns)))
+        lifted = predict(network([LIFT], C16), ramp)[0, :, 20, 20]
+        assert lifted.argmax() == k
+        assert lifted[(k + 8) % 16] == 0  # from bright to dark
+        blind = predict(network([{"layer": "oriented_gradients", "signed": False}], C16), 1 - ramp)[0, :, 20, 20]
+        assert blind.argmax() == k % 8
+
+
+def test_a_ring_is_read_at_its_points():
+    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h), computed anew."""
+    image = CAT[100:160, 150:210]
+    channels = predict(network([LIFT], C8), image, dtype="float64")[0]
+    found = predict(
+        network([LIFT, {"layer": "ring_descriptor", "rings": [[0, 1.5], [7, 2]]}], C8), image, dtype="float64"
+    )
+    found = found[0].reshape(9, 8, 15, 15)
+    at = 4 * np.array([7, 5]) + 1.5  # token (7, 5), far from the border
+    for d in (0, 3):
+        for h in (0, 5):
+            smoothed = ndimage.gaussian_filter(channels[(h + d) % 8], 2, truncate=8)
+            point = at + 7 * np.array([np.cos(2 * np.pi * h / 8), np.sin(2 * np.pi * h / 8)])
+            expected = ndimage.map_coordinates(smoothed, point[:, None], order=1)[0]
+            assert found[1 + d, h, 7, 5] == pytest.approx(expected, rel=1e-6)
+    smoothed = ndimage.gaussian_filter(channels[2], 1.5, truncate=8)
+    assert found[0, 2, 7, 5] == pytest.approx(ndimage.map_coordinates(smoothed, at[:, None], order=1)[0], rel=1e-6)
+
+
+def test_contrast_any_describes_an_image_and_its_negative_alike():
+    image = CAT[100:160, 150:210]
+    same, other = (
+        predict(registration_encoder(contrast=contrast), np.stack([image, 1 - image])[:, None])
+        for contrast in ("same", "any")
+    )
+    np.testing.assert_allclose(other[0], other[1], atol=1e-5)
+    assert np.abs(same[0] - same[1]).max() > 0.1
+
+
+def test_an_encoder_can_be_saved(tmp_path):
+    encoder = registration_encoder(contrast="any")
+    again = gequi.load_model(gequi.save_model(encoder, tmp_path / "encoder.gequi"))
+    assert (predict(again, CAT) == predict(encoder, CAT)).all()
+
+
+@pytest.mark.parametrize(("layers", "space", "input", "error", "message"), [
+    ([LIFT], C8, {"trivial": 2}, FieldError, "one grey image .* 2 trivial"),
+    ([LIFT], gequi.gspace("flipRot2dOnR2", N=8), "trivial", FieldError, "rotations of rot2dOnR2"),
+    ([LIFT], gequi.gspace("rot2dOnR2", N=3), "trivial", FieldError, "N of 4 or more"),
+    ([{"layer": "oriented_gradients", "signed": False}], gequi.gspace("rot2dOnR2", N=5), "trivial", FieldError, "even"),
+    ([{"layer": "oriented_gradients", "sigma": 0}], C8, "trivial", InputError, "`sigma` must be at least 0.1"),
+    ([{"layer": "ring_descriptor"}], C8, "trivial", FieldError, "reads oriented_gradients"),
+    ([LIFT, {"layer": "ring_descriptor", "rings": [6, 2]}], C8, "trivial", ShapeError, "a radius and a smoothing"),
+    ([LIFT, {"layer": "ring_descriptor", "rings": [[6, 0]]}], C8, "trivial", InputError, "smoothing above 0"),
+    ([{"layer": "token_pool", "token": 0}], C8, "trivial", InputError, "`token` must be at least 1"),
+])  # fmt: skip
+def test_the_layers_refuse_what_they_cannot_do(layers, space, input, error, message):
+    with pytest.raises(error, match=message):
+        network(layers, space, input)
+
+
+# ---- tokens ---------------------------------------------------------------------------------------------
+
+
+def test_features_in_a_pose_are_the_fields_rolled_by_it():
+    fields = torch.arange(2 * 16 * 3.0).reshape(2, 16, 3)  # (field, pose, token)
+    rolled = roll(fields.flatten(0, 1), 16)
+    assert rolled.shape == (3, 16, 16)  # of 16 directions every second
+    for pose in (0, 1, 6):
+        expected = torch.roll(fields, -pose, 1)[:, ::2]
+        assert (rolled[:, pose] == expected.permute(2, 0, 1).flatten(1)).all()
+    assert roll(fields[:, :4].flatten(0, 1), 4).shape == (3, 4, 8)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_places_of_tokens_are_where_the_network_looks(name):
+    """An image of one point: its token's features are the strongest; and the places turn with the image."""
+    encoder = network(OTHERS[name])
+    size = fitting_size(encoder, (83, 75))
+    assert min(size) >= 67
+    places = token_places(
+        encoder, size, gequi.output_shape(encoder, (1, 1, *size))[2:], {"dtype": SINGLE, "device": None}
+    )
+    assert torch.allclose(places.flip(0), torch.tensor(size) - 1 - places, atol=1e-4)
+    for number in (40, 41, 90):
+        point = places[number].round().long()
+        image = torch.zeros(1, 1, *size)
+        image[0, 0, point[0], point[1]] = 1
+        tokens = describe(encoder.eval(), image, torch.ones_like(image))
+        blank = describe(encoder, torch.zeros_like(image), torch.ones_like(image))
+        heaviest = (tokens.strength - blank.strength).abs().argmax()
+        assert (tokens.places[heaviest] - point).abs().max() <= 3
+
+
+def test_what_is_masked_has_no_strength_and_no_edges():
+    image = torch.tensor(CAT[None, None, 100:164, 150:214], dtype=SINGLE)
+    mask = torch.ones_like(image)
+    mask[..., 32:] = 0
+    tokens = describe(designed(False), image, mask)
+    assert tokens.strength[tokens.places[:, 1] > 34].max() == 0
+    other = image.clone()
+    other[..., 32:] = 7.0  # whatever lies there
+    assert torch.allclose(describe(designed(False), other, mask).strength, tokens.strength, atol=1e-5)
+    even = describe(designed(False), torch.ones_like(image), mask)
+    assert even.strength.max() < 1e-3  # the border of the mask is no edge
+
+
+# ---- registration with an encoder -----------------------------------------------------------------------
+
+
+def test_the_designed_encoder_is_the_default():
+    moving, fixed = CAT[60:140, 160:250], np.rot90(CAT[64:130, 165:245])
+    for contrast in ("same", "any"):
+        given = register_images(moving, fixed, contrast=contrast, encoder=registration_encoder(contrast=contrast))
+        assert (given["map"] == register_images(moving, fixed, contrast=contrast)["map"]).all()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_network_with_tokens_can_be_the_encoder(name):
+    """Untrained filters are enough for an image that is turned by a quarter."""
+    image, encoder = CAT[50:151, 150:273], network(OTHERS[name])
+    result = register_images(np.rot90(image), image, encoder=encoder)
+    expected = np.stack([122.0 - np.indices(image.shape)[1], np.indices(image.shape)[0]])
+    assert np.abs(result["map"] - expected).max() < 0.05
+    assert encoder.training  # as it was
+
+
+def test_an_encoder_of_another_type_works_in_the_type_of_the_registration():
+    image, encoder = CAT[50:130, 150:230], network(OTHERS["pooled evenly"])
+    result = register_images(np.rot90(image), image, encoder=encoder, dtype="float64")
+    law = register_images(image, np.rot90(image), encoder=encoder, dtype="float64")
+    assert np.abs(np.rot90(result["map"][1], 1) - law["map"][0]).max() < 1e-1
+    assert encoder.dtype == torch.float32
+
+
+ONE_SIDED = {
+    "layer": "conv_transposed",
+    "fields": {"regular": 2},
+    "kernel_size": 3,
+    "stride": 2,
+    "output_padding": 1,
+}
+
+
+@pytest.mark.parametrize(("encoder", "error", "message"), [
+    ("designed", InputError, "`encoder` must be a network"),
+    (torch.nn.Conv2d(1, 8, 3), InputError, "`encoder` must be a network"),
+    (network([conv({"regular": 2})], input={"trivial": 3}), FieldError, "must take one grey image, .* 3 trivial"),
+    (network([conv({"trivial": 4})]), FieldError, "must lead to regular fields, .* 4 trivial"),
+    (network([conv({"regular": 2})], gequi.gspace("flipRot2dOnR2", N=4)), FieldError, "rotations of the plane"),
+    (network([conv({"regular": 2})], gequi.gspace("rot2dOnR2", N=2)), FieldError, "4 or more rotations"),
+    (network([conv({"regular": 2}), {"layer": "token_pool", "token": 16}]), InputError, "1 to 8 pixels; .* every 16"),
+    (network([conv({"regular": 2}), {"layer": "upsample", "scale_factor": 2}]), InputError, "1 to 8 pixels; .* every 0.5"),
+    (network([conv({"regular": 2}), {"layer": "global_avg_pool"}]), InputError, "every 1 to 8 pixels"),
+    (network([conv({"regular": 2}), ONE_SIDED, {"layer": "token_pool"}]), InputError, "evenly about the middle .* layer 2"),
+])  # fmt: skip
+def test_what_is_no_encoder_is_refused(encoder, error, message):
+    with pytest.raises(error, match=message):
+        register_images(CAT[:64, :64], CAT[:64, :64], encoder=encoder)
+
+
+def test_volumes_have_no_encoder():
+    volume = np.random.default_rng(0).normal(size=(20, 20, 20))
+    with pytest.raises(InputError, match="leave it out for volumes"):
+        register_images(volume, volume, encoder=registration_encoder())
+
+
+def test_the_encoder_that_comes_with_gequi_finds_more_of_another_kind_of_image():
+    """On pictures that it has not seen, as drawings of 4 greys; tests/benchmarks/registration.py has the figures."""
+    for name in ("coins", "cat"):
+        random = np.random.default_rng(20)
+        pair = benchmark.make_pair(name, benchmark.picture(name, 128), 128, 20, random, "labels")
+        images = [torch.tensor(image, dtype=SINGLE)[None, None] for image in (pair.fixed, pair.moving)]
+        right = []
+        for encoder in (designed(True), registration_encoder("multimodal").eval()):
+            found = match(*(describe(encoder, image, torch.ones_like(image)) for image in images))
+            row, column = found.fixed.round().long().T.numpy()
+            miss = np.hypot(*(found.moving.numpy() - pair.map[:, row, column].T).T)
+            right.append((found.weight.numpy() * (miss < 6)).sum() / found.weight.sum())
+        assert right[1] > right[0] + 0.1
+        assert right[1] > 0.5
+
+
+def test_there_is_no_other_encoder_to_be_had_by_its_name():
+    with pytest.raises(InputError, match="`images` must be one of 'multimodal'"):
+        registration_encoder("other")
+
+
+# ---- training -------------------------------------------------------------------------------------------
+
+
+class Plain(PairMaker):
+    """Pairs of one appearance, so that the truth can be read off them."""
+
+    def appearance(self, image):
+        return image
+
+
+def test_the_truth_of_a_generated_pair_is_true():
+    rows, columns = np.indices((160, 160))
+    smooth = np.sin(rows / 9) * np.cos(columns / 11) + 0.01 * rows
+    encoder = network(learned_layers(True), C16)
+    make = Plain([smooth[..., None]], encoder, True, seed=2)
+    for _ in range(3):
+        fixed, moving, truth = make.pair()
+        seen = truth[3] > 0
+        assert 0.2 < seen.float().mean() < 1
+        there = ndimage.map_coordinates(moving[0].numpy(), truth[:2, seen].numpy(), order=3)
+        here = ndimage.map_coordinates(fixed[0].numpy(), make.places[:, seen].numpy(), order=3)
+        assert np.abs(there - here).max() < 0.02
+    # the turn: that of neighbouring tokens about each other
+    grid = truth.reshape(4, 24, 24)
+    step = grid[:2, 1:, :] - grid[:2, :-1, :]
+    turned = torch.atan2(step[1], step[0]) - grid[2, 1:, :]
+    assert torch.cos(turned).min() > 0.8
+
+
+def test_the_loss_is_least_where_the_true_keys_answer():
+    encoder = designed(False)
+    make = Plain([CAT[..., None]], encoder, False, seed=1)
+    x, y = (torch.tensor(part) for part in make(0))
+    output = encoder(x).detach()
+    right = AttentionLoss(encoder, 0)(output, y)
+    wrong = y.clone()
+    wrong[:, 2] += np.pi  # the right places in the wrong poses
+    shuffled = y.clone()
+    shuffled[:, :2] = y[:, :2].flip(2)
+    assert right < AttentionLoss(encoder, 0)(output, wrong) - 1
+    assert right < AttentionLoss(encoder, 0)(output, shuffled) - 1
+    assert right < np.log(16 * 576) + np.log(160)
+
+
+def test_a_curve_goes_through_its_knots():
+    at = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert torch.allclose(through(at, torch.tensor([1.0, 0.0, 3.0])), torch.tensor([1.0, 0.5, 0.0, 3.0]))
+
+
+def test_training_is_drawn_from_its_seed_and_told_in_a_history():
+    images = [CAT[:120, 100:220], np.stack([CAT[:100, :130], CAT[:100, :130] ** 2], 2)]
+    first, again, other = (registration_encoder(images, contrast="any", steps=2, seed=seed) for seed in (1, 1, 2))
+    assert [(row["epoch"], row["stopped"]) for row in first.history] == [(1, "")]
+    weights = [gequi.get_weights(each) for each in (first, again, other)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    assert any((weights[0][name] != weights[2][name]).any() for name in weights[0])
+    assert check_encoder(first) is first
+    assert max(row["error"] for row in equivariance_error(first, CAT[None, None, :64, :64]) if row["exact"]) < 1e-4
+
+
+def test_training_stops_when_it_is_told_to_or_its_time_is_over():
+    told = []
+    stopped = registration_encoder(
+        [CAT], steps=60, seed=1, progress=lambda row: told.append(row["step"]) or len(told) < 2
+    )
+    assert len(told) == 2
+    assert stopped.history[-1]["stopped"] == "interrupt"
+    late = registration_encoder([CAT], steps=60, minutes=0, seed=1)
+    assert late.history[-1]["stopped"] == "interrupt"
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss():
+    trained = registration_encoder([CAT], contrast="any", steps=150, seed=1)
+    losses = [row["loss"] for row in trained.history]
+    assert losses[-1] < losses[0] - 0.3
+
+
+@pytest.mark.parametrize(("options", "error", "message"), [
+    ({"images": []}, InputError, "`images` holds no image"),
+    ({"images": [np.zeros((60, 60))]}, InputError, "`images` must show something; number 1 is constant"),
+    ({"images": [CAT, CAT[:40, :60]]}, ShapeError, "at least 48 pixels along each side; number 2"),
+    ({"images": [CAT[0]]}, ShapeError, "`images` must have 2 or 3 axes"),
+    ({"contrast": "other"}, InputError, "`contrast` must be one of"),
+    ({"images": [CAT], "steps": 0}, InputError, "`steps` must be at least 1"),
+    ({"images": [CAT], "minutes": -1}, InputError, "`minutes` must be at least 0"),
+    ({"images": [CAT], "device": "abacus"}, InputError, "`device`"),
+])  # fmt: skip
+def test_what_cannot_be_trained_on_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        registration_encoder(**options)
+
+
+def test_pairs_have_the_size_that_the_loss_expects():
+    encoder = designed(True)
+    x, y = PairMaker([CAT[..., None]], encoder, True, seed=0)(0)
+    assert x.shape == (8, 1, SIDE, SIDE)
+    assert y.shape == (8, 4, (SIDE // 4) ** 2)
+    assert np.isfinite(x).all()
