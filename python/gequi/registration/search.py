@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from .dense import Level, Pair, apply_linear, coarser, masked_average
+from .dense import Level, Pair, coarser, masked_average
 from .features import RINGS, WIDE_RINGS, describe
 from .grids import average, kind_of, refine, size_of, smooth
-from .hypotheses import fit_affine, fit_similarity, hypotheses, probes
+from .hypotheses import fit_affine, fit_similarity, hypotheses
 from .matching import Matches, match
 from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
@@ -191,12 +191,18 @@ def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], lea
 
 
 def rivals(found: Found, unit: float, least: float) -> list[int]:
-    """The best map's number, then those of up to 3 that score `least`, far from it and from each other."""
-    points = probes(found.level.image, 0.7, found.linear)
-    landing = apply_linear(found.linear, points.T.expand(len(found.linear), -1, -1))
+    """The best map's number, then those of up to 3 that score `least`, far from it and from each other.
+
+    Far is more than 10 units in the mean where the fixed image shows edges: two linear maps that the dense step brings
+    to one map there are no rivals.
+    """
+    level = found.level
+    maps = level.map(found.linear, found.velocity).flatten(2)
+    weight = (level.mask * level.fixed_slope.norm(dim=1, keepdim=True)).flatten()
+    weight = weight / weight.sum()
     kept: list[int] = []
     for number in found.scores.argsort(descending=True).tolist():
-        near = [(landing[number] - landing[other]).norm(dim=0).mean() <= 10 * unit for other in kept]
+        near = [(maps[number] - maps[other]).norm(dim=0) @ weight <= 10 * unit for other in kept]
         if not kept or (not any(near) and float(found.scores[number]) >= least):
             kept.append(number)
     return kept[:4]
