@@ -43,7 +43,7 @@ class Plan:
 
     usual: int  # pixels along a side, for which the lengths in pixels are set
     unit: float  # pixels that count as one in the tolerances of hypotheses and in the distance of rivals
-    rivalry: float  # the share of the best map's score that a rival reaches where one of them is chosen
+    rivalry: tuple[float, float]  # as COARSE_RIVALRY, where one of the rivals is chosen
     ridge: float  # units squared: how far affine hypotheses are drawn towards similarities
     top: int  # at the usual size there are 2^top pixels to a cell of the coarsest level
     decided: int  # levels below the coarsest one where one of the rivals is chosen
@@ -64,7 +64,7 @@ PLANS = {
     2: Plan(
         usual=128,
         unit=1.0,
-        rivalry=0.85,
+        rivalry=(2.0, 0.03),
         ridge=8.0,
         top=2,
         decided=2,
@@ -77,7 +77,7 @@ PLANS = {
     3: Plan(
         usual=56,
         unit=0.5,
-        rivalry=0.92,  # wrong maps of brains reach 0.87: in three dimensions a smooth map can do more
+        rivalry=(1.5, 0.02),  # a wrong map of a brain reaches 0.86 where the right one has 1, 0.67 where it has 0.86
         ridge=128.0,
         top=1,
         decided=1,
@@ -123,7 +123,7 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
             other = verify(pair, plan, scale, transform, attempt)
             found = other if other.confidence > found.confidence else found
     found = with_repeats(pair, found, transform, unit)
-    found = found.take(rivals(found, unit, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
+    found = found.take(rivals(found, unit, COARSE_RIVALRY))
     confidence, others = found.scores, found.linear[:0]
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
@@ -133,7 +133,7 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
         found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
             found.scores = level.score(found.linear, found.velocity)
-            kept = rivals(found, unit, plan.rivalry * found.confidence)
+            kept = rivals(found, unit, plan.rivalry)
             confidence, others = confidence[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
     return found, others, confidence.tolist()
@@ -190,12 +190,13 @@ def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], lea
     return [shifts[i] for i in kept[alike.flatten()[kept].argsort(descending=True)][:4].tolist()]
 
 
-def rivals(found: Found, unit: float, least: float) -> list[int]:
-    """The best map's number, then those of up to 3 that score `least`, far from it and from each other.
+def rivals(found: Found, unit: float, rivalry: tuple[float, float]) -> list[int]:
+    """The best map's number, then those of up to 3 that score almost as well, far from it and from each other.
 
     Far is more than 10 units in the mean where the fixed image shows edges: two linear maps that the dense step brings
     to one map there are no rivals.
     """
+    least = 1 - rivalry[0] * (1 - found.confidence) - rivalry[1]
     level = found.level
     maps = level.map(found.linear, found.velocity).flatten(2)
     weight = (level.mask * level.fixed_slope.norm(dim=1, keepdim=True)).flatten()
