@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -113,7 +113,8 @@ def _ready_encoder(name: str) -> EquivariantNetwork:
     from ..saving import model_from_bytes
 
     file = READY[check_choice(name, "images", READY)]
-    return model_from_bytes((resources.files("gequi") / "data" / file).read_bytes(), f"the encoder {name!r}")
+    model = model_from_bytes((resources.files("gequi") / "data" / file).read_bytes(), f"the encoder {name!r}")
+    return cast(EquivariantNetwork, model)
 
 
 def _check_images(images: Any) -> list[np.ndarray]:

@@ -76,8 +76,8 @@ def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size, r
     """Affine maps (map, axis, axis + 1) from each start, by 30 rounds of reweighted least squares.
 
     The weights are the square of Cauchy's. A ridge, in units squared, draws the linear part towards the similarity in
-    the current fit, not in the start, so that starts in one basin end at the same map: without that the result would hang on which of
-    two near-duplicates won.
+    the current fit, not in the start, so that starts in one basin end at the same map: without that the result would
+    hang on which of two near-duplicates won.
     """
     centre = torch.tensor([(n - 1) / 2 for n in size], **kind_of(start))
     places = matches.fixed - centre
