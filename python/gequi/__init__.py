@@ -26,6 +26,7 @@ from .inversion import invert_input
 from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
+from .pictures import grey_image
 from .registration import fourier_features, invert_function, register_curves, register_images
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
@@ -47,6 +48,7 @@ __all__ = [
     "fourier_features",
     "get_weights",
     "gram_image",
+    "grey_image",
     "group_elements",
     "gsa_network",
     "gspace",

@@ -48,7 +48,8 @@ def register_images(
 
     Args:
         moving, fixed: grey images (row, column) of at least 16 x 16 pixels, of any two sizes. Or two lists of them,
-            for many pairs; the options below then hold for each pair.
+            for many pairs; the options below then hold for each pair. Spacings and masks may then be lists too, with
+            a spacing (axis) or a mask, or None, for each pair.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere.
@@ -108,10 +109,15 @@ def register_images(
         return _register_pair(moving, fixed, **options)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
+    own = {
+        name: _of_each(options[name], len(fixed), name, axes)
+        for name, axes in (("spacing", 1), ("moving_spacing", 1), ("moving_mask", 2), ("fixed_mask", 2))
+    }
     results = []
     for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
         try:
-            results.append(_register_pair(one, other, **options))
+            here = {name: values[number] for name, values in own.items()}
+            results.append(_register_pair(one, other, **{**options, **here}))
         except GequiError as error:
             error.args = (f"Pair {number + 1} of {len(fixed)}: {error}",)
             raise
@@ -128,6 +134,15 @@ def _least_confidence(given: Any, transform: str, contrast: str) -> float:
 
 def _is_list(images: Any) -> bool:
     return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
+
+
+def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
+    """An option for each pair: a list of values of at least so many axes, or one value for all."""
+    if not isinstance(option, list | tuple) or not any(each is None or np.ndim(each) >= axes for each in option):
+        return [option] * pairs
+    if len(option) != pairs:
+        raise ShapeError(f"`{argument}` must be one for all {pairs} pairs, or as many; got {len(option)}.", argument)
+    return list(option)
 
 
 def _register_pair(
