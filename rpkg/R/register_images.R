@@ -125,14 +125,11 @@ pairs_reporter <- function(progress, several, call) {
   list(
     report = function(done, pairs) {
       if (is.null(id)) {
-        id <<- cli::cli_progress_bar(
-          total = pairs, format = "Registering {cli::pb_bar} {cli::pb_current}/{cli::pb_total} {cli::pb_eta_str}",
-          .envir = the, clear = TRUE
-        )
+        id <<- new_bar(pairs, "Registering {cli::pb_bar} {cli::pb_current}/{cli::pb_total}  {cli::pb_eta_str}")
       }
-      cli::cli_progress_update(set = done, id = id, .envir = the)
+      cli::cli_progress_update(set = done, id = id)
     },
-    close = function() if (!is.null(id)) cli::cli_progress_done(id = id, .envir = the)
+    close = function() close_bar(id)
   )
 }
 

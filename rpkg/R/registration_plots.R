@@ -195,8 +195,8 @@ plot_jacobian <- function(x, cut) {
     ggplot2::geom_raster() +
     ggplot2::scale_fill_gradientn(
       colours = c("#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"), trans = "log2", limits = c(1 / most, most),
-      oob = squish, na.value = "black", name = if (is.null(cut$axis)) "area" else "volume",
-      labels = function(breaks) formatC(breaks, digits = 3, format = "g")
+      breaks = most^c(-0.95, -0.5, 0, 0.5, 0.95), labels = two_digits, oob = squish, na.value = "black",
+      name = if (is.null(cut$axis)) "area" else "volume"
     ) +
     ggplot2::coord_fixed(expand = FALSE) +
     theme_picture()
