@@ -44,21 +44,35 @@ def picture(name: str, size: int) -> np.ndarray:
     return (image - image.min()) / np.ptp(image)
 
 
-def smooth_shift(size: int, pixels: float, random: np.random.Generator) -> np.ndarray:
-    """A smooth random shift (axis, row, column) of up to `pixels`, without folds."""
-    shift = ndimage.gaussian_filter(
-        random.standard_normal((2, size, size)), (0, 0.1 * size, 0.1 * size), mode="reflect"
-    )
-    shift -= shift.mean((1, 2), keepdims=True)
-    shift *= pixels / np.hypot(*shift).max()
-    while jacobian(shift + np.indices((size, size))).min() <= 0.2:
+def smooth_shift(shape: tuple[int, ...], pixels: float, random: np.random.Generator) -> np.ndarray:
+    """A smooth random shift (axis, *shape) of up to `pixels`, without folds."""
+    axes, sigma = len(shape), 0.1 * max(shape)
+    shift = ndimage.gaussian_filter(random.standard_normal((axes, *shape)), (0, *[sigma] * axes), mode="reflect")
+    shift -= shift.mean(tuple(range(1, axes + 1)), keepdims=True)
+    shift *= pixels / length(shift).max()
+    while jacobian(shift + np.indices(shape)).min() <= 0.2:
         shift *= 0.97
     return shift
 
 
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (*shape) of vectors (axis, *shape)."""
+    return np.sqrt((vectors**2).sum(0))
+
+
 def jacobian(map: np.ndarray) -> np.ndarray:
-    (a, b), (c, d) = (np.gradient(part) for part in map)
-    return a * d - b * c
+    """The determinant (*shape) of the derivative of a map (axis, *shape)."""
+    slopes = np.stack([np.stack(np.gradient(part)) for part in map])
+    return np.linalg.det(np.moveaxis(slopes, (0, 1), (-2, -1)))
+
+
+def changed(image: np.ndarray, change: str, random: np.random.Generator) -> np.ndarray:
+    """The image, "photometric": with gamma, a smooth bias field of 20 % and 3 % noise, or "inverted"."""
+    if change == "photometric":
+        bias = ndimage.gaussian_filter(random.standard_normal(image.shape), 0.2 * max(image.shape))
+        image = image.clip(0, 1) ** random.uniform(0.7, 1.4) * (1 + 0.2 * bias / np.abs(bias).max())
+        return image + 0.03 * random.standard_normal(image.shape)
+    return 1 - image if change == "inverted" else image
 
 
 def make_pair(
@@ -66,17 +80,11 @@ def make_pair(
 ) -> Pair:
     """A pair from a picture, as the head of this file says."""
     pixels, centre, margin = np.indices((size, size)).astype(float), (size - 1) / 2, (len(image) - size) / 2
-    row, column = pixels + smooth_shift(size, 10 * size / 128, random) - centre
+    row, column = pixels + smooth_shift((size, size), 10 * size / 128, random) - centre
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     map = np.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre
     fixed, moving = (ndimage.map_coordinates(image, at + margin, order=3, mode="nearest") for at in (map, pixels))
-    if change == "photometric":  # gamma, a smooth bias field of 20 % and 3 % noise
-        bias = ndimage.gaussian_filter(random.standard_normal((size, size)), 0.2 * size)
-        fixed = fixed.clip(0, 1) ** random.uniform(0.7, 1.4) * (1 + 0.2 * bias / np.abs(bias).max())
-        fixed = fixed + 0.03 * random.standard_normal((size, size))
-    elif change == "inverted":
-        fixed = 1 - fixed
-    return Pair(name, angle, moving, fixed, map)
+    return Pair(name, angle, moving, changed(fixed, change, random), map)
 
 
 def pairs(
@@ -103,7 +111,7 @@ def scored(pair: Pair) -> np.ndarray:
 
 def error(map: np.ndarray, pair: Pair) -> np.ndarray:
     """The distance from the truth, in pixels, at the scored pixels."""
-    return np.hypot(*(map - pair.map))[scored(pair)]
+    return length(map - pair.map)[scored(pair)]
 
 
 # ---- methods: (moving, fixed, change) -> map ----------------------------------------------------------------

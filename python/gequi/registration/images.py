@@ -19,6 +19,7 @@ from .dense import Level, Pair, apply_linear, flow
 from .grids import Kind, Size, kind_of, look_up, refine, resample, smooth
 from .search import Found, register
 
+AXES = "(row, column) or (row, column, depth), in grey"
 TRANSFORMS = ("dense", "affine", "similarity", "rigid")
 CONTRASTS = ("same", "any")
 SMALLEST = 16  # pixels along a side
@@ -161,8 +162,15 @@ def _register_pair(
     start = time.perf_counter()
     moving_pixels = check_image(moving, "moving")
     fixed_pixels = check_image(fixed, "fixed")
-    length = check_spacing(spacing, 2, "spacing")
-    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, 2, "moving_spacing")
+    axes = fixed_pixels.ndim
+    if moving_pixels.ndim != axes:
+        raise ShapeError(
+            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
+            f"{fixed_pixels.shape}.",
+            "moving",
+        )
+    length = check_spacing(spacing, axes, "spacing")
+    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
     masks = [
         check_mask(mask, pixels, f"{name}_mask")
         for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
@@ -275,7 +283,7 @@ def invert(
 
 def check_image(image: Any, argument: str) -> np.ndarray:
     """`image`, where it is a grey image with something on it."""
-    array = as_array(image, argument, ndim=2, axes="(row, column), in grey")
+    array = as_array(image, argument, ndim=(2, 3), axes=AXES)
     if min(array.shape) < SMALLEST:
         raise ShapeError(
             f"`{argument}` must be at least {SMALLEST} pixels along each side; its shape is {array.shape}.", argument
@@ -291,13 +299,13 @@ def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
     """A mask of an image, True where it is to be looked at."""
     if mask is None:
         return np.ones(image.shape, dtype=bool)
-    array = as_array(mask, argument, ndim=2, axes="(row, column)")
+    array = as_array(mask, argument, ndim=image.ndim, axes="as its image has")
     if array.shape != image.shape:
         raise ShapeError(f"`{argument}` must have its image's shape, {image.shape}; got {array.shape}.", argument)
     if not np.isin(array, (0, 1)).all():
         raise InputError(f"`{argument}` must hold nothing but True and False (or 1 and 0).", argument)
     array = array.astype(bool)
-    least = SMALLEST**2
+    least = SMALLEST**image.ndim
     if array.sum() < least:
         raise InputError(
             f"`{argument}` leaves {int(array.sum())} pixels of the image; at least {least} are needed.", argument

@@ -10,10 +10,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from .features import POSES, Tokens
+from .grids import Size
+
+
+class HasPlaces(Protocol):
+    """What the tokens of images and of volumes have in common."""
+
+    size: Size
+    places: torch.Tensor
+    strength: torch.Tensor
 
 
 @dataclass
@@ -40,8 +50,7 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     score = query @ moving.features[:, 0].T
     for pose in range(1, POSES):
         score = torch.maximum(score, query @ moving.features[:, pose].T)
-    over_keys = torch.softmax(sharpness * score, 1)
-    mutual, key = (over_keys * torch.softmax(sharpness * score, 0)).max(1)
+    over_keys, mutual, key = mutual_attention(score, sharpness)
 
     profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
     best = profile.argmax(1)
@@ -50,14 +59,31 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     turn = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / POSES)
 
     rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).unflatten(1, (2, 2))
+    return joined(fixed, moving, over_keys, mutual, key, rotation)
 
-    partner = partners(moving, key, over_keys)
+
+def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The softmax of scores (query, key) over keys; the best product with that over queries, and its key."""
+    over_keys = torch.softmax(sharpness * score, 1)
+    mutual, key = (over_keys * torch.softmax(sharpness * score, 0)).max(1)
+    return over_keys, mutual, key
+
+
+def joined(
+    fixed: HasPlaces,
+    moving: HasPlaces,
+    over_keys: torch.Tensor,
+    mutual: torch.Tensor,
+    key: torch.Tensor,
+    turn: torch.Tensor,
+) -> Matches:
+    """Matches of every token of `fixed` with its best key, weighted by their attention and their strengths."""
     strength = (fixed.strength * moving.strength[key]).clamp_min(0).sqrt()
     weight = mutual.sqrt() * strength / strength.max().clamp_min(1e-12)
-    return Matches(fixed.places, partner, rotation, weight)
+    return Matches(fixed.places, partners(moving, key, over_keys), turn, weight)
 
 
-def partners(moving: Tokens, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def partners(moving: HasPlaces, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """The mean place of each query's best key and the tokens next to it, under its shares: (query, axis)."""
     size = torch.tensor(moving.size, device=key.device)
     near = torch.arange(-1, 2, device=key.device)

@@ -16,9 +16,9 @@ from .dense import Level, Pair, apply_linear, coarser, masked_average
 from .features import RINGS, WIDE_RINGS, describe
 from .grids import average, kind_of, refine, size_of, smooth
 from .hypotheses import fit_affine, fit_similarity, hypotheses, probes
-from .matching import match
+from .matching import Matches, match
+from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
-USUAL = 128  # pixels along a side, for which the lengths in pixels are set
 LEVEL_STEPS = 8
 LAST_STEPS = 3  # at full size, where the image is larger than usual
 COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
@@ -27,22 +27,62 @@ REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
 
 
-@dataclass
+@dataclass(frozen=True)
 class Attempt:
     """How one descriptor finds its matches, and how many hypotheses of them are verified in how many steps."""
 
-    rings: tuple[tuple[float, float], ...] = RINGS
-    sigma: float = 1.0
+    rings: tuple[tuple[float, float], ...] = RINGS  # of a volume, spheres
+    sigma: float = 1.0  # of a volume, the window of its local normalisation
     sharpness: float = 40.0
     hypotheses: int = 8
     steps: int = 8
 
 
-FIRST = Attempt()
-SECOND = (
-    Attempt(WIDE_RINGS, sharpness=20.0, hypotheses=12, steps=12),
-    Attempt(sigma=1.6, sharpness=20.0, hypotheses=12, steps=12),
-)
+@dataclass(frozen=True)
+class Plan:
+    """The attempts and the levels of the search, for images or for volumes."""
+
+    usual: int  # pixels along a side, for which the lengths in pixels are set
+    unit: float  # pixels that count as one in the tolerances of hypotheses and in the distance of rivals
+    top: int  # at the usual size there are 2^top pixels to a cell of the coarsest level
+    decided: int  # levels below the coarsest one where one of the rivals is chosen
+    first: Attempt
+    second: tuple[Attempt, ...]
+
+    def scale(self, pair: Pair) -> float:
+        """How many times larger the images are than usual."""
+        longest = [max(pair.fixed_size), max(pair.moving_size)]
+        return max(1.0, min(longest) / self.usual, max(longest) / (2 * self.usual))
+
+    def coarsest(self, scale: float) -> int:
+        """The number of the coarsest level."""
+        return max(self.top, round(self.top + math.log2(scale)))
+
+
+PLANS = {
+    2: Plan(
+        usual=128,
+        unit=1.0,
+        top=2,
+        decided=2,
+        first=Attempt(),
+        second=(
+            Attempt(WIDE_RINGS, sharpness=20.0, hypotheses=12, steps=12),
+            Attempt(sigma=1.6, sharpness=20.0, hypotheses=12, steps=12),
+        ),
+    ),
+    3: Plan(
+        usual=56,
+        unit=0.5,
+        top=1,
+        decided=1,
+        first=Attempt(SPHERES, 4.0),
+        second=(
+            Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, hypotheses=12, steps=12),
+            Attempt(SPHERES, 6.0, sharpness=20.0, hypotheses=12, steps=12),
+        ),
+    ),
+}
 
 
 @dataclass
@@ -69,46 +109,46 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
     Rivals at the coarsest level, maps far from the best that score almost as well, are followed to pixels of the
     usual size, where what repeats in a texture can be told apart: there the best is chosen.
     """
-    longest = [max(pair.fixed_size), max(pair.moving_size)]
-    scale = max(1.0, min(longest) / USUAL, max(longest) / (2 * USUAL))
-    found = verify(pair, scale, transform, FIRST)
+    plan = PLANS[len(pair.fixed_size)]
+    scale = plan.scale(pair)
+    top, unit = plan.coarsest(scale), plan.unit * scale
+    found = verify(pair, plan, scale, transform, plan.first)
     if found.confidence < SECOND_CHANCE:
-        for attempt in SECOND:
-            other = verify(pair, scale, transform, attempt)
+        for attempt in plan.second:
+            other = verify(pair, plan, scale, transform, attempt)
             found = other if other.confidence > found.confidence else found
-    found = with_repeats(pair, found, transform)
-    found = found.take(rivals(found, scale, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
+    found = with_repeats(pair, found, transform, unit)
+    found = found.take(rivals(found, unit, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
     confidence, others = found.scores, found.linear[:0]
-    field_step = max(1.0, max(pair.fixed_size) / USUAL)
-    for number in reversed(range(_top(scale))):
+    field_step = max(1.0, max(pair.fixed_size) / plan.usual)
+    for number in reversed(range(top)):
         level = Level(pair, float(2**number), scale, field_step)
         steps = LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS
         velocity = refine(found.velocity, level.field)
         found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
-        if number == _top(scale) - 2 and len(found.linear) > 1:
+        if number == top - plan.decided and len(found.linear) > 1:
             found.scores = level.score(found.linear, found.velocity)
-            kept = rivals(found, scale, FINE_RIVALRY * found.confidence)
+            kept = rivals(found, unit, FINE_RIVALRY * found.confidence)
             confidence, others = confidence[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
     return found, others, confidence.tolist()
 
 
-def with_repeats(pair: Pair, found: Found, transform: str) -> Found:
+def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found:
     """The hypotheses and, where an image repeats itself, the best one moved by each repeat, refined and scored too."""
     best = found.linear[found.scores.argmax()]
     level = found.level
-    shifts = repeats(level.fixed, level.mask, level.steps, 10 * level.stretch)
+    shifts = repeats(level.fixed, level.mask, level.steps, 10 * unit)
     inner = [torch.cat([best[:, :-1], best[:, -1:] + best[:, :-1] @ shift[:, None]], 1) for shift in shifts]
     moving, mask = (average(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
     steps = [n / m for n, m in zip(level.moving_image, level.moving_cells, strict=True)]
     outer = [
-        torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1)
-        for shift in repeats(moving, mask, steps, 10 * level.stretch)
+        torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1) for shift in repeats(moving, mask, steps, 10 * unit)
     ]
     if not inner + outer:
         return found
     linear = torch.stack(inner + outer)
-    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, FIRST.steps)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, LEVEL_STEPS)
     scores = level.score(linear, velocity)
     return Found(
         torch.cat([found.linear, linear]),
@@ -157,38 +197,38 @@ def rivals(found: Found, unit: float, least: float) -> list[int]:
     return kept[:4]
 
 
-def _top(scale: float) -> int:
-    """The number of the coarsest level, of about 4 usual pixels to a cell."""
-    return max(2, round(math.log2(4 * scale)))
-
-
-def verify(pair: Pair, scale: float, transform: str, attempt: Attempt) -> Found:
+def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt) -> Found:
     """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
-    tokens = []
-    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
-        size = coarser(size_of(image), scale)
-        tokens.append(
-            describe(
-                masked_average(image, mask, size),
-                average(mask, size),
-                attempt.rings,
-                attempt.sigma,
-                pair.any_contrast,
-            )
-        )
-        steps = [n / m for n, m in zip(size_of(image), size, strict=True)]
-        ratio = torch.tensor(steps, **kind_of(image))
-        tokens[-1].places = (tokens[-1].places + 0.5) * ratio - 0.5
-    matches = match(tokens[0], tokens[1], attempt.sharpness)
-    rigid = transform == "rigid"
-    linear = hypotheses(matches, attempt.hypotheses, scale, pair.fixed_size, rigid)
+    matches = attend(pair, scale, attempt)
+    unit, rigid = plan.unit * scale, transform == "rigid"
+    linear = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
     if transform in ("dense", "affine"):
-        linear = fit_affine(linear, matches, scale, pair.fixed_size)
+        linear = fit_affine(linear, matches, unit, pair.fixed_size)
     else:
-        linear = fit_similarity(linear, matches, scale, rigid)
-    level = Level(pair, float(2 ** _top(scale)), scale, max(pair.fixed_size) / USUAL)
+        linear = fit_similarity(linear, matches, unit, rigid)
+    level = Level(pair, float(2 ** plan.coarsest(scale)), scale, max(pair.fixed_size) / plan.usual)
     linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, attempt.steps)
     return Found(linear, velocity, level.score(linear, velocity), level)
+
+
+def attend(pair: Pair, scale: float, attempt: Attempt) -> Matches:
+    """The matches of the two images, averaged to the usual size; their places are in pixels of the images."""
+    parts = []
+    for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
+        size = coarser(size_of(image), scale)
+        parts.append((masked_average(image, mask, size), average(mask, size)))
+    if len(pair.fixed_size) == 2:
+        images = [describe(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
+        found = match(images[0], images[1], attempt.sharpness)
+    else:
+        volumes = [describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
+        found = match_volumes(volumes[0], volumes[1], attempt.sharpness)
+    sizes = [(pair.fixed_size, size_of(parts[0][0])), (pair.moving_size, size_of(parts[1][0]))]
+    found.fixed, found.moving = (
+        (places + 0.5) * torch.tensor([n / m for n, m in zip(*size, strict=True)], **kind_of(places)) - 0.5
+        for places, size in zip((found.fixed, found.moving), sizes, strict=True)
+    )
+    return found
 
 
 def refine_hypotheses(
