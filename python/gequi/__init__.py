@@ -27,7 +27,7 @@ from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .pictures import grey_image
-from .registration import fourier_features, invert_function, register_curves, register_images
+from .registration import fourier_features, invert_function, register_curves, register_images, registration_steps
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
@@ -78,6 +78,7 @@ __all__ = [
     "rearrange",
     "register_curves",
     "register_images",
+    "registration_steps",
     "representation_matrix",
     "representations",
     "sample_image",

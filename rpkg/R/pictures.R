@@ -43,7 +43,7 @@ read_picture <- function(x, argument, call) {
     return(read_magick(x, argument, call))
   } else if (inherits(x, c("niftiImage", "nifti", "internalImage"))) {
     return(read_nifti(x, argument, call))
-  } else if (is.character(x)) {
+  } else if (is.character(x) && is.null(dim(x))) {
     return(read_picture_file(x, argument, call))
   }
   refuse_what_python_cannot_see(x, argument, call)
@@ -77,7 +77,7 @@ read_magick <- function(x, argument, call) {
 # its own, which R finds only by name.
 read_nifti <- function(x, argument, call) {
   if (typeof(x) == "externalptr") {
-    own <- function(name) getExportedValue("Rniftilib", name)
+    own <- function(name) exported("Rniftilib", name)
     values <- own("[.nifti")(x)
     spacing <- own("$.nifti")(x, "pixdim")
   } else {
@@ -129,19 +129,24 @@ read_nifti_file <- function(file, argument, call) {
   there <- Filter(is_installed, names(nifti_readers))
   if (!length(there)) {
     abort_gequi("SetupError", c(
-      paste0("`", argument, "`: reading '", basename(file), "' needs one of the packages RNifti, oro.nifti, Rniftilib."),
+      paste0(
+        "`", argument, "`: reading '", basename(file), "' needs one of the packages RNifti, oro.nifti, Rniftilib."
+      ),
       i = "install.packages(\"RNifti\") gets the first."
     ), argument, call)
   }
-  read <- getExportedValue(there[1], nifti_readers[[there[1]]])
+  read <- exported(there[1], nifti_readers[[there[1]]])
   read_nifti(read(file), argument, call)
 }
+
+exported <- function(package, name) getExportedValue(package, name)
 
 is_installed <- function(package) requireNamespace(package, quietly = TRUE)
 
 need_package <- function(package, reason, argument, call) {
   if (is_installed(package)) return(invisible())
   abort_gequi("SetupError", c(
-    paste0("The package ", package, " is needed ", reason, "."), i = paste0("install.packages(\"", package, "\") gets it.")
+    paste0("The package ", package, " is needed ", reason, "."),
+    i = paste0("install.packages(\"", package, "\") gets it.")
   ), argument, call)
 }

@@ -138,15 +138,11 @@ pairs_reporter <- function(progress, several, call) {
 # R counts pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
 new_registration <- function(found, images) {
   axes <- length(dim(images$fixed))
-  from_one <- function(affine) {
-    affine[, axes + 1] <- affine[, axes + 1] + 1 - rowSums(affine[, seq_len(axes)])
-    affine
-  }
   found$map <- found$map + 1
   found$inverse_map <- found$inverse_map + 1
-  found$affine <- from_one(found$affine)
+  found$affine <- affine_from_one(found$affine)
   found$alternatives <- lapply(found$alternatives, function(other) {
-    other$affine <- from_one(other$affine)
+    other$affine <- affine_from_one(other$affine)
     other
   })
   spacing <- if (is.null(images$spacing)) 1 else as.numeric(images$spacing)
@@ -156,4 +152,10 @@ new_registration <- function(found, images) {
     spacing = rep_len(spacing, axes)
   )
   structure(c(found, made_of), class = "gequi_registration")
+}
+
+affine_from_one <- function(affine) {
+  axes <- nrow(affine)
+  affine[, axes + 1] <- affine[, axes + 1] + 1 - rowSums(affine[, seq_len(axes)])
+  affine
 }

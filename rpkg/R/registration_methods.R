@@ -222,8 +222,8 @@ predict.gequi_registration <- function(object, newdata, direction = c("moving_to
 type_of <- function(newdata, axes) {
   if (is.data.frame(newdata)) return("points")
   if (is.logical(newdata) || is.factor(newdata)) return("labels")
-  points <- is.numeric(newdata) && (identical(ncol(newdata), axes) || (is.null(dim(newdata)) && length(newdata) == axes))
-  if (points && length(dim(newdata)) < 3) "points" else "image"
+  coordinates <- if (is.matrix(newdata)) ncol(newdata) else if (is.null(dim(newdata))) length(newdata)
+  if (is.numeric(newdata) && identical(coordinates, axes)) "points" else "image"
 }
 
 check_choice <- function(value, choices, argument, call) {

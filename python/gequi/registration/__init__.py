@@ -2,5 +2,6 @@
 
 from .curves import fourier_features, invert_function, register_curves
 from .images import register_images
+from .steps import registration_steps
 
-__all__ = ["fourier_features", "invert_function", "register_curves", "register_images"]
+__all__ = ["fourier_features", "invert_function", "register_curves", "register_images", "registration_steps"]

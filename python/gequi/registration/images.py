@@ -160,30 +160,9 @@ def _register_pair(
     kind: Kind,
 ) -> dict[str, Any]:
     start = time.perf_counter()
-    moving_pixels = check_image(moving, "moving")
-    fixed_pixels = check_image(fixed, "fixed")
-    axes = fixed_pixels.ndim
-    if moving_pixels.ndim != axes:
-        raise ShapeError(
-            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
-            f"{fixed_pixels.shape}.",
-            "moving",
-        )
-    length = check_spacing(spacing, axes, "spacing")
-    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
-    masks = [
-        check_mask(mask, pixels, f"{name}_mask")
-        for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
-    ]
-    unit = max(length.min(), moving_length.min())
-    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
-    images = [
-        prepare(pixels, mask, frame, name, kind)
-        for pixels, mask, frame, name in zip(
-            (moving_pixels, fixed_pixels), masks, frames, ("moving", "fixed"), strict=True
-        )
-    ]
-    pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
+    pair, frames, moving_pixels, area = prepare_pair(
+        moving, fixed, spacing, moving_spacing, moving_mask, fixed_mask, contrast, kind
+    )
     found, others, confidence = register(pair, transform)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
@@ -191,7 +170,7 @@ def _register_pair(
             f"`min_confidence` is {min_confidence:.2f}."
         )
     result = _result(pair, frames[0], frames[1], moving_pixels, found, others, confidence, transform)
-    result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
+    result["jacobian"] = result["jacobian"] * area
     if result["alternatives"]:
         warnings.warn(
             f"{len(result['alternatives'])} other maps, far from this one, fit almost as well: the images repeat "
@@ -279,6 +258,48 @@ def invert(
 
 
 # ---- what comes in --------------------------------------------------------------------------------------
+
+
+def prepare_pair(
+    moving: Any,
+    fixed: Any,
+    spacing: Any,
+    moving_spacing: Any,
+    moving_mask: Any,
+    fixed_mask: Any,
+    contrast: str,
+    kind: Kind,
+) -> tuple[Pair, list[Frame], np.ndarray, float]:
+    """A pair on working pixels, from what was given.
+
+    Besides it the frames of moving and fixed, the pixels of moving, and the area (volume) of a pixel of moving as a
+    multiple of one of fixed.
+    """
+    moving_pixels = check_image(moving, "moving")
+    fixed_pixels = check_image(fixed, "fixed")
+    axes = fixed_pixels.ndim
+    if moving_pixels.ndim != axes:
+        raise ShapeError(
+            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
+            f"{fixed_pixels.shape}.",
+            "moving",
+        )
+    length = check_spacing(spacing, axes, "spacing")
+    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
+    masks = [
+        check_mask(mask, pixels, f"{name}_mask")
+        for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
+    ]
+    unit = max(length.min(), moving_length.min())
+    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
+    images = [
+        prepare(pixels, mask, frame, name, kind)
+        for pixels, mask, frame, name in zip(
+            (moving_pixels, fixed_pixels), masks, frames, ("moving", "fixed"), strict=True
+        )
+    ]
+    pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
+    return pair, frames, moving_pixels, float(np.prod(moving_length) / np.prod(length))
 
 
 def check_image(image: Any, argument: str) -> np.ndarray:

@@ -47,9 +47,9 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     softmax; the turn is refined by a parabola through the scores of the neighbouring poses.
     """
     query = fixed.features[:, 0]
-    score = query @ moving.features[:, 0].T
+    score = pose_score(query, moving, 0)
     for pose in range(1, POSES):
-        score = torch.maximum(score, query @ moving.features[:, pose].T)
+        score = torch.maximum(score, pose_score(query, moving, pose))
     over_keys, mutual, key = mutual_attention(score, sharpness)
 
     profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
@@ -60,6 +60,11 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
 
     rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).unflatten(1, (2, 2))
     return joined(fixed, moving, over_keys, mutual, key, rotation)
+
+
+def pose_score(query: torch.Tensor, moving: Tokens, pose: int) -> torch.Tensor:
+    """How alike features (query, feature) are to those of each token in a pose, between -1 and 1: (query, key)."""
+    return query @ moving.features[:, pose].T
 
 
 def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

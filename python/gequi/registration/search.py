@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from .dense import Level, Pair, apply_linear, coarser, masked_average
-from .features import RINGS, WIDE_RINGS, describe
+from .features import RINGS, WIDE_RINGS, Tokens, describe
 from .grids import average, kind_of, refine, size_of, smooth
 from .hypotheses import fit_affine, fit_similarity, hypotheses, probes
 from .matching import Matches, match
@@ -199,13 +199,23 @@ def rivals(found: Found, unit: float, least: float) -> list[int]:
 
 def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt) -> Found:
     """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
-    matches = attend(pair, scale, attempt)
+    linear, _, _ = propose(pair, plan, scale, transform, attempt, attend(pair, scale, attempt))
+    return check(pair, plan, scale, transform, attempt, linear)
+
+
+def propose(
+    pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt, matches: Matches
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The linear maps fitted to matches, the similarities from which the fits start, and the votes for these."""
     unit, rigid = plan.unit * scale, transform == "rigid"
-    linear = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
+    voted, votes = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
     if transform in ("dense", "affine"):
-        linear = fit_affine(linear, matches, unit, pair.fixed_size)
-    else:
-        linear = fit_similarity(linear, matches, unit, rigid)
+        return fit_affine(voted, matches, unit, pair.fixed_size), voted, votes
+    return fit_similarity(voted, matches, unit, rigid), voted, votes
+
+
+def check(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt, linear: torch.Tensor) -> Found:
+    """Linear maps refined at the coarsest level and scored there."""
     level = Level(pair, float(2 ** plan.coarsest(scale)), scale, max(pair.fixed_size) / plan.usual)
     linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, attempt.steps)
     return Found(linear, velocity, level.score(linear, velocity), level)
@@ -213,22 +223,38 @@ def verify(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attemp
 
 def attend(pair: Pair, scale: float, attempt: Attempt) -> Matches:
     """The matches of the two images, averaged to the usual size; their places are in pixels of the images."""
+    if len(pair.fixed_size) == 2:
+        return match(*image_tokens(pair, scale, attempt), attempt.sharpness)
+    fixed, moving = (
+        describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in averaged(pair, scale)
+    )
+    fixed.places, moving.places = in_pixels(pair, scale, fixed.places, moving.places)
+    return match_volumes(fixed, moving, attempt.sharpness)
+
+
+def averaged(pair: Pair, scale: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The fixed and the moving image and their masks, averaged to the usual size."""
     parts = []
     for image, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask)):
         size = coarser(size_of(image), scale)
         parts.append((masked_average(image, mask, size), average(mask, size)))
-    if len(pair.fixed_size) == 2:
-        images = [describe(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
-        found = match(images[0], images[1], attempt.sharpness)
-    else:
-        volumes = [describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
-        found = match_volumes(volumes[0], volumes[1], attempt.sharpness)
-    sizes = [(pair.fixed_size, size_of(parts[0][0])), (pair.moving_size, size_of(parts[1][0]))]
-    found.fixed, found.moving = (
-        (places + 0.5) * torch.tensor([n / m for n, m in zip(*size, strict=True)], **kind_of(places)) - 0.5
-        for places, size in zip((found.fixed, found.moving), sizes, strict=True)
-    )
-    return found
+    return parts
+
+
+def image_tokens(pair: Pair, scale: float, attempt: Attempt) -> tuple[Tokens, Tokens]:
+    """The tokens of the fixed and of the moving image; their places are in pixels of the images."""
+    fixed, moving = (describe(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in averaged(pair, scale))
+    fixed.places, moving.places = in_pixels(pair, scale, fixed.places, moving.places)
+    return fixed, moving
+
+
+def in_pixels(pair: Pair, scale: float, *places: torch.Tensor) -> list[torch.Tensor]:
+    """Places (token, axis) in the averaged fixed and moving image, in pixels of the images."""
+    sizes = [(size, coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
+    return [
+        (at + 0.5) * torch.tensor([n / m for n, m in zip(*size, strict=True)], **kind_of(at)) - 0.5
+        for at, size in zip(places, sizes, strict=True)
+    ]
 
 
 def refine_hypotheses(
