@@ -63,7 +63,9 @@ def turned(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 def compare_digits() -> None:
     x, y, x_test, y_test = digits()
     angles = np.random.default_rng(1).uniform(0, 360, (3, len(x_test)))
-    print(f"{'digits, % right':44s} {'weights':>8s} {'upright':>8s} {'quarters':>20s} {'45°':>6s} {'any':>6s} {'s':>6s}")
+    print(
+        f"{'digits, % right':44s} {'weights':>8s} {'upright':>8s} {'quarters':>20s} {'45°':>6s} {'any':>6s} {'s':>6s}"
+    )
     options = {"batch_size": 64, "learning_rate": 8e-3, "schedule": "one_cycle", "seed": 1}
     decay = {"optimizer": "adam", "weight_decay": 1e-3}
     for name, network, epochs, augment in (
@@ -107,10 +109,17 @@ def compare_cost() -> None:
     """Epochs of the two loops taken in turn, by threads that pass each other the machine, so that both slow alike."""
     print(f"{'a step':44s} {'fit, ms':>9s} {'bare, ms':>9s} {'ratio':>7s} {'+ ms':>7s}")
     for width, image, size, steps, pairs in ((4, 8, 8, 30, 15), (48, 48, 32, 4, 9)):
+
         def make(width: int = width) -> torch.nn.Module:
             torch.manual_seed(1)
-            body = [torch.nn.Conv2d(1, width, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(width, width, 5, padding=2)]
-            return torch.nn.Sequential(*body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(width, 2))
+            body = [
+                torch.nn.Conv2d(1, width, 5, padding=2),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(width, width, 5, padding=2),
+            ]
+            return torch.nn.Sequential(
+                *body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(width, 2)
+            )
 
         x = torch.randn(size * steps, 1, image, image)
         y = torch.arange(len(x)) % 2
@@ -130,7 +139,10 @@ def compare_cost() -> None:
         gequi.fit(make(), x.numpy(), y.numpy(), epochs=pairs + 1, batch_size=size, seed=1, progress=in_turn)
         a, b = (1000 * statistics.median(values) / steps for values in (ours, theirs[1:]))
         ratio = statistics.median(p / q for p, q in zip(ours, theirs, strict=False))
-        print(f"{f'{size} of {image} x {image}, {width} channels':44s} {a:9.2f} {b:9.2f} {ratio:7.3f} {a - b:7.2f}", flush=True)
+        print(
+            f"{f'{size} of {image} x {image}, {width} channels':44s} {a:9.2f} {b:9.2f} {ratio:7.3f} {a - b:7.2f}",
+            flush=True,
+        )
 
 
 # ---- runs that are killed -------------------------------------------------------------------------------

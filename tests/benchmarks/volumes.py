@@ -68,10 +68,15 @@ def pairs(resolution: int, count: int, change: str = "clean", seed: int = 0) -> 
         yield make_pair(resolution, np.random.default_rng([seed, number]), change)
 
 
-def error(map: np.ndarray, pair: Pair) -> np.ndarray:
-    """The distance from the truth, in voxels, at the voxels of the brain that are seen in both volumes."""
+def scored(pair: Pair) -> np.ndarray:
+    """The voxels where a map is scored: those of the brain that are seen in both volumes."""
     end = np.array(pair.moving.shape).reshape(3, 1, 1, 1) - 1
-    return length(map - pair.map)[pair.brain & ((pair.map >= 0) & (pair.map <= end)).all(0)]
+    return pair.brain & ((pair.map >= 0) & (pair.map <= end)).all(0)
+
+
+def error(map: np.ndarray, pair: Pair) -> np.ndarray:
+    """The distance from the truth, in voxels, at the scored voxels."""
+    return length(map - pair.map)[scored(pair)]
 
 
 def dice(map: np.ndarray, pair: Pair) -> float:

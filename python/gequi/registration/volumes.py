@@ -103,7 +103,7 @@ def normalised(volume: torch.Tensor, mask: torch.Tensor, window: float) -> torch
 def match_volumes(fixed: VolumeTokens, moving: VolumeTokens, sharpness: float = 40.0) -> Matches:
     """The best keys, over all positions and poses, of the strongest tokens of the fixed volume.
 
-    The score of a pair is its best over poses R, the sum of q_l^T D_l(R) k_l over degrees l and spheres.
+    The score of a pair is its best over poses R, the sum of k_l^T D_l(R) q_l over degrees l and spheres.
     """
     strongest = fixed.strength.argsort(descending=True)[:QUERIES]
     query = VolumeTokens(fixed.size, fixed.places[strongest], fixed.features[strongest], fixed.strength[strongest])
@@ -112,7 +112,7 @@ def match_volumes(fixed: VolumeTokens, moving: VolumeTokens, sharpness: float = 
     scores, best = [], []
     for part in query.features.split(max(1, PAIRS_AT_ONCE // len(moving.places))):
         products = torch.cat(
-            [torch.einsum("qsm,ksn->qkmn", part[:, :, d], moving.features[:, :, d]).flatten(2) for d in degrees], 2
+            [torch.einsum("qsm,ksn->qknm", part[:, :, d], moving.features[:, :, d]).flatten(2) for d in degrees], 2
         )
         score, pose = (products @ wigner.T).max(2)
         scores.append(score)
