@@ -10,6 +10,8 @@ sizes_of <- function(registration) {
   paste(size(registration$moving), "onto", size(registration$fixed))
 }
 
+pixels_of <- function(registration) if (axes_of(registration) == 3) "voxels" else "pixels"
+
 two_digits <- function(x) formatC(x, digits = 2, format = "f")
 
 #' @export
@@ -19,8 +21,8 @@ print.gequi_registration <- function(x, ...) {
   cat(
     "similarity   ", two_digits(figures$similarity_before), " before, ", two_digits(figures$similarity_after),
     " after; confidence ", two_digits(x$confidence), "\n",
-    "uncertainty  ", two_digits(stats::median(x$uncertainty)), " pixels (median), ", two_digits(max(x$uncertainty)),
-    " at most\n",
+    "uncertainty  ", two_digits(stats::median(x$uncertainty)), " ", pixels_of(x), " (median), ",
+    two_digits(max(x$uncertainty)), " at most\n",
     "map          ", figures$folds, " folds; ", round(100 * figures$overlap), " % of the fixed image is seen in both\n",
     sep = ""
   )

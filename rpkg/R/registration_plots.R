@@ -138,7 +138,7 @@ plot_checkerboard <- function(x, cut, squares) {
 # ---- the map --------------------------------------------------------------------------------------------------------
 
 plot_registration_grid <- function(x, cut, squares) {
-  panels <- c("the fixed image, with a grid", "the moving image, with the grid carried over")
+  panels <- c("fixed, with a grid", "moving, with the grid carried over")
   # The slice of the moving image that holds the middle of what is shown; the grid is seen along the axis.
   middle <- if (is.null(cut$axis)) {
     NULL
@@ -146,20 +146,21 @@ plot_registration_grid <- function(x, cut, squares) {
     through <- sliced(asplit(x$map, 1)[[cut$axis]], cut)
     min(max(round(stats::median(through)), 1), dim(x$moving)[cut$axis])
   }
-  pictures <- rbind(
-    placed_cells(sliced(stretched(x$fixed), cut), x$spacing[cut$along], panel = panels[1]),
-    placed_cells(sliced(stretched(x$moving), cut, middle), x$moving_spacing[cut$along], panel = panels[2])
-  )
+  fixed <- placed_cells(sliced(stretched(x$fixed), cut), x$spacing[cut$along], panel = panels[1])
+  moving <- placed_cells(sliced(stretched(x$moving), cut, middle), x$moving_spacing[cut$along], panel = panels[2])
+  pictures <- lapply(list(fixed, moving), function(cells) { # a layer each: their pixels may have two sizes
+    cells$panel <- factor(cells$panel, panels)
+    ggplot2::geom_raster(ggplot2::aes(fill = .data$value), cells)
+  })
   straight <- asplit(identity_map(dim(x$fixed)), 1)[cut$along]
   carried <- asplit(x$map, 1)[cut$along]
   lines <- rbind(
     grid_lines(lapply(straight, sliced, cut), dim(x$fixed)[cut$along], x$spacing[cut$along], squares, panels[1]),
     grid_lines(lapply(carried, sliced, cut), dim(x$moving)[cut$along], x$moving_spacing[cut$along], squares, panels[2])
   )
-  pictures$panel <- factor(pictures$panel, panels)
   lines$panel <- factor(lines$panel, panels)
   ggplot2::ggplot(mapping = ggplot2::aes(.data$x, .data$y)) +
-    ggplot2::geom_raster(ggplot2::aes(fill = .data$value), pictures) +
+    pictures +
     ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1), guide = "none") +
     ggplot2::geom_path(ggplot2::aes(colour = .data$kind, group = .data$line), lines, linewidth = 0.5) +
     ggplot2::scale_colour_manual(values = c(rows = "#ff7f0e", columns = "#35b6ff"), name = NULL) +
@@ -173,8 +174,8 @@ plot_registration_grid <- function(x, cut, squares) {
 grid_lines <- function(map, size, spacing, squares, panel) {
   rows <- nrow(map[[1]])
   columns <- ncol(map[[1]])
-  step <- max(1, (max(rows, columns) - 1) / squares)
-  every <- function(n) unique(round(seq(1, n, by = step)))
+  step <- max(1, round((max(rows, columns) - 1) / squares))
+  every <- function(n) unique(c(seq(1, n, by = step), n))
   line <- function(picked, kind, number) {
     data.frame(
       x = (picked(map[[2]]) - (size[2] + 1) / 2) * spacing[2], y = ((size[1] + 1) / 2 - picked(map[[1]])) * spacing[1],
@@ -207,7 +208,7 @@ plot_uncertainty <- function(x, cut) {
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$value)) +
     ggplot2::geom_raster() +
     ggplot2::scale_fill_viridis_c(
-      option = "magma", trans = "log10", name = "pixels",
+      option = "magma", trans = "log10", name = pixels_of(x),
       labels = function(breaks) formatC(breaks, digits = 2, format = "g")
     ) +
     ggplot2::coord_fixed(expand = FALSE) +

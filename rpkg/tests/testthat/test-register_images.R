@@ -171,3 +171,27 @@ test_that("the steps of a registration count from 1", {
   expect_equal(steps$hypotheses[[1]]$affine, cbind(c(0, 1), c(-1, 0), c(81, 0)), tolerance = 1e-2)
   expect_refused(registration_steps(turned(), upright(), token = 0), "`token` must be from 1 to 400; got 0", "input")
 })
+
+test_that("volumes are registered, cut, carried and tabulated", {
+  needs_python()
+  place <- identity_map(c(30, 30, 30))
+  blob <- function(number) {
+    middle <- 15.5 + 11 * sin(number * c(1, 2.3, 3.7))
+    (-1)^number * exp(-colSums((place - middle)^2) / 12)
+  }
+  volume <- Reduce(`+`, lapply(1:40, blob))
+  turned <- aperm(volume, c(2, 1, 3))[30:1, , ] # what is at (x, y, z) is at (31 - y, x, z)
+  found <- register_images(turned, volume, transform = "rigid", spacing = 2)
+  expect_output(print(found), "<registration> 30 x 30 x 30 onto 30 x 30 x 30", fixed = TRUE)
+  expect_output(print(summary(found)), "depth", fixed = TRUE)
+  expect_equal(predict(found, rbind(c(10, 20, 15)), "fixed_to_moving"), rbind(c(11, 10, 15)), tolerance = 1e-2)
+  expect_length(predict(found, rbind(c(10, 20, 15), c(3, 4, 5)), se.fit = TRUE)$se.fit, 2)
+  expect_lt(max(abs(predict(found, turned)[5:26, 5:26, 5:26] - volume[5:26, 5:26, 5:26])), 0.05)
+  expect_identical(predict(found, turned > 0.4)[15, , ], volume[15, , ] > 0.4)
+  expect_identical(names(as.data.frame(found))[1:6], c("row", "column", "depth", "map_row", "map_column", "map_depth"))
+  for (type in c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")) {
+    for (axis in 1:3) expect_s3_class(ggplot2::ggplot_build(plot(found, type, slice = 9, axis = axis))$plot, "ggplot")
+  }
+  expect_refused(plot(found, slice = 31), "`slice` must be a whole number from 1 to 30; got 31", "input")
+  expect_refused(plot(found, axis = 4), "`axis` must be 1, 2 or 3", "input")
+})
