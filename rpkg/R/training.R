@@ -226,10 +226,9 @@ training_bar <- function() {
   }
 }
 
-# A progress bar that lives until it is closed, whichever function made it. cli evaluates the format where it is told.
+# A progress bar that lives until it is closed, whichever function made it.
 new_bar <- function(total, format) {
-  here <- rlang::current_env()
-  cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE, .envir = here)
+  cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE)
 }
 
 close_bar <- function(id) if (!is.null(id)) cli::cli_progress_done(id = id)

@@ -20,6 +20,10 @@ test_that("an image's own spacing is taken where none is given", {
   known <- function(image, spacing) structure(image, class = c("niftiImage", "array"), pixdim = spacing)
   both <- register_images(known(turned(), c(2, 2)), known(upright(), c(2, 2)), transform = "similarity")
   expect_equal(both[c("moving_spacing", "spacing")], list(moving_spacing = c(2, 2), spacing = c(2, 2)))
+  halved <- known(warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5), c(4, 4))
+  two <- register_images(halved, known(upright(), c(2, 2)), transform = "rigid") # of one length, in millimetres
+  expect_equal(two[c("moving_spacing", "spacing")], list(moving_spacing = c(4, 4), spacing = c(2, 2)))
+  expect_equal(abs(det(two$affine[, 1:2])), 1 / 4, tolerance = 1e-3)
   one <- register_images(known(turned(), c(2, 2)), upright(), transform = "similarity")
   expect_equal(one$spacing, c(2, 2))
   given <- register_images(turned(), known(upright(), c(2, 2)), spacing = 3, transform = "similarity")
