@@ -1,15 +1,17 @@
-#' Register two images
+#' Register two images or two volumes
 #'
 #' The map that carries one image onto another, at any angle, with what is not known about it: moving(map(x)) =
-#' fixed(x). Nothing is trained and nothing is drawn at random: a descriptor of each token in 16 poses, attention over
-#' position and pose, the linear maps on which strong matches agree, each verified on the images, and a dense map
-#' without folds.
+#' fixed(x). Nothing is trained and nothing is drawn at random: a descriptor of each token in every pose (16 in an
+#' image, 192 in a volume), attention over position and pose, the linear maps on which strong matches agree, each
+#' verified on the images, and a dense map without folds. Mirror images are not searched.
 #'
-#' The law: turning the two images, each by its own quarter turn, turns the map accordingly.
+#' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map
+#' accordingly.
 #'
 #' @param moving,fixed two images, each as [grey_image()] takes it: a matrix (row, column), a colour array, a picture of
-#'   magick, a NIfTI image, or the name of a file; of at least 16 x 16 pixels, of any two sizes. Or two lists of them
-#'   (or vectors of file names), for many pairs; the options then hold for each pair.
+#'   magick, a NIfTI image, or the name of a file; or two volumes (row, column, depth); of at least 16 pixels along each
+#'   side and of any two sizes. Or two lists of them (or vectors of file names), for many pairs; the options then hold
+#'   for each pair. What is said of pixels holds for the voxels of volumes.
 #' @param spacing the size of the pixels of `fixed`, one number or one for each axis. `NULL` is what the image says of
 #'   itself, as NIfTI does; else what `moving` says; else 1. For lists it may be a list too, one for each pair.
 #' @param moving_spacing that of `moving`; `NULL` is what the image says of itself, else `spacing`.
@@ -27,8 +29,9 @@
 #'   that is called with (pairs done, pairs) after each.
 #' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
-#'   `map` (axis, row, column) on `fixed` and `inverse_map` on `moving`, in pixels from 1;
-#'   `affine`, its linear part: moving = affine\[, 1:2\] fixed + affine\[, 3\];
+#'   `map`, (axis, row, column) or (axis, row, column, depth), on `fixed` and `inverse_map` on `moving`, in pixels
+#'   from 1;
+#'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
 #'   `warped`, `moving` seen through the map;
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
@@ -47,6 +50,11 @@
 #' image <- sample_image("cat")[51:178, 151:278]
 #' turned <- t(image)[ncol(image):1, ]
 #' register_images(moving = turned, fixed = image)
+#'
+#' # a volume, seen from another side
+#' volume <- with(expand.grid(x = 1:24, y = 1:26, z = 1:28), sin(x * y / 40) + cos(z / 3) * sin(x / 4))
+#' dim(volume) <- c(24, 26, 28)
+#' round(register_images(moving = aperm(volume, c(2, 3, 1)), fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "dense", contrast = "same", min_confidence = NULL,
                             dtype = "float32", device = "cpu", progress = NULL) {

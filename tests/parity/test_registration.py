@@ -56,6 +56,18 @@ def test_register_images(r, same, options):
     assert theirs["confidence"] == ours["confidence"]
 
 
+def test_register_images_of_volumes(r):
+    x, y, z = np.indices((20, 22, 24))
+    fixed = np.sin(x * y / 30) + np.cos(z / 3) * np.sin(x / 4) + 0.2 * np.sin(y + z / 2)
+    moving = fixed.transpose(1, 2, 0)
+    ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_confidence=0)
+    theirs = r.value(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
+    for part, shift in {"map": 1, "inverse_map": 1, "warped": 0, "jacobian": 0, "uncertainty": 0}.items():
+        np.testing.assert_allclose(theirs[part], ours[part] + shift, rtol=0, atol=1e-6)
+    corner = ours["affine"] @ [4, 7, 3, 1]
+    np.testing.assert_allclose(theirs["affine"] @ [5, 8, 4, 1], corner + 1, rtol=0, atol=1e-6)
+
+
 def test_register_images_in_lists(r):
     image = gequi.sample_image("cat")[60:124, 160:224]
     images = [image, np.rot90(image)]

@@ -96,7 +96,9 @@ def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size) -
         similar[:, :, -1] = 0
         solved = torch.linalg.solve(weighted @ x + pull, weighted @ matches.moving + pull @ similar.mT)
         current = solved.mT
-    return _recentred(current, -centre)
+    # the matches of a symmetric body may agree on its mirror image, which is no map of this search
+    mirrored = torch.linalg.det(current[:, :, :-1]) <= 0
+    return torch.where(mirrored[:, None, None], start, _recentred(current, -centre))
 
 
 def fit_similarity(start: torch.Tensor, matches: Matches, unit: float, rigid: bool) -> torch.Tensor:

@@ -43,14 +43,16 @@ def register_images(
 ) -> Any:
     """The map that carries one image onto another, at any angle, with what is not known about it.
 
-    moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in 16 poses, attention over position and
-    pose, the linear maps on which strong matches agree, each verified on the images, and a dense map without folds.
-    Nothing is drawn at random either: the same images give the same map.
+    moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in every pose (16 in an image, 192 in a
+    volume), attention over position and pose, the linear maps on which strong matches agree, each verified on the
+    images, and a dense map without folds. Nothing is drawn at random either: the same images give the same map. Mirror
+    images are not searched.
 
     Args:
-        moving, fixed: grey images (row, column) of at least 16 x 16 pixels, of any two sizes. Or two lists of them,
-            for many pairs; the options below then hold for each pair. Spacings and masks may then be lists too, with
-            a spacing (axis) or a mask, or None, for each pair.
+        moving, fixed: two grey images (row, column) or two volumes (row, column, depth), of at least 16 pixels along
+            each side and of any two sizes. Or two lists of them, for many pairs; the options below then hold for each
+            pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each pair.
+            What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere.
@@ -66,11 +68,11 @@ def register_images(
 
     Returns:
         a dict, or a list of them:
-        `map` (axis, row, column) on `fixed`, and `inverse_map` on `moving`, in pixels from 0 (float64);
-        `affine` (2, 3), its linear part: moving = affine[:, :2] fixed + affine[:, 2];
+        `map` (axis, *size) on `fixed`, and `inverse_map` on `moving`, in pixels from 0 (float64);
+        `affine` (axis, axis + 1), its linear part: moving = affine[:, :-1] fixed + affine[:, -1];
         `warped`, `moving` seen through the map, by a cubic spline;
-        `jacobian` (row, column), the map's determinant in units of length;
-        `uncertainty` (row, column), the standard deviation of the map, in pixels of `moving`: the root of the mean
+        `jacobian` (*size), the map's determinant in units of length;
+        `uncertainty` (*size), the standard deviation of the map, in pixels of `moving`: the root of the mean
         squared length of its error;
         `confidence`, the correlation of the two images after local normalisation, at the coarsest level;
         `alternatives`, other linear maps that fit almost as well: dicts with `affine` and `confidence`;
@@ -78,15 +80,16 @@ def register_images(
         seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels) and `seconds`.
 
     Raises:
-        ShapeError: images that are not matrices, or smaller than 16 x 16; a mask or spacing that does not fit.
+        ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
         InputError: values that are not finite, a constant image, an empty mask, an unknown option.
         UnrelatedImagesError: no map under which the images look alike.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
 
     Source:
-        coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010; flows:
-        Ashburner 2007. The law: turning the two images, each by its own quarter turn, turns the map accordingly.
+        coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010,
+        in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003; flows: Ashburner 2007. The law: turning the two images,
+        each by its own quarter turn (of a volume, about any axis), turns the map accordingly.
 
     Example:
         >>> from gequi import sample_image
@@ -94,6 +97,14 @@ def register_images(
         >>> found = register_images(moving=image.T[::-1], fixed=image)  # turned by a quarter
         >>> found["map"][:, 0, 0].round(1).tolist(), found["figures"]["folds"]
         ([127.0, 0.0], 0)
+
+        A volume, seen from another side.
+
+        >>> x, y, z = np.indices((24, 26, 28))
+        >>> volume = np.sin(x * y / 40) + np.cos(z / 3) * np.sin(x / 4)
+        >>> found = register_images(moving=volume.transpose(1, 2, 0), fixed=volume, transform="rigid")
+        >>> abs(found["affine"]).round(2).tolist()
+        [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
     """
     options = {
         "spacing": spacing,

@@ -26,6 +26,19 @@ test_that("two images are registered, with a word about it", {
   expect_output(print(found), "0 folds")
 })
 
+test_that("volumes are registered as images are", {
+  needs_python()
+  volume <- with(expand.grid(x = 1:20, y = 1:22, z = 1:24), sin(x * y / 30) + cos(z / 3) * sin(x / 4))
+  dim(volume) <- c(20, 22, 24)
+  found <- register_images(aperm(volume, c(2, 3, 1)), volume, transform = "rigid")
+  expect_identical(dim(found$map), c(3L, 20L, 22L, 24L))
+  expect_equal(c(found$affine %*% c(3, 5, 9, 1)), c(5, 9, 3), tolerance = 1e-3)
+  expect_equal(found$map[, 3, 5, 9], c(5, 9, 3), tolerance = 1e-3)
+  expect_output(print(found), "22 x 24 x 20 onto 20 x 22 x 24")
+  expect_error(register_images(volume[1, , ], volume), "two images or two volumes", class = "gequi_shape_error")
+  expect_error(register_images(volume, volume, device = "gpu"), "`device` must be one of", class = "gequi_input_error")
+})
+
 test_that("images that have nothing in common are refused", {
   needs_python()
   expect_error(
