@@ -122,7 +122,8 @@ read_picture_file <- function(file, argument, call) {
   if (reader == "magick") read_magick(pixels, argument, call) else new_picture(pixels, length(dim(pixels)) == 3)
 }
 
-# Those that read NIfTI, by the name of their function.
+# Those that read NIfTI, by the name of their function. Found by name, as hardly anybody has all of them; none is in
+# Suggests, which R CMD check wants installed.
 nifti_readers <- c(RNifti = "readNifti", oro.nifti = "readNIfTI", Rniftilib = "nifti.image.read")
 
 read_nifti_file <- function(file, argument, call) {
