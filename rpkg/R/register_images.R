@@ -54,7 +54,8 @@
 #' # a volume, seen from another side
 #' volume <- with(expand.grid(x = 1:24, y = 1:26, z = 1:28), sin(x * y / 40) + cos(z / 3) * sin(x / 4))
 #' dim(volume) <- c(24, 26, 28)
-#' round(register_images(moving = aperm(volume, c(2, 3, 1)), fixed = volume, transform = "rigid")$affine, 2)
+#' elsewhere <- aperm(volume, c(2, 3, 1))
+#' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "dense", contrast = "same", min_confidence = NULL,
                             dtype = "float32", device = "cpu", progress = NULL) {
