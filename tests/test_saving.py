@@ -13,6 +13,7 @@ import torch
 import gequi
 from gequi import saving
 from gequi.errors import InputError, ModelFileError
+from gequi.networks import network_from_recipe
 from gequi.saving import describe_model_file, model_from_bytes, model_to_bytes, pack, unpack
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
@@ -81,6 +82,51 @@ def test_models_of_other_groups_are_saved_too(space, fields):
     net = gequi.equivariant_network(made, "trivial", layers, seed=1)
     x = np.random.default_rng(1).normal(size=(1, 1, *[5] * made.dimensionality))
     np.testing.assert_array_equal(gequi.predict(net, x), gequi.predict(model_from_bytes(model_to_bytes(net)), x))
+
+
+MAKERS = [
+    (lambda **o: gequi.image_classifier_mlp((1, 4, 4), (3,), 2, "probabilities", **o), [(2, 1, 4, 4)]),
+    (lambda **o: gequi.identity_resnet(1, 2, 1, (4, 8, 8), **o), [(2, 1, 7, 6)]),
+    (lambda **o: gequi.unet(levels=1, width=2, variant="circuit", **o), [(1, 1, 4, 6)]),
+    (lambda **o: gequi.unet(levels=1, width=4, space=C4, **o), [(1, 1, 4, 6)]),
+    (lambda **o: gequi.gsa_network(C4, fields=2, blocks=1, **o), [(1, 1, 5, 5)]),
+    (lambda **o: gequi.multi_head_attention(6, heads=2, key_dim=5, bias=True, **o), [(2, 3, 6), (2, 5, 6)]),
+    (lambda **o: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, **o), [(2, 2, 7, 8), (2, 2, 5, 5)]),
+]
+
+
+@pytest.mark.parametrize(("make", "shapes"), MAKERS)
+def test_what_other_makers_made_comes_back_too(tmp_path, random, dtype, make, shapes):
+    model = make(dtype=dtype)  # with a seed that nobody told
+    random_weights = {name: random.random(weight.shape) for name, weight in gequi.get_weights(model).items()}
+    arrays = [random.normal(size=shape) for shape in shapes]
+    seeded = json.loads(json.dumps(model.recipe))
+    np.testing.assert_array_equal(gequi.predict(network_from_recipe(seeded), *arrays), gequi.predict(model, *arrays))
+    gequi.set_weights(model, random_weights)
+    again = gequi.load_model(gequi.save_model(model, tmp_path / "model.gequi"))
+    np.testing.assert_array_equal(gequi.predict(again, *arrays), gequi.predict(model, *arrays))
+    assert json.loads(json.dumps(again.recipe)) == seeded
+    assert type(again) is type(model)
+
+
+def test_a_recipe_is_the_same_whichever_way_the_arguments_came():
+    given = gequi.unet(2, 3, width=np.int64(4), levels=1.0, seed=1)
+    assert given.recipe == {"maker": "unet", "arguments": {
+        "channels": 2, "classes": 3, "levels": 1, "width": 4, "variant": "ronneberger", "seed": 1, "dtype": "float32",
+    }}  # fmt: skip
+
+
+def test_a_maker_or_an_argument_of_the_future_is_named():
+    data = model_to_bytes(gequi.unet(levels=1, width=2, seed=1))
+    recipe = unpack(data, "")[0]["recipe"]
+    with pytest.raises(ModelFileError, match="cannot build: there is no maker 'vnet'. Did you mean 'unet'?"):
+        model_from_bytes(rewritten(data, recipe={**recipe, "maker": "vnet"}))
+    more = {**recipe, "arguments": {**recipe["arguments"], "depth": 3}}
+    refused(rewritten(data, recipe=more), r"cannot build: unet\(\) has other arguments: got an unexpected .*'depth'")
+    for call in ("exec", "os.system", "gequi.saving.write_file"):
+        refused(rewritten(data, recipe={"maker": call, "arguments": {}}), f"cannot build: there is no maker '{call}'")
+    wider = {**recipe, "arguments": {**recipe["arguments"], "width": 4}}
+    refused(rewritten(data, recipe=wider), "must be float32 of shape")
 
 
 def test_a_file_says_what_it_is_without_building_the_model(tmp_path):

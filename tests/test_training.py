@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import warnings
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import gequi
 from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, TrainingError
 from gequi.fields import act
 from gequi.groups import elements
-from gequi.training import _jobs, _run, _settings, collect_job, prepare_job
+from gequi.training import _data, _jobs, _run, _settings, collect_job, prepare_job
 from gequi.training._augment import Augmentation, move, turn, turned
 from gequi.training._tasks import Task
 
@@ -248,11 +249,29 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
 
 
 def test_dropout_is_drawn_anew_at_each_batch(monkeypatch):
-    seeds, seed = [], torch.manual_seed
-    monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
+    seeds, seed = [], _settings.seed_layers
+    monkeypatch.setattr(_run, "seed_layers", lambda value, device: seeds.append(value) or seed(value, device))
     x, y = stripes(20)
     gequi.fit(network(), x, y, **OPTIONS)
     assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_layers_are_seeded_as_torch_seeds_them():
+    state = torch.random.get_rng_state()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    _settings.seed_layers(5, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+    torch.random.set_rng_state(state)
+
+
+def test_no_step_formats_a_traceback(monkeypatch):
+    """torch.manual_seed() does, three times, where there is no GPU."""
+    formatted, format_stack = [], traceback.format_stack
+    monkeypatch.setattr(traceback, "format_stack", lambda *where: formatted.append(1) or format_stack(*where))
+    x, y = stripes(20)
+    gequi.fit(network(), x, y, **{**OPTIONS, "epochs": 5})  # of two steps each
+    assert len(formatted) < 10
 
 
 def test_training_leaves_the_users_random_numbers_data_and_files_alone(tmp_path, monkeypatch):
@@ -563,6 +582,35 @@ def test_two_processes_learn_what_one_does(tmp_path):
     for ours, theirs in zip(without_times(alone), without_times(together), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert told[-1]["step"] == told[-1]["steps"]
+
+
+def test_modules_of_other_makers_are_trained_by_several_processes_and_have_checkpoints(tmp_path):
+    x, y = stripes(22)
+    one, two = (gequi.image_classifier_mlp((1, 7, 7), (4,), 2, seed=1) for _ in range(2))
+    gequi.fit(one, x, y, **OPTIONS)
+    gequi.fit(two, x, y, devices=2, checkpoint=tmp_path / "run.gequi", **OPTIONS)
+    same_weights(one, two, 1e-5)
+    same_weights(gequi.load_model(tmp_path / "run.gequi"), two)
+
+
+@pytest.mark.parametrize("task", ["regression", "segmentation"])
+def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task):
+    (one, x, y), (three, _, _) = example_of(task), example_of(task)
+    options = {**OPTIONS, "epochs": 2, "optimizer": "sgd", "validation": (x[:2], y[:2])}
+    alone = gequi.fit(one, x, y, **options)
+    together = gequi.fit(three, x, y, devices=3, **options)
+    for ours, theirs in zip(without_times(alone), without_times(together), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
+    net, x, y = example_of(task)
+    examples, made = gequi.training._examples(net, x, y, LOSS.get(task), ("x", "y"))
+    monkeypatch.setattr(_data.Part, "total", lambda self, values, device: values)  # of this process alone
+    for rank, own in enumerate((slice(0, 2), slice(2, 4), slice(4, 7), slice(7, 9), slice(9, 12))):
+        measured = _run.measure(net, examples, made, 4, _data.Part(rank, 5))
+        assert measured == pytest.approx(gequi.evaluate(net, x[own], y[own], LOSS.get(task)), rel=1e-5)
 
 
 def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):

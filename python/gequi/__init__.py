@@ -8,7 +8,9 @@ from ._version import __version__ as __version__
 from .architectures import identity_resnet, image_classifier_mlp, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
+from .export import export_model
 from .fields import field_type, transform_field
+from .folders import collect_prediction, predict_folder, prepare_prediction
 from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
@@ -38,11 +40,13 @@ __all__ = [
     "broadcast_over",
     "cayley_table",
     "collect_job",
+    "collect_prediction",
     "compose_maps",
     "einsum",
     "equivariance_error",
     "equivariant_network",
     "evaluate",
+    "export_model",
     "field_type",
     "fit",
     "fourier_features",
@@ -73,8 +77,10 @@ __all__ = [
     "output_shape",
     "permutation_error",
     "predict",
+    "predict_folder",
     "predict_points",
     "prepare_job",
+    "prepare_prediction",
     "rearrange",
     "register_curves",
     "register_images",

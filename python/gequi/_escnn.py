@@ -1,4 +1,4 @@
-"""The door to escnn: every other module imports escnn from here, put right in five ways.
+"""The door to escnn: every other module imports escnn from here, put right in six ways.
 
 1.  escnn imports lie_learn for one function, `wigner_D_matrix`. lie_learn has wheels for two versions of
     Python and wants numpy < 2; where it is absent, the function is supplied here from the textbook formula.
@@ -9,6 +9,8 @@
 5.  Layers with the same types share one sampled basis *module* in escnn, so `layer.double()` of one breaks
     the others, and its tensors would be saved with every layer. Here each layer has a module of its own over
     shared tensors, which are constants and no part of the state.
+6.  Some layers keep the ends of a range of channels in a tensor, from which they must be fetched at every call; no
+    exporter can follow that, and a GPU has to wait for it. Here they are plain numbers.
 """
 
 from __future__ import annotations
@@ -229,6 +231,23 @@ def _init_blocks_in_double(
 _blocks.BlocksBasisExpansion.__init__ = _init_blocks_in_double
 _single.torch = _always_double  # type: ignore[attr-defined]
 _blocks.block_basisexpansion = _block_basis  # type: ignore[attr-defined]
+
+
+# ---- 6. ranges of channels as plain numbers -------------------------------------------------------------
+
+
+def _register_indices(self: torch.nn.Module, name: str, tensor: torch.Tensor, persistent: bool = True) -> None:
+    """Keeps a tensor as torch does, but the two ends of contiguous fields as numbers."""
+    contiguous: Any = self._contiguous
+    label = "gate" if name == "gates_indices" else name.rpartition("indices_")[2]
+    if contiguous.get(int(label) if label.isdigit() else label):
+        setattr(self, name, tuple(tensor.tolist()))
+    else:
+        torch.nn.Module.register_buffer(self, name, tensor, persistent)
+
+
+for _layer in ("InnerBatchNorm", "NormNonLinearity", "GatedNonLinearity1", "FieldDropout"):
+    getattr(escnn.nn, _layer).register_buffer = _register_indices
 
 
 def basis_samples(network: torch.nn.Module) -> Iterator[torch.Tensor]:

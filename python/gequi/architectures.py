@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from ._escnn import GSpace
 from .arrays import check_choice, check_dtype, check_integer
 from .errors import InputError, ShapeError
 from .groups import check_gspace
+from .makers import choose_seed, maker
 from .networks import equivariant_network
 
 OUTPUTS = ("logits", "probabilities")
@@ -33,6 +33,7 @@ Layers = list[dict[str, Any]]
 # ---- the three ------------------------------------------------------------------------------------------
 
 
+@maker
 def image_classifier_mlp(
     input_shape: Sequence[int] = (1, 28, 28),
     hidden: Sequence[int] = (512, 512),
@@ -86,6 +87,7 @@ def image_classifier_mlp(
     return _finish(lambda: _mlp([channels * rows * columns, *widths, classes], output), seed, dtype)
 
 
+@maker
 def identity_resnet(
     channels: int = 3,
     classes: int = 10,
@@ -148,6 +150,7 @@ def identity_resnet(
     return _finish(lambda: _resnet(channels, numbers, strides, components, classes, output), seed, dtype)
 
 
+@maker
 def unet(
     channels: int = 1,
     classes: int = 2,
@@ -311,8 +314,7 @@ class UNet(nn.Module):
 def _finish(build: Callable[[], nn.Module], seed: int | None, dtype: str) -> nn.Module:
     """The module with initial weights from the seed: torch's own distribution, drawn in float64."""
     kind = check_dtype(dtype)
-    number = secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
-    generator = torch.Generator().manual_seed(number)
+    generator = torch.Generator().manual_seed(choose_seed(seed))
     with torch.device("meta"):  # without memory, torch draws no weights of its own
         module = build()
     module.to_empty(device="cpu")

@@ -11,7 +11,6 @@ torch, so that weights move to and from `torch.nn.MultiheadAttention` unchanged.
 from __future__ import annotations
 
 import math
-import secrets
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 from .arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_integer, check_number, own_tensor
 from .errors import InputError, ShapeError
+from .makers import choose_seed, maker
 
 # ---- operators ------------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ def attend(
 
 def _whole_blocks(length: int) -> int:
     """The next multiple of 8, the block of the matrix products of common processors."""
-    return -(-length // 8) * 8
+    return (length + 7) // 8 * 8  # of no negative number: ONNX rounds those towards 0
 
 
 def attention_weights(
@@ -200,6 +200,7 @@ def attention_weights(
 # ---- modules --------------------------------------------------------------------------------------------
 
 
+@maker
 def multi_head_attention(
     dim: int,
     heads: int = 1,
@@ -242,6 +243,7 @@ def multi_head_attention(
     return MultiHeadAttention(dim, heads, key_dim, check_flag(bias, "bias"), generator_of(seed), check_dtype(dtype))
 
 
+@maker
 def visual_attention(
     channels: int,
     key_dim: int | None = None,
@@ -307,8 +309,7 @@ def _check_heads(dim: int, heads: object, key_dim: object, argument: str) -> tup
 
 def generator_of(seed: object) -> torch.Generator:
     """A generator of random numbers of its own: of a seed, or a fresh one for None."""
-    number = secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
-    return torch.Generator().manual_seed(number)
+    return torch.Generator().manual_seed(choose_seed(seed))
 
 
 class _HeadMaps(nn.Module):
@@ -408,11 +409,12 @@ class VisualAttention(_HeadMaps):
         values = functional.conv2d(context, self.value, self.value_bias, self.stride)
         inner = self._attend(*(each.flatten(2).mT for each in (queries, keys, values)))
         windows = inner.mT.unflatten(-1, tuple(queries.shape[2:]))
-        # Pixels beyond the last window: a transposed convolution alone would leave them out (16 -> 15 for 3 by 3).
-        beyond = [(length - self.kernel_size) % self.stride for length in query.shape[2:]]
-        return functional.conv_transpose2d(
-            windows, self.output.transpose(0, 1), self.output_bias, self.stride, output_padding=beyond
-        )
+        out = functional.conv_transpose2d(windows, self.output.transpose(0, 1), None, self.stride)
+        # Pixels beyond the last window: a transposed convolution alone would leave them out (16 -> 15 for 3 by 3). They
+        # are added behind it, since in ONNX its own output_padding cannot depend on the size.
+        rows, columns = ((length - self.kernel_size) % self.stride for length in query.shape[2:])
+        out = functional.pad(out, (0, columns, 0, rows))
+        return out if self.output_bias is None else out + self.output_bias[:, None, None]
 
     def extra_repr(self) -> str:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -52,6 +53,13 @@ class ExactnessWarning(GequiWarning):
 
 class AmbiguousRegistrationWarning(GequiWarning):
     """A second map, far from the one returned, under which the images look almost as much alike."""
+
+
+def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
+    """Refuses to go on without packages that only a part of gequi needs: its extra has them."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SetupError(f"{purpose} needs {' and '.join(missing)}: install gequi[{extra}].")
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +30,7 @@ from .errors import ExactnessWarning, InputError, ShapeError, listing, nearest
 from .fields import AXES, check_features, describe_fields, field_pairs, field_type, show_fields
 from .groups import check_gspace, describe_gspace, gspace
 from .layers import Step, plan
+from .makers import choose_seed, make, plain
 
 # ---- the recipe -----------------------------------------------------------------------------------------
 
@@ -82,13 +82,10 @@ def equivariant_network(
     return EquivariantNetwork(space, recipe)
 
 
-def choose_seed(seed: object) -> int:
-    """A seed as it came, or a fresh one for None: 31 bits, which R's integers hold too."""
-    return secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
-
-
-def network_from_recipe(recipe: Mapping[str, Any]) -> EquivariantNetwork:
-    """The network that a recipe describes, with its initial weights."""
+def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
+    """The network, or the module of another maker, that a recipe describes, with its initial weights."""
+    if "maker" in recipe:
+        return make(recipe)
     options = dict(recipe["space"])
     return equivariant_network(
         gspace(options.pop("name"), **options), recipe["input"], recipe["layers"], recipe["seed"], recipe["dtype"]
@@ -105,8 +102,7 @@ def _plain_layers(layers: Any) -> Any:
         }
     if isinstance(layers, list | tuple):
         return [_plain_layers(each) for each in layers]
-    value = layers.item() if isinstance(layers, np.generic) else layers
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return plain(layers)
 
 
 def plan_network(space: GSpace, input: Any, layers: Any) -> tuple[FieldType, list[Step]]:
@@ -266,10 +262,15 @@ def output_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tup
     check_network(network)
     shape = _check_shape(network, input_shape)
     network.warn_if_inexact(shape[2:])
-    size = shape[2:]
+    return (shape[0], network.out_type.size, *output_size(network, shape))
+
+
+def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The spatial size of the output; a shape that does not fit a layer is refused by the layer's name."""
+    size = _check_shape(network, input_shape)[2:]
     for step in network.steps:
         size = step.after(size)
-    return (shape[0], network.out_type.size, *size)
+    return size
 
 
 def _check_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -453,6 +454,7 @@ def copy_network(network: EquivariantNetwork) -> EquivariantNetwork:
 
 __all__ = [
     "EquivariantNetwork",
+    "choose_seed",
     "describe_fields",
     "describe_network",
     "describe_plan",

@@ -40,12 +40,13 @@ _SAME_BASIS = 1e-6
 
 
 def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = None) -> str:
-    """Saves a network: its recipe and its weights, in one file.
+    """Saves a network, or another module that gequi made: its recipe and its weights, in one file.
 
     The file is written under another name and then renamed, so `path` never holds half a model, whatever happens.
 
     Args:
-        model: a network from `equivariant_network()`, or another module that carries a `recipe`.
+        model: a module with a `recipe`, from `equivariant_network()`, `gsa_network()`, `image_classifier_mlp()`,
+            `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
         path: the file; one that exists is replaced.
         about: plain data (anything JSON holds) that is kept beside the model, such as the names of classes.
 
@@ -71,14 +72,14 @@ def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = No
     return str(write_file(path, model_to_bytes(model, about)))
 
 
-def load_model(path: Any) -> EquivariantNetwork:
-    """The network that `save_model()` put into a file, or that a checkpoint of `fit()` holds.
+def load_model(path: Any) -> nn.Module:
+    """The model that `save_model()` put into a file, or that a checkpoint of `fit()` holds.
 
     Args:
         path: the file.
 
     Returns:
-        the network, in the type it was saved in: its predictions are those of the saved network to the bit.
+        the model, in the type it was saved in: its predictions are those of the saved one to the bit.
 
     Raises:
         ModelFileError: a file that is not there, damaged, foreign, a pickle, from a newer gequi, or whose weights do
@@ -97,45 +98,51 @@ def describe_model_file(path: Any) -> dict[str, Any]:
     Raises:
         ModelFileError: as `load_model()`.
     """
-    metadata, tensors = unpack(read_file(path), shown(path))
+    return describe_model_bytes(read_file(path), shown(path))
+
+
+def describe_model_bytes(data: bytes, name: str = "the model") -> dict[str, Any]:
+    """`describe_model_file()` of bytes; `name` is what messages call them."""
+    metadata, tensors = unpack(bytes(data), name)
     count = sum(int(value.size) for name, value in tensors.items() if not name.startswith(EXTRA))
     return {**{key: metadata.get(key) for key in ("format", "version", "recipe", "about")}, "weights": count}
 
 
 def model_to_bytes(model: nn.Module, about: Mapping[str, Any] | None = None) -> bytes:
     """The contents of a model file."""
-    network = check_saveable(model)
-    return pack(get_weights(network), {**describe_model(network), "about": dict(about or {})})
+    check_saveable(model)
+    return pack(get_weights(model), {**describe_model(model), "about": dict(about or {})})
 
 
-def model_from_bytes(data: bytes, name: str = "the model") -> EquivariantNetwork:
-    """The network that `model_to_bytes()` put into bytes; `name` is what messages call them."""
+def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:
+    """The model that `model_to_bytes()` put into bytes; `name` is what messages call them."""
     metadata, tensors = unpack(bytes(data), name)
     return build_model(metadata, tensors, name)
 
 
-def check_saveable(model: object) -> EquivariantNetwork:
+def check_saveable(model: object) -> nn.Module:
     """`model`, where it has a recipe from which it can be built again, and finite weights."""
-    check_model(model, "model")
-    if not isinstance(model, EquivariantNetwork):
+    module = check_model(model, "model")
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, dict) or not ("maker" in recipe or isinstance(module, EquivariantNetwork)):
         raise InputError(
-            f"`model` must carry a recipe, as networks from equivariant_network() do; a {type(model).__name__} does "
-            f"not. get_weights() gives its weights as plain arrays.",
+            f"`model` must carry a recipe, as networks from equivariant_network() and the modules of gequi's other "
+            f"makers do; a {type(model).__name__} does not. get_weights() gives its weights as plain arrays.",
             "model",
         )
-    for name, weight in get_weights(model).items():
+    for name, weight in get_weights(module).items():
         if not np.isfinite(weight).all():
             raise InputError(f"`model` has weights that are not finite ({name}): its training has diverged.", "model")
-    return model
+    return module
 
 
-def describe_model(model: EquivariantNetwork) -> dict[str, Any]:
-    """What a file must say of a network besides its weights."""
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """What a file must say of a model besides its weights."""
     return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
 
 
-def build_model(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> EquivariantNetwork:
-    """The network of an unpacked file."""
+def build_model(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
+    """The model of an unpacked file."""
     try:
         network = network_from_recipe(metadata["recipe"])
     except Exception as error:  # whatever a foreign recipe makes the builders stumble over
@@ -179,7 +186,7 @@ def basis_fingerprint(network: nn.Module) -> list[float]:
     return found
 
 
-def _check_basis(saved: Any, network: EquivariantNetwork, name: str) -> None:
+def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
     own = basis_fingerprint(network)
     try:
         same = len(saved) == len(own) and np.allclose(saved, own, rtol=0, atol=_SAME_BASIS)

@@ -21,7 +21,7 @@ from .networks import check_model, evaluating
 
 Trace = list[dict[str, Any]]
 
-_AXES = {
+AXES = {
     1: "batch",
     2: "batch channel",
     3: "batch token feature",
@@ -57,7 +57,7 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
         [('Sequential', '1 2'), ('Linear', '1 2'), ('ReLU', '1 2'), ('output', '1 2')]
     """
     check_model(model, "model")
-    shapes = _check_shapes(input_shape)
+    shapes = check_shapes(input_shape)
     first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     tensors = [torch.zeros(shape, dtype=first.dtype, device=first.device) for shape in shapes]
     inputs: list[Any] = list(tensors)
@@ -84,11 +84,12 @@ def _described(tensors: list[torch.Tensor]) -> dict[str, str]:
     """The shapes of an output, and the names of its axes."""
     return {
         "output": ", ".join(_text(tensor.shape) for tensor in tensors),
-        "axes": ", ".join(_AXES.get(tensor.ndim, "") for tensor in tensors),
+        "axes": ", ".join(AXES.get(tensor.ndim, "") for tensor in tensors),
     }
 
 
-def _check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
+def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
+    """The shapes of a model's inputs: one, or a list of them."""
     given = input_shape.tolist() if isinstance(input_shape, np.ndarray) else input_shape
     if isinstance(given, int | float):
         given = [given]
@@ -296,7 +297,7 @@ def input_shapes(rows: Trace) -> dict[str, tuple[str, str]]:
     """The shape and the axes of each input of the model."""
     shapes = rows[0]["input"].split(", ")
     names = ["input"] if len(shapes) == 1 else [f"input {number}" for number in range(1, len(shapes) + 1)]
-    return {name: (shape, _AXES.get(len(shape.split()), "")) for name, shape in zip(names, shapes, strict=True)}
+    return {name: (shape, AXES.get(len(shape.split()), "")) for name, shape in zip(names, shapes, strict=True)}
 
 
 def wire_label(shape: str, axes: str) -> str:

@@ -41,7 +41,7 @@
 #' equivariance_error(network, volcano[1:64, 1:60])
 image_classifier_mlp <- function(input_shape = c(1, 28, 28), hidden = c(512, 512), classes = 10, output = "logits",
                                  space = NULL, seed = NULL, dtype = "float32") {
-  new_architecture("image_classifier_mlp", list(
+  new_module("image_classifier_mlp", list(
     input_shape = as.list(input_shape), hidden = as.list(hidden), classes = classes, output = output, space = space,
     seed = seed, dtype = dtype
   ))
@@ -51,7 +51,7 @@ image_classifier_mlp <- function(input_shape = c(1, 28, 28), hidden = c(512, 512
 #' @export
 identity_resnet <- function(channels = 3, classes = 10, components = 3, widths = c(16, 64, 128, 256), output = "logits",
                             space = NULL, seed = NULL, dtype = "float32") {
-  new_architecture("identity_resnet", list(
+  new_module("identity_resnet", list(
     channels = channels, classes = classes, components = components, widths = as.list(widths), output = output,
     space = space, seed = seed, dtype = dtype
   ))
@@ -61,20 +61,8 @@ identity_resnet <- function(channels = 3, classes = 10, components = 3, widths =
 #' @export
 unet <- function(channels = 1, classes = 2, levels = 4, width = NULL, variant = "ronneberger", space = NULL,
                  seed = NULL, dtype = "float32") {
-  new_architecture("unet", list(
+  new_module("unet", list(
     channels = channels, classes = classes, levels = levels, width = width, variant = variant, space = space,
     seed = seed, dtype = dtype
   ))
-}
-
-new_architecture <- function(maker, arguments, call = rlang::caller_env()) {
-  arguments["seed"] <- list(call_core("networks.choose_seed", arguments$seed, .call = call))
-  if (is.null(arguments$space)) {
-    return(new_module(maker, arguments[names(arguments) != "space"], call = call))
-  }
-  python <- do.call(call_core, c(list(maker), arguments, list(.call = call)))
-  recipe <- reticulate::py_to_r(python$recipe)
-  new_network(list(
-    space = arguments$space, input = recipe$input, layers = recipe$layers, seed = recipe$seed, dtype = recipe$dtype
-  ), python = python, call = call)
 }

@@ -111,9 +111,8 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' dim(predict(visual, image, image))
 multi_head_attention <- function(dim, heads = 1, key_dim = NULL, bias = FALSE, seed = NULL, dtype = "float32") {
   new_module("multi_head_attention", list(
-    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = call_core("networks.choose_seed", seed),
-    dtype = dtype
-  ), "gequi_attention")
+    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = seed, dtype = dtype
+  ))
 }
 
 #' @rdname multi_head_attention
@@ -122,8 +121,8 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
                              seed = NULL, dtype = "float32") {
   new_module("visual_attention", list(
     channels = channels, key_dim = key_dim, heads = heads, kernel_size = kernel_size, stride = stride, bias = bias,
-    seed = call_core("networks.choose_seed", seed), dtype = dtype
-  ), "gequi_attention")
+    seed = seed, dtype = dtype
+  ))
 }
 
 #' @rdname multi_head_attention

@@ -1,12 +1,30 @@
 # Modules of torch that are no equivariant networks: what makes them is plain data, and so is what R keeps of them.
 
+# The module that a function of the core makes. Its recipe comes from there: the maker's name, and what it was given,
+# with a seed, so that it can be made again.
+#
 # maker       name of the core's function
-# arguments   what it was given, with a seed, so that the module can be made again
+# arguments   what it is given
+new_module <- function(maker, arguments, call = rlang::caller_env()) {
+  as_model(do.call(call_core, c(list(maker), arguments, list(.call = call))), call = call)
+}
+
+# What R keeps of a Python model: of an equivariant network its recipe, of any other module maker and arguments.
+#
+# python      the model
 # weights     those that are not the seed's
-new_module <- function(maker, arguments, class = NULL, weights = NULL, call = rlang::caller_env()) {
-  module <- new_handle(c(class, "gequi_module"), maker = maker, arguments = arguments, weights = weights)
-  module$handle$python <- make_python(module, call)
-  module
+as_model <- function(python, weights = NULL, call = rlang::caller_env()) {
+  recipe <- from_python(python$recipe)
+  if (!is.null(recipe$maker)) {
+    class <- if (recipe$maker %in% c("multi_head_attention", "visual_attention")) "gequi_attention"
+    return(new_handle(
+      c(class, "gequi_module"),
+      maker = recipe$maker, arguments = recipe$arguments, weights = weights, python = python
+    ))
+  }
+  recipe$space <- do.call(gspace, recipe$space)
+  recipe$layers <- as_layers(recipe$layers)
+  new_network(recipe, weights, python, call)
 }
 
 make_python.gequi_module <- function(x, call) {
@@ -26,11 +44,13 @@ make_python.gequi_module <- function(x, call) {
 with_weights <- function(module, weights, call = rlang::caller_env()) {
   kept <- kept_weights(module)
   kept[names(weights)] <- weights
-  class <- setdiff(class(module), c("gequi_module", "gequi_handle"))
-  tryCatch(new_module(module$maker, module$arguments, class, kept, call), gequi_error = function(error) {
+  class <- setdiff(class(module), c("gequi_fit", "gequi_handle"))
+  made <- new_handle(class, maker = module$maker, arguments = module$arguments, weights = kept)
+  tryCatch(made$handle$python <- make_python(made, call), gequi_error = function(error) {
     call_core("set_weights", network = module, weights = weights, .call = call) # names the weight as it was given
     rlang::cnd_signal(error)
   })
+  made
 }
 
 #' What a module makes of arrays
@@ -61,7 +81,10 @@ predict.gequi_module <- function(object, x, ..., batch_size = 64) {
 #' @export
 format.gequi_module <- function(x, ...) {
   given <- Filter(Negate(is.null), x$arguments)
-  shown <- vapply(given, function(each) paste(deparse(each, width.cutoff = 500), collapse = ""), "")
+  shown <- vapply(given, function(each) {
+    if (is.numeric(each)) each <- as.numeric(each) # as one writes it: without an L
+    paste(deparse(each, width.cutoff = 500), collapse = "")
+  }, "")
   paste0(x$maker, "(", paste0(names(given), " = ", shown, collapse = ", "), ")")
 }
 

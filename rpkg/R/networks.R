@@ -78,6 +78,15 @@ check_network <- function(network, call = rlang::caller_env(), argument = "netwo
   }
 }
 
+# Networks and modules alike.
+check_model <- function(model, argument = "model", call = rlang::caller_env()) {
+  if (!inherits(model, c("gequi_network", "gequi_module"))) {
+    abort_gequi("InputError", paste0(
+      "`", argument, "` must be a network, as equivariant_network() makes it, or a module; got ", friendly(model), "."
+    ), argument, call)
+  }
+}
+
 friendly <- function(x) {
   if (is.null(x)) return("NULL")
   paste0(if (is.object(x) || is.function(x)) "an object of class " else "a value of type ", class(x)[1])

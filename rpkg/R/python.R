@@ -15,6 +15,17 @@ requirements_of_escnn <- c("autograd", "pymanopt")
 # What training needs besides: pyproject's extra "train".
 requirements_of_training <- c("lightning>=2.5", "torchmetrics>=1.6")
 
+# What export_model() needs besides for ONNX: pyproject's extra "export".
+requirements_of_export <- c("onnx>=1.16", "onnxscript>=0.1")
+
+# What predict_folder() needs besides for pictures: pyproject's extra "images".
+requirements_of_images <- "pillow>=10"
+
+# What install_gequi() installs besides the dependencies.
+requirements_besides <- c(
+  requirements_of_escnn, requirements_of_training, requirements_of_export, requirements_of_images
+)
+
 environment_name <- "r-gequi"
 
 # The core's door, python/gequi/_bridge.py. Starts Python and imports the core at its first use.
@@ -159,7 +170,7 @@ installation_steps <- function() {
   of <- function(pattern) grep(pattern, requirements, value = TRUE)
   list(
     list(packages = of("^torch")),
-    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_of_escnn, requirements_of_training)),
+    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_besides)),
     list(packages = of("^escnn"), options = "--no-deps")
   )
 }
@@ -206,7 +217,7 @@ gequi_sitrep <- function() {
 # The installed versions, without importing anything; of the core, that which is loaded.
 package_versions <- function() {
   metadata <- reticulate::import("importlib.metadata", convert = TRUE)
-  packages <- sub("[=<>].*", "", c(requirements, requirements_of_escnn, requirements_of_training))
+  packages <- sub("[=<>].*", "", c(requirements, requirements_besides))
   versions <- vapply(packages, function(package) {
     tryCatch(metadata$version(package), error = function(error) NA_character_)
   }, "")

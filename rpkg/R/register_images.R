@@ -2,7 +2,7 @@
 #'
 #' The map that carries one image onto another, at any angle, with what is not known about it: moving(map(x)) =
 #' fixed(x). Nothing is trained and nothing is drawn at random: a descriptor of each token in every pose (16 in an
-#' image, 192 in a volume), attention over position and pose, the linear maps on which strong matches agree, each
+#' image, 216 in a volume), attention over position and pose, the linear maps on which strong matches agree, each
 #' verified on the images, and a dense map without folds. Mirror images are not searched.
 #'
 #' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map

@@ -1,21 +1,23 @@
-#' Save and load networks
+#' Save and load models
 #'
-#' One file holds the recipe of a network as text and its weights as numbers. No code is in it, and none is run when it
-#' is opened. Python's `gequi.load_model()` reads it, and R reads what Python saved: the predictions are equal to the
-#' bit. It is written under another name and then renamed, so `path` never holds half a model.
+#' One file holds the recipe of a network, or of a module, as text and its weights as numbers. No code is in it, and
+#' none is run when it is opened. Python's `gequi.load_model()` reads it, and R reads what Python saved: the
+#' predictions are equal to the bit. It is written under another name and then renamed, so `path` never holds half a
+#' model.
 #'
-#' [saveRDS()] and [save.image()] keep networks too, with the weights that [fit()] or [set_weights()] gave them; the
-#' file is then one for R alone.
+#' [saveRDS()], [save()] and [save.image()] keep models too, with the weights that [fit()] or [set_weights()] gave
+#' them; the file is then one for R alone.
 #'
-#' @param model a network, from [equivariant_network()] or [fit()].
+#' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path the file; one that exists is replaced.
 #' @param about a named list of plain data to keep beside the model. The classes and the history of a network that was
 #'   fitted are kept there in any case.
-#' @return `save_model()`: the path, invisibly. `load_model()`: the network, with its history and its classes where it
+#' @return `save_model()`: the path, invisibly. `load_model()`: the model, with its history and its classes where it
 #'   was fitted. Checkpoints of [fit()] are model files too.
 #' @section Errors: `gequi_model_file_error` for a file that is not there, damaged, foreign, from a newer gequi, or
 #'   whose weights do not fit its recipe or the filter bases of this machine; `gequi_input_error` for a path that
 #'   cannot be written to.
+#' @seealso [marshal()], for the same in memory; [export_model()], for other programs.
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
@@ -25,31 +27,73 @@
 #' save_model(network, file)
 #' all.equal(predict(load_model(file), volcano), predict(network, volcano))
 save_model <- function(model, path, about = NULL) {
-  check_network(model, argument = "model")
-  if (inherits(model, "gequi_fit")) {
-    rows <- lapply(seq_len(NROW(model$history)), function(i) {
-      row <- as.list(as.data.frame(model$history)[i, ])
-      row[!vapply(row, is.na, NA)]
-    })
-    fitted <- list(history = rows, classes = model$classes, levels = as.list(model$levels))
-    about <- utils::modifyList(as.list(about), fitted)
-  }
-  invisible(call_core("save_model", model = model, path = as_path(path), about = about))
+  check_model(model)
+  invisible(call_core("save_model", model = model, path = as_path(path), about = about_model(model, about)))
 }
 
 #' @rdname save_model
 #' @export
 load_model <- function(path) {
   path <- as_path(path)
-  python <- call_core("load_model", path = path)
   told <- call_core("saving.describe_model_file", path = path)
-  recipe <- told$recipe
-  recipe$space <- do.call(gspace, recipe$space)
-  recipe$layers <- as_layers(recipe$layers)
-  network <- new_network(recipe, call_core("get_weights", python), python)
-  if (is.null(told$about$classes)) return(network)
-  history <- if (length(told$about$history)) as_history(told$about$history)
-  as_fit(network, history, told$about$classes, unlist(told$about$levels))
+  saved_model(call_core("load_model", path = path), told$about)
+}
+
+#' A model as raw bytes
+#'
+#' For what keeps or sends no R objects with a life of their own: a database, a queue, a worker in another process.
+#' The bytes are those of the file that [save_model()] writes; no code is in them.
+#'
+#' A model lives partly in Python, and that part does not outlive its R session. What R keeps of it, the recipe and
+#' the weights, does: [saveRDS()], and packages that send objects to workers, need no `marshal()`. It is needed where
+#' weights were changed in Python, through [reticulate::r_to_py()], of which R does not know.
+#'
+#' @param model a network or a module.
+#' @param data what `marshal()` returned.
+#' @return `marshal()`: a raw vector. `unmarshal()`: the model, with its history and its classes where it was fitted.
+#' @section Errors: `gequi_input_error` for what is no model, or weights that are not finite; `gequi_model_file_error`
+#'   for bytes that are not those of a model.
+#' @family training
+#' @export
+#' @examplesIf gequi_available()
+#' module <- multi_head_attention(4, heads = 2, seed = 1)
+#' data <- marshal(module)
+#' x <- array(rnorm(12), c(1, 3, 4))
+#' identical(predict(unmarshal(data), x, x), predict(module, x, x))
+marshal <- function(model) {
+  check_model(model)
+  as.raw(call_core("saving.model_to_bytes", model = model, about = about_model(model)))
+}
+
+#' @rdname marshal
+#' @export
+unmarshal <- function(data) {
+  if (!is.raw(data)) {
+    message <- paste0("`data` must be a raw vector, as marshal() makes it; got ", friendly(data), ".")
+    abort_gequi("InputError", message, "data", rlang::current_env())
+  }
+  bytes <- reticulate::r_to_py(c(data))
+  told <- call_core("saving.describe_model_bytes", bytes, "`data`")
+  saved_model(call_core("saving.model_from_bytes", bytes, "`data`"), told$about)
+}
+
+# What is kept beside a model: of one that was fitted, its history and its classes.
+about_model <- function(model, about = NULL) {
+  if (!inherits(model, "gequi_fit")) return(about)
+  rows <- lapply(seq_len(NROW(model$history)), function(i) {
+    row <- as.list(as.data.frame(model$history)[i, ])
+    row[!vapply(row, is.na, NA)]
+  })
+  fitted <- list(history = rows, classes = model$classes, levels = as.list(model$levels))
+  utils::modifyList(as.list(about), fitted)
+}
+
+# The R object of a Python model that was saved, and of what was kept beside it.
+saved_model <- function(python, about, call = rlang::caller_env()) {
+  model <- as_model(python, call_core("get_weights", python, .call = call), call)
+  if (is.null(about$classes)) return(model)
+  history <- if (length(about$history)) as_history(about$history)
+  as_fit(model, history, about$classes, unlist(about$levels))
 }
 
 as_path <- function(path) if (is.character(path)) path.expand(path) else path

@@ -94,7 +94,7 @@ fit.gequi_module <- fit.gequi_network
 #' fetches the network when it is done. On one machine, `fit(devices = 2)` does all of this at once.
 #'
 #' @param folder an empty folder that all machines see.
-#' @param network a network, from [equivariant_network()].
+#' @param network a network, from [equivariant_network()], or a module such as [unet()].
 #' @param x,y inputs and targets, as in [fit()]. The path of a .npy file is passed on, not its contents.
 #' @param about a named list of plain data to keep with the job.
 #' @param ... options of [fit()]; `devices` are the processes on each of `nodes` machines.
@@ -146,10 +146,7 @@ copy_of <- function(object) {
 }
 
 trained_from <- function(object, weights, python) {
-  if (inherits(object, "gequi_network")) return(new_network(recipe_of(object), weights, python))
-  new_module(
-    object$maker, object$arguments, setdiff(class(object), c("gequi_fit", "gequi_module", "gequi_handle")), weights
-  )
+  if (inherits(object, "gequi_network")) new_network(recipe_of(object), weights, python) else as_model(python, weights)
 }
 
 #' @importFrom generics fit
@@ -355,13 +352,19 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   rlang::check_dots_empty()
   if (type == "raw") return(call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
+  as_prediction(value, type, object$levels)
+}
+
+# What the core predicts of classes, as R has it: named columns, and classes that count from 1 or are those of a factor.
+as_prediction <- function(value, type, levels) {
   if (type == "prob") {
-    if (length(object$levels)) dimnames(value) <- c(list(NULL, object$levels), rep(list(NULL), length(dim(value)) - 2))
-    return(value)
+    if (length(levels)) dimnames(value) <- c(list(NULL, levels), rep(list(NULL), length(dim(value)) - 2))
+  } else if (type == "class") {
+    value <- value + 1L
+    storage.mode(value) <- "integer"
+    if (length(dim(value)) == 1 && length(levels)) value <- factor(levels[value], levels)
   }
-  value <- value + 1L
-  storage.mode(value) <- "integer"
-  if (length(dim(value)) == 1 && length(object$levels)) factor(object$levels[value], object$levels) else value
+  value
 }
 
 #' How well a network does

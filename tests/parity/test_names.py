@@ -12,7 +12,10 @@ import gequi
 HERE = Path(__file__).parent
 
 # What only R has: set-up, its own data and pictures.
-ONLY_IN_R = {"install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image", "plot_equivariance"}
+ONLY_IN_R = {
+    "install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image", "plot_equivariance", "marshal",
+    "unmarshal",
+}  # fmt: skip
 # R's own generics: their methods for a network.
 METHODS = {"predict": "predict.gequi_network", "fit": "fit.gequi_network"}
 # What R may leave out, since layers are piped there.
@@ -62,5 +65,7 @@ def test_the_version_and_the_requirements_are_those_of_python(r):
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
     assert r.code('as.character(packageVersion("gequiR"))')[0] == gequi.__version__
     assert list(r.code("gequiR:::requirements")) == project["dependencies"]
+    for extra, name in (("train", "training"), ("export", "export"), ("images", "images")):
+        assert list(r.code(f"gequiR:::requirements_of_{name}")) == project["optional-dependencies"][extra]
     at_least = r.code('packageDescription("gequiR")$SystemRequirements')[0]
     assert f"Python ({project['requires-python'].replace('>=', '>= ')})" in at_least

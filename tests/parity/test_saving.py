@@ -41,6 +41,29 @@ def test_load_model_in_r_what_python_saved(r, both, same, tmp_path, random, dtyp
     same(r.value(r.predict(longer, x)), gequi.predict(relu, x).astype(np.float64))
 
 
+def test_modules_of_other_makers_go_both_ways(r, same, tmp_path, random):
+    options = {"levels": 1, "width": 3, "dtype": "float64", "seed": 4}
+    theirs, ours = r.unet(**options), gequi.unet(**options)
+    weight = random.random((3, 1, 3, 3))
+    theirs = r.set_weights(theirs, {"down.0.0.weight": weight})
+    gequi.set_weights(ours, {"down.0.0.weight": weight})
+    r.save_model(theirs, str(tmp_path / "r.gequi"))
+    gequi.save_model(ours, tmp_path / "python.gequi", about={})
+    assert describe_model_file(tmp_path / "r.gequi")["recipe"] == ours.recipe
+    x = random.normal(size=(2, 1, 6, 8))
+    np.testing.assert_array_equal(gequi.predict(gequi.load_model(tmp_path / "r.gequi"), x), gequi.predict(ours, x))
+    same(r.value(r.predict(r.load_model(str(tmp_path / "python.gequi")), x)), gequi.predict(ours, x))
+
+
+def test_the_bytes_of_marshal_are_a_file(r, both, same, tmp_path, random):
+    theirs, ours = both(LAYERS)
+    (tmp_path / "net.gequi").write_bytes(bytes(r.marshal(theirs)))
+    x = random.normal(size=(2, 1, 9, 9))
+    np.testing.assert_array_equal(gequi.predict(gequi.load_model(tmp_path / "net.gequi"), x), gequi.predict(ours, x))
+    data = r.code("as.raw(x)", x=list(gequi.saving.model_to_bytes(ours)))
+    same(r.value(r.predict(r.unmarshal(data), x)), gequi.predict(ours, x).astype(np.float64))
+
+
 def test_the_same_refusals_of_a_damaged_file(r, both, tmp_path):
     path = tmp_path / "net.gequi"
     data = bytearray(gequi.saving.model_to_bytes(both()[1]))

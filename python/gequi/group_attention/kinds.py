@@ -170,7 +170,7 @@ class AttentionLayer(EquivariantModule):
             )
         features = x.tensor.unflatten(1, (len(self.in_type), self.poses)).flatten(3)
         out = self.attention(features, points, size, self.window)
-        return GeometricTensor(out.reshape(len(out), -1, *size), self.out_type)
+        return GeometricTensor(out.flatten(1, 2).unflatten(2, size), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (input_shape[0], self.out_type.size, *input_shape[2:])

@@ -53,7 +53,8 @@ class Mask(EquivariantModule):
         size = tensor.shape[2:]
         axes = [torch.arange(n, dtype=tensor.dtype, device=tensor.device) - (n - 1) / 2 for n in size]
         radius = sum((axis**2 for axis in torch.meshgrid(*axes, indexing="ij")), start=tensor.new_zeros(size)).sqrt()
-        beyond = (radius - ((min(size) - 1) / 2 - self.margin)).clamp(min=0)
+        reach = torch.stack([axis[-1] for axis in axes]).min()  # a tensor's minimum, which exporters follow
+        beyond = (radius - (reach - self.margin)).clamp(min=0)
         edge = torch.exp(-((beyond / self.sigma) ** 2) / 2) if self.sigma > 0 else (beyond == 0).to(tensor.dtype)
         return GeometricTensor(tensor * edge, self.out_type)
 

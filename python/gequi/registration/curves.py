@@ -152,9 +152,7 @@ def invert_function(
     if len(values) != len(places):
         raise ShapeError(f"`y` must have one value for each of the {len(places)} samples `x`; got {len(values)}.", "y")
     if asked.shape[1] != values.shape[1]:
-        raise ShapeError(
-            f"`query` must have the channels of `y`, {values.shape[1]}; got {asked.shape[1]}.", "query"
-        )
+        raise ShapeError(f"`query` must have the channels of `y`, {values.shape[1]}; got {asked.shape[1]}.", "query")
     step = _mean_step(values, places.shape[1])
     if steps:
         _check_spline(places)
@@ -261,9 +259,7 @@ def _check_spline(places: np.ndarray) -> None:
         raise InputError("`refine` needs each place of `x` once; some are given twice.", "refine")
 
 
-def _newton(
-    places: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int
-) -> np.ndarray:
+def _newton(places: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
     """The place where the cubic spline through the samples takes the value asked for, by steps from `start`."""
     order = np.argsort(places)
     knots = places[order]

@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -42,16 +43,36 @@ from .hypotheses import nearest_linear
 
 SQUARINGS = 6
 FINER = 3  # the moving image is refined by a cubic spline this many times, then read linearly
-WINDOW = 5.0  # pixels: of the local mean and standard deviation
 NOISE_WINDOW = 6.0  # pixels: of the residual's variance
-NOISE_FLOOR = 0.03  # the least variance of a residual
+AGREEMENT_WINDOW = 5.0  # pixels: of the local correlation that tells the sign of contrast
 CONTRAST_FLOOR = 0.05  # the least standard deviation, for images in about [0, 1]
 STIFFNESS = 30.0
+
+
+class Stage(NamedTuple):
+    """What holds on cells of `cell` pixels and more.
+
+    Attributes:
+        window: of the local mean and standard deviation, in pixels.
+        noise_floor: the least variance of a residual. Where cells are large, most residuals are shifts that are not yet
+            known, not noise: a low floor would then trust whatever happens to agree.
+    """
+
+    cell: float
+    window: float
+    noise_floor: float
+
+
+STAGES = {
+    2: (Stage(3.0, 7.0, 1.0), Stage(1.5, 5.0, 0.3), Stage(0.0, 3.0, 0.03)),
+    3: (Stage(0.0, 5.0, 0.03),),
+}
 CG_STEPS = 10
 CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: the grid of the claimed uncertainty
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
-CLAIM_NOISE_FLOOR = 0.01  # as NOISE_FLOOR, which is set for robustness; clean pairs have less noise than that
-CALIBRATION = 1.4  # of the claimed standard deviation, on generated pairs
+CLAIM_NOISE_FLOOR = 0.01  # as Stage's, which are set for robustness; clean pairs have less noise than that
+CALIBRATION = {2: 1.4, 3: 1.5}  # of the claimed standard deviation, on generated pairs of images and volumes
+GROWTH = {2: 0.0, 3: 0.75}  # and the power of the scale with which it grows: finer cells are less independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 
 
@@ -102,7 +123,9 @@ class Level:
         self.steps = [n / m for n, m in zip(self.image, self.size, strict=True)]
         self.field = coarser(self.image, max(step, field_step or step))
         self.kind = kind_of(pair.fixed)
+        self.scale = scale
         self.stretch = max(1.0, min(scale, step))
+        self.stage = next(stage for stage in STAGES[len(self.image)] if step / scale >= stage.cell)
         self.stiffness = STIFFNESS * self.stretch**2
         self.mask = average(pair.fixed_mask, self.size)
         self.fixed = masked_average(pair.fixed, pair.fixed_mask, self.size)
@@ -139,7 +162,7 @@ class Level:
         return warped, seen
 
     def normalise(
-        self, warped: torch.Tensor, seen: torch.Tensor, window: float = WINDOW, floor: float = CONTRAST_FLOOR
+        self, warped: torch.Tensor, seen: torch.Tensor, window: float, floor: float = CONTRAST_FLOOR
     ) -> tuple[torch.Tensor, ...]:
         """f and w with local mean 0 and local standard deviation 1, and the two standard deviations."""
         fixed = self.fixed.expand_as(warped)
@@ -160,22 +183,23 @@ class Level:
         return moments[:, :1] / (moments[:, 1:2] * moments[:, 2:]).clamp_min(1e-12).sqrt()
 
     def equations(
-        self, map: torch.Tensor, least_noise: float = NOISE_FLOOR
+        self, map: torch.Tensor, least_noise: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Residual, slope and precision at each cell: (map, 1, ...), (map, axis, ...), (map, 1, ...)."""
         warped, seen = self.warp(map)
-        f, w, sd_f, sd_w = self.normalise(warped, seen)
+        f, w, sd_f, sd_w = self.normalise(warped, seen, self.stage.window)
         slope_f, slope_w = self.fixed_slope / sd_f, gradient(warped, self.steps) / sd_w
         weight = seen
         if self.pair.any_contrast:
             # w is compared with f times the sign of their correlation nearby, as far as there is one
-            agreement = self.correlation(f, w, seen, WINDOW)
+            agreement = self.correlation(f, w, seen, AGREEMENT_WINDOW)
             sign = agreement / (agreement**2 + 0.01).sqrt()
             f, slope_f, weight = sign * f, sign * slope_f, seen * agreement**2
         residual = f - w
         windows = self.windows(NOISE_WINDOW)
         variance = smooth(seen * residual**2, windows) / smooth(seen, windows).clamp_min(1e-3)
-        return residual, (slope_f + slope_w) / 2, weight / (variance + least_noise)
+        floor = self.stage.noise_floor if least_noise is None else least_noise
+        return residual, (slope_f + slope_w) / 2, weight / (variance + floor)
 
     def dense_step(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
         """The velocity after one Gauss-Newton step."""
@@ -205,7 +229,7 @@ class Level:
         return nearest_linear(result, transform, middle)
 
     def linear_equations(
-        self, linear: torch.Tensor, transform: str, least_noise: float = NOISE_FLOOR
+        self, linear: torch.Tensor, transform: str, least_noise: float | None = None
     ) -> tuple[torch.Tensor, ...]:
         """The generators of a kind of map about the image's middle, their normal equations, and the middle."""
         residual, slope, precision = self.equations(apply_linear(linear, self._places_for(linear)), least_noise)
@@ -267,7 +291,8 @@ class Level:
         inner = linear[0, :, :-1].double()
         variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(self.image))
         logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
-        return (CALIBRATION**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
+        factor = CALIBRATION[self.axes] * self.scale ** GROWTH[self.axes]
+        return (factor**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
 
     def linear_uncertainty(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
         """The same where the map is known to be linear: from the covariance of its few parameters."""

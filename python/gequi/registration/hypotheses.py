@@ -75,22 +75,22 @@ def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: i
     return kept
 
 
-def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size) -> torch.Tensor:
+def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size, ridge: float = 8.0) -> torch.Tensor:
     """Affine maps (map, axis, axis + 1) from each start, by 30 rounds of reweighted least squares.
 
-    The weights are the square of Cauchy's. A ridge draws the linear part towards the similarity in the current fit,
-    not in the start, so that starts in one basin end at the same map: without that the result would hang on which of
+    The weights are the square of Cauchy's. A ridge, in units squared, draws the linear part towards the similarity in
+    the current fit, not in the start, so that starts in one basin end at the same map: without that the result would hang on which of
     two near-duplicates won.
     """
     centre = torch.tensor([(n - 1) / 2 for n in size], **kind_of(start))
     places = matches.fixed - centre
     x = torch.cat([places, torch.ones_like(matches.weight)[:, None]], 1)
-    ridge = torch.diag(torch.ones_like(x[0])) * (8.0 * unit**2)
-    ridge[-1] = 0
+    penalty = torch.diag(torch.ones_like(x[0])) * (ridge * unit**2)
+    penalty[-1] = 0
     current = _recentred(start, centre)
     for _ in range(30):
         weight = _robust(current, places, matches, unit)
-        pull = ridge * weight.sum(1)[:, None, None]
+        pull = penalty * weight.sum(1)[:, None, None]
         weighted = (x * weight[..., None]).mT
         similar = _similar_part(current)
         similar[:, :, -1] = 0

@@ -43,7 +43,7 @@ def register_images(
 ) -> Any:
     """The map that carries one image onto another, at any angle, with what is not known about it.
 
-    moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in every pose (16 in an image, 192 in a
+    moving(map(x)) = fixed(x). Nothing is trained: a descriptor of each token in every pose (16 in an image, 216 in a
     volume), attention over position and pose, the linear maps on which strong matches agree, each verified on the
     images, and a dense map without folds. Nothing is drawn at random either: the same images give the same map. Mirror
     images are not searched.

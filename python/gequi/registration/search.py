@@ -22,7 +22,6 @@ from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 LEVEL_STEPS = 8
 LAST_STEPS = 3  # at full size, where the image is larger than usual
 COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
-FINE_RIVALRY = 0.85  # the share of the best map's score that a rival reaches at the finest level
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
 
@@ -44,6 +43,8 @@ class Plan:
 
     usual: int  # pixels along a side, for which the lengths in pixels are set
     unit: float  # pixels that count as one in the tolerances of hypotheses and in the distance of rivals
+    rivalry: tuple[float, float]  # as COARSE_RIVALRY, where one of the rivals is chosen
+    ridge: float  # units squared: how far affine hypotheses are drawn towards similarities
     top: int  # at the usual size there are 2^top pixels to a cell of the coarsest level
     decided: int  # levels below the coarsest one where one of the rivals is chosen
     first: Attempt
@@ -63,6 +64,8 @@ PLANS = {
     2: Plan(
         usual=128,
         unit=1.0,
+        rivalry=(2.0, 0.03),
+        ridge=8.0,
         top=2,
         decided=2,
         first=Attempt(),
@@ -74,6 +77,8 @@ PLANS = {
     3: Plan(
         usual=56,
         unit=0.5,
+        rivalry=(2.0, 0.05),
+        ridge=128.0,
         top=1,
         decided=1,
         first=Attempt(SPHERES, 4.0),
@@ -118,7 +123,7 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
             other = verify(pair, plan, scale, transform, attempt)
             found = other if other.confidence > found.confidence else found
     found = with_repeats(pair, found, transform, unit)
-    found = found.take(rivals(found, unit, 1 - COARSE_RIVALRY[0] * (1 - found.confidence) - COARSE_RIVALRY[1]))
+    found = found.take(rivals(found, unit, COARSE_RIVALRY))
     confidence, others = found.scores, found.linear[:0]
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
@@ -128,7 +133,7 @@ def register(pair: Pair, transform: str) -> tuple[Found, torch.Tensor, list[floa
         found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
             found.scores = level.score(found.linear, found.velocity)
-            kept = rivals(found, unit, FINE_RIVALRY * found.confidence)
+            kept = rivals(found, unit, plan.rivalry)
             confidence, others = confidence[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
     return found, others, confidence.tolist()
@@ -185,8 +190,9 @@ def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], lea
     return [shifts[i] for i in kept[alike.flatten()[kept].argsort(descending=True)][:4].tolist()]
 
 
-def rivals(found: Found, unit: float, least: float) -> list[int]:
-    """The best map's number, then those of up to 3 that score `least`, far from it and from each other."""
+def rivals(found: Found, unit: float, rivalry: tuple[float, float]) -> list[int]:
+    """The best map's number, then those of up to 3 that score almost as well, far from it and from each other."""
+    least = 1 - rivalry[0] * (1 - found.confidence) - rivalry[1]
     points = probes(found.level.image, 0.7, found.linear)
     landing = apply_linear(found.linear, points.T.expand(len(found.linear), -1, -1))
     kept: list[int] = []
@@ -210,7 +216,7 @@ def propose(
     unit, rigid = plan.unit * scale, transform == "rigid"
     voted, votes = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
     if transform in ("dense", "affine"):
-        return fit_affine(voted, matches, unit, pair.fixed_size), voted, votes
+        return fit_affine(voted, matches, unit, pair.fixed_size, plan.ridge), voted, votes
     return fit_similarity(voted, matches, unit, rigid), voted, votes
 
 

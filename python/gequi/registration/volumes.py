@@ -2,7 +2,7 @@
 
 A token is described by spherical harmonics: what lies on a few spheres about it, as functions of the direction. A turn
 R of the volume moves the tokens and turns each token's coefficients by Wigner's matrices D_l(R), so that a token is
-known in every pose once it is known in one. Poses are compared at 192 rotations, a double coset of the 24 turns of the
+known in every pose once it is known in one. Poses are compared at 216 rotations, double cosets of the 24 turns of the
 cube: turning either volume by a turn of the cube permutes them.
 
 The law. Quarter turns of the two volumes about any axes, each by its own, turn the matches accordingly, up to rounding.
@@ -162,16 +162,16 @@ def _projection(degree: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def poses(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """192 rotations (pose, axis, axis) and D_l of each, all degrees in one row: (pose, entry).
+    """216 rotations (pose, axis, axis) and D_l of each, all degrees in one row: (pose, entry).
 
-    They are the double coset O c O of the cube's turns O and the turn c by 30 degrees about (1, 1, 1): any rotation is
-    within 36 degrees of one of them, 21 in the mean.
+    They are the cube's turns O and their double coset O c O with the turn c by 36 degrees about (1, 1, 1): any rotation
+    is within 37 degrees of one of them, 20 in the mean.
     """
     cube = cube_turns()
     third = np.roll(np.eye(3), 1, axis=0)  # a third of a turn about (1, 1, 1)
-    skew = (third - third.T) / math.sqrt(3)
-    turn = np.eye(3) + 0.5 * skew + (1 - math.sqrt(0.75)) * skew @ skew
-    every = np.einsum("aij,jk,bkl->abil", cube, turn, cube).reshape(-1, 9)
+    skew, angle = (third - third.T) / math.sqrt(3), math.radians(36)
+    turn = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew  # Rodrigues
+    every = np.concatenate([cube.reshape(-1, 9), np.einsum("aij,jk,bkl->abil", cube, turn, cube).reshape(-1, 9)])
     _, first = np.unique(every.round(6) + 0.0, axis=0, return_index=True)
     turns = every[np.sort(first)].reshape(-1, 3, 3)
     points, weights = quadrature()

@@ -7,10 +7,8 @@ the weights of an unbroken one.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,13 +16,13 @@ import numpy as np
 import torch
 
 from ..arrays import check_choice, check_dtype, check_integer, check_number
-from ..errors import InputError, SetupError, ShapeError, nearest
+from ..errors import InputError, ShapeError, nearest, need_packages
 from ..networks import EquivariantNetwork, check_model, predict
 from ..saving import check_path, check_saveable, shown
 from ._augment import Augmentation
 from ._checkpoints import read_checkpoint, resume
 from ._data import Examples, Made, check_inputs, check_targets, open_array, split
-from ._jobs import read_result, run_here, write_job
+from ._jobs import command_lines, empty_folder, read_result, run_here, write_job
 from ._run import Run, measure
 from ._settings import SETTINGS, Settings, check_loss, check_settings, fingerprint
 from ._tasks import Task, check_classes, find_task, set_class_weights
@@ -231,9 +229,7 @@ def prepare_job(
         >>> lines["srun"].split(" /")[0]
         'srun --nodes 2 --ntasks-per-node 2 python -m gequi.training'
     """
-    place = check_path(folder, "folder")
-    if place.exists() and any(place.iterdir()):
-        raise InputError(f"`folder`: {shown(folder)} is not empty.", "folder")
+    place = empty_folder(folder)
     names = inspect.signature(fit).parameters
     unknown = [name for name in options if name not in names or name == "progress"]
     if unknown:
@@ -244,12 +240,7 @@ def prepare_job(
     settings = check_settings(seed, **{name: given[name] for name in SETTINGS})
     _prepare(network, x, y, check_loss(given["loss"]), given["validation"], given["class_weights"], settings)
     write_job(place, network, {**given, "seed": settings.seed, "about": dict(about or {})})
-    end = f"python -m gequi.training {shlex.quote(str(place.absolute()))}"
-    return {
-        "torchrun": f"torchrun --nnodes {settings.nodes} --nproc-per-node {settings.devices} --rdzv-backend c10d "
-        f"--rdzv-endpoint FIRST_MACHINE:29500 --no-python {end}",
-        "srun": f"srun --nodes {settings.nodes} --ntasks-per-node {settings.devices} {end}",
-    }
+    return command_lines(place, "gequi.training", settings.nodes, settings.devices)
 
 
 def collect_job(folder: Any, network: torch.nn.Module) -> list[dict[str, Any]]:
@@ -293,17 +284,20 @@ def predict_classes(network: torch.nn.Module, x: Any, type: str = "prob", batch_
         softmax, whose logarithm the loss "cross_entropy" takes.
     """
     kind = check_choice(type, "type", ("prob", "class"))
-    logits = torch.from_numpy(predict(network, x, batch_size=batch_size))
+    return classes_of(predict(network, x, batch_size=batch_size), kind)
+
+
+def classes_of(output: np.ndarray, type: str) -> np.ndarray:
+    """Probabilities ("prob") or the most probable class ("class") of a network's output (batch, class, ...)."""
+    logits = torch.from_numpy(output)
     if logits[0, 0].numel() == 1:
         logits = logits.flatten(1)
-    return (logits.softmax(1) if kind == "prob" else logits.argmax(1)).numpy()
+    return (logits.softmax(1) if type == "prob" else logits.argmax(1)).numpy()
 
 
 def need_lightning() -> None:
     """Refuses to go on without what training needs."""
-    missing = [name for name in ("lightning", "torchmetrics") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SetupError(f"training needs {' and '.join(missing)}: install gequi[train].")
+    need_packages(("lightning", "torchmetrics"), "training", "train")
 
 
 # ---- what fit() is given --------------------------------------------------------------------------------

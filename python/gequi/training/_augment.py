@@ -58,6 +58,7 @@ class Augmentation:
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor, motions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets, each example moved by its own motion."""
+        motions = motions.cpu()  # matrices are small: made there, in float64, and brought to the images
         on_input: torch.Tensor | None
         on_target: torch.Tensor | None
         if self.kind == "group":

@@ -156,6 +156,14 @@ class Part:
         ends = [len(values) * i // self.processes for i in range(self.processes + 1)]
         return values[ends[self.rank] : ends[self.rank + 1]]
 
+    def total(self, values: list[float], device: torch.device) -> list[float]:
+        """Sums over all processes; on their device, since those of GPUs add up nothing elsewhere."""
+        if self.processes == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(tensor)
+        return list(tensor.tolist())
+
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
     """Examples to learn from and examples to validate with, drawn from the seed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import threading
 import warnings
@@ -17,6 +16,7 @@ with warnings.catch_warnings():
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 
+from .._quiet import quiet
 from ._data import Part
 from ._run import Row, Run
 
@@ -28,12 +28,13 @@ def train(run: Run) -> list[Row]:
     """Turns a run to its end, or to a stop, and returns its history."""
     settings = run.settings
     many = settings.devices * settings.nodes > 1
+    accelerator = _accelerator(settings.device)
     was_training = run.network.training
     run.network.train()
     if run.step < run.steps and not run.stop:
-        with _quiet(), _interrupts(run), torch.random.fork_rng(devices=[]):
+        with quiet(_SPEAKERS, "lightning|torch|torchmetrics"), _interrupts(run), torch.random.fork_rng(_gpus(accelerator)):
             trainer = Trainer(
-                accelerator=_accelerator(settings.device),
+                accelerator=accelerator,
                 devices=settings.devices,
                 num_nodes=settings.nodes,
                 # The statistics of batch normalisation are averaged by the run, and bases are constants.
@@ -61,6 +62,11 @@ def _accelerator(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def _gpus(accelerator: str) -> list[int]:
+    """The GPUs whose random numbers a run draws on, which are the user's again after it."""
+    return list(range(torch.cuda.device_count())) if accelerator == "cuda" else []
 
 
 class _Batches:
@@ -107,22 +113,6 @@ class _Lesson(LightningModule):
             self.run.stop = self.trainer.strategy.broadcast(self.run.stop)
         if self.run.stop:
             self.trainer.should_stop = True
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither log lines nor warnings of lightning's: what it says is meant for those who configure it."""
-    loggers = [logging.getLogger(name) for name in _SPEAKERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(lightning|torch|torchmetrics)(\.|$)")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -28,7 +29,7 @@ import torch
 
 from ..errors import InputError, TrainingError
 from ..networks import get_weights, set_weights
-from ..saving import check_saveable, load_model, save_model, write_file
+from ..saving import check_path, check_saveable, load_model, save_model, shown, write_file
 
 POLL_SECONDS = 0.1
 
@@ -79,7 +80,31 @@ def about_job(folder: Path) -> dict[str, Any]:
     return dict(json.loads((Path(folder) / "job.json").read_text()).get("about") or {})
 
 
+def empty_folder(folder: Any) -> Path:
+    """The path of a folder for a job, which has nothing in it yet."""
+    place = check_path(folder, "folder")
+    if place.exists() and any(place.iterdir()):
+        raise InputError(f"`folder`: {shown(folder)} is not empty.", "folder")
+    return place
+
+
+def command_lines(folder: Path, module: str, nodes: int, devices: int) -> dict[str, str]:
+    """The lines that start the workers of a job: on each machine, or once in a batch script of SLURM."""
+    end = f"python -m {module} {shlex.quote(str(folder.absolute()))}"
+    return {
+        "torchrun": f"torchrun --nnodes {nodes} --nproc-per-node {devices} --rdzv-backend c10d "
+        f"--rdzv-endpoint FIRST_MACHINE:29500 --no-python {end}",
+        "srun": f"srun --nodes {nodes} --ntasks-per-node {devices} {end}",
+    }
+
+
 # ---- the worker -----------------------------------------------------------------------------------------
+
+
+def place_in_group() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are: as torchrun or SLURM tell each of them."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0
+    return int(rank), int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
 def work(folder: Path, train: Callable[..., list[dict[str, Any]]]) -> None:
@@ -96,7 +121,7 @@ def work(folder: Path, train: Callable[..., list[dict[str, Any]]]) -> None:
     if torch.distributed.is_initialized():  # its threads would abort an interpreter that ends before them
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
+    if place_in_group()[0] == 0:
         save_model(network, folder / "result.gequi")
         write_file(folder / "history.json", json.dumps(history).encode())
 
@@ -113,18 +138,27 @@ def run_here(
     if folder.exists():
         shutil.rmtree(folder)  # what a run left that failed
     write_job(folder, network, options)
-    workers = [_start(folder, rank, devices, port) for port in [_free_port()] for rank in range(devices)]
+    advice = " With `checkpoint`, the same call of fit() goes on from the last epoch."
+    with _interrupts(folder):
+        run_workers(folder, "gequi.training", devices, progress, advice)
+    history = read_result(folder, network)
+    shutil.rmtree(folder)
+    return history
+
+
+def run_workers(folder: Path, module: str, devices: int, progress: Callable[..., Any] | None, advice: str) -> None:
+    """Starts the workers of a job on this machine and waits for them; none outlives a failure.
+
+    `module` is what each runs with the folder as its argument; `advice` is what an error says may be done.
+    """
+    workers = [_start(folder, rank, devices, port, module) for port in [_free_port()] for rank in range(devices)]
     try:
-        with _interrupts(folder):
-            _wait(folder, workers, progress)
-        history = read_result(folder, network)
+        _wait(folder, workers, progress, advice)
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
-    shutil.rmtree(folder)
-    return history
 
 
 def _free_port() -> int:
@@ -133,7 +167,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _start(folder: Path, rank: int, devices: int, port: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, rank: int, devices: int, port: int, module: str) -> subprocess.Popen[bytes]:
     """One worker, with the environment that torchrun gives; what it says goes to a log in the folder."""
     package = str(Path(__file__).parents[2])
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // devices))
@@ -145,12 +179,14 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> subprocess.Popen
     }  # fmt: skip
     with open(folder / f"worker-{rank}.log", "wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "gequi.training", str(folder)],
+            [sys.executable, "-m", module, str(folder)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
         )  # fmt: skip
 
 
-def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callable[..., Any] | None) -> None:
+def _wait(
+    folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callable[..., Any] | None, advice: str
+) -> None:
     """Waits for the workers, passing on what they report; fails as soon as one of them does."""
     seen = 0
     while True:
@@ -158,7 +194,7 @@ def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Callab
         ended = [(rank, state) for rank, state in enumerate(states) if state]
         if ended:
             rank, state = min(ended, key=_likely_a_consequence)
-            raise TrainingError(_why(folder, rank, len(workers), state))
+            raise TrainingError(_why(folder, rank, len(workers), state, advice))
         if all(state == 0 for state in states):
             return
         report = folder / "progress.json"
@@ -178,15 +214,12 @@ def _likely_a_consequence(worker: tuple[int, int]) -> int:
     return 2 if state == -signal.SIGABRT else int(state > 0)
 
 
-def _why(folder: Path, rank: int, count: int, state: int) -> str:
+def _why(folder: Path, rank: int, count: int, state: int, advice: str) -> str:
     log = folder / f"worker-{rank}.log"
     lines = log.read_text(errors="replace").strip().splitlines()
     ended = f"was killed by {signal.Signals(-state).name}" if state < 0 else f"ended with status {state}"
     said = f" Its last words: {lines[-1]}" if lines and state > 0 else ""
-    return (
-        f"worker {rank + 1} of {count} {ended}; its log is {str(log)!r}. With `checkpoint`, the same call of fit() goes "
-        f"on from the last epoch.{said}"
-    )
+    return f"worker {rank + 1} of {count} {ended}; its log is {str(log)!r}.{advice}{said}"
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..networks import evaluating, get_weights, set_weights
 from ._augment import Augmentation
 from ._data import Examples, Made, Part
-from ._settings import Settings, generator_for, make_optimizer, seed_for
+from ._settings import Settings, generator_for, make_optimizer, seed_for, seed_layers
 from ._tasks import Task
 
 REPORT_SECONDS = 0.1  # between two calls of the progress function
@@ -85,7 +85,7 @@ class Run:
     def loss(self, batch: Any) -> torch.Tensor:
         """The loss of a batch, to be minimised."""
         x, y, motions, counts = batch
-        torch.manual_seed(seed_for(self.settings.seed, "layers", self.step, self.part.rank))  # for dropout
+        seed_layers(seed_for(self.settings.seed, "layers", self.step, self.part.rank), x.device)  # for dropout
         if self.augmentation is not None:
             x, y = self.augmentation(x, y, motions)
         output = self.network(x)
@@ -101,17 +101,10 @@ class Run:
                 f"{self.settings.learning_rate:g}), or look for targets out of scale.",
                 "learning_rate",
             )
-        seen = self._over_processes(seen)
+        seen = self.part.total(seen, total.device)
         for key, value in zip(("loss", "weight", "hits", "classes"), seen, strict=True):
             self.sums[key] += value
         return total * (self.part.processes / seen[1])
-
-    def _over_processes(self, values: list[float]) -> list[float]:
-        if self.part.processes == 1:
-            return values
-        tensor = torch.tensor(values, dtype=torch.float64)
-        torch.distributed.all_reduce(tensor)
-        return list(tensor.tolist())
 
     def set_learning_rate(self) -> None:
         for group in self.optimizer.param_groups:
@@ -160,7 +153,7 @@ class Run:
         row = self._row(epoch)
         if self.validation is not None:
             self.average_statistics()
-            measured = measure(self.network, self.validation, self.task, self.settings.batch_size)
+            measured = measure(self.network, self.validation, self.task, self.settings.batch_size, self.part)
             row.update({f"val_{name}": value for name, value in measured.items()})
         row["learning_rate"] = self.settings.learning_rate_at(self.step - 1, self.steps)
         row["seconds"] = self.sums["seconds"] + time.monotonic() - self._epoch_began
@@ -248,20 +241,29 @@ class Run:
 # ---- measuring ------------------------------------------------------------------------------------------
 
 
-def measure(network: torch.nn.Module, examples: Examples, task: Task, batch_size: int) -> dict[str, float]:
-    """The mean loss and the task's metrics over examples, in evaluation mode."""
+def measure(
+    network: torch.nn.Module, examples: Examples, task: Task, batch_size: int, part: Part | None = None
+) -> dict[str, float]:
+    """The mean loss and the task's metrics over examples, in evaluation mode.
+
+    Where `part` is one of several, each process takes its part of the examples, and all get the measures of all: losses
+    are summed with their weights, and the metrics' counts and sums are added up before the metrics are made of them.
+    """
+    part = part or Part()
+    own = part.slice(np.arange(examples.count))  # none, where there are more processes than examples
+    size = -(-batch_size // part.processes)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    metrics = {name: metric.to(device) for name, metric in task.metrics().items()}
+    metrics = {name: metric.to(device) for name, metric in task.metrics(part.processes > 1).items()}
     loss = weight = 0.0
     with evaluating(network), torch.no_grad():
-        for start in range(0, examples.count, batch_size):
-            places = np.arange(start, min(start + batch_size, examples.count))
-            x, y = (part.to(device) for part in examples.take(places))
+        for start in range(0, len(own), size):
+            x, y = (each.to(device) for each in examples.take(own[start : start + size]))
             output = network(x)
             total, counted = task.measured(output, y)
             loss, weight = loss + float(total), weight + float(counted)
             for metric in metrics.values():
                 metric.update(*task.for_metrics(output, y))
+    loss, weight = part.total([loss, weight], device)
     found = {"loss": loss / max(weight, 1e-30)}
     for name, metric in metrics.items():
         if name != "r_squared" or examples.count * max(1, math.prod(task.target)) > 1:

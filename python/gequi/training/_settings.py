@@ -150,6 +150,17 @@ def seed_for(seed: int, *place: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "little")
 
 
+def seed_layers(seed: int, device: torch.device) -> None:
+    """Seeds what layers draw from: `torch.manual_seed()` for the processors in use.
+
+    That one formats a traceback at each call, for each make of processor that has not been started: most of what
+    `fit()` added to a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def fingerprint(*arrays: Any) -> str:
     """A short sum of data: shapes, and 16 examples spread over each array."""
     total = hashlib.blake2b(digest_size=16)

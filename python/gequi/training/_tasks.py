@@ -69,21 +69,21 @@ class Task:
         valid = target != IGNORED
         return ((chosen == target) & valid).sum(), int(valid.sum())
 
-    def metrics(self) -> dict[str, Any]:
-        """torchmetrics' measures of the task."""
+    def metrics(self, shared: bool = False) -> dict[str, Any]:
+        """torchmetrics' measures of the task; `shared`: of the examples of all processes together."""
         from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
         from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy, MulticlassJaccardIndex
 
-        local: dict[str, Any] = {"sync_on_compute": False}  # several processes measure the same examples
+        sync: dict[str, Any] = {"sync_on_compute": shared}
         if self.name == "binary":
-            return {"accuracy": BinaryAccuracy(**local)}
+            return {"accuracy": BinaryAccuracy(**sync)}
         if self.name == "regression":
             return {
-                "rmse": MeanSquaredError(squared=False, **local),
-                "mae": MeanAbsoluteError(**local),
-                "r_squared": R2Score(**local),
+                "rmse": MeanSquaredError(squared=False, **sync),
+                "mae": MeanAbsoluteError(**sync),
+                "r_squared": R2Score(**sync),
             }
-        options: dict[str, Any] = {"num_classes": self.classes, "ignore_index": IGNORED, "validate_args": False, **local}
+        options: dict[str, Any] = {"num_classes": self.classes, "ignore_index": IGNORED, "validate_args": False, **sync}
         found: dict[str, Any] = {"accuracy": MulticlassAccuracy(average="micro", **options)}
         if self.name == "segmentation":
             return {**found, "mean_iou": MulticlassJaccardIndex(**options)}

@@ -35,6 +35,13 @@ saved_and_read <- function(x) {
   readRDS(file)
 }
 
+# The file that a list of objects is kept in.
+saved_list <- function(x) {
+  file <- tempfile(fileext = ".rds")
+  saveRDS(x, file)
+  file
+}
+
 # The names of the network's layers, from its recipe.
 kinds_of <- function(network) vapply(network$layers, function(layer) layer$layer, "")
 

@@ -44,7 +44,7 @@ test_that("attention names what does not fit", {
 test_that("a module prints how it was made and how many parameters it has", {
   needs_python()
   expect_identical(capture.output(print(multi_head_attention(8, 2, seed = 1))), c(
-    '<module> multi_head_attention(dim = 8, heads = 2, bias = FALSE, seed = 1L, dtype = "float32")', "256 parameters"
+    '<module> multi_head_attention(dim = 8, heads = 2, bias = FALSE, seed = 1, dtype = "float32")', "256 parameters"
   ))
 })
 

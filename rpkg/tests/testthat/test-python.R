@@ -81,6 +81,6 @@ test_that("install_gequi() installs torch first and escnn last, without what it 
   expect_identical(steps[[1]]$packages, "torch>=2.6")
   expect_identical(steps[[3]], list(packages = "escnn==1.0.11", options = "--no-deps"))
   expect_setequal(
-    unlist(lapply(steps, `[[`, "packages")), c(requirements, "autograd", "pymanopt", requirements_of_training)
+    unlist(lapply(steps, `[[`, "packages")), c(requirements, requirements_besides)
   )
 })

@@ -1,0 +1,81 @@
+"""Images in files: which there are, and what is in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, SetupError, ShapeError
+from ..saving import check_path, shown
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+ENDINGS = (".npy", *PICTURES)
+# What a picture's own way of storing colours becomes: one channel or three.
+_MODES = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
+
+
+def list_images(images: Any, argument: str = "images") -> list[Path]:
+    """The files of a folder that hold images, in the order of their names; or the files of a list, in its order."""
+    if isinstance(images, str | os.PathLike):
+        folder = check_path(images, argument)
+        if folder.is_file():
+            return list_images([images], argument)
+        if not folder.is_dir():
+            raise InputError(f"`{argument}` must be a folder, or a list of files; there is no folder {shown(folder)}.", argument)
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
+        if not files:
+            raise InputError(f"`{argument}`: {shown(folder)} has no file that ends with {' '.join(ENDINGS)}.", argument)
+        return files
+    if not isinstance(images, Sequence) or not images:
+        raise InputError(f"`{argument}` must be a folder, or a list of files; got {images!r:.60}.", argument)
+    files = [check_path(each, argument) for each in images]
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"`{argument}`: there is no file {shown(file)}.", argument)
+        if file.suffix.lower() not in ENDINGS:
+            raise InputError(f"`{argument}`: {shown(file)} must end with one of {' '.join(ENDINGS)}.", argument)
+    return files
+
+
+def read_image(file: Path, axes: int = 2) -> np.ndarray:
+    """The image in a file: (channel, row, column), or (channel, depth, row, column) where `axes` is 3.
+
+    Whole numbers in a picture become 0 to 1; a .npy file is taken as it is, its channel axis may be missing.
+    """
+    try:
+        image = np.load(file, allow_pickle=False) if file.suffix.lower() == ".npy" else _picture(file)
+    except (OSError, ValueError, SyntaxError) as error:  # what numpy and pillow say of damaged files
+        raise InputError(f"`images`: {shown(file)} cannot be read ({error}).", "images") from None
+    image = image[None] if image.ndim == axes else image
+    if image.ndim != axes + 1 or image.dtype.kind not in "fiub":
+        wanted = "(channel, row, column)" if axes == 2 else "(channel, depth, row, column)"
+        raise ShapeError(f"`images`: {shown(file)} must hold numbers {wanted}; got {image.dtype} of shape {image.shape}.", "images")
+    return np.asarray(image)
+
+
+def _picture(file: Path) -> np.ndarray:
+    if importlib.util.find_spec("PIL") is None:
+        raise SetupError("reading pictures needs pillow: install gequi[images].")
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
+    highest = {"u": np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1, "i": 65535}.get(values.dtype.kind, 1)
+    values = values / np.float64(highest)
+    return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+
+
+def read_batch(files: Sequence[Path], shape: tuple[int, ...], axes: int) -> np.ndarray:
+    """Several images as a batch; one that differs from the first in its shape is named."""
+    images = [read_image(file, axes) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != shape:
+            raise ShapeError(
+                f"`images` must have one shape; {shown(file)} has {image.shape}, the first one {shape}.", "images"
+            )
+    return np.stack(images)

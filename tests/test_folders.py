@@ -1,0 +1,228 @@
+"""folders: what a network makes of images in files, by one process or several."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gequi
+from gequi import folders
+from gequi.errors import InputError, SetupError, ShapeError, TrainingError
+from gequi.folders import _files
+from gequi.training import _jobs
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+LAYERS = [
+    {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}, {"layer": "relu"}, {"layer": "global_avg_pool"},
+    {"layer": "group_pool"}, {"layer": "dense", "units": 3},
+]  # fmt: skip
+
+
+def network(channels=1):
+    return gequi.equivariant_network(C4, {"trivial": channels}, LAYERS, seed=1)
+
+
+@pytest.fixture
+def images(tmp_path, random):
+    """A folder of seven images, and what is in them."""
+    x = random.normal(size=(7, 1, 9, 9))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (4, 0, 6, 1, 5, 3, 2):  # not in the order in which they are read
+        np.save(folder / f"image-{number}.npy", x[number] if number % 2 else x[number, 0])
+    (folder / "notes.txt").write_text("no image")
+    return folder, x
+
+
+# ---- what is predicted ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_folder_gives_what_its_images_give_in_the_order_of_their_names(images, batch_size):
+    folder, x = images
+    found = gequi.predict_folder(network(), folder, batch_size=batch_size)
+    assert [Path(file).name for file in found["files"]] == [f"image-{number}.npy" for number in range(7)]
+    np.testing.assert_allclose(found["output"], gequi.predict(network(), x), atol=1e-6)
+
+
+def test_a_list_of_files_keeps_its_order(images):
+    folder, x = images
+    files = [folder / f"image-{number}.npy" for number in (5, 0, 5)]
+    found = gequi.predict_folder(network(), files)
+    assert found["files"] == list(map(str, files))
+    np.testing.assert_allclose(found["output"], gequi.predict(network(), x[[5, 0, 5]]), atol=1e-6)
+    assert gequi.predict_folder(network(), files[0])["output"].shape == (1, 3)
+
+
+@pytest.mark.parametrize("type", ["prob", "class"])
+def test_classes_and_their_probabilities(images, type):
+    folder, x = images
+    found = gequi.predict_folder(network(), folder, type=type)
+    np.testing.assert_allclose(found["output"], gequi.training.predict_classes(network(), x, type), atol=1e-6)
+
+
+@pytest.mark.parametrize("devices", [2, 3])
+def test_several_processes_predict_what_one_does(images, devices):
+    folder, _ = images
+    alone = gequi.predict_folder(network(), folder, batch_size=2)
+    together = gequi.predict_folder(network(), folder, batch_size=2, devices=devices)
+    assert together["files"] == alone["files"]
+    np.testing.assert_allclose(together["output"], alone["output"], rtol=0, atol=1e-6)
+
+
+def test_other_modules_and_volumes_are_predicted_too(tmp_path, random):
+    x = random.normal(size=(2, 1, 5, 5, 5))
+    np.save(tmp_path / "a.npy", x[0])
+    np.save(tmp_path / "b.npy", x[1, 0])
+    net = gequi.equivariant_network(gequi.gspace("octaOnR3"), "trivial", [{"layer": "global_avg_pool"}], seed=1)
+    np.testing.assert_allclose(gequi.predict_folder(net, tmp_path)["output"], gequi.predict(net, x), atol=1e-6)
+    np.save(tmp_path / "a.npy", x[0, :, 0])
+    (tmp_path / "b.npy").unlink()
+    module = torch.nn.Flatten()
+    np.testing.assert_allclose(gequi.predict_folder(module, tmp_path)["output"], x[:1, 0, 0].reshape(1, -1), atol=1e-6)
+
+
+# ---- pictures -------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_read_as_numbers_from_0_to_1(tmp_path, random):
+    grey = random.integers(0, 256, (4, 6)).astype(np.uint8)
+    colour = random.integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    deep = random.integers(0, 65536, (4, 6)).astype(np.uint16)
+    kept = {
+        "grey.png": (Image.fromarray(grey), grey[None] / 255),
+        "colour.tif": (Image.fromarray(colour), np.moveaxis(colour, 2, 0) / 255),
+        "with-alpha.png": (Image.fromarray(colour).convert("RGBA"), np.moveaxis(colour, 2, 0) / 255),
+        "deep.png": (Image.fromarray(deep), deep[None] / 65535),
+        "black-and-white.bmp": (Image.fromarray(grey > 99), (grey > 99)[None].astype(float)),
+        "float.tif": (Image.fromarray(grey.astype(np.float32) / 7), grey[None].astype(np.float32) / 7),
+    }
+    for name, (picture, expected) in kept.items():
+        picture.save(tmp_path / name)
+        found = _files.read_image(tmp_path / name)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=name)
+    Image.new("RGB", (8, 8), (40, 120, 200)).save(tmp_path / "colour.jpg", quality=100)
+    expected = np.array([40, 120, 200])[:, None, None] / 255 * np.ones((1, 8, 8))
+    np.testing.assert_allclose(_files.read_image(tmp_path / "colour.jpg"), expected, atol=0.01)
+
+
+def test_a_network_of_colours_takes_pictures_of_three_channels(tmp_path, random):
+    colour = random.integers(0, 256, (9, 9, 3)).astype(np.uint8)
+    Image.fromarray(colour).save(tmp_path / "a.PNG")
+    found = gequi.predict_folder(network(3), tmp_path)["output"]
+    np.testing.assert_allclose(found, gequi.predict(network(3), np.moveaxis(colour, 2, 0)[None] / 255), atol=1e-6)
+
+
+# ---- jobs -----------------------------------------------------------------------------------------------
+
+
+def test_torchrun_does_a_job_and_its_parts_come_together_in_order(images, tmp_path):
+    folder, _ = images
+    lines = gequi.prepare_prediction(tmp_path / "a job", network(), folder, batch_size=2, devices=2, about={"by": "me"})
+    assert folders.about_prediction(tmp_path / "a job")["about"] == {"by": "me"}
+    with pytest.raises(InputError, match="is not done; none of its parts are there"):
+        gequi.collect_prediction(tmp_path / "a job")
+    command = shlex.split(lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0").replace(" python ", f" {sys.executable} "))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *command[1:]]
+    package = str(Path(gequi.__file__).parents[1])
+    subprocess.run(torchrun, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": package}, timeout=300)
+    assert sorted(file.name for file in (tmp_path / "a job").glob("part*")) == ["part-1-of-2.npy", "part-2-of-2.npy"]
+    found = gequi.collect_prediction(tmp_path / "a job")
+    alone = gequi.predict_folder(network(), folder)
+    assert found["files"] == alone["files"]
+    np.testing.assert_allclose(found["output"], alone["output"], rtol=0, atol=1e-6)
+
+
+def test_slurm_tells_a_worker_its_part_and_a_part_that_is_there_is_not_done_again(images, tmp_path, monkeypatch):
+    folder, _ = images
+    job = tmp_path / "job"
+    lines = gequi.prepare_prediction(job, network(), folder, devices=4, nodes=2)
+    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 python -m gequi.folders {job}"
+    for rank in range(8):  # one more than there are images
+        if rank == 3:
+            with pytest.raises(InputError, match="is not done; 3 of 8 of its parts are there"):
+                gequi.collect_prediction(job)
+        monkeypatch.setenv("SLURM_PROCID", str(rank))
+        monkeypatch.setenv("SLURM_NTASKS", "8")
+        folders.work(job)
+    found = gequi.collect_prediction(job)
+    np.testing.assert_allclose(found["output"], gequi.predict_folder(network(), folder)["output"], rtol=0, atol=1e-6)
+    before = (job / "part-8-of-8.npy").stat().st_mtime_ns
+    folders.work(job)
+    assert (job / "part-8-of-8.npy").stat().st_mtime_ns == before
+    assert sorted(json.loads((job / "job.json").read_text())) == [
+        "about", "batch_size", "device", "devices", "files", "nodes", "shape", "type",
+    ]  # fmt: skip
+
+
+def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch):
+    start = _jobs._start
+
+    def killed(*where):
+        worker = start(*where)
+        worker.kill()
+        return worker
+
+    monkeypatch.setattr(_jobs, "_start", killed)
+    with pytest.raises(TrainingError, match=r"worker \d of 2 was killed by SIGKILL; its log is '.*\.log'\.$"):
+        gequi.predict_folder(network(), images[0], devices=2)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda folder: {"images": folder / "none"}, InputError, "there is no folder '.*none'"),
+        (lambda folder: {"images": [folder / "none.npy"]}, InputError, "there is no file '.*none.npy'"),
+        (lambda folder: {"images": [folder / "notes.txt"]}, InputError, r"'.*notes.txt' must end with one of .npy .png"),
+        (lambda folder: {"images": []}, InputError, "`images` must be a folder, or a list of files"),
+        (lambda folder: {"network": "net"}, InputError, "`network` must be a network"),
+        (lambda folder: {"type": "klass"}, InputError, "`type` must be one of 'raw', 'prob', 'class'.*Did you mean 'class'"),
+        (lambda folder: {"device": "tpu"}, InputError, "`device` must be one of"),
+        (lambda folder: {"devices": 0}, InputError, "`devices` must be at least 1"),
+        (lambda folder: {"batch_size": 1.5}, InputError, "`batch_size` must be a whole number"),
+        (lambda folder: {"network": network(3)}, ShapeError, "'.*image-0.npy' does not fit the network: .*must have 3 on its axis 'channel'"),
+        (lambda folder: {"network": torch.nn.Flatten(), "devices": 2}, InputError, "`model` must carry a recipe"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(images, change, kind, message):
+    with pytest.raises(kind, match=message):
+        gequi.predict_folder(**{"network": network(), "images": images[0], **change(images[0])})
+
+
+def test_a_file_that_does_not_belong_to_the_others_is_named(images, tmp_path):
+    folder, _ = images
+    np.save(folder / "image-3.npy", np.ones((1, 9, 8)))
+    with pytest.raises(ShapeError, match=r"'.*image-3.npy' has \(1, 9, 8\), the first one \(1, 9, 9\)"):
+        gequi.predict_folder(network(), folder)
+    (folder / "image-3.npy").write_bytes(b"not an array")
+    with pytest.raises(InputError, match=r"`images`: '.*image-3.npy' cannot be read"):
+        gequi.predict_folder(network(), folder)
+    (folder / "image-3.npy").unlink()
+    (folder / "image-3.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"`images`: '.*image-3.png' cannot be read"):
+        gequi.predict_folder(network(), folder)
+    with pytest.raises(InputError, match="`folder`: .* is not empty"):
+        gequi.prepare_prediction(folder, network(), folder)
+    with pytest.raises(InputError, match="`folder`: .* holds no predictions"):
+        gequi.collect_prediction(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="has no file that ends with"):
+        gequi.predict_folder(network(), tmp_path / "empty")
+
+
+def test_pictures_need_pillow_and_arrays_do_not(images, monkeypatch, tmp_path):
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(_files.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"needs pillow: install gequi\[images\]"):
+        gequi.predict_folder(network(), [tmp_path / "a.png"])
+    gequi.predict_folder(network(), images[0])
