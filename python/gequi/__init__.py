@@ -28,7 +28,15 @@ from .inversion import invert_input
 from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
-from .registration import fourier_features, invert_function, register_curves, register_images, registration_encoder
+from .pictures import grey_image
+from .registration import (
+    fourier_features,
+    invert_function,
+    register_curves,
+    register_images,
+    registration_encoder,
+    registration_steps,
+)
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
 from .tracing import as_dot, trace_shapes
@@ -51,6 +59,7 @@ __all__ = [
     "fourier_features",
     "get_weights",
     "gram_image",
+    "grey_image",
     "group_elements",
     "gsa_network",
     "gspace",
@@ -83,6 +92,7 @@ __all__ = [
     "register_curves",
     "register_images",
     "registration_encoder",
+    "registration_steps",
     "representation_matrix",
     "representations",
     "sample_image",

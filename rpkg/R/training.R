@@ -216,7 +216,7 @@ progress_reporter <- function(progress) {
     report = function(told) {
       tryCatch(allowInterrupts(!isFALSE(show(told))), interrupt = function(condition) FALSE)
     },
-    close = function() if (isTRUE(progress)) cli::cli_progress_done(.envir = the)
+    close = function() if (isTRUE(progress)) close_bar(the$bar)
   )
 }
 
@@ -224,15 +224,18 @@ training_bar <- function() {
   the$bar <- NULL
   function(told) {
     text <- paste0("epoch ", told$epoch, "/", told$epochs, "  ", progress_text(told))
-    if (is.null(the$bar)) {
-      the$bar <- cli::cli_progress_bar(
-        total = told$steps, format = "{cli::pb_bar} {cli::pb_percent}  {cli::pb_status}", .envir = the, clear = TRUE
-      )
-    }
-    cli::cli_progress_update(set = told$step, status = text, id = the$bar, .envir = the)
+    if (is.null(the$bar)) the$bar <- new_bar(told$steps, "{cli::pb_bar} {cli::pb_percent}  {cli::pb_status}")
+    cli::cli_progress_update(set = told$step, status = text, id = the$bar)
     TRUE
   }
 }
+
+# A progress bar that lives until it is closed, whichever function made it.
+new_bar <- function(total, format) {
+  cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE)
+}
+
+close_bar <- function(id) if (!is.null(id)) cli::cli_progress_done(id = id)
 
 progress_text <- function(told) {
   metrics <- intersect(c("loss", "accuracy", "val_loss", "val_accuracy"), names(told))

@@ -42,7 +42,7 @@ def test_register_images(r, same, options):
     mask[:10, :20] = 0
     ours = gequi.register_images(moving, fixed, fixed_mask=mask, **options)
     theirs = r.value(r.register_images(moving, fixed, fixed_mask=mask, **options))
-    assert list(theirs) == list(ours)
+    assert list(theirs) == [*ours, "moving", "fixed", "moving_spacing", "spacing"]  # what R's pictures are made of
     for part in ("map", "inverse_map"):
         np.testing.assert_allclose(theirs[part], ours[part] + 1, rtol=0, atol=1e-6)
     for part in ("warped", "jacobian", "uncertainty"):
@@ -100,3 +100,48 @@ def test_registration_encoder_that_comes_with_the_package(r, same):
     image = gequi.sample_image("cat")[60:124, 160:230]
     theirs, ours = r.registration_encoder("multimodal"), gequi.registration_encoder("multimodal")
     same(r.value(r.predict(theirs, image)), gequi.predict(ours, image))
+
+
+def test_register_images_in_lists_with_options_of_their_own(r):
+    image = gequi.sample_image("cat")[60:124, 160:224]
+    images, options = [image, np.rot90(image)], {"transform": "affine", "min_confidence": 0}
+    mask = np.ones(image.shape)
+    mask[:12] = 0
+    theirs = r.value(
+        r.register_images(images, images, spacing=[np.array([1.0]), np.array([1.0, 2.0])], fixed_mask=[mask, mask], **options)
+    )
+    ours = gequi.register_images(images, images, spacing=[[1.0], [1.0, 2.0]], fixed_mask=[mask, mask], **options)
+    for one, other in zip(theirs, ours, strict=True):
+        np.testing.assert_allclose(one["map"], other["map"] + 1, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"contrast": "any", "transform": "rigid", "dtype": "float64"}])
+def test_registration_steps(r, same, options):
+    image = gequi.sample_image("cat")
+    moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
+    ours = gequi.registration_steps(moving, fixed, token=100, **options)
+    theirs = r.value(r.registration_steps(moving, fixed, token=101, **options))
+    assert list(theirs) == list(ours)
+
+    def numbers(x):
+        return np.asarray(x, dtype=np.float64)
+
+    for name in ("fixed", "moving"):
+        assert list(theirs[name]) == list(ours[name])
+        same(theirs[name]["lifted"], numbers(ours[name]["lifted"]))
+        assert theirs[name]["tokens"] == ours[name]["tokens"]
+        same(theirs[name]["places"], numbers(ours[name]["places"]) + 1)
+        same(numbers(theirs[name]["strength"]), numbers(ours[name]["strength"]))
+        same(theirs["matches"][name], numbers(ours["matches"][name]) + 1)
+    for name in ("turn", "weight"):
+        same(numbers(theirs["matches"][name]), numbers(ours["matches"][name]))
+    attention, given = theirs["attention"], ours["attention"]
+    assert attention["token"] == given["token"] + 1
+    same(numbers(attention["place"]), numbers(given["place"]) + 1)
+    for name in ("scores", "weights"):
+        same(attention[name], numbers(given[name]))
+    for one, other in zip(theirs["hypotheses"], ours["hypotheses"], strict=True):
+        assert list(one) == list(other)
+        assert (one["votes"], one["confidence"]) == (other["votes"], other["confidence"])
+        for name in ("similarity", "affine"):
+            np.testing.assert_allclose(one[name] @ [5, 8, 1], other[name] @ [4, 7, 1] + 1, rtol=0, atol=1e-9)

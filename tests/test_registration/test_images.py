@@ -385,3 +385,24 @@ def test_what_cannot_be_registered_is_refused_in_one_sentence(moving, fixed, opt
         return
     with pytest.raises(error, match=message):
         register_images(moving, fixed, **options)
+
+
+def test_pairs_in_lists_may_have_spacings_and_masks_of_their_own():
+    given = pair("cat", 0)
+    half = np.ones(given.fixed.shape, dtype=bool)
+    half[:, :40] = False
+    found = register_images(
+        [given.moving] * 2, [given.fixed] * 2, spacing=[None, [2.0]], moving_spacing=[[1.0], [4.0]], fixed_mask=[None, half],
+        transform="affine", min_confidence=0,
+    )  # fmt: skip
+    alone = [
+        register_images(given.moving, given.fixed, transform="affine", min_confidence=0),
+        register_images(
+            given.moving, given.fixed, spacing=2.0, moving_spacing=4.0, fixed_mask=half, transform="affine", min_confidence=0
+        ),
+    ]
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(one["map"], other["map"])
+    assert abs(found[0]["map"] - found[1]["map"]).max() > 0.1
+    with pytest.raises(ShapeError, match="`spacing` must be one for all 2 pairs, or as many; got 3"):
+        register_images([given.moving] * 2, [given.fixed] * 2, spacing=[None, [1.0], [1.0]])

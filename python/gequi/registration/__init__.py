@@ -3,5 +3,13 @@
 from .curves import fourier_features, invert_function, register_curves
 from .encoder import registration_encoder
 from .images import register_images
+from .steps import registration_steps
 
-__all__ = ["fourier_features", "invert_function", "register_curves", "register_images", "registration_encoder"]
+__all__ = [
+    "fourier_features",
+    "invert_function",
+    "register_curves",
+    "register_images",
+    "registration_encoder",
+    "registration_steps",
+]

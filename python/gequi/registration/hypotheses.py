@@ -20,8 +20,10 @@ GATE = 0.8  # radians by which a match's own turn may differ from the map's
 SCALES = (0.7, 1.4)
 
 
-def hypotheses(matches: Matches, count: int, unit: float, size: Size, rigid: bool = False) -> torch.Tensor:
-    """The best distinct similarities, the best first: (count or fewer, axis, axis + 1).
+def hypotheses(
+    matches: Matches, count: int, unit: float, size: Size, rigid: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best distinct similarities, the best first: (count or fewer, axis, axis + 1), and the votes for each.
 
     Each of the heaviest matches is a rigid map: its places and its turn. All are refined at once by weighted least
     squares with Tukey's weights of a shrinking tolerance; of those that agree only the best is kept.
@@ -48,7 +50,8 @@ def hypotheses(matches: Matches, count: int, unit: float, size: Size, rigid: boo
         maps = _similarity(x, y, weight, maps, rigid)
     votes = (matches.weight * (1 - (_miss(maps, x, y) / (6 * unit)) ** 2).clamp_min(0)).sum(1)
     landing = probes(size, 0.7, x) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
-    return maps[_distinct(votes, landing, 10 * unit, count)]
+    kept = _distinct(votes, landing, 10 * unit, count)
+    return maps[kept], votes[kept]
 
 
 def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:

@@ -54,7 +54,8 @@ def register_images(
     Args:
         moving, fixed: two grey images (row, column) or two volumes (row, column, depth), of at least 16 pixels along
             each side and of any two sizes. Or two lists of them, for many pairs; the options below then hold for each
-            pair. What is said of pixels below holds for the voxels of volumes.
+            pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each pair.
+            What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere.
@@ -128,10 +129,15 @@ def register_images(
         return _register_pair(moving, fixed, **options)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
+    own = {
+        name: _of_each(options[name], len(fixed), name, axes)
+        for name, axes in (("spacing", 1), ("moving_spacing", 1), ("moving_mask", 2), ("fixed_mask", 2))
+    }
     results = []
     for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
         try:
-            results.append(_register_pair(one, other, **options))
+            here = {name: values[number] for name, values in own.items()}
+            results.append(_register_pair(one, other, **{**options, **here}))
         except GequiError as error:
             error.args = (f"Pair {number + 1} of {len(fixed)}: {error}",)
             raise
@@ -150,6 +156,15 @@ def _is_list(images: Any) -> bool:
     return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
 
 
+def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
+    """An option for each pair: a list of values of at least so many axes, or one value for all."""
+    if not isinstance(option, list | tuple) or not any(each is None or np.ndim(each) >= axes for each in option):
+        return [option] * pairs
+    if len(option) != pairs:
+        raise ShapeError(f"`{argument}` must be one for all {pairs} pairs, or as many; got {len(option)}.", argument)
+    return list(option)
+
+
 def _register_pair(
     moving: Any,
     fixed: Any,
@@ -165,32 +180,11 @@ def _register_pair(
     encoder: EquivariantNetwork | None,
 ) -> dict[str, Any]:
     start = time.perf_counter()
-    moving_pixels = check_image(moving, "moving")
-    fixed_pixels = check_image(fixed, "fixed")
-    axes = fixed_pixels.ndim
-    if moving_pixels.ndim != axes:
-        raise ShapeError(
-            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
-            f"{fixed_pixels.shape}.",
-            "moving",
-        )
-    if encoder is not None and axes != 2:
+    pair, frames, moving_pixels, area = prepare_pair(
+        moving, fixed, spacing, moving_spacing, moving_mask, fixed_mask, contrast, kind
+    )
+    if encoder is not None and len(pair.fixed_size) != 2:
         raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
-    length = check_spacing(spacing, axes, "spacing")
-    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
-    masks = [
-        check_mask(mask, pixels, f"{name}_mask")
-        for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
-    ]
-    unit = max(length.min(), moving_length.min())
-    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
-    images = [
-        prepare(pixels, mask, frame, name, kind)
-        for pixels, mask, frame, name in zip(
-            (moving_pixels, fixed_pixels), masks, frames, ("moving", "fixed"), strict=True
-        )
-    ]
-    pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
     found, others, confidence = register(pair, transform, encoder)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
@@ -198,7 +192,7 @@ def _register_pair(
             f"`min_confidence` is {min_confidence:.2f}."
         )
     result = _result(pair, frames[0], frames[1], moving_pixels, found, others, confidence, transform)
-    result["jacobian"] = result["jacobian"] * float(np.prod(moving_length) / np.prod(length))
+    result["jacobian"] = result["jacobian"] * area
     if result["alternatives"]:
         warnings.warn(
             f"{len(result['alternatives'])} other maps, far from this one, fit almost as well: the images repeat "
@@ -286,6 +280,48 @@ def invert(
 
 
 # ---- what comes in --------------------------------------------------------------------------------------
+
+
+def prepare_pair(
+    moving: Any,
+    fixed: Any,
+    spacing: Any,
+    moving_spacing: Any,
+    moving_mask: Any,
+    fixed_mask: Any,
+    contrast: str,
+    kind: Kind,
+) -> tuple[Pair, list[Frame], np.ndarray, float]:
+    """A pair on working pixels, from what was given.
+
+    Besides it the frames of moving and fixed, the pixels of moving, and the area (volume) of a pixel of moving as a
+    multiple of one of fixed.
+    """
+    moving_pixels = check_image(moving, "moving")
+    fixed_pixels = check_image(fixed, "fixed")
+    axes = fixed_pixels.ndim
+    if moving_pixels.ndim != axes:
+        raise ShapeError(
+            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
+            f"{fixed_pixels.shape}.",
+            "moving",
+        )
+    length = check_spacing(spacing, axes, "spacing")
+    moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
+    masks = [
+        check_mask(mask, pixels, f"{name}_mask")
+        for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
+    ]
+    unit = max(length.min(), moving_length.min())
+    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
+    images = [
+        prepare(pixels, mask, frame, name, kind)
+        for pixels, mask, frame, name in zip(
+            (moving_pixels, fixed_pixels), masks, frames, ("moving", "fixed"), strict=True
+        )
+    ]
+    pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
+    return pair, frames, moving_pixels, float(np.prod(moving_length) / np.prod(length))
 
 
 def check_image(image: Any, argument: str) -> np.ndarray:

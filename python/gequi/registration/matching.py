@@ -46,11 +46,10 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     are the mutual weight, whose best key wins; the value is the mean place of the 3 x 3 tokens about it under the
     softmax; the turn is refined by a parabola through the scores of the neighbouring poses.
     """
-    query = fixed.features[:, 0]
-    poses = moving.features.shape[1]
-    score = query @ moving.features[:, 0].T
+    query, poses = fixed.features[:, 0], moving.features.shape[1]
+    score = pose_score(query, moving, 0)
     for pose in range(1, poses):
-        score = torch.maximum(score, query @ moving.features[:, pose].T)
+        score = torch.maximum(score, pose_score(query, moving, pose))
     over_keys, mutual, key = mutual_attention(score, sharpness)
 
     profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
@@ -61,6 +60,11 @@ def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
 
     rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).unflatten(1, (2, 2))
     return joined(fixed, moving, over_keys, mutual, key, rotation)
+
+
+def pose_score(query: torch.Tensor, moving: Tokens, pose: int) -> torch.Tensor:
+    """How alike features (query, feature) are to those of each token in a pose, between -1 and 1: (query, key)."""
+    return query @ moving.features[:, pose].T
 
 
 def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -16,10 +16,10 @@ from ..networks import EquivariantNetwork
 from .dense import Level, Pair, coarser, masked_average
 from .encoder import designed
 from .features import RINGS, WIDE_RINGS
-from .grids import average, kind_of, refine, smooth
+from .grids import Size, average, kind_of, refine, smooth
 from .hypotheses import fit_affine, fit_similarity, hypotheses
 from .matching import Matches, match
-from .tokens import describe, fitting_size
+from .tokens import Tokens, describe, fitting_size
 from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
 LEVEL_STEPS = 8
@@ -219,12 +219,23 @@ def verify(
 ) -> Found:
     """Hypotheses from the attention of the two images, each refined at the coarsest level and scored there."""
     matches = attend(pair, scale, attempt, encoder)
+    linear, _, _ = propose(pair, plan, scale, transform, attempt, matches)
+    return check(pair, plan, scale, transform, attempt, linear)
+
+
+def propose(
+    pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt, matches: Matches
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The linear maps fitted to matches, the similarities from which the fits start, and the votes for these."""
     unit, rigid = plan.unit * scale, transform == "rigid"
-    linear = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
+    voted, votes = hypotheses(matches, attempt.hypotheses, unit, pair.fixed_size, rigid)
     if transform in ("dense", "affine"):
-        linear = fit_affine(linear, matches, unit, pair.fixed_size, plan.ridge)
-    else:
-        linear = fit_similarity(linear, matches, unit, rigid)
+        return fit_affine(voted, matches, unit, pair.fixed_size, plan.ridge), voted, votes
+    return fit_similarity(voted, matches, unit, rigid), voted, votes
+
+
+def check(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt, linear: torch.Tensor) -> Found:
+    """Linear maps refined at the coarsest level and scored there."""
     level = Level(pair, float(2 ** plan.coarsest(scale)), scale, max(pair.fixed_size) / plan.usual)
     linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, attempt.steps)
     return Found(linear, velocity, level.score(linear, velocity), level)
@@ -235,28 +246,45 @@ def attend(pair: Pair, scale: float, attempt: Attempt, encoder: EquivariantNetwo
 
     `encoder` describes images; None is the designed one, with the attempt's rings and sigma.
     """
+    if len(pair.fixed_size) == 2:
+        return match(*image_tokens(pair, scale, encoder or first_encoder(pair, attempt)), attempt.sharpness)
     sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    if encoder is not None:
-        sizes = [fitting_size(encoder, size) for size in sizes]
-    parts = [
+    fixed, moving = (
+        describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in averaged(pair, sizes)
+    )
+    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
+    return match_volumes(fixed, moving, attempt.sharpness)
+
+
+def first_encoder(pair: Pair, attempt: Attempt) -> EquivariantNetwork:
+    """The designed encoder, as an attempt wants it."""
+    dtype = str(pair.fixed.dtype).removeprefix("torch.")
+    return designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
+
+
+def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The fixed and the moving image and their masks, averaged to these sizes."""
+    return [
         (masked_average(image, mask, size), average(mask, size))
         for image, mask, size in zip((pair.fixed, pair.moving), (pair.fixed_mask, pair.moving_mask), sizes, strict=True)
     ]
-    if len(pair.fixed_size) == 2:
-        if encoder is None:
-            dtype = str(pair.fixed.dtype).removeprefix("torch.")
-            encoder = designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
-        images = [describe(encoder, *part) for part in parts]
-        found = match(images[0], images[1], attempt.sharpness)
-    else:
-        volumes = [describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in parts]
-        found = match_volumes(volumes[0], volumes[1], attempt.sharpness)
+
+
+def image_tokens(pair: Pair, scale: float, encoder: EquivariantNetwork) -> tuple[Tokens, Tokens]:
+    """The tokens of the fixed and of the moving image; their places are in pixels of the images."""
+    sizes = [fitting_size(encoder, coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
+    fixed, moving = (describe(encoder, *part) for part in averaged(pair, sizes))
+    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
+    return fixed, moving
+
+
+def in_pixels(pair: Pair, sizes: Sequence[Size], *places: torch.Tensor) -> list[torch.Tensor]:
+    """Places (token, axis) in the averaged fixed and moving image, in pixels of the images."""
     ratios = zip((pair.fixed_size, pair.moving_size), sizes, strict=True)
-    found.fixed, found.moving = (
-        (places + 0.5) * torch.tensor([n / m for n, m in zip(*ratio, strict=True)], **kind_of(places)) - 0.5
-        for places, ratio in zip((found.fixed, found.moving), ratios, strict=True)
-    )
-    return found
+    return [
+        (at + 0.5) * torch.tensor([n / m for n, m in zip(*ratio, strict=True)], **kind_of(at)) - 0.5
+        for at, ratio in zip(places, ratios, strict=True)
+    ]
 
 
 def refine_hypotheses(

@@ -8,10 +8,13 @@ same thing is seen. Of many rotations every second (third, ...) channel is read,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from .._escnn import GeometricTensor
 from ..errors import FieldError, InputError, ShapeError
 from ..fields import show_fields
 from ..layers import Step
@@ -35,18 +38,31 @@ class Tokens:
 
 def describe(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
     """The tokens of an image (1, 1, row, column) in about [0, 1] with a mask of the same shape."""
-    token = seen_pixels.set(mask)
-    try:
-        with torch.no_grad():
-            output = encoder(image)
-    finally:
-        seen_pixels.reset(token)
+    with looking_at(mask):
+        output = encoder(image)
     shape, size = size_of(image), size_of(output)
     places = token_places(encoder, shape, size, kind_of(image))
     rolled = roll(output[0].flatten(1), int(encoder.out_type.gspace.fibergroup.order()))
     norm = rolled[:, 0].norm(dim=-1)
     seen = look_up(mask, places.T[None, :, None], shape)[0, 0, 0]
     return Tokens(size, places, rolled / (rolled.norm(dim=-1, keepdim=True) + 1e-6), norm * seen)
+
+
+@contextmanager
+def looking_at(mask: torch.Tensor) -> Iterator[None]:
+    """Inside, the layers that read pixels look where the mask is."""
+    token = seen_pixels.set(mask)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        seen_pixels.reset(token)
+
+
+def lift(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What the first layer of an encoder makes of an image: (1, channel, row, column)."""
+    with looking_at(mask):
+        return encoder.layers[0](GeometricTensor(image, encoder.in_type)).tensor
 
 
 def token_places(encoder: EquivariantNetwork, shape: Size, size: Size, kind: Kind) -> torch.Tensor:

@@ -49,3 +49,17 @@ kinds_of <- function(network) vapply(network$layers, function(layer) layer$layer
 expect_refused <- function(code, words, kind) {
   testthat::expect_error(code, words, fixed = TRUE, class = paste0("gequi_", kind, "_error"))
 }
+
+# The value of code while an internal function of the package is another one.
+with_internal <- function(name, value, code) {
+  namespace <- asNamespace("gequiR")
+  before <- get(name, namespace)
+  put <- function(what) {
+    unlockBinding(name, namespace)
+    assign(name, what, namespace)
+    lockBinding(name, namespace)
+  }
+  on.exit(put(before))
+  put(value)
+  force(code)
+}

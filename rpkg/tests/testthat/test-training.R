@@ -163,3 +163,11 @@ test_that("a network that was fitted goes on from its weights", {
   expect_identical(class(again), class(once))
   expect_false(identical(get_weights(again), get_weights(once)))
 })
+
+test_that("the progress bar can be drawn", {
+  rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
+  bar <- progress_reporter(TRUE)
+  told <- list(epoch = 1, epochs = 2, loss = 0.5, step = 2, steps = 4, seconds_left = 3)
+  expect_message(bar$report(told), "epoch 1/2")
+  bar$close()
+})

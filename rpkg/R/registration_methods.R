@@ -1,0 +1,300 @@
+# What can be done with a registration, or with a list of them: print, summary, predict, as.data.frame. The pictures are
+# in registration_plots.R.
+
+axis_names <- function(axes) c("row", "column", "depth")[seq_len(axes)]
+
+axes_of <- function(registration) length(dim(registration$fixed))
+
+sizes_of <- function(registration) {
+  size <- function(image) paste(dim(image), collapse = " x ")
+  paste(size(registration$moving), "onto", size(registration$fixed))
+}
+
+pixels_of <- function(registration) if (axes_of(registration) == 3) "voxels" else "pixels"
+
+two_digits <- function(x) formatC(x, digits = 2, format = "f")
+
+#' @export
+print.gequi_registration <- function(x, ...) {
+  cat(title_line("registration", sizes_of(x)), "\n", sep = "")
+  figures <- x$figures
+  cat(
+    "similarity   ", two_digits(figures$similarity_before), " before, ", two_digits(figures$similarity_after),
+    " after; confidence ", two_digits(x$confidence), "\n",
+    "uncertainty  ", two_digits(stats::median(x$uncertainty)), " ", pixels_of(x), " (median), ",
+    two_digits(max(x$uncertainty)), " at most\n",
+    "map          ", figures$folds, " folds; ", round(100 * figures$overlap), " % of the fixed image is seen in both\n",
+    sep = ""
+  )
+  if (length(x$alternatives)) {
+    cat(cli::col_red("ambiguous"), "    ", length(x$alternatives), " other map",
+        if (length(x$alternatives) > 1) "s", ", far from this one, fit",
+        if (length(x$alternatives) == 1) "s", " almost as well: see $alternatives\n", sep = "")
+  }
+  invisible(x)
+}
+
+#' Summaries of registrations
+#'
+#' @param object,x what [register_images()] returned.
+#' @param ... not used.
+#' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
+#'   `figures`, `confidence`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
+#'   image: of `uncertainty`, in pixels of the moving one, and of `jacobian`. Of a list of registrations, a data frame
+#'   with a row for each: `pair`, `confidence`, `similarity_before`, `similarity_after`, `uncertainty` (the median),
+#'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
+#' @family registration
+#' @export
+#' @examplesIf gequi_available()
+#' image <- sample_image("cat")[51:130, 151:230]
+#' turned <- t(image)[ncol(image):1, ]
+#' summary(register_images(moving = turned, fixed = image))
+summary.gequi_registration <- function(object, ...) {
+  rlang::check_dots_empty()
+  quantiles <- function(x) stats::quantile(x, c(0, 0.25, 0.5, 0.75, 0.95, 1), names = FALSE)
+  spread <- as.data.frame(rbind(quantiles(object$uncertainty), quantiles(object$jacobian)))
+  names(spread) <- c("least", "25 %", "median", "75 %", "95 %", "largest")
+  spread <- cbind(over_pixels = c("uncertainty", "jacobian"), spread)
+  structure(
+    list(
+      sizes = sizes_of(object), affine = object$affine, figures = object$figures, confidence = object$confidence,
+      alternatives = object$alternatives, spread = spread
+    ),
+    class = "summary.gequi_registration"
+  )
+}
+
+#' @export
+print.summary.gequi_registration <- function(x, ...) {
+  cat(title_line("registration", x$sizes), "\n", sep = "")
+  figures <- x$figures
+  print_table(data.frame(
+    confidence = two_digits(x$confidence), similarity_before = two_digits(figures$similarity_before),
+    after = two_digits(figures$similarity_after), overlap = paste(round(100 * figures$overlap), "%"),
+    folds = figures$folds, seconds = two_digits(figures$seconds)
+  ), right = c("confidence", "similarity before", "after", "overlap", "seconds"))
+  cat(cli::col_grey("\nover the pixels of the fixed image"), "\n", sep = "")
+  shown <- x$spread
+  shown[-1] <- lapply(shown[-1], two_digits)
+  names(shown)[1] <- " "
+  print_table(shown, right = names(shown)[-1])
+  cat(cli::col_grey("\nlinear part: moving = A fixed + shift"), "\n", sep = "")
+  axes <- nrow(x$affine)
+  linear <- as.data.frame(matrix(formatC(x$affine, digits = 3, format = "f"), axes))
+  names(linear) <- c(axis_names(axes), "shift")
+  print_table(cbind(` ` = axis_names(axes), linear), right = names(linear))
+  if (length(x$alternatives)) {
+    cat(cli::col_grey("\nother maps that fit almost as well"), "\n", sep = "")
+    others <- do.call(rbind, lapply(x$alternatives, function(other) {
+      shift <- as.data.frame(t(two_digits(other$affine[, axes + 1])))
+      names(shift) <- paste("shift", axis_names(axes))
+      cbind(confidence = two_digits(other$confidence), shift)
+    }))
+    print_table(others, right = names(others))
+  }
+  invisible(x)
+}
+
+# ---- many pairs -----------------------------------------------------------------------------------------------------
+
+#' @rdname summary.gequi_registration
+#' @export
+summary.gequi_registrations <- function(object, ...) {
+  rlang::check_dots_empty()
+  number <- function(f) vapply(object, f, 0, USE.NAMES = FALSE)
+  figure <- function(name) number(function(each) as.numeric(each$figures[[name]]))
+  table <- data.frame(
+    pair = if (is.null(names(object))) seq_along(object) else names(object),
+    confidence = number(function(each) each$confidence),
+    similarity_before = figure("similarity_before"), similarity_after = figure("similarity_after"),
+    uncertainty = number(function(each) stats::median(each$uncertainty)), folds = figure("folds"),
+    overlap = figure("overlap"), others = number(function(each) length(each$alternatives)), seconds = figure("seconds")
+  )
+  structure(table, class = c("gequi_table", "data.frame"))
+}
+
+#' @rdname summary.gequi_registration
+#' @param row.names,optional not used.
+#' @export
+as.data.frame.gequi_registrations <- function(x, row.names = NULL, optional = FALSE, ...) {
+  as.data.frame(summary(x))
+}
+
+#' @export
+print.gequi_registrations <- function(x, ..., n = 12) {
+  cat(title_line("registrations", paste(length(x), if (length(x) == 1) "pair" else "pairs")), "\n", sep = "")
+  if (!length(x)) return(invisible(x))
+  table <- as.data.frame(x)
+  measured <- c("confidence", "similarity_before", "similarity_after", "uncertainty", "overlap", "seconds")
+  table[measured] <- lapply(table[measured], two_digits)
+  print_table(table, n = n, right = gsub("_", " ", measured))
+  invisible(x)
+}
+
+#' @export
+`[.gequi_registrations` <- function(x, i) structure(NextMethod(), class = "gequi_registrations")
+
+# ---- a table of the map ---------------------------------------------------------------------------------------------
+
+#' A registration as a table
+#'
+#' @param x what [register_images()] returned for a pair.
+#' @param row.names,optional,... not used.
+#' @return a data frame with a row for each pixel of the fixed image, columns of the image one after the other: `row`,
+#'   `column` (and `depth`) of the pixel; `map_row`, `map_column` (and `map_depth`), where it is found in the moving
+#'   image; `jacobian`; and `uncertainty`, in pixels of the moving image.
+#' @family registration
+#' @export
+#' @examplesIf gequi_available()
+#' image <- sample_image("cat")[51:130, 151:230]
+#' turned <- t(image)[ncol(image):1, ]
+#' head(as.data.frame(register_images(moving = turned, fixed = image)))
+as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FALSE, ...) {
+  axes <- axes_of(x)
+  places <- expand.grid(lapply(dim(x$fixed), seq_len), KEEP.OUT.ATTRS = FALSE)
+  mapped <- as.data.frame(t(matrix(x$map, axes)))
+  names(places) <- axis_names(axes)
+  names(mapped) <- paste0("map_", axis_names(axes))
+  cbind(places, mapped, jacobian = c(x$jacobian), uncertainty = c(x$uncertainty))
+}
+
+# ---- carrying over --------------------------------------------------------------------------------------------------
+
+#' Carry images, points or labels from one image of a registration to the other
+#'
+#' @param object what [register_images()] returned for a pair.
+#' @param newdata what lies in the image that `direction` starts from:
+#'   * an image of its size, in any form that [grey_image()] takes; colours are kept;
+#'   * labels, an array of its size, of which no new values shall arise: take `type = "labels"`. What is logical is
+#'     taken for labels without being told;
+#'   * points, a matrix (point, axis) or a data frame with the columns `row`, `column` (and `depth`), in pixels from 1.
+#' @param direction `"moving_to_fixed"` carries what lies in the moving image onto the fixed one; `"fixed_to_moving"`
+#'   carries back.
+#' @param type `"image"`, `"labels"` or `"points"`; `NULL` says by the form of `newdata`.
+#' @param se.fit for points, whether to say how sure they are.
+#' @param interpolation of images: `"cubic"` or `"linear"`. Labels take the nearest pixel.
+#' @param fill the value of pixels that lie outside of the other image by more than half a pixel; `NULL` takes the
+#'   nearest pixel.
+#' @param ... not used.
+#' @return an image or labels of the size of the other image; points in the form of `newdata`, other columns of a data
+#'   frame kept. With `se.fit`, a list of `fit`, the points, and `se.fit`, for each of them the standard deviation in
+#'   pixels of the image that it was carried to (the root of the mean squared length of the error): the registration's
+#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there.
+#' @section Errors: `gequi_shape_error` for data that do not fit the image; `gequi_input_error` for options that do not
+#'   fit the data.
+#' @family registration
+#' @export
+#' @examplesIf gequi_available()
+#' image <- sample_image("cat")[51:130, 151:230]
+#' turned <- t(image)[ncol(image):1, ]
+#' found <- register_images(moving = turned, fixed = image)
+#' predict(found, data.frame(row = c(10, 40), column = c(20, 40)), se.fit = TRUE)
+#' dim(predict(found, turned > 0.5))
+predict.gequi_registration <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"),
+                                       type = NULL, se.fit = FALSE, interpolation = c("cubic", "linear"), fill = NULL,
+                                       ...) {
+  rlang::check_dots_empty()
+  here <- rlang::current_env()
+  direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
+  interpolation <- check_choice(interpolation, c("cubic", "linear"), "interpolation", here)
+  if (is.null(type)) type <- type_of(newdata, axes_of(object))
+  type <- check_choice(type, c("image", "labels", "points"), "type", here)
+  if (!rlang::is_bool(se.fit)) abort_gequi("InputError", "`se.fit` must be TRUE or FALSE.", "se.fit")
+  if (se.fit && type != "points") {
+    abort_gequi("InputError", paste0("`se.fit` is for points; `newdata` is taken for ", type, "."), "se.fit")
+  }
+  onto_fixed <- direction == "moving_to_fixed"
+  if (type == "points") return(predict_registered_points(object, newdata, onto_fixed, se.fit, here))
+  # An image is pulled: each pixel of the other image asks where it is to be found.
+  map <- if (onto_fixed) object$map else object$inverse_map
+  side <- if (onto_fixed) "moving" else "fixed"
+  size <- dim(object[[side]])
+  if (type == "labels") return(warp_labels(newdata, map, size, side, fill, here))
+  picture <- read_picture(newdata, "newdata", here)
+  channels <- picture$channels && length(size) == 2
+  check_size(picture$pixels, size, channels, side, here)
+  pixels <- if (channels) aperm(picture$pixels, c(3, 1, 2)) else picture$pixels
+  warped <- call_core(
+    "warp_image", image = pixels, map = as_index(map), interpolation = interpolation, fill = fill, .call = here
+  )
+  if (channels) aperm(warped, c(2, 3, 1)) else warped
+}
+
+# A picture has at least 16 columns, so as many columns as there are axes are coordinates.
+type_of <- function(newdata, axes) {
+  if (is.data.frame(newdata)) return("points")
+  if (is.logical(newdata) || is.factor(newdata)) return("labels")
+  coordinates <- if (is.matrix(newdata)) ncol(newdata) else if (is.null(dim(newdata))) length(newdata)
+  if (is.numeric(newdata) && identical(coordinates, axes)) "points" else "image"
+}
+
+check_choice <- function(value, choices, argument, call) {
+  if (identical(value, choices)) return(choices[1])
+  if (rlang::is_string(value) && value %in% choices) return(value)
+  abort_gequi("InputError", paste0(
+    "`", argument, "` must be one of ", paste0("'", choices, "'", collapse = ", "), "; got ", deparse(value)[1], "."
+  ), argument, call)
+}
+
+check_size <- function(pixels, size, channels, side, call) {
+  given <- dim(pixels)
+  if (identical(as.numeric(if (channels) given[1:2] else given), as.numeric(size))) return(invisible())
+  abort_gequi(c("ShapeError", "InputError"), paste0(
+    "`newdata` must have the size of the ", side, " image, ", paste(size, collapse = " x "), "; got ",
+    paste(given, collapse = " x "), "."
+  ), "newdata", call)
+}
+
+warp_labels <- function(labels, map, size, side, fill, call) {
+  names <- levels(labels)
+  kind <- if (is.factor(labels)) "integer" else typeof(labels)
+  if (is.null(dim(labels)) || !kind %in% c("logical", "integer", "double")) {
+    abort_gequi(c("ShapeError", "InputError"), paste0(
+      "`newdata` must be an array of labels, numbers, logicals or a factor with dim(); got ", class(labels)[1], "."
+    ), "newdata", call)
+  }
+  values <- array(as.numeric(labels), dim(labels))
+  check_size(values, size, FALSE, side, call)
+  warped <- call_core(
+    "warp_image", image = values, map = as_index(map), interpolation = "nearest", fill = fill, .call = call
+  )
+  storage.mode(warped) <- kind
+  if (is.null(names)) return(warped)
+  structure(factor(names[warped], names), dim = dim(warped))
+}
+
+predict_registered_points <- function(object, newdata, onto_fixed, se.fit, call) {
+  axes <- axes_of(object)
+  columns <- axis_names(axes)
+  points <- newdata
+  if (is.data.frame(newdata)) {
+    missing <- setdiff(columns, names(newdata))
+    if (length(missing)) {
+      abort_gequi("InputError", paste0(
+        "`newdata` must have the columns ", paste(columns, collapse = ", "), "; ", paste(missing, collapse = ", "),
+        " is missing."
+      ), "newdata", call)
+    }
+    points <- as.matrix(newdata[columns])
+  }
+  refuse_what_python_cannot_see(points, "newdata", call)
+  fits <- if (is.matrix(points)) ncol(points) == axes else is.null(dim(points)) && length(points) == axes
+  if (!is.numeric(points) || !fits) {
+    abort_gequi(c("ShapeError", "InputError"), paste0(
+      "`newdata` must have ", axes, " coordinates for each point: ", paste(columns, collapse = ", "), "."
+    ), "newdata", call)
+  }
+  at <- matrix(as.numeric(points), ncol = axes)
+  carried <- warp_points(at, if (onto_fixed) object$inverse_map else object$map)
+  fit <- newdata
+  if (is.data.frame(newdata)) fit[columns] <- as.data.frame(carried) else fit[] <- carried
+  if (!se.fit) return(fit)
+  in_fixed <- array(t(if (onto_fixed) carried else at), c(axes, nrow(at), rep(1, axes - 1)))
+  read <- function(image) c(warp_image(image, in_fixed))
+  sure <- read(object$uncertainty)
+  if (onto_fixed) {
+    volume <- read(object$jacobian) * prod(object$spacing) / prod(object$moving_spacing)
+    sure <- sure / volume^(1 / axes)
+  }
+  list(fit = fit, se.fit = sure)
+}

@@ -1,0 +1,201 @@
+# A part of the cat, and the same turned by a quarter: what is at (row, column) of `upright` is at (81 - column, row) of
+# `turned`.
+upright <- function() sample_image("cat")[51:130, 151:230]
+turned <- function() t(upright())[80:1, ]
+registered <- function() register_images(moving = turned(), fixed = upright())
+
+test_that("images are read in any form, and kept", {
+  needs_python()
+  file <- tempfile(fileext = ".png")
+  png::writePNG(array(rep(upright(), 3), c(80, 80, 3)), file)
+  found <- register_images(turned(), file)
+  expect_equal(found$moving, turned())
+  expect_equal(found$fixed, upright(), tolerance = 1e-2)
+  expect_lt(max(abs(found$map - registered()$map)), 0.2)
+  expect_equal(found$spacing, c(1, 1))
+})
+
+test_that("an image's own spacing is taken where none is given", {
+  needs_python()
+  known <- function(image, spacing) structure(image, class = c("niftiImage", "array"), pixdim = spacing)
+  both <- register_images(known(turned(), c(2, 2)), known(upright(), c(2, 2)), transform = "similarity")
+  expect_equal(both[c("moving_spacing", "spacing")], list(moving_spacing = c(2, 2), spacing = c(2, 2)))
+  halved <- known(warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5), c(4, 4))
+  two <- register_images(halved, known(upright(), c(2, 2)), transform = "rigid") # of one length, in millimetres
+  expect_equal(two[c("moving_spacing", "spacing")], list(moving_spacing = c(4, 4), spacing = c(2, 2)))
+  expect_equal(abs(det(two$affine[, 1:2])), 1 / 4, tolerance = 1e-3)
+  one <- register_images(known(turned(), c(2, 2)), upright(), transform = "similarity")
+  expect_equal(one$spacing, c(2, 2))
+  given <- register_images(turned(), known(upright(), c(2, 2)), spacing = 3, transform = "similarity")
+  expect_equal(given[c("moving_spacing", "spacing")], list(moving_spacing = c(3, 3), spacing = c(3, 3)))
+  several <- register_images(
+    list(turned(), turned()), list(a = known(upright(), c(2, 2)), b = upright()), transform = "similarity"
+  )
+  expect_equal(several$a$spacing, c(2, 2))
+  expect_equal(several$b$spacing, c(1, 1))
+})
+
+test_that("one registration prints and sums up", {
+  needs_python()
+  found <- registered()
+  expect_output(print(found), "<registration> 80 x 80 onto 80 x 80", fixed = TRUE)
+  expect_output(print(found), "0 folds; 100 % of the fixed image is seen in both", fixed = TRUE)
+  found$alternatives <- list(list(affine = found$affine, confidence = 0.5))
+  expect_output(print(found), "1 other map, far from this one, fits almost as well", fixed = TRUE)
+  total <- summary(found)
+  expect_s3_class(total, "summary.gequi_registration")
+  expect_equal(total$spread$median[1], median(found$uncertainty))
+  expect_output(print(total), "other maps that fit almost as well", fixed = TRUE)
+})
+
+test_that("many registrations are a list with a table", {
+  needs_python()
+  told <- NULL
+  found <- register_images(
+    list(turned(), upright()), list(turn = upright(), none = upright()),
+    progress = function(done, pairs) told <<- c(told, done, pairs)
+  )
+  expect_equal(told, c(1, 2, 2, 2))
+  expect_s3_class(found, "gequi_registrations")
+  expect_s3_class(found$turn, "gequi_registration")
+  table <- as.data.frame(found)
+  expect_identical(class(table), "data.frame")
+  expect_equal(table$pair, c("turn", "none"))
+  expect_equal(table$folds, c(0, 0))
+  expect_output(print(found), "<registrations> 2 pairs", fixed = TRUE)
+  expect_output(print(found[2]), "<registrations> 1 pair\n", fixed = TRUE)
+  expect_s3_class(summary(found), "gequi_table")
+})
+
+test_that("a progress bar can be shown, and an error of a callback is its own", {
+  needs_python()
+  rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
+  pairs <- rep(list(upright()), 2)
+  expect_message(register_images(pairs, pairs, progress = TRUE), "2/2")
+  expect_error(register_images(pairs, pairs, progress = function(done, pairs) stop("enough")), "enough")
+  wrong <- "`progress` must be TRUE, FALSE or a function"
+  expect_refused(register_images(pairs, pairs, progress = "yes"), wrong, "input")
+})
+
+test_that("an interrupt is R's own", {
+  needs_python()
+  pairs <- rep(list(upright()), 2)
+  stop_here <- function(done, pairs) rlang::interrupt()
+  expect_identical(
+    tryCatch(register_images(pairs, pairs, progress = stop_here), interrupt = function(condition) "stopped"), "stopped"
+  )
+})
+
+test_that("points are carried both ways, with their error", {
+  needs_python()
+  found <- registered()
+  points <- data.frame(name = c("a", "b"), row = c(10, 40), column = c(20, 70))
+  there <- predict(found, points, "fixed_to_moving", se.fit = TRUE)
+  expect_equal(there$fit, data.frame(name = c("a", "b"), row = c(61, 11), column = c(10, 40)), tolerance = 1e-3)
+  expect_equal(there$se.fit, c(found$uncertainty[10, 20], found$uncertainty[40, 70]))
+  back <- predict(found, there$fit, se.fit = TRUE)
+  expect_equal(back$fit, points, tolerance = 1e-3)
+  expect_equal(back$se.fit, there$se.fit, tolerance = 1e-2)
+  expect_equal(predict(found, rbind(c(10, 20)), "fixed_to_moving"), rbind(c(61, 10)), tolerance = 1e-3)
+  expect_equal(predict(found, c(10, 20), "fixed_to_moving"), c(61, 10), tolerance = 1e-3)
+})
+
+test_that("the error of a point changes with the scale that it is carried through", {
+  needs_python()
+  coarse <- warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5)
+  found <- register_images(coarse, upright(), transform = "similarity") # 2 pixels of fixed to one of moving
+  there <- predict(found, rbind(c(40, 40)), "fixed_to_moving", se.fit = TRUE)
+  back <- predict(found, there$fit, se.fit = TRUE)
+  expect_equal(back$se.fit / there$se.fit, 2, tolerance = 0.02)
+})
+
+test_that("images and labels are carried both ways", {
+  needs_python()
+  found <- registered()
+  expect_equal(predict(found, turned()), found$warped, tolerance = 1e-5)
+  expect_lt(max(abs(predict(found, upright(), "fixed_to_moving") - turned())), 0.02)
+  labels <- matrix(0L, 80, 80)
+  labels[11:30, 21:60] <- 7L
+  carried <- predict(found, labels, "fixed_to_moving", type = "labels")
+  expect_identical(carried, t(labels)[80:1, ])
+  expect_identical(predict(found, labels == 7, "fixed_to_moving"), t(labels)[80:1, ] == 7)
+  tissue <- structure(factor(c("no", "yes")[1 + (labels == 7)]), dim = dim(labels))
+  expect_identical(levels(predict(found, tissue)), c("no", "yes"))
+  colour <- array(rep(turned(), 3), c(80, 80, 3))
+  expect_equal(predict(found, colour)[, , 2], found$warped, tolerance = 1e-5)
+})
+
+test_that("what cannot be carried is refused", {
+  needs_python()
+  found <- registered()
+  expect_refused(predict(found, volcano), "the size of the moving image, 80 x 80; got 87 x 61", "shape")
+  expect_refused(predict(found, volcano > 100, "fixed_to_moving"), "the size of the fixed image", "shape")
+  expect_refused(predict(found, data.frame(row = 1)), "column is missing", "input")
+  expect_refused(predict(found, 1:3, type = "points"), "`newdata` must have 2 coordinates", "shape")
+  expect_refused(predict(found, c(NA, 1)), "`newdata` must have no missing values", "input")
+  expect_refused(predict(found, turned(), se.fit = TRUE), "`se.fit` is for points", "input")
+  expect_refused(predict(found, turned(), "up"), "`direction` must be one of 'moving_to_fixed'", "input")
+  expect_refused(predict(found, turned(), type = "area"), "`type` must be one of", "input")
+})
+
+test_that("the map is a table", {
+  needs_python()
+  found <- registered()
+  table <- as.data.frame(found)
+  expect_identical(names(table), c("row", "column", "map_row", "map_column", "jacobian", "uncertainty"))
+  row <- table[table$row == 10 & table$column == 20, ]
+  expect_equal(c(row$map_row, row$map_column), found$map[, 10, 20])
+  expect_equal(row$uncertainty, found$uncertainty[10, 20])
+})
+
+test_that("each kind of picture can be drawn", {
+  needs_python()
+  found <- register_images(turned()[, 5:80], upright(), moving_spacing = c(1, 1))
+  for (type in c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")) {
+    expect_s3_class(ggplot2::ggplot_build(plot(found, type = type))$plot, "ggplot")
+  }
+  expect_refused(plot(found, type = "mesh"), "`type` must be one of 'overlay'", "input")
+  expect_refused(plot(found, slice = 3), "`slice` is for volumes", "input")
+})
+
+test_that("the overlay is grey after and coloured before", {
+  needs_python()
+  cells <- plot(registered())$data
+  channels <- grDevices::col2rgb(cells$colour)
+  apart <- tapply(abs(channels["red", ] - channels["green", ]), cells$when, mean)
+  expect_lt(apart[["after"]], 2)
+  expect_gt(apart[["before"]], 20)
+})
+
+test_that("the steps of a registration count from 1", {
+  needs_python()
+  steps <- registration_steps(turned(), upright(), token = 21)
+  expect_identical(steps$attention$token, 21L)
+  expect_equal(steps$attention$place, c(6.5, 2.5)) # 20 tokens to a row of 80 pixels
+  expect_equal(steps$hypotheses[[1]]$affine, cbind(c(0, 1), c(-1, 0), c(81, 0)), tolerance = 1e-2)
+  expect_refused(registration_steps(turned(), upright(), token = 0), "`token` must be from 1 to 400; got 0", "input")
+})
+
+test_that("volumes are registered, cut, carried and tabulated", {
+  needs_python()
+  place <- identity_map(c(30, 30, 30))
+  blob <- function(number) {
+    middle <- 15.5 + 11 * sin(number * c(1, 2.3, 3.7))
+    (-1)^number * exp(-colSums((place - middle)^2) / 12)
+  }
+  volume <- Reduce(`+`, lapply(1:40, blob))
+  turned <- aperm(volume, c(2, 1, 3))[30:1, , ] # what is at (x, y, z) is at (31 - y, x, z)
+  found <- register_images(turned, volume, transform = "rigid", spacing = 2)
+  expect_output(print(found), "<registration> 30 x 30 x 30 onto 30 x 30 x 30", fixed = TRUE)
+  expect_output(print(summary(found)), "depth", fixed = TRUE)
+  expect_equal(predict(found, rbind(c(10, 20, 15)), "fixed_to_moving"), rbind(c(11, 10, 15)), tolerance = 1e-2)
+  expect_length(predict(found, rbind(c(10, 20, 15), c(3, 4, 5)), se.fit = TRUE)$se.fit, 2)
+  expect_lt(max(abs(predict(found, turned)[5:26, 5:26, 5:26] - volume[5:26, 5:26, 5:26])), 0.05)
+  expect_identical(predict(found, turned > 0.4)[15, , ], volume[15, , ] > 0.4)
+  expect_identical(names(as.data.frame(found))[1:6], c("row", "column", "depth", "map_row", "map_column", "map_depth"))
+  for (type in c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")) {
+    for (axis in 1:3) expect_s3_class(ggplot2::ggplot_build(plot(found, type, slice = 9, axis = axis))$plot, "ggplot")
+  }
+  expect_refused(plot(found, slice = 31), "`slice` must be a whole number from 1 to 30; got 31", "input")
+  expect_refused(plot(found, axis = 4), "`axis` must be 1, 2 or 3", "input")
+})

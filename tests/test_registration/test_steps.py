@@ -1,0 +1,78 @@
+"""The steps of a registration are those that the registration takes."""
+
+import numpy as np
+import pytest
+
+from gequi import register_images, registration_steps
+from gequi.errors import InputError, ShapeError
+from gequi.images import sample_image
+from gequi.registration.encoder import POSES
+
+IMAGE = sample_image("cat")[50:178, 150:278]
+TURNED = np.rot90(IMAGE)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return registration_steps(TURNED, IMAGE, token=500)
+
+
+def test_the_best_hypothesis_has_the_confidence_of_the_registration(steps):
+    found = register_images(TURNED, IMAGE)
+    assert max(each["confidence"] for each in steps["hypotheses"]) == found["confidence"]
+    best = max(steps["hypotheses"], key=lambda each: each["confidence"])
+    np.testing.assert_allclose(best["affine"], found["affine"], atol=1e-3)
+
+
+def test_a_quarter_turn_turns_what_is_lifted_and_rolls_its_channels(steps):
+    fixed, moving = (steps[name]["lifted"] for name in ("fixed", "moving"))
+    assert fixed.shape == (POSES, 128, 128)
+    np.testing.assert_allclose(moving, np.roll(np.rot90(fixed, axes=(1, 2)), POSES // 4, axis=0), atol=2e-5)
+
+
+def test_the_attention_of_a_token_leads_to_its_match(steps):
+    attention, matches = steps["attention"], steps["matches"]
+    assert attention["token"] == 500
+    np.testing.assert_array_equal(attention["place"], matches["fixed"][500])
+    assert attention["scores"].shape == (POSES, 32, 32)
+    assert abs(attention["scores"]).max() <= 1 + 1e-5
+    best_pose = attention["scores"].max(0).astype(float)
+    weights = np.exp(40 * (best_pose - best_pose.max()))  # the sharpness of the first attempt
+    np.testing.assert_allclose(attention["weights"], weights / weights.sum(), atol=1e-5)
+    pose, row, column = np.unravel_index(attention["scores"].argmax(), attention["scores"].shape)
+    best = steps["moving"]["places"].reshape(32, 32, 2)[row, column]
+    assert abs(matches["moving"][500] - best).max() <= 4  # its neighbours have a part in it
+    assert abs(np.exp(1j * matches["turn"][500]) - np.exp(2j * np.pi * pose / POSES)) <= np.pi / POSES
+
+
+def test_the_default_token_is_that_of_the_heaviest_match(steps):
+    heaviest = int(steps["matches"]["weight"].argmax())
+    assert registration_steps(TURNED, IMAGE)["attention"]["token"] == heaviest
+
+
+def test_hypotheses_come_with_their_votes_the_most_voted_first():
+    several = registration_steps(sample_image("camera")[::4, ::4], IMAGE)["hypotheses"]  # nothing alike: many guesses
+    votes = [each["votes"] for each in several]
+    assert len(votes) == 8
+    assert votes == sorted(votes, reverse=True)
+    for each in several:
+        square = each["similarity"][:, :2] @ each["similarity"][:, :2].T
+        np.testing.assert_allclose(square, square[0, 0] * np.eye(2), atol=1e-5)
+
+
+def test_any_contrast_has_half_the_directions():
+    blind = registration_steps(1 - TURNED, IMAGE, contrast="any")
+    assert blind["fixed"]["lifted"].shape == (POSES // 2, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"token": 1024}, InputError, "`token` must be from 0 to 1023"),
+        ({"contrast": "some"}, InputError, "`contrast` must be one of"),
+        ({"fixed": np.random.default_rng(0).random((20, 20, 20))}, ShapeError, "`moving` and `fixed` must be two"),
+    ],
+)
+def test_what_has_no_steps_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        registration_steps(**{"moving": TURNED, "fixed": IMAGE, **options})
