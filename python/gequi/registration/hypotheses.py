@@ -17,6 +17,7 @@ from .matching import Matches
 
 SEEDS = 400  # matches that are tried as a rigid map each
 GATE = 0.8  # radians by which a match's own turn may differ from the map's
+ROUNDS = 60  # of reweighted least squares: after 30, one fit in some has not come to rest, and rounding decides
 SCALES = (0.7, 1.4)
 
 
@@ -76,7 +77,7 @@ def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: i
 
 
 def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size, ridge: float = 8.0) -> torch.Tensor:
-    """Affine maps (map, axis, axis + 1) from each start, by 30 rounds of reweighted least squares.
+    """Affine maps (map, axis, axis + 1) from each start, by 60 rounds of reweighted least squares.
 
     The weights are the square of Cauchy's. A ridge, in units squared, draws the linear part towards the similarity in
     the current fit, not in the start, so that starts in one basin end at the same map: without that the result would
@@ -88,7 +89,7 @@ def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size, r
     penalty = torch.diag(torch.ones_like(x[0])) * (ridge * unit**2)
     penalty[-1] = 0
     current = _recentred(start, centre)
-    for _ in range(30):
+    for _ in range(ROUNDS):
         weight = _robust(current, places, matches, unit)
         pull = penalty * weight.sum(1)[:, None, None]
         weighted = (x * weight[..., None]).mT
@@ -104,7 +105,7 @@ def fit_affine(start: torch.Tensor, matches: Matches, unit: float, size: Size, r
 def fit_similarity(start: torch.Tensor, matches: Matches, unit: float, rigid: bool) -> torch.Tensor:
     """The same for similarities, or for turns and shifts only."""
     current = start
-    for _ in range(30):
+    for _ in range(ROUNDS):
         weight = _robust(current, matches.fixed, matches, unit)
         current = _similarity(matches.fixed, matches.moving, weight, current, rigid)
     return current
