@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from ._escnn import GSpace
+from ._makers import choose_seed, maker
 from .arrays import check_choice, check_dtype, check_integer
 from .errors import InputError, ShapeError
 from .groups import check_gspace
-from .makers import choose_seed, maker
 from .networks import equivariant_network
 
 OUTPUTS = ("logits", "probabilities")

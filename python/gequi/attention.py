@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ._makers import choose_seed, maker
 from .arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_integer, check_number, own_tensor
 from .errors import InputError, ShapeError
-from .makers import choose_seed, maker
 
 # ---- operators ------------------------------------------------------------------------------------------
 

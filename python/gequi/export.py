@@ -56,8 +56,9 @@ def export_model(
 
     Raises:
         ShapeError: a shape that does not fit the network, or an image too small for a layer (named).
-        InputError: a module that torch cannot export (the message holds torch's reason), or a path that cannot be
-            written to.
+        InputError: a layer that has no form of its own for all sizes of image (oriented_gradients, ring_descriptor,
+            token_pool), a module that torch cannot export (the message holds torch's reason), or a path that cannot
+            be written to.
         SetupError: onnx or onnxscript are not installed, which "onnx" needs.
 
     Source:
@@ -76,6 +77,9 @@ def export_model(
     check_model(model, "model")
     kind, wanted = check_choice(format, "format", FORMATS), check_dtype(dtype)
     shapes = check_shapes(input_shape)
+    for part in model.modules():
+        if hasattr(part, "not_exported"):
+            raise InputError(f"`model` has a layer {part.not_exported}, which is not exported.", "model")
     if isinstance(model, EquivariantNetwork):
         output_size(model, shapes[0])  # refuses a shape that does not fit, and names the layer
         model = with_dtype(model, dtype)

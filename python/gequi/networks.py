@@ -25,12 +25,12 @@ from ._escnn import (
     float_type,
     he_standard_deviations,
 )
+from ._makers import choose_seed, make, plain
 from .arrays import as_array, as_numpy, check_dtype, check_integer, own_tensor
 from .errors import ExactnessWarning, InputError, ShapeError, listing, nearest
 from .fields import AXES, check_features, describe_fields, field_pairs, field_type, show_fields
 from .groups import check_gspace, describe_gspace, gspace
 from .layers import Step, plan
-from .makers import choose_seed, make, plain
 
 # ---- the recipe -----------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@
 #' @param dtype `"float32"`, which all runtimes have, or `"float64"`; onnxruntime has no convolution in float64.
 #' @return the path, invisibly.
 #' @section Errors: `gequi_shape_error` for a shape that does not fit the network, or an image too small for a layer,
-#'   which is named; `gequi_input_error` for a path that cannot be written to; `gequi_setup_error` where the Python
+#'   which is named; `gequi_input_error` for layers whose matrices are made for each size of image (oriented_gradients,
+#'   ring_descriptor, token_pool), and for a path that cannot be written to; `gequi_setup_error` where the Python
 #'   packages onnx or onnxscript are missing, which `"onnx"` needs.
 #' @references ONNX, onnx.ai (opset 18).
 #' @family training

@@ -75,6 +75,8 @@ class OrientedGradients(EquivariantModule):
     h_k = max(cos(angle to e_k), 0)^3 |gradient| / sqrt(G_8 * |gradient|^2 + 0.02^2), with |cos| where not signed
     """
 
+    not_exported = "oriented_gradients"  # its matrices are made for each size of image
+
     def __init__(self, in_type: FieldType, out_type: FieldType, sigma: float, signed: bool) -> None:
         super().__init__()
         self.in_type, self.out_type, self.sigma, self.signed = in_type, out_type, sigma, signed
@@ -143,6 +145,8 @@ class RingDescriptor(EquivariantModule):
     Points outside the image count as 0. Tokens cover the image evenly.
     """
 
+    not_exported = "ring_descriptor"  # its matrices are made for each size of image
+
     def __init__(
         self, in_type: FieldType, out_type: FieldType, rings: Sequence[tuple[float, float]], token: int
     ) -> None:
@@ -188,6 +192,8 @@ def plan_token_pool(before: FieldType, *, token: int = TOKEN) -> Step:
 
 class TokenPool(EquivariantModule):
     """Means over even cells, which may cut pixels."""
+
+    not_exported = "token_pool"  # its matrices are made for each size of image
 
     def __init__(self, in_type: FieldType, token: int) -> None:
         super().__init__()
