@@ -18,6 +18,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import registration as benchmark
@@ -27,8 +28,9 @@ from scipy import ndimage
 import gequi
 from gequi.errors import AmbiguousRegistrationWarning
 
+HERE = Path(__file__).parent
 TOKEN = 4  # pixels
-FRAME = 160  # pixels along a side of the frame in which a masked picture of 128 is moved
+FRAME, INNER = 128, 96  # pixels along a side of the frame, and of the masked picture that is moved in it
 
 
 def any_pairs(count: int, seed: int, size: int = 128, change: str = "clean") -> Iterator[Pair]:
@@ -94,14 +96,14 @@ def law(seed: int, dtype: str) -> None:
 
 def shifts(seed: int, dtype: str) -> None:
     """Masked pictures moved by whole tokens in their frames, each on its own."""
-    pair = next(any_pairs(1, seed))
+    pair = next(any_pairs(1, seed, INNER))
     reference, worst, places = None, [], []
-    for at in itertools.product((8, 16, 24), repeat=2):
+    for at in itertools.product((0, 8, 16, 32), repeat=2):
         for other in ((16, 16), (8, 24), (24, 8)):
             moving, moving_mask = framed(pair.moving, *at)
             fixed, fixed_mask = framed(pair.fixed, *other)
             found = registered(moving, fixed, moving_mask=moving_mask, fixed_mask=fixed_mask, dtype=dtype)["map"]
-            part = found[:, other[0] : other[0] + 128, other[1] : other[1] + 128] - np.reshape(at, (2, 1, 1))
+            part = found[:, other[0] : other[0] + INNER, other[1] : other[1] + INNER] - np.reshape(at, (2, 1, 1))
             reference = part if reference is None else reference
             difference = benchmark.length(part - reference)[benchmark.scored(pair)]
             worst.append(difference.max())
@@ -205,7 +207,9 @@ def folds(count: int, seed: int) -> None:
         found = registered(pair.moving, fixed, min_confidence=0)
         total, smallest = total + found["figures"]["folds"], min(smallest, found["jacobian"].min())
         inverse.append(found["figures"]["inverse_consistency"])
-    print(f"folds, {count} pairs: {total} pixels, least determinant {smallest:.2f}; inverse {np.mean(inverse):.4f} pixels")
+    print(
+        f"folds, {count} pairs: {total} pixels, least determinant {smallest:.2f}; inverse {np.mean(inverse):.4f} pixels"
+    )
 
 
 def memory() -> None:
@@ -222,7 +226,7 @@ def memory() -> None:
         "gequi.scaled_dot_product_attention(g[0], g[1], v); print(f'{peak() - before:.0f} MiB')"
     )
     for name, code in (("128 pixels", pair.format(128)), ("512 pixels", pair.format(512)), ("16,384 tokens", tokens)):
-        run = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=True)
+        run = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=True, cwd=HERE)
         print(f"memory, {name}: {run.stdout.strip()}", flush=True)
 
 

@@ -70,8 +70,8 @@ STAGES = {
 CG_STEPS = 10
 CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: the grid of the claimed uncertainty
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
-CLAIM_NOISE_FLOOR = 0.01  # as Stage's, which are set for robustness; clean pairs have less noise than that
-CALIBRATION = {2: 1.4, 3: 1.5}  # of the claimed standard deviation, on generated pairs of images and volumes
+CLAIM_NOISE_FLOOR = 0.006  # as Stage's, which are set for robustness; clean pairs have less noise than that
+CALIBRATION = {2: 1.55, 3: 1.5}  # of the claimed standard deviation, on generated pairs of images and volumes
 GROWTH = 0.75  # and the power of the scale with which it grows: finer cells are less independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 

@@ -24,7 +24,6 @@ from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
 LEVEL_STEPS = 8
 LAST_STEPS = 3  # at full size, where the image is larger than usual
-COARSE_RIVALRY = (2.0, 0.05)  # what a rival may lack of a perfect score: so many times what the best lacks, and more
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
 
@@ -46,7 +45,10 @@ class Plan:
 
     usual: int  # pixels along a side, for which the lengths in pixels are set
     unit: float  # pixels that count as one in the tolerances of hypotheses and in the distance of rivals
-    rivalry: tuple[float, float]  # as COARSE_RIVALRY, where one of the rivals is chosen
+    # what a rival may lack of a perfect score, so many times what the best lacks and more: at the coarsest level, and
+    # where one of the rivals is chosen
+    coarse_rivalry: tuple[float, float]
+    fine_rivalry: tuple[float, float]
     ridge: float  # units squared: how far affine hypotheses are drawn towards similarities
     top: int  # at the usual size there are 2^top pixels to a cell of the coarsest level
     decided: int  # levels below the coarsest one where one of the rivals is chosen
@@ -67,7 +69,8 @@ PLANS = {
     2: Plan(
         usual=128,
         unit=1.0,
-        rivalry=(2.0, 0.03),
+        coarse_rivalry=(2.0, 0.08),
+        fine_rivalry=(2.0, 0.05),
         ridge=8.0,
         top=2,
         decided=2,
@@ -80,7 +83,8 @@ PLANS = {
     3: Plan(
         usual=56,
         unit=0.5,
-        rivalry=(1.5, 0.02),  # a wrong map of a brain reaches 0.86 where the right one has 1, 0.67 where it has 0.86
+        coarse_rivalry=(2.0, 0.05),
+        fine_rivalry=(1.5, 0.02),  # a wrong map of a brain reaches 0.86 where the right one has 1, 0.67 where it has 0.86
         ridge=128.0,
         top=1,
         decided=1,
@@ -128,7 +132,7 @@ def register(
             other = verify(pair, plan, scale, transform, attempt, encoder)
             found = other if other.confidence > found.confidence else found
     found = with_repeats(pair, found, transform, unit)
-    found = found.take(rivals(found, unit, COARSE_RIVALRY))
+    found = found.take(rivals(found, unit, plan.coarse_rivalry))
     confidence, others = found.scores, found.linear[:0]
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
@@ -138,7 +142,7 @@ def register(
         found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
             found.scores = level.score(found.linear, found.velocity)
-            kept = rivals(found, unit, plan.rivalry)
+            kept = rivals(found, unit, plan.fine_rivalry)
             confidence, others = confidence[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
     return found, others, confidence.tolist()
