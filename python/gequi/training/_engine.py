@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ with warnings.catch_warnings():
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 
+from .._interrupts import listens_to_interrupts
 from .._quiet import quiet
 from ._data import Part
 from ._run import Row, Run
@@ -47,6 +47,9 @@ def train(run: Run) -> list[Row]:
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
+            # It would put every handler of a signal back as Python sees it, and so cut R off from Ctrl-C for good.
+            for name in ("register_signal_handlers", "teardown"):
+                setattr(trainer._signal_connector, name, lambda: None)
             run.part = Part(trainer.global_rank, trainer.world_size)
             try:
                 trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
@@ -118,8 +121,7 @@ class _Lesson(LightningModule):
 @contextlib.contextmanager
 def _interrupts(run: Run) -> Iterator[None]:
     """Ctrl-C ends the run after the batch; a second one at once. Left alone where another program (R) listens."""
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+    if not listens_to_interrupts():
         yield
         return
 
@@ -132,4 +134,4 @@ def _interrupts(run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._interrupts import listens_to_interrupts
 from ..errors import InputError, TrainingError
 from ..networks import get_weights, set_weights
 from ..saving import check_path, check_saveable, load_model, save_model, shown, write_file
@@ -225,8 +225,7 @@ def _why(folder: Path, rank: int, count: int, state: int, advice: str) -> str:
 @contextlib.contextmanager
 def _interrupts(folder: Path) -> Iterator[None]:
     """Ctrl-C asks the workers to stop after the batch; a second one ends the wait."""
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+    if not listens_to_interrupts():
         yield
         return
 
@@ -239,4 +238,4 @@ def _interrupts(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)

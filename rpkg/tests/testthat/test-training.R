@@ -171,3 +171,17 @@ test_that("the progress bar can be drawn", {
   expect_message(bar$report(told), "epoch 1/2")
   bar$close()
 })
+
+test_that("after a training, Ctrl-C still reaches R", {
+  skip_on_os("windows") # which has no signal to send
+  quick(y = y)
+  target <- image_value(matrix(c(3, 1, 4, 2) / 4, 2))
+  expect_message(
+    found <- invert_input("image_value", target, matrix(1:4 / 4, 2), steps = 1e6, progress = function(step, loss) {
+      if (step == 20) tools::pskill(Sys.getpid(), tools::SIGINT)
+      if (step > 2000) stop("the interrupt was lost")
+    }),
+    "Interrupted: the best of"
+  )
+  expect_equal(found$stopped, "interrupted")
+})
