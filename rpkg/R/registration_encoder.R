@@ -42,7 +42,8 @@
 #'
 #' # another kind of image: its edges
 #' edges <- sqrt(rbind(0, diff(image))^2 + cbind(0, t(diff(t(image))))^2)
-#' register_images(edges, image, contrast = "any", encoder = registration_encoder("multimodal"), min_confidence = 0)
+#' trained <- registration_encoder("multimodal")
+#' register_images(edges, image, contrast = "any", encoder = trained, min_confidence = 0)
 #'
 #' # a few steps only: some hundred are of use
 #' trained <- registration_encoder(list(image), steps = 2, seed = 1)
