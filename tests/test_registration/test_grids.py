@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from scipy import fft
 
 from gequi.registration import grids
-from gequi.registration.dense import Equations, Level, Pair, generators, times, upper
+from gequi.registration.dense import Level, Pair, generators
+from gequi.registration.equations import Equations, times, upper
 
 SIZES = [(9, 12), (7, 9, 8)]
 
@@ -66,7 +68,44 @@ def test_conjugate_gradients_solve_the_equations_of_the_dense_step(size):
     torch.testing.assert_close(times(tensor, x), slopes * (slopes * x).sum(1, keepdim=True))
     prior = 0.1 + grids.squared_frequencies(size, size, torch.float64)
     right = times(tensor, x) + grids.cosines(prior * grids.cosines(x), inverse=True)
-    torch.testing.assert_close(Equations(tensor, prior).solve(right, 200), x, rtol=1e-6, atol=1e-6)
+    for modes in (1, 3, min(size)):  # all modes of the first axis: then a few steps remain
+        torch.testing.assert_close(Equations(tensor, prior).solve(right, modes, 200), x, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_mode_products_are_those_of_the_cosines(size):
+    numbers, modes = field(size, 3, 1), 3
+    cells = math.prod(size)
+    waves = grids.cosines(torch.eye(cells, dtype=torch.float64).reshape(cells, 1, *size), inverse=True)
+    lowest = torch.arange(cells).reshape(size)[(slice(modes),) * len(size)].flatten()
+    waves = waves[lowest].flatten(1)
+    expected = torch.einsum("ax,bcx,dx->bcad", waves, numbers.flatten(2), waves)
+    found = grids.mode_products(numbers, modes).reshape(expected.shape)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_lowest_modes_alone_are_solved_in_one_step(size):
+    """Where the data's precision is the same everywhere and the answer holds low modes only, nothing is left to do."""
+    axes = len(size)
+    tensor = torch.zeros(1, len(upper(axes)), *size, dtype=torch.float64)
+    tensor[:, [number for number, (i, j) in enumerate(upper(axes)) if i == j]] = 0.7
+    prior = 0.1 + grids.squared_frequencies(size, size, torch.float64)
+    low = torch.zeros(1, axes, *size, dtype=torch.float64)
+    low[(..., *[slice(3)] * axes)] = field((3,) * axes, axes, 4)
+    x = grids.cosines(low, inverse=True)
+    right = 0.7 * x + grids.cosines(prior * low, inverse=True)
+    torch.testing.assert_close(Equations(tensor, prior).solve(right, 3, 1), x, rtol=1e-4, atol=1e-4)
+
+
+def test_long_images_are_smoothed_in_strips_as_short_ones_are():
+    x = field((300, 280), 2, 5)
+    dense = grids.separable(
+        x, [grids._gaussian(n, sigma, False, x.dtype, x.device) for n, sigma in ((300, 2.5), (280, 6.0))]
+    )
+    torch.testing.assert_close(grids.smooth(x, (2.5, 6.0)), dense, rtol=0, atol=3e-6)
+    turned = grids.smooth(torch.rot90(x, 1, (2, 3)), (6.0, 2.5))
+    torch.testing.assert_close(turned, torch.rot90(grids.smooth(x, (2.5, 6.0)), 1, (2, 3)), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(("axes", "counts"), [(2, (3, 4, 6)), (3, (6, 7, 12))])

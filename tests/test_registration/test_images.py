@@ -46,10 +46,10 @@ CASES = [("cat", 0), ("camera", 68), ("astronaut", 137), ("coins", 201), ("immun
 
 
 def test_clean_pairs_at_any_angle_are_found_to_a_fraction_of_a_pixel():
-    errors = [mean_error(*case) for case in CASES]  # the whole benchmark: mean 0.09, median 0.05 of 192 pairs
-    assert np.mean(errors) <= 0.16
-    assert np.median(errors) <= 0.06
-    assert max(errors) < 0.5
+    errors = [mean_error(*case) for case in CASES]  # 192 pairs are in benchmarks/registration.py
+    assert np.mean(errors) <= 0.12
+    assert np.median(errors) <= 0.05
+    assert max(errors) < 0.4
 
 
 def test_photometric_changes_cost_less_than_half_a_pixel():
@@ -65,7 +65,10 @@ def test_inverted_contrast_is_found_where_any_contrast_is_allowed():
 
 
 def test_larger_images_are_found_as_well():
-    assert mean_error("coins", 137, size=256) <= 0.2
+    assert mean_error("coins", 137, size=256) <= 0.1
+    # a cup whose edge has no other half in the moving image: unless each step's equations are solved to the end, its
+    # map stays 1.6 pixels off
+    assert mean_error("coffee", 7, size=512) <= 0.3
 
 
 def test_the_map_does_not_fold_and_its_inverse_undoes_it():
@@ -176,6 +179,30 @@ def test_the_law_holds_for_oblong_images_whose_sides_are_no_multiple_of_a_token(
     assert np.hypot(*(moved["map"] - expected)).max() <= 1e-9
     assert result["map"].shape == (2, *fixed.shape)
     assert result["inverse_map"].shape == (2, *moving.shape)
+
+
+@pytest.mark.parametrize("corners", [((0, 28), (12, 20)), ((4, 8), (32, 0))])
+def test_moving_each_picture_in_its_image_by_whole_tokens_moves_the_map(corners, dtype):
+    given = pair("cat", 0)
+
+    def placed(image, corner):
+        frame, mask = np.zeros((128, 128)), np.zeros((128, 128), dtype=bool)
+        part = np.s_[corner[0] : corner[0] + 96, corner[1] : corner[1] + 96]
+        frame[part], mask[part] = image[16:112, 16:112], True
+        return frame, mask
+
+    def registered(moving_corner, fixed_corner):
+        (moving, moving_mask), (fixed, fixed_mask) = (
+            placed(given.moving, moving_corner),
+            placed(given.fixed, fixed_corner),
+        )
+        found = register_images(moving, fixed, moving_mask=moving_mask, fixed_mask=fixed_mask, dtype=dtype)
+        part = np.s_[:, fixed_corner[0] : fixed_corner[0] + 96, fixed_corner[1] : fixed_corner[1] + 96]
+        assert found["map"].shape == found["inverse_map"].shape == (2, 128, 128)
+        return found["map"][part] - np.reshape(moving_corner, (2, 1, 1))
+
+    off = np.hypot(*(registered(*corners) - registered((16, 16), (16, 16))))
+    assert off.max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
 
 
 # ---- what it says of itself -----------------------------------------------------------------------------
@@ -330,7 +357,11 @@ def test_every_tensor_is_made_on_the_device_that_was_asked_for():
     """With another default device, one that holds no data, a tensor made without saying where would be an error."""
     given = pair("cat", 0)
     shown = np.indices((128, 128))[0] > 20
-    options = [{"transform": "dense", "contrast": "any"}, {"transform": "affine"}, {"transform": "rigid", "spacing": (1, 2)}]
+    options = [
+        {"transform": "dense", "contrast": "any"},
+        {"transform": "affine"},
+        {"transform": "rigid", "spacing": (1, 2)},
+    ]
     for each in options:
         with torch.device("meta"):
             away = register_images(given.moving, given.fixed, fixed_mask=shown, device="cpu", **each)
@@ -362,6 +393,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
         (IMAGE * np.nan, IMAGE, {}, InputError, r"`moving` must be finite; 1600 of its 1600 values are NaN"),
         (IMAGE[:5, :5], IMAGE, {}, ShapeError, r"`moving` must be at least 16 pixels along each side; its shape is \(5, 5\)"),
         (IMAGE, IMAGE, {"moving_mask": NO}, InputError, r"`moving_mask` leaves 0 pixels of the image; at least 256"),
+        (IMAGE, IMAGE, {"moving_mask": np.arange(40) + NO < 9}, ShapeError, r"`moving_mask` leaves a box of \(40, 9\) pixels"),
         (IMAGE, IMAGE, {"fixed_mask": ONES[1:]}, ShapeError, r"`fixed_mask` must have its image's shape, \(40, 40\); got \(39, 40\)"),
         (IMAGE, IMAGE, {"fixed_mask": 0.5 * ONES}, InputError, r"`fixed_mask` must hold nothing but True and False"),
         (IMAGE * (np.arange(40) < 20), IMAGE, {"moving_mask": np.arange(40) + NO >= 20}, InputError, r"`moving_mask` leaves a constant part"),
@@ -399,7 +431,13 @@ def test_pairs_in_lists_may_have_spacings_and_masks_of_their_own():
     alone = [
         register_images(given.moving, given.fixed, transform="affine", min_confidence=0),
         register_images(
-            given.moving, given.fixed, spacing=2.0, moving_spacing=4.0, fixed_mask=half, transform="affine", min_confidence=0
+            given.moving,
+            given.fixed,
+            spacing=2.0,
+            moving_spacing=4.0,
+            fixed_mask=half,
+            transform="affine",
+            min_confidence=0,
         ),
     ]
     for one, other in zip(found, alone, strict=True):

@@ -5,8 +5,8 @@ The step is the same operator for whatever turns both images alike: [U, U]-equiv
 
 The model. f and w are the fixed and the warped moving image, each with its local mean removed and divided by its local
 standard deviation (Gaussian windows, inside the masks only). The residual f - w has a variance that is measured
-locally; the velocity's prior has the precision stiffness (|k|^4 + 1e-4 |k|^2). Their normal equations are solved by
-conjugate gradients, preconditioned in the cosine basis, where the prior is diagonal.
+locally; the velocity's prior has the precision stiffness (|k|^4 + 1e-4 |k|^2). Their normal equations are solved in
+the cosine basis, where the prior is diagonal (equations.py).
 
 All of this holds for images and for volumes alike. Shapes are written as (.., *size): (.., row, column), or
 (.., row, column, depth).
@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
+from .equations import Equations, filtered, positive, upper
 from .grids import (
     Kind,
     Size,
@@ -43,36 +43,47 @@ from .hypotheses import nearest_linear
 
 SQUARINGS = 6
 FINER = 3  # the moving image is refined by a cubic spline this many times, then read linearly
-NOISE_WINDOW = 6.0  # pixels: of the residual's variance
+NOISE_WINDOW = 4.0  # pixels: of the residual's variance
 AGREEMENT_WINDOW = 5.0  # pixels: of the local correlation that tells the sign of contrast
 CONTRAST_FLOOR = 0.05  # the least standard deviation, for images in about [0, 1]
 STIFFNESS = 30.0
 
 
 class Stage(NamedTuple):
-    """What holds on cells of `cell` pixels and more.
+    """What holds on cells of `cell` pixels and more, of images of the usual size.
 
     Attributes:
         window: of the local mean and standard deviation, in pixels.
         noise_floor: the least variance of a residual. Where cells are large, most residuals are shifts that are not yet
             known, not noise: a low floor would then trust whatever happens to agree.
+        steps: of the dense step. Where a map is far off it is mended from its rim inwards, a little with each step:
+            most are taken where they are cheap and an edge is still several cells wide.
+        gradients: conjugate gradients in each step, which cost little beside the rest where cells are many.
     """
 
     cell: float
     window: float
     noise_floor: float
+    steps: int
+    gradients: int
 
 
 STAGES = {
-    2: (Stage(3.0, 7.0, 1.0), Stage(1.5, 5.0, 0.3), Stage(0.0, 3.0, 0.03)),
-    3: (Stage(0.0, 5.0, 0.03),),
+    2: (
+        Stage(3.0, 7.0, 1.0, 8, 6),
+        Stage(1.5, 5.0, 0.3, 8, 6),
+        Stage(0.75, 3.0, 0.03, 16, 6),
+        Stage(0.375, 3.0, 0.03, 4, 20),
+        Stage(0.0, 3.0, 0.03, 2, 20),
+    ),
+    3: (Stage(0.75, 5.0, 0.03, 8, 6), Stage(0.0, 5.0, 0.03, 3, 12)),
 }
-CG_STEPS = 10
+MODES = {2: 12, 3: 5}  # along each axis, solved exactly; at most a quarter of the velocity's cells
 CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: the grid of the claimed uncertainty
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
-CLAIM_NOISE_FLOOR = 0.006  # as Stage's, which are set for robustness; clean pairs have less noise than that
-CALIBRATION = {2: 1.55, 3: 1.5}  # of the claimed standard deviation, on generated pairs of images and volumes
-GROWTH = 0.75  # and the power of the scale with which it grows: finer cells are less independent
+CLAIM_NOISE_FLOOR = 0.002  # as Stage's, which are set for robustness; clean pairs have less noise than that
+CALIBRATION = {2: 1.15, 3: 1.7}  # of the claimed standard deviation, on generated pairs of images and volumes
+GROWTH = {2: 0.45, 3: 1.25}  # and the power of the scale with which it grows: finer cells are less independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 
 
@@ -126,7 +137,7 @@ class Level:
         self.scale = scale
         self.stretch = max(1.0, min(scale, step))
         self.stage = next(stage for stage in STAGES[len(self.image)] if step / scale >= stage.cell)
-        self.stiffness = STIFFNESS * self.stretch**2
+        self.stiffness = STIFFNESS * self.stretch * scale
         self.mask = average(pair.fixed_mask, self.size)
         self.fixed = masked_average(pair.fixed, pair.fixed_mask, self.size)
         self.fixed_slope = gradient(self.fixed, self.steps)
@@ -152,11 +163,12 @@ class Level:
     def warp(self, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The moving image seen through a map, and where both images are seen."""
         warped = look_up(self.moving, map, self.moving_image)
+        # a cell comes into sight gradually: with a step there, rounding would decide for some
         within = [
-            (at > -0.5 - self.margin) & (at < n - 0.5 + self.margin)
+            (torch.minimum(at + 0.5, n - 0.5 - at) + self.margin).div(self.margin * 2 + 1).clamp(0, 1)
             for at, n in zip(map.unbind(1), self.moving_image, strict=True)
         ]
-        seen = self.mask * torch.stack(within, 1).all(1, keepdim=True)
+        seen = self.mask * torch.stack(within, 1).prod(1, keepdim=True)
         if self.moving_mask is not None:
             seen = seen * look_up(self.moving_mask, map, self.moving_image)
         return warped, seen
@@ -184,8 +196,8 @@ class Level:
 
     def equations(
         self, map: torch.Tensor, least_noise: float | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Residual, slope and precision at each cell: (map, 1, ...), (map, axis, ...), (map, 1, ...)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Residual, the slopes of both images and precision at each cell: (map, 1 or axis, ...)."""
         warped, seen = self.warp(map)
         f, w, sd_f, sd_w = self.normalise(warped, seen, self.stage.window)
         slope_f, slope_w = self.fixed_slope / sd_f, gradient(warped, self.steps) / sd_w
@@ -199,18 +211,21 @@ class Level:
         windows = self.windows(NOISE_WINDOW)
         variance = smooth(seen * residual**2, windows) / smooth(seen, windows).clamp_min(1e-3)
         floor = self.stage.noise_floor if least_noise is None else least_noise
-        return residual, (slope_f + slope_w) / 2, weight / (variance + floor)
+        return residual, slope_f, slope_w, weight / (variance + floor)
 
     def dense_step(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
         """The velocity after one Gauss-Newton step."""
-        residual, slope, precision = self.equations(self.map(linear, velocity))
+        residual, slope_f, slope_w, precision = self.equations(self.map(linear, velocity))
+        slope = (slope_f + slope_w) / 2
         data = average(precision * slope * residual, self.field)
-        equations = Equations(self.tensor(slope, precision, self.field), self.prior)
-        return velocity + equations.solve(data - filtered(self.prior, velocity), CG_STEPS)
+        equations = Equations(self.tensor(slope, slope, precision, self.field), self.prior)
+        modes = min(MODES[self.axes], *[n // 4 for n in self.field])
+        return velocity + equations.solve(data - filtered(self.prior, velocity), modes, self.stage.gradients)
 
-    def tensor(self, slope: torch.Tensor, precision: torch.Tensor, size: Size) -> torch.Tensor:
-        """The mean of precision slope slope^T over cells, as its 3 or 6 numbers."""
-        products = [slope[:, i : i + 1] * slope[:, j : j + 1] for i, j in upper(self.axes)]
+    def tensor(self, one: torch.Tensor, other: torch.Tensor, precision: torch.Tensor, size: Size) -> torch.Tensor:
+        """The mean of precision (one other^T + other one^T) / 2 over cells, as its 3 or 6 numbers."""
+        one, other = one.split(1, 1), other.split(1, 1)
+        products = [(one[i] * other[j] + one[j] * other[i]) / 2 for i, j in upper(self.axes)]
         return average(precision * torch.cat(products, 1), size)
 
     def prior_on(self, size: Size) -> torch.Tensor:
@@ -232,7 +247,9 @@ class Level:
         self, linear: torch.Tensor, transform: str, least_noise: float | None = None
     ) -> tuple[torch.Tensor, ...]:
         """The generators of a kind of map about the image's middle, their normal equations, and the middle."""
-        residual, slope, precision = self.equations(apply_linear(linear, self._places_for(linear)), least_noise)
+        places = apply_linear(linear, self._places_for(linear))
+        residual, slope_f, slope_w, precision = self.equations(places, least_noise)
+        slope = (slope_f + slope_w) / 2
         middle = torch.tensor([(n - 1) / 2 for n in self.image], **self.kind)
         basis = generators(transform, self.axes, self.kind).flatten(1)
         design = basis @ (slope[:, :, None] * self._homogeneous(middle)).flatten(1, 2).flatten(2)
@@ -272,9 +289,10 @@ class Level:
         image is flat, conjugate gradients would take hundreds of steps.
         """
         exact = Kind(dtype=torch.float64, device=self.fixed.device)
-        _, slope, precision = self.equations(self.map(linear, velocity), CLAIM_NOISE_FLOOR)
+        _, slope_f, slope_w, precision = self.equations(self.map(linear, velocity), CLAIM_NOISE_FLOOR)
         size = coarser(self.image, max(self.image) / CLAIM_CELLS[self.axes])
-        numbers = self.tensor(slope, precision, size).double()[0].flatten(1)
+        numbers = self.tensor(slope_f, slope_w, precision, size).double()[0].flatten(1)
+        numbers = positive(numbers, self.axes)
         cells = math.prod(size)
         identity = torch.eye(cells, **exact)
         basis = cosines(identity.reshape(cells, 1, *size)).flatten(1)
@@ -291,7 +309,7 @@ class Level:
         inner = linear[0, :, :-1].double()
         variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(self.image))
         logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
-        factor = CALIBRATION[self.axes] * self.scale ** GROWTH
+        factor = CALIBRATION[self.axes] * self.scale ** GROWTH[self.axes]
         return (factor**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
 
     def linear_uncertainty(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
@@ -308,11 +326,6 @@ class Level:
         """The moving image's area as a share of the fixed one's."""
         share = math.prod(self.moving_image) / math.prod(self.image)
         return share * float(self.pair.moving_mask.mean())
-
-
-def upper(axes: int) -> list[tuple[int, int]]:
-    """Rows and columns of the 3 or 6 numbers that make a symmetric matrix."""
-    return list(itertools.combinations_with_replacement(range(axes), 2))
 
 
 def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
@@ -336,40 +349,6 @@ def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
     return torch.stack(basis)
 
 
-@dataclass
-class Equations:
-    """(tensor + prior) x = right: a symmetric matrix at each cell, and precisions of each cosine coefficient."""
-
-    tensor: torch.Tensor
-    prior: torch.Tensor
-
-    def solve(self, right: torch.Tensor, steps: int) -> torch.Tensor:
-        """By so many conjugate gradients from 0, preconditioned by the mean of the tensor and the prior."""
-        axes = right.shape[1]
-        diagonal = [number for number, (i, j) in enumerate(upper(axes)) if i == j]
-        mean = self.tensor[:, diagonal].flatten(1).mean(1).reshape(-1, *[1] * (axes + 1))
-        # where nothing is seen a constant would have no precision at all
-        inverse = 1 / (mean + self.prior).clamp_min(1e-12)
-        return conjugate_gradients(
-            lambda x: times(self.tensor, x) + filtered(self.prior, x), lambda x: filtered(inverse, x), right, steps
-        )
-
-
-def times(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Symmetric matrices, each as its 3 or 6 numbers, times the vectors x (batch, axis, *size)."""
-    axes = x.shape[1]
-    number = {entry: n for n, entry in enumerate(upper(axes))}
-    columns = x.unbind(1)
-    numbers = tensor.unbind(1)
-    rows = [[numbers[number[min(i, j), max(i, j)]] * columns[j] for j in range(axes)] for i in range(axes)]
-    return torch.stack([sum(row[1:], row[0]) for row in rows], 1)
-
-
-def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """x with each of its cosine coefficients multiplied."""
-    return cosines(spectrum * cosines(x), inverse=True)
-
-
 def apply_linear(linear: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Maps (map, axis, axis + 1) at points (map, axis, ...)."""
     moved = torch.einsum("bij,bj...->bi...", linear[:, :, :-1], points)
@@ -383,28 +362,3 @@ def flow(velocity: torch.Tensor, image: Size) -> torch.Tensor:
     for _ in range(SQUARINGS):
         shift = shift + look_up(shift, places + shift, image)
     return shift
-
-
-def conjugate_gradients(
-    operator: Callable[[torch.Tensor], torch.Tensor],
-    precondition: Callable[[torch.Tensor], torch.Tensor],
-    right: torch.Tensor,
-    steps: int,
-) -> torch.Tensor:
-    """operator^-1 right for each row of a batch, by so many preconditioned steps from 0."""
-
-    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
-
-    x, rest = torch.zeros_like(right), right
-    direction = scaled = precondition(rest)
-    size = dot(rest, scaled)
-    for _ in range(steps):
-        image = operator(direction)
-        stride = size / (dot(direction, image) + 1e-20)
-        x, rest = x + stride * direction, rest - stride * image
-        scaled = precondition(rest)
-        next_size = dot(rest, scaled)
-        direction = scaled + next_size / (size + 1e-20) * direction
-        size = next_size
-    return x

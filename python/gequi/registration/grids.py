@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from ..maps import spline_coefficients
 
+DENSE = 256  # cells along a side, up to which a matrix of all cells smooths faster than strips do
+STRIP = 32
 Size = tuple[int, ...]  # (row, column) or (row, column, depth)
 
 
@@ -59,9 +61,20 @@ def smooth(x: torch.Tensor, sigmas: Sequence[float], normalised: bool = False) -
 
     With 0 beyond the border, or with weights that sum to 1 in the image.
     """
+    if max(size_of(x)) > DENSE and x.ndim == 4 and not normalised:
+        return _smooth_rows(_smooth_rows(x, sigmas[0]).mT, sigmas[1]).mT
     return separable(
         x, [_gaussian(n, sigma, normalised, x.dtype, x.device) for n, sigma in zip(size_of(x), sigmas, strict=True)]
     )
+
+
+def _smooth_rows(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The same along the rows of a long image, in strips: the time grows with the rows, not with their square."""
+    reach, rows = math.ceil(5 * sigma), x.shape[-2]
+    strips = math.ceil(rows / STRIP)
+    padded = functional.pad(x, (0, 0, reach, reach + strips * STRIP - rows))
+    around = padded.unfold(-2, STRIP + 2 * reach, STRIP)  # (batch, channel, strip, column, row)
+    return (_strip(sigma, reach, x.dtype, x.device) @ around.mT).flatten(-3, -2)[..., :rows, :]
 
 
 def average(x: torch.Tensor, size: Size) -> torch.Tensor:
@@ -89,6 +102,22 @@ def cosines(x: torch.Tensor, inverse: bool = False) -> torch.Tensor:
     """The orthonormal cosine transform (DCT-II) of x (batch, channel, *size) along its axes, or its inverse."""
     matrices = [_cosine(n, x.dtype, x.device) for n in size_of(x)]
     return separable(x, [matrix.mT for matrix in matrices] if inverse else matrices)
+
+
+def mode_products(x: torch.Tensor, modes: int) -> torch.Tensor:
+    """The sum of x times each two of the lowest modes of `cosines`.
+
+    x is (batch, channel, *size); the result (batch, channel, *modes of one, *modes of the other).
+    """
+    axes = len(size_of(x))
+    # cos(a) cos(b) = (cos(a + b) + cos(a - b)) / 2: first the sums with single cosines, which are few
+    single = separable(x, [_single(n, modes, x.dtype, x.device) for n in size_of(x)])
+    pairs = separable(single, [_pairs(n, modes, x.dtype, x.device) for n in size_of(x)])
+    pairs = pairs.unflatten(-1, (modes, modes))
+    for axis in range(3, axes + 2)[::-1]:
+        pairs = pairs.unflatten(axis - 1, (modes, modes))
+    order = [2 + 2 * axis for axis in range(axes)]
+    return pairs.permute(0, 1, *order, *[place + 1 for place in order])
 
 
 def squared_frequencies(
@@ -149,6 +178,13 @@ def _gaussian(n: int, sigma: float, normalised: bool, dtype: torch.dtype, device
 
 
 @lru_cache(maxsize=256)
+def _strip(sigma: float, reach: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The weights of a strip's rows and those around it: each row reaches as far to both sides."""
+    weights = _gaussian(STRIP + 2 * reach, sigma, False, dtype, device)[reach : reach + STRIP]
+    return weights.triu().tril(2 * reach)
+
+
+@lru_cache(maxsize=256)
 def _area(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     low = n / 2 + (torch.arange(m, dtype=torch.float64, device=device)[:, None] - m / 2) * step
     pixel = torch.arange(n, dtype=torch.float64, device=device)
@@ -173,3 +209,21 @@ def _cosine(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     matrix = torch.cos(math.pi * (k + 0.5) * k[:, None] / n) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
     return matrix.to(dtype)
+
+
+@lru_cache(maxsize=256)
+def _single(n: int, modes: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Cosines, of length sqrt(n) or so, of the frequencies 0 to 2 modes - 2: (frequency, cell)."""
+    k = torch.arange(2 * modes - 1, dtype=torch.float64, device=device)
+    x = torch.arange(n, dtype=torch.float64, device=device) + 0.5
+    return torch.cos(math.pi / n * k[:, None] * x).to(dtype)
+
+
+@lru_cache(maxsize=256)
+def _pairs(n: int, modes: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Products of two modes of `_cosine` as sums of `_single`: (modes * modes, frequency)."""
+    k = torch.arange(modes, device=device)
+    one, other = torch.cartesian_prod(k, k).unbind(1)
+    unit = torch.eye(2 * modes - 1, dtype=torch.float64, device=device)
+    length = ((1 + (k > 0).double()) / n).sqrt()
+    return ((length[one] * length[other] / 2)[:, None] * (unit[one + other] + unit[(one - other).abs()])).to(dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ def register_images(
             What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
-        moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere.
+        moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere. Outside of the
+            smallest box that holds a mask nothing is looked at, and the map goes on straight.
         transform: "dense", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
             (turn and shift, with lengths in the units of `spacing`).
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
@@ -191,7 +192,7 @@ def _register_pair(
             f"`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence[0]:.2f}; "
             f"`min_confidence` is {min_confidence:.2f}."
         )
-    result = _result(pair, frames[0], frames[1], moving_pixels, found, others, confidence, transform)
+    result = _result(frames[0], frames[1], moving_pixels, found, others, confidence, transform)
     result["jacobian"] = result["jacobian"] * area
     if result["alternatives"]:
         warnings.warn(
@@ -205,7 +206,6 @@ def _register_pair(
 
 
 def _result(
-    pair: Pair,
     moving_frame: Frame,
     fixed_frame: Frame,
     pixels: np.ndarray,
@@ -233,8 +233,9 @@ def _result(
     jacobian = determinant(jacobian_matrix(map))
     seen = inside(map[None], moving_frame.pixels)[0]
     round_trip = (sample_map(back[None], map[None])[0] - identity(fixed_frame.pixels, **kind)).norm(dim=0)
-    middle = [(torch.tensor(size, **kind) - 1) / 2 for size in (pair.moving_size, pair.fixed_size)]
-    unmoved = torch.cat([torch.eye(len(map), **kind), (middle[0] - middle[1])[:, None]], 1)[None]
+    unmoved = torch.cat(
+        [torch.eye(len(map), **kind), (moving_frame.middle(kind) - fixed_frame.middle(kind))[:, None]], 1
+    )[None]
     nothing = torch.zeros_like(velocity)
     return {
         "map": as_numpy(map.double()),
@@ -313,7 +314,7 @@ def prepare_pair(
         for mask, pixels, name in ((moving_mask, moving_pixels, "moving"), (fixed_mask, fixed_pixels, "fixed"))
     ]
     unit = max(length.min(), moving_length.min())
-    frames = [Frame.of(moving_pixels.shape, moving_length / unit), Frame.of(fixed_pixels.shape, length / unit)]
+    frames = [Frame.of(mask, each / unit) for mask, each in zip(masks, (moving_length, length), strict=True)]
     images = [
         prepare(pixels, mask, frame, name, kind)
         for pixels, mask, frame, name in zip(
@@ -362,6 +363,7 @@ def prepare(
     pixels: np.ndarray, mask: np.ndarray, frame: Frame, argument: str, kind: Kind
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """An image on working pixels, scaled to about [0, 1], and its mask. What is masked is filled from around it."""
+    pixels, mask = frame.cut(pixels), frame.cut(mask)
     low, high = np.quantile(pixels[mask], (0.005, 0.995))
     if high <= low:
         low, high = pixels[mask].min(), pixels[mask].max()
@@ -373,48 +375,72 @@ def prepare(
         around = smooth(seen * image, windows) / near.clamp_min(1e-6)
         mean = (seen * image).sum() / seen.sum()
         image = torch.where(seen > 0, image, torch.where(near > 1e-4, around, mean))
-    if not frame.is_same:
+    if any(step != 1 for step in frame.steps):
         image, seen = (resample(x, frame.work, frame.steps) for x in (image, seen))
-        if min(frame.work) < SMALLEST:
-            raise ShapeError(
-                f"`{argument}` has {frame.work} pixels of the larger spacing; at least {SMALLEST} along each side are "
-                "needed.",
-                argument,
-            )
+    if min(frame.work) < SMALLEST:
+        whole = frame.part == frame.pixels
+        what = f"`{argument}` has" if whole else f"`{argument}_mask` leaves a box of"
+        pixels_of = "pixels" if all(step == 1 for step in frame.steps) else "pixels of the larger spacing"
+        raise ShapeError(
+            f"{what} {frame.work} {pixels_of}; at least {SMALLEST} along each side are needed.",
+            argument if whole else f"{argument}_mask",
+        )
     return image, seen.clamp(0, 1)
 
 
 @dataclass
 class Frame:
-    """An image's pixels and the square pixels (cubic voxels) of one length, on which the work is done, about the same middle."""
+    """The part of an image that is looked at, and square pixels (cubic voxels) of one length on which the work is done.
 
-    pixels: Size
+    The part is the smallest box that holds the mask, so that a picture that is moved in its image is the same work.
+    The working pixels lie about the part's middle.
+    """
+
+    pixels: Size  # of the whole image
+    corner: Size  # the part's first pixel
+    part: Size
     work: Size
     steps: tuple[float, ...]  # pixels to a working pixel
 
     @classmethod
-    def of(cls, shape: Sequence[int], spacing: np.ndarray) -> Frame:
-        """An image of this shape whose pixels have this spacing, in working pixels."""
-        pixels = tuple(shape)
+    def of(cls, mask: np.ndarray, spacing: np.ndarray) -> Frame:
+        """An image with this mask whose pixels have this spacing, in working pixels."""
+        ends = [np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))[[0, -1]]
+                for axis in range(mask.ndim)]  # fmt: skip
+        corner, part = tuple(int(low) for low, _ in ends), tuple(int(high - low) + 1 for low, high in ends)
         steps = tuple(float(1 / length) for length in spacing)
-        work = tuple(max(math.ceil(n / step - 1e-6), 1) for n, step in zip(pixels, steps, strict=True))
-        return cls(pixels, work, steps)
+        work = tuple(max(math.ceil(n / step - 1e-6), 1) for n, step in zip(part, steps, strict=True))
+        return cls(mask.shape, corner, part, work, steps)
 
     @property
     def is_same(self) -> bool:
-        return all(step == 1 for step in self.steps)
+        return self.part == self.pixels and all(step == 1 for step in self.steps)
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The part of the image, or of its mask."""
+        return array[tuple(slice(low, low + n) for low, n in zip(self.corner, self.part, strict=True))]
 
     def to_work(self, points: torch.Tensor) -> torch.Tensor:
         """Points (axis, ...) in pixels, in working pixels."""
-        return (
-            points if self.is_same else self._convert(points, self.pixels, self.work, [1 / step for step in self.steps])
+        if self.is_same:
+            return points
+        return torch.stack(
+            [
+                (p - low - (n - 1) / 2) / step + (m - 1) / 2
+                for p, low, n, m, step in zip(points, self.corner, self.part, self.work, self.steps, strict=True)
+            ]
         )
 
     def to_pixels(self, points: torch.Tensor) -> torch.Tensor:
-        return points if self.is_same else self._convert(points, self.work, self.pixels, self.steps)
-
-    @staticmethod
-    def _convert(points: torch.Tensor, start: Size, end: Size, scale: Sequence[float]) -> torch.Tensor:
+        if self.is_same:
+            return points
         return torch.stack(
-            [(p - (n - 1) / 2) * s + (m - 1) / 2 for p, n, m, s in zip(points, start, end, scale, strict=True)]
+            [
+                (p - (m - 1) / 2) * step + (n - 1) / 2 + low
+                for p, low, n, m, step in zip(points, self.corner, self.part, self.work, self.steps, strict=True)
+            ]
         )
+
+    def middle(self, kind: Kind) -> torch.Tensor:
+        """The middle of the whole image in working pixels: (axis)."""
+        return self.to_work(torch.tensor([(n - 1) / 2 for n in self.pixels], **kind)[:, None])[:, 0]

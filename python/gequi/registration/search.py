@@ -22,8 +22,6 @@ from .matching import Matches, match
 from .tokens import Tokens, describe, fitting_size
 from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
-LEVEL_STEPS = 8
-LAST_STEPS = 3  # at full size, where the image is larger than usual
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
 
@@ -137,9 +135,9 @@ def register(
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
         level = Level(pair, float(2**number), scale, field_step)
-        steps = LAST_STEPS if number == 0 and scale > 1 else LEVEL_STEPS
         velocity = refine(found.velocity, level.field)
-        found = Found(*refine_hypotheses(level, found.linear, velocity, transform, steps), found.scores, level)
+        refined = refine_hypotheses(level, found.linear, velocity, transform, level.stage.steps)
+        found = Found(*refined, found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
             found.scores = level.score(found.linear, found.velocity)
             kept = rivals(found, unit, plan.fine_rivalry)
@@ -162,7 +160,7 @@ def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found
     if not inner + outer:
         return found
     linear = torch.stack(inner + outer)
-    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, LEVEL_STEPS)
+    linear, velocity = refine_hypotheses(level, linear, level.start(len(linear)), transform, level.stage.steps)
     scores = level.score(linear, velocity)
     return Found(
         torch.cat([found.linear, linear]),

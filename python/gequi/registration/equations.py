@@ -1,0 +1,120 @@
+"""The linear equations of a dense step: a symmetric matrix at each cell, and a prior that is diagonal among cosines."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .grids import cosines, mode_products
+
+JITTER = 1e-5  # of a diagonal of 1, so that rounding leaves the matrix positive
+
+
+@dataclass
+class Equations:
+    """(tensor + prior) x = right: a symmetric matrix at each cell, and precisions of each cosine coefficient."""
+
+    tensor: torch.Tensor
+    prior: torch.Tensor
+
+    def solve(self, right: torch.Tensor, modes: int, steps: int) -> torch.Tensor:
+        """By so many conjugate gradients from 0 on the cosine coefficients.
+
+        The preconditioner is the matrix itself among the `modes` lowest frequencies along each axis, and its diagonal
+        elsewhere. What a flat part of the image does hangs on its surroundings through the lowest: with the diagonal
+        alone several times as many steps are needed.
+        """
+        lowest = (slice(None), slice(None), *[slice(modes)] * right.shape[1])
+        diagonal = [number for number, (i, j) in enumerate(upper(right.shape[1])) if i == j]
+        mean = self.tensor[:, diagonal].flatten(1).mean(1).reshape(-1, *[1] * (right.shape[1] + 1))
+        inverse = 1 / (mean + self.prior).clamp_min(1e-12)  # where nothing is seen a constant has no precision at all
+        factor, scale = self.factor(modes)
+
+        def precondition(x: torch.Tensor) -> torch.Tensor:
+            low = torch.cholesky_solve(x[lowest].flatten(1)[..., None] * scale, factor) * scale
+            x = inverse * x
+            x[lowest] = low.reshape(x[lowest].shape)
+            return x
+
+        def operator(x: torch.Tensor) -> torch.Tensor:
+            return cosines(times(self.tensor, cosines(x, inverse=True))) + self.prior * x
+
+        return cosines(conjugate_gradients(operator, precondition, cosines(right), steps), inverse=True)
+
+    def factor(self, modes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The Cholesky factor of the matrix among the lowest frequencies, scaled to the diagonal 1, and that scale."""
+        batch, _, *size = self.tensor.shape
+        axes, count = len(size), modes ** len(size)
+        numbers = mode_products(self.tensor, modes).reshape(batch, -1, count, count)
+        matrix = numbers.new_zeros(batch, axes, count, axes, count)
+        for number, (i, j) in enumerate(upper(axes)):
+            matrix[:, i, :, j] = matrix[:, j, :, i] = numbers[:, number]
+        matrix = matrix.reshape(batch, axes * count, axes * count)
+        lowest = self.prior[(slice(modes),) * axes].flatten().repeat(axes)
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        diagonal.add_(lowest)
+        # a constant where nothing is seen has no precision but rounding's
+        least = 1e-5 * diagonal.mean(1, keepdim=True) + 1e-12
+        diagonal.copy_(torch.maximum(diagonal, least))
+        scale = diagonal.rsqrt()[..., None]
+        matrix = scale * matrix * scale.mT
+        matrix.diagonal(dim1=1, dim2=2).add_(JITTER)
+        return torch.linalg.cholesky(matrix), scale
+
+
+def times(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Symmetric matrices, each as its 3 or 6 numbers, times the vectors x (batch, axis, *size)."""
+    axes = x.shape[1]
+    number = {entry: n for n, entry in enumerate(upper(axes))}
+    columns = x.unbind(1)
+    numbers = tensor.unbind(1)
+    rows = [[numbers[number[min(i, j), max(i, j)]] * columns[j] for j in range(axes)] for i in range(axes)]
+    return torch.stack([sum(row[1:], row[0]) for row in rows], 1)
+
+
+def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """x with each of its cosine coefficients multiplied."""
+    return cosines(spectrum * cosines(x), inverse=True)
+
+
+def upper(axes: int) -> list[tuple[int, int]]:
+    """Rows and columns of the 3 or 6 numbers that make a symmetric matrix."""
+    return list(itertools.combinations_with_replacement(range(axes), 2))
+
+
+def positive(numbers: torch.Tensor, axes: int) -> torch.Tensor:
+    """Symmetric matrices, each as its numbers (number, cell), without their negative eigenvalues."""
+    place = torch.zeros(axes, axes, dtype=torch.long, device=numbers.device)
+    for number, (i, j) in enumerate(upper(axes)):
+        place[i, j] = place[j, i] = number
+    values, vectors = torch.linalg.eigh(numbers[place].movedim(2, 0))
+    matrices = (vectors * values.clamp_min(0)[:, None]) @ vectors.mT
+    return torch.stack([matrices[:, i, j] for i, j in upper(axes)])
+
+
+def conjugate_gradients(
+    operator: Callable[[torch.Tensor], torch.Tensor],
+    precondition: Callable[[torch.Tensor], torch.Tensor],
+    right: torch.Tensor,
+    steps: int,
+) -> torch.Tensor:
+    """operator^-1 right for each row of a batch, by so many preconditioned steps from 0."""
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
+
+    x, rest = torch.zeros_like(right), right
+    direction = scaled = precondition(rest)
+    size = dot(rest, scaled)
+    for _ in range(steps):
+        image = operator(direction)
+        stride = size / (dot(direction, image) + 1e-20)
+        x, rest = x + stride * direction, rest - stride * image
+        scaled = precondition(rest)
+        next_size = dot(rest, scaled)
+        direction = scaled + next_size / (size + 1e-20) * direction
+        size = next_size
+    return x
