@@ -139,8 +139,9 @@ plot.gequi_equivariance <- function(x, ...) {
     ggplot2::labs(x = NULL, y = "equivariance error, relative") +
     ggplot2::theme_minimal() +
     ggplot2::theme(
-      plot.background = white(), legend.position = "top", panel.grid.minor = ggplot2::element_blank(),
-      panel.grid.major.x = ggplot2::element_blank()
+      plot.background = white(), legend.position = "top",
+      legend.text = ggplot2::element_text(margin = ggplot2::margin(r = 12)),
+      panel.grid.minor = ggplot2::element_blank(), panel.grid.major.x = ggplot2::element_blank()
     )
   if (flat) {
     picture + ggplot2::coord_flip() +

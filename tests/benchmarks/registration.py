@@ -204,14 +204,22 @@ def sift_and_flow(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndar
 
 def demons(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
     """8 starting angles of an affine map, the best refined by diffeomorphic demons."""
+    angles = [turn * math.pi / 4 for turn in range(8)]
+    turns = [np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]) for a in angles]
+    return affine_and_demons(moving, fixed, turns)
+
+
+def affine_and_demons(moving: np.ndarray, fixed: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
+    """SimpleITK's affine map from each of the turns, matrices of (x, y) or (x, y, z); the best, then its demons."""
     import SimpleITK as sitk
 
+    axes = fixed.ndim
     images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving)]
-    best, best_value = None, math.inf
-    for turn in range(8):
-        start = sitk.AffineTransform(2)
+    best, best_value = sitk.AffineTransform(axes), math.inf
+    for turn in turns:
+        start = sitk.AffineTransform(axes)
         start.SetCenter([(n - 1) / 2 for n in fixed.shape[::-1]])
-        start.Rotate(0, 1, turn * math.pi / 4)
+        start.SetMatrix(turn.ravel().tolist())
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsCorrelation()
         method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 60)
@@ -226,17 +234,14 @@ def demons(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
             continue
         if method.GetMetricValue() < best_value:
             best, best_value = start, method.GetMetricValue()
-    best = best or sitk.AffineTransform(2)
     warped = sitk.Resample(images[1], images[0], best, sitk.sitkLinear)
     refined = sitk.DiffeomorphicDemonsRegistrationFilter()
     refined.SetNumberOfIterations(100)
     refined.SetStandardDeviations(2.0)
-    field = sitk.GetArrayFromImage(refined.Execute(images[0], warped))  # (row, column, (x, y))
-    x, y = np.arange(fixed.shape[1]) + field[..., 0], np.arange(fixed.shape[0])[:, None] + field[..., 1]
-    matrix, centre = np.array(best.GetMatrix()).reshape(2, 2), np.array(best.GetCenter())
-    moved = np.einsum("ij,j...->i...", matrix, np.stack([x - centre[0], y - centre[1]]))
-    shift = centre + best.GetTranslation()
-    return np.stack([moved[1] + shift[1], moved[0] + shift[0]])
+    field = sitk.GetArrayFromImage(refined.Execute(images[0], warped))  # (..., row, column, (x, y, ...))
+    places = np.indices(fixed.shape)[::-1] + np.moveaxis(field, -1, 0)
+    centre, shift = (np.reshape(v, (axes, *[1] * axes)) for v in (best.GetCenter(), best.GetTranslation()))
+    return (np.tensordot(np.reshape(best.GetMatrix(), (axes, axes)), places - centre, axes=1) + centre + shift)[::-1]
 
 
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {

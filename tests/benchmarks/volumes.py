@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from registration import changed, jacobian, length, smooth_shift
+from registration import affine_and_demons, changed, jacobian, length, smooth_shift
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -95,40 +94,9 @@ def gequi_map(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
 
 def demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """An affine map from each of the 24 turns of the cube, the best refined by diffeomorphic demons."""
-    import SimpleITK as sitk
-
-    images = [sitk.GetImageFromArray(volume.astype(np.float32)) for volume in (fixed, moving)]
-    best, best_value = sitk.AffineTransform(3), math.inf
-    for order, signs in itertools.product(itertools.permutations(range(3)), itertools.product((1.0, -1.0), repeat=3)):
-        turn = np.diag(signs)[list(order)]
-        if np.linalg.det(turn) < 0:
-            continue
-        start = sitk.AffineTransform(3)
-        start.SetCenter([(n - 1) / 2 for n in fixed.shape[::-1]])
-        start.SetMatrix(turn.ravel().tolist())
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsCorrelation()
-        method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 60)
-        method.SetOptimizerScalesFromPhysicalShift()
-        method.SetShrinkFactorsPerLevel([4, 2])
-        method.SetSmoothingSigmasPerLevel([2, 1])
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetInitialTransform(start, inPlace=True)
-        try:
-            method.Execute(*images)
-        except RuntimeError:  # the volumes no longer overlap
-            continue
-        if method.GetMetricValue() < best_value:
-            best, best_value = start, method.GetMetricValue()
-    warped = sitk.Resample(images[1], images[0], best, sitk.sitkLinear)
-    refined = sitk.DiffeomorphicDemonsRegistrationFilter()
-    refined.SetNumberOfIterations(100)
-    refined.SetStandardDeviations(2.0)
-    field = sitk.GetArrayFromImage(refined.Execute(images[0], warped))  # (row, column, depth, (x, y, z))
-    places = np.indices(fixed.shape)[::-1] + np.moveaxis(field, -1, 0)
-    centre = np.array(best.GetCenter()).reshape(3, 1, 1, 1)
-    shift = centre + np.reshape(best.GetTranslation(), (3, 1, 1, 1))
-    return (np.tensordot(np.reshape(best.GetMatrix(), (3, 3)), places - centre, axes=1) + shift)[::-1]
+    signed = itertools.product(itertools.permutations(range(3)), itertools.product((1.0, -1.0), repeat=3))
+    turns = [np.diag(signs)[list(order)] for order, signs in signed]
+    return affine_and_demons(moving, fixed, [turn for turn in turns if np.linalg.det(turn) > 0])
 
 
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
