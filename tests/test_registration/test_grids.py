@@ -135,3 +135,14 @@ def test_the_dense_and_the_linear_step_find_a_small_shift(size):
     assert (
         linear[0, :, -1] + linear[0, :, :-1] @ places[middle].flatten(1).mean(1) - places[middle].flatten(1).mean(1)
     ).sub(0.4).abs().max() < 0.02
+
+
+def test_where_nothing_is_seen_the_velocity_goes_back_to_0(dtype):
+    kind = grids.Kind(dtype=getattr(torch, dtype), device=torch.device("cpu"))
+    image, mask = field((64, 48), 1, 3).to(**kind), torch.ones(1, 1, 64, 48, **kind)
+    level = Level(Pair(image, image, mask, mask), 2.0)
+    away = torch.tensor([[[1.0, 0.0, 1e4], [0.0, 1.0, 0.0]]], **kind)
+    velocity = 20 * field(level.field, 2, 4).to(**kind)
+    for _ in range(3):
+        velocity = level.dense_step(away, velocity)
+    assert velocity.abs().max() < 1e-2

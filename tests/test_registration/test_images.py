@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import warnings
 from functools import cache
 from pathlib import Path
@@ -270,6 +271,26 @@ def test_unrelated_images_are_refused():
 
 
 # ---- masks, spacing, sizes ------------------------------------------------------------------------------
+
+
+ROW, COLUMN = np.indices((64, 60)).astype(float)
+ODD = {
+    "stripes": np.sin(COLUMN / 3),
+    "one pixel": ((ROW == 30) & (COLUMN == 20)).astype(float),
+    "noise": np.random.default_rng(0).normal(size=(64, 60)),
+    "large numbers": 1e30 * np.sin(ROW / 5) * np.cos(COLUMN / 7),
+    "an edge": (ROW < 2).astype(float),
+}
+
+
+@pytest.mark.parametrize("contrast", ["same", "any"])
+@pytest.mark.parametrize(("moving", "fixed"), [*itertools.permutations(ODD, 2), ("stripes", "stripes")])
+@pytest.mark.filterwarnings("ignore::gequi.errors.AmbiguousRegistrationWarning")
+def test_images_that_say_little_or_too_much_have_a_finite_map(moving, fixed, contrast):
+    result = register_images(ODD[moving], ODD[fixed], contrast=contrast, min_confidence=0)
+    for name in ("map", "inverse_map", "uncertainty", "jacobian", "warped"):
+        assert np.isfinite(result[name]).all()
+    assert 0 <= result["confidence"] <= 1 + 1e-6
 
 
 def test_what_a_mask_hides_does_not_count():

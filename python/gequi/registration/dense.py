@@ -83,7 +83,7 @@ CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: 
 LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
 CLAIM_NOISE_FLOOR = 0.002  # as Stage's, which are set for robustness; clean pairs have less noise than that
 CALIBRATION = {2: 1.15, 3: 1.7}  # of the claimed standard deviation, on generated pairs of images and volumes
-GROWTH = {2: 0.45, 3: 1.25}  # and the power of the scale with which it grows: finer cells are less independent
+GROWTH = {2: 0.5, 3: 1.25}  # and the power of the scale with which it grows: finer cells are less independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 
 
@@ -231,6 +231,8 @@ class Level:
     def prior_on(self, size: Size) -> torch.Tensor:
         """The prior's precision of each cosine coefficient on a grid of cells."""
         squared = squared_frequencies(size, self.image, **self.kind)
+        # a constant counts as a very long wave: where nothing is seen it would have no precision at all
+        squared = squared.clamp_min(0.01 * (math.pi / max(self.image)) ** 2)
         return self.stiffness * (squared**2 + 1e-4 * squared)
 
     def linear_step(self, linear: torch.Tensor, transform: str) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from .grids import cosines, mode_products
 
-JITTER = 1e-5  # of a diagonal of 1, so that rounding leaves the matrix positive
+JITTER = 1e-4  # of a diagonal of 1, so that rounding leaves the matrix positive
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Equations:
         lowest = (slice(None), slice(None), *[slice(modes)] * right.shape[1])
         diagonal = [number for number, (i, j) in enumerate(upper(right.shape[1])) if i == j]
         mean = self.tensor[:, diagonal].flatten(1).mean(1).reshape(-1, *[1] * (right.shape[1] + 1))
-        inverse = 1 / (mean + self.prior).clamp_min(1e-12)  # where nothing is seen a constant has no precision at all
+        inverse = 1 / (mean + self.prior)
         factor, scale = self.factor(modes)
 
         def precondition(x: torch.Tensor) -> torch.Tensor:
@@ -56,9 +56,6 @@ class Equations:
         lowest = self.prior[(slice(modes),) * axes].flatten().repeat(axes)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         diagonal.add_(lowest)
-        # a constant where nothing is seen has no precision but rounding's
-        least = 1e-5 * diagonal.mean(1, keepdim=True) + 1e-12
-        diagonal.copy_(torch.maximum(diagonal, least))
         scale = diagonal.rsqrt()[..., None]
         matrix = scale * matrix * scale.mT
         matrix.diagonal(dim1=1, dim2=2).add_(JITTER)

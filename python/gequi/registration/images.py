@@ -95,7 +95,8 @@ def register_images(
     Source:
         coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010,
         in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003; flows: Ashburner 2007. The law: turning the two images,
-        each by its own quarter turn (of a volume, about any axis), turns the map accordingly.
+        each by its own quarter turn (of a volume, about any axis), turns the map accordingly; so does moving a masked
+        picture in its image by whole pixels.
 
     Example:
         >>> from gequi import sample_image

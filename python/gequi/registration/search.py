@@ -143,7 +143,7 @@ def register(
             kept = rivals(found, unit, plan.fine_rivalry)
             confidence, others = confidence[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
-    return found, others, confidence.tolist()
+    return found, others, confidence.clamp_min(0).tolist()
 
 
 def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found:
