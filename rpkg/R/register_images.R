@@ -16,8 +16,8 @@
 #'   itself, as NIfTI does; else what `moving` says; else 1. For lists it may be a list too, one for each pair.
 #' @param moving_spacing that of `moving`; `NULL` is what the image says of itself, else `spacing`.
 #' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is to be looked at; `NULL` is everywhere. Outside of
-#'   the smallest box that holds a mask nothing is looked at, and the map goes on straight. For lists, one for all pairs,
-#'   or a list of them.
+#'   the smallest box that holds a mask nothing is looked at, and the map goes on straight. For lists, one for all
+#'   pairs, or a list of them.
 #' @param transform `"dense"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
 #'   `"rigid"` (turn and shift, with lengths in the units of `spacing`).
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are

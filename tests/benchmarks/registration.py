@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -245,6 +246,40 @@ def affine_and_demons(moving: np.ndarray, fixed: np.ndarray, turns: list[np.ndar
     return (np.tensordot(np.reshape(best.GetMatrix(), (axes, axes)), places - centre, axes=1) + centre + shift)[::-1]
 
 
+def ants_syn(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
+    """ANTs: a search for the rotation, then its symmetric normalisation, with its defaults."""
+    import ants
+    import pandas
+
+    # ANTs reads arrays (x, y) and says points (x, y): rows are its x here
+    there, here = (ants.from_numpy(image.astype(np.float32)) for image in (fixed, moving))
+    start = ants.affine_initializer(there, here, search_factor=20, radian_fraction=1.0, local_search_iterations=20)
+    found = ants.registration(there, here, "SyN", initial_transform=start)
+    places = np.indices(fixed.shape).reshape(fixed.ndim, -1).T.astype(float)
+    names = ["x", "y", "z"][: fixed.ndim]
+    moved = ants.apply_transforms_to_points(fixed.ndim, pandas.DataFrame(places, columns=names), found["fwdtransforms"])
+    return moved[names].to_numpy().T.reshape(fixed.ndim, *fixed.shape)
+
+
+def elastix(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
+    """elastix: rigid, affine and B-spline, with its defaults."""
+    import itk
+
+    parameters = itk.ParameterObject.New()
+    for kind in ("rigid", "affine", "bspline"):
+        parameters.AddParameterMap(itk.ParameterObject.GetDefaultParameterMap(kind))
+    images = [itk.image_view_from_array(np.ascontiguousarray(image, np.float32)) for image in (fixed, moving)]
+    try:
+        _, found = itk.elastix_registration_method(*images, parameter_object=parameters, log_to_console=False)
+    except RuntimeError:  # the images no longer overlap
+        return nothing(moving, fixed, change)
+    with tempfile.TemporaryDirectory() as folder:  # transformix leaves a file there
+        shown = itk.transformix_deformation_field(images[1], found, output_directory=folder)
+    field = itk.array_from_image(shown)  # (row, column, (x, y))
+    return np.indices(fixed.shape) + np.moveaxis(field, -1, 0)[::-1]
+
+
+# name: what must be installed for it (the extra `peers`; antspyx and itk-elastix by hand, they are large)
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
     "gequi": (None, gequi_map),
     "gequi, trained encoder": (None, gequi_trained_map),
@@ -252,6 +287,8 @@ METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
     "TV-L1 flow (scikit-image)": ("skimage", optical_flow),
     "SIFT + DIS (OpenCV)": ("cv2", sift_and_flow),
     "8 starts + demons (SimpleITK)": ("SimpleITK", demons),
+    "rotations + SyN (ANTs)": ("ants", ants_syn),
+    "affine + B-spline (elastix)": ("itk", elastix),
 }
 
 

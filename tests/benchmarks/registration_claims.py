@@ -7,6 +7,7 @@ swap      the map of the exchanged images, after the map
 claims    the share of pixels whose error is below two claimed standard deviations
 periodic  wrong maps of textures that repeat themselves, and how many of them came without a warning
 folds     pixels that fold, and the inverse
+refusals  unrelated pairs that are not refused, and related ones that are
 memory    the most that a pair takes beyond the import; a coordinate attention of 16,384 x 16,384 tokens
 """
 
@@ -26,7 +27,7 @@ from registration import Pair
 from scipy import ndimage
 
 import gequi
-from gequi.errors import AmbiguousRegistrationWarning
+from gequi.errors import AmbiguousRegistrationWarning, UnrelatedImagesError
 
 HERE = Path(__file__).parent
 TOKEN = 4  # pixels
@@ -212,6 +213,33 @@ def folds(count: int, seed: int) -> None:
     )
 
 
+OTHERS = ("moon", "page", "text", "clock", "rocket", "horse", "hubble_deep_field", "microaneurysms")
+
+
+def refusals(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    names = benchmark.PICTURES + benchmark.TEXTURES + OTHERS
+    images = {name: benchmark.picture(name, 128)[32:160, 32:160] for name in names}
+    for contrast, change in (("same", "photometric"), ("any", "inverted")):
+        unrelated = [random.choice(names, 2, replace=False) for _ in range(count)]
+        given = [(images[one], turned(images[other], random.integers(4))) for one, other in unrelated]
+        accepted = count - sum(refused(*pair, contrast) for pair in given)
+        pairs = list(any_pairs(count, seed, change=change))
+        lost = sum(refused(pair.moving, pair.fixed, contrast) for pair in pairs)
+        print(
+            f"refusals, contrast {contrast}: of {count} unrelated pairs {accepted} not refused; "
+            f"of {count} related ones, {change}, {lost} refused"
+        )
+
+
+def refused(moving: np.ndarray, fixed: np.ndarray, contrast: str) -> bool:
+    try:
+        registered(moving, fixed, contrast=contrast)
+    except UnrelatedImagesError:
+        return True
+    return False
+
+
 def memory() -> None:
     """Each in a process of its own, after the import and a small first call."""
     start = "import resource, numpy as np, gequi, registration as r; peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; "
@@ -232,7 +260,7 @@ def memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("law", "shifts", "angles", "swap", "claims", "periodic", "folds", "memory")
+    parts = ("law", "shifts", "angles", "swap", "claims", "periodic", "folds", "refusals", "memory")
     parser.add_argument("parts", nargs="*", default=list(parts), metavar="part")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=3)
@@ -244,9 +272,11 @@ def main() -> None:
         elif part == "memory":
             memory()
         else:
-            {"angles": angles, "swap": swap, "claims": claims, "periodic": periodic, "folds": folds}[part](
-                chosen.pairs, chosen.seed
-            )
+            measure = {
+                "angles": angles, "swap": swap, "claims": claims, "periodic": periodic, "folds": folds,
+                "refusals": refusals,
+            }[part]  # fmt: skip
+            measure(chosen.pairs, chosen.seed)
         sys.stdout.flush()
 
 

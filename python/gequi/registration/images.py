@@ -23,7 +23,7 @@ from .search import Found, register
 from .tokens import check_encoder, ready
 
 TRANSFORMS = ("dense", "affine", "similarity", "rigid")
-LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; unrelated images reach 0.60 and 0.55
+LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; one unrelated pair in a hundred has more
 LEAST_LINEAR_CONFIDENCE = 0.4
 
 
