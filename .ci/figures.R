@@ -13,7 +13,7 @@ orbit <- plot(space, image = retina)
 errors <- plot(equivariance_error(network, retina))
 invisible(grDevices::dev.off())
 
-grDevices::png("docs/first.png", 1400, 1150, res = 170)
+grDevices::png("rpkg/man/figures/first.png", 1400, 1150, res = 170)
 grid::grid.newpage()
 grid::pushViewport(grid::viewport(layout = grid::grid.layout(2, 1, heights = c(1.25, 1))))
 print(orbit, vp = grid::viewport(layout.pos.row = 1))

@@ -80,10 +80,10 @@ STAGES = {
 }
 MODES = {2: 12, 3: 5}  # along each axis, solved exactly; at most a quarter of the velocity's cells
 CLAIM_CELLS = {2: 16, 3: 8}  # along the longest side, of an image or a volume: the grid of the claimed uncertainty
-LINEAR_CALIBRATION = 2.0  # the same for linear maps, whose equations take neighbouring cells for independent
 CLAIM_NOISE_FLOOR = 0.002  # as Stage's, which are set for robustness; clean pairs have less noise than that
 CALIBRATION = {2: 1.15, 3: 1.7}  # of the claimed standard deviation, on generated pairs of images and volumes
 GROWTH = {2: 0.5, 3: 1.25}  # and the power of the scale with which it grows: finer cells are less independent
+LINEAR_CALIBRATION = 2.0  # as CALIBRATION, of linear maps, whose equations take neighbouring cells for independent
 LEAST_UNCERTAINTY = 0.02  # pixels, from interpolation
 
 

@@ -169,20 +169,13 @@ def _register_pair(
     moving: Any,
     fixed: Any,
     *,
-    spacing: Any,
-    moving_spacing: Any,
-    moving_mask: Any,
-    fixed_mask: Any,
     transform: str,
-    contrast: str,
     min_confidence: float,
-    kind: Kind,
     encoder: EquivariantNetwork | None,
+    **given: Any,
 ) -> dict[str, Any]:
     start = time.perf_counter()
-    pair, frames, moving_pixels, area = prepare_pair(
-        moving, fixed, spacing, moving_spacing, moving_mask, fixed_mask, contrast, kind
-    )
+    pair, frames, moving_pixels, area = prepare_pair(moving, fixed, **given)
     if encoder is not None and len(pair.fixed_size) != 2:
         raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
     found, others, confidence = register(pair, transform, encoder)
