@@ -61,6 +61,19 @@ def check_integer(value: object, argument: str, minimum: int | None = None, maxi
     return integer
 
 
+def check_index(value: object, argument: str, count: int) -> int:
+    """`value` as an index of one of `count` things, from 0. Messages count as the caller's language does."""
+    number = scalar(value)
+    if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
+        raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
+    if not 0 <= number < count:
+        raise InputError(
+            "`{argument}` must be from {first:index} to {last:index}; got {value:index}.",
+            argument, first=0, last=count - 1, value=int(number),
+        )  # fmt: skip
+    return int(number)
+
+
 def check_number(value: object, argument: str, minimum: float | None = None, maximum: float | None = None) -> float:
     """`value` as a finite float within the limits."""
     number = scalar(value)

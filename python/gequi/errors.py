@@ -1,18 +1,113 @@
-"""What gequi refuses, and how it says so: one sentence that names the argument, what came, what is needed."""
+"""Errors and warnings: one sentence that names the argument, what was given and what is needed.
+
+A message is a template with fields, not finished text, because R writes values and indexes differently:
+
+    raise InputError("`{argument}` must be one of {choices:list}; got {value!r}.", "type", choices=names, value=type)
+    raise InputError("`{argument}` must be from {low:index} to {high:index}.", "element", low=0, high=3)
+
+In a template, `{field}` is text, `{field!r}` a value as the language writes it (None or NULL, 'a' or "a"),
+`{field:index}` a number that counts from 0 in Python and from 1 in R, `{field:list}` a list of values and `{field:name}`
+the name of an argument. A message without fields is taken as it is. `{argument}` is the name of the argument at fault.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+_Self = TypeVar("_Self", bound="Message")
 
 
-class GequiError(Exception):
+class _Renderer(string.Formatter):
+    """Templates as Python writes them."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec in ("index", "name"):
+            return str(value)
+        if format_spec == "list":
+            return ", ".join(repr(each) for each in value)
+        return str(super().format_field(value, format_spec))
+
+
+class Message:
+    """A sentence as a template and its fields."""
+
+    def __init__(self, template: str, argument: str | None = None, **fields: Any) -> None:
+        self.template, self.argument, self.fields = template, argument, fields
+        super().__init__("".join(_as_text(piece) for piece in self._parsed()))
+
+    def _parsed(self) -> list[Any]:
+        """The literal parts of the template as text, and its fields as (value, conversion, format)."""
+        fields = {"argument": self.argument, **self.fields}
+        if not self.fields and "{argument" not in self.template:
+            return [self.template]
+        parsed: list[Any] = []
+        for literal, name, form, conversion in _Renderer().parse(self.template):
+            parsed += [literal] if literal else []
+            if name is not None:
+                parsed.append((fields[name], conversion, "name" if name == "argument" else form or ""))
+        return parsed
+
+    def pieces(self) -> list[dict[str, Any]]:
+        """The message as plain data, for a caller that writes values in its own way.
+
+        Returns:
+            a list of dicts: `{"text": ...}`, or a `kind` ("code", "index", "list" or "name") with its `value`; "code"
+            has a `limit` too, the number of characters after which it is cut, or None.
+        """
+        return [_as_piece(piece) for piece in self._parsed()]
+
+    def within(self: _Self, prefix: str, **fields: Any) -> _Self:
+        """The same message with a prefix: the name of the layer or of the file in which it arose."""
+        literal = not self.fields and "{argument" not in self.template
+        template = self.template.replace("{", "{{").replace("}", "}}") if literal else self.template
+        return type(self)(prefix + template, self.argument, **{**self.fields, **fields})
+
+    def about(self: _Self, argument: str) -> _Self:
+        """The same message about another argument, whose name the caller gave."""
+        return type(self)(self.template, argument, **self.fields)
+
+
+def _as_text(piece: Any) -> str:
+    if isinstance(piece, str):
+        return piece
+    value, conversion, form = piece
+    renderer = _Renderer()
+    return renderer.format_field(renderer.convert_field(value, conversion), form)
+
+
+def _as_piece(piece: Any) -> dict[str, Any]:
+    if isinstance(piece, str):
+        return {"text": piece}
+    value, conversion, form = piece
+    if form in ("index", "list", "name"):
+        return {"kind": form, "value": list(value) if form == "list" else _plain(value)}
+    if conversion == "r":
+        limit = int(form[1:]) if form.startswith(".") else None
+        return {"kind": "code", "value": _plain(value), "limit": limit}
+    return {"text": _as_text(piece)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as numbers, text, lists and dicts; anything else, such as an object, as its text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and len(value) <= 20:
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping) and len(value) <= 20:
+        return {str(key): _plain(each) for key, each in value.items()}
+    return {"object": repr(value)}
+
+
+class GequiError(Message, Exception):
     """Every error that gequi raises on purpose. `argument` names the argument at fault, where there is one."""
-
-    def __init__(self, message: str, argument: str | None = None) -> None:
-        super().__init__(message)
-        self.argument = argument
 
 
 class InputError(GequiError, ValueError):
@@ -43,7 +138,7 @@ class TrainingError(GequiError):
     """A training run that could not be finished."""
 
 
-class GequiWarning(UserWarning):
+class GequiWarning(Message, UserWarning):
     """Every warning that gequi gives on purpose."""
 
 

@@ -14,7 +14,7 @@ from typing import TypedDict
 import torch
 from torch.nn import functional
 
-from ..maps import spline_coefficients
+from ..maps import spline_coefficients, without_denormals
 
 DENSE = 256  # cells along a side, up to which a matrix of all cells smooths faster than strips do
 STRIP = 32
@@ -174,7 +174,7 @@ def _gaussian(n: int, sigma: float, normalised: bool, dtype: torch.dtype, device
         if normalised
         else torch.exp(-((torch.arange(-4 * n, 4 * n + 1, device=device) / sigma) ** 2) / 2).sum()
     )
-    return (weights / total).to(dtype)
+    return without_denormals(weights / total).to(dtype)
 
 
 @lru_cache(maxsize=256)
@@ -200,7 +200,7 @@ def _spline(n: int, m: int, step: float, dtype: torch.dtype, device: torch.devic
     weights = basis[:, 1:-1].clone()
     weights[:, min(1, n - 1)] += basis[:, 0]  # mirrored at the ends
     weights[:, max(n - 2, 0)] += basis[:, -1]
-    return (weights @ spline_coefficients(n, torch.float64, device)).to(dtype)
+    return without_denormals(weights @ spline_coefficients(n, torch.float64, device)).to(dtype)
 
 
 @lru_cache(maxsize=256)
