@@ -197,7 +197,7 @@ def designed(
 def learned_layers(any_contrast: bool) -> list[dict[str, Any]]:
     """The layers of an encoder to be trained: the designed ones, on more rings, and what is learned added to them."""
     before = designed_layers(any_contrast, LEARNED_RINGS)
-    fields = len(plan_network(gspace("rot2dOnR2", N=POSES), "trivial", before)[1][-1].out_type)
+    fields = len(plan_network(gspace("rot2dOnR2", N=POSES), "trivial", before).out_type)
     learned = [
         {"layer": "conv", "fields": {"regular": HIDDEN}, "kernel_size": 1},
         {"layer": "relu"},

@@ -20,7 +20,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from ..arrays import as_array, check_flag, check_integer, check_number
 from ..errors import FieldError, InputError, ShapeError
 from ..fields import field_type, show_fields
-from ..layers._plan import Step, dimension_of, kind
+from ..layers.plan import Step, dimension_of, kind
 from .grids import Size, average, centres, gradient, kind_of, look_up, size_of, smooth
 
 TOKEN = 4  # pixels
