@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 import gequi
 from gequi import compose_maps, identity_map, register_images
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
+from gequi.geometry.rotations import cube_rotations
 from gequi.registration import volumes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -23,7 +24,7 @@ import volumes as benchmark
 from registration import length
 
 SEEDS = [0, 1]
-TURNS = volumes.cube_turns()
+TURNS = cube_rotations()
 
 
 @cache

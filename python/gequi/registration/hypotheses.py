@@ -12,7 +12,8 @@ import math
 
 import torch
 
-from .grids import Size, kind_of
+from ..geometry.grids import Size, kind_of
+from ..geometry.rotations import nearest_rotation
 from .matching import Matches
 
 SEEDS = 400  # matches that are tried as a rigid map each
@@ -116,14 +117,6 @@ def nearest_linear(maps: torch.Tensor, transform: str, centre: torch.Tensor) -> 
     if transform == "affine":
         return maps
     return _recentred(_similar_part(_recentred(maps, centre), transform == "rigid"), -centre)
-
-
-def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
-    """The rotation R with the largest trace of R^T M for each matrix M (..., axis, axis)."""
-    left, _, right = torch.linalg.svd(matrices)
-    mirrored = torch.linalg.det(left @ right) < 0
-    last = torch.where(mirrored, -1.0, 1.0).to(matrices.dtype)
-    return torch.cat([left[..., :-1], left[..., -1:] * last[..., None, None]], -1) @ right
 
 
 def _miss(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from .grids import Size
+from ..geometry.grids import Size
 from .tokens import Tokens
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from ..geometry.filters import local_normalize
+from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, masked_area_resample
+from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
-from .dense import Level, Pair, coarser, masked_average
+from .dense import Level, Pair, coarser
 from .encoder import designed
 from .features import RINGS, WIDE_RINGS
-from .grids import Size, average, kind_of, refine, smooth
 from .hypotheses import fit_affine, fit_similarity, hypotheses
 from .matching import Matches, match
 from .tokens import Tokens, describe, fitting_size
@@ -135,7 +137,7 @@ def register(
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
         level = Level(pair, float(2**number), scale, field_step)
-        velocity = refine(found.velocity, level.field)
+        velocity = cubic_resample(found.velocity, level.field)
         refined = refine_hypotheses(level, found.linear, velocity, transform, level.stage.steps)
         found = Found(*refined, found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
@@ -152,7 +154,7 @@ def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found
     level = found.level
     shifts = repeats(level.fixed, level.mask, level.steps, 10 * unit)
     inner = [torch.cat([best[:, :-1], best[:, -1:] + best[:, :-1] @ shift[:, None]], 1) for shift in shifts]
-    moving, mask = (average(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
+    moving, mask = (area_resample(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
     steps = [n / m for n, m in zip(level.moving_image, level.moving_cells, strict=True)]
     outer = [
         torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1) for shift in repeats(moving, mask, steps, 10 * unit)
@@ -173,10 +175,7 @@ def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found
 def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], least: float) -> list[torch.Tensor]:
     """Shifts (axis) in pixels, longer than `least`, at which an image is most like itself: 4 or fewer."""
     windows = [max(4 / step, 1.5) for step in steps]
-    weight = smooth(mask, windows).clamp_min(1e-3)
-    mean = smooth(mask * image, windows) / weight
-    deviation = (smooth(mask * image**2, windows) / weight - mean**2).clamp_min(0)
-    normal = (mask * (image - mean) / (deviation + 0.02**2).sqrt())[0, 0]
+    normal = (mask * local_normalize(image, mask, windows, 0.02)[0])[0, 0]
     size = [2 * n - 1 for n in normal.shape]
     spectra = [torch.fft.rfftn(x, size) for x in (normal, normal**2, mask[0, 0])]
 
@@ -206,11 +205,11 @@ def rivals(found: Found, unit: float, rivalry: tuple[float, float]) -> list[int]
     least = 1 - rivalry[0] * (1 - found.confidence) - rivalry[1]
     level = found.level
     maps = level.map(found.linear, found.velocity).flatten(2)
-    weight = (level.mask * level.fixed_slope.norm(dim=1, keepdim=True)).flatten()
+    weight = (level.mask * vector_norm(level.fixed_slope, 1, keepdim=True)).flatten()
     weight = weight / weight.sum()
     kept: list[int] = []
     for number in found.scores.argsort(descending=True).tolist():
-        near = [(maps[number] - maps[other]).norm(dim=0) @ weight <= 10 * unit for other in kept]
+        near = [vector_norm(maps[number] - maps[other], 0) @ weight <= 10 * unit for other in kept]
         if not kept or (not any(near) and float(found.scores[number]) >= least):
             kept.append(number)
     return kept[:4]
@@ -267,7 +266,7 @@ def first_encoder(pair: Pair, attempt: Attempt) -> EquivariantNetwork:
 def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The fixed and the moving image and their masks, averaged to these sizes."""
     return [
-        (masked_average(image, mask, size), average(mask, size))
+        (masked_area_resample(image, mask, size), area_resample(mask, size))
         for image, mask, size in zip((pair.fixed, pair.moving), (pair.fixed_mask, pair.moving_mask), sizes, strict=True)
     ]
 

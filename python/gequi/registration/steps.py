@@ -8,9 +8,9 @@ import torch
 
 from ..arrays import as_numpy, check_choice, check_dtype, check_integer
 from ..errors import ShapeError
+from ..geometry.grids import Kind
 from .dense import coarser
 from .frames import prepare_pair
-from .grids import Kind
 from .images import CONTRASTS, TRANSFORMS
 from .matching import pose_score
 from .search import PLANS, attend, averaged, check, first_encoder, image_tokens, propose

@@ -17,10 +17,11 @@ import torch
 from .._escnn import GeometricTensor
 from ..errors import FieldError, InputError, ShapeError
 from ..fields import show_fields
+from ..geometry.grids import Kind, Size, kind_of, size_of
+from ..geometry.sampling import grid_sample
 from ..layers import Step
 from ..networks import EquivariantNetwork, check_network, copy_network, with_dtype
 from .features import direction_step, seen_pixels
-from .grids import Kind, Size, kind_of, look_up, size_of
 
 PIXELS = (1, 8)  # a token may stand for
 TRIED = 128  # pixels along the image on which an encoder is tried
@@ -44,7 +45,7 @@ def describe(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tenso
     places = token_places(encoder, shape, size, kind_of(image))
     rolled = roll(output[0].flatten(1), int(encoder.out_type.gspace.fibergroup.order()))
     norm = rolled[:, 0].norm(dim=-1)
-    seen = look_up(mask, places.T[None, :, None], shape)[0, 0, 0]
+    seen = grid_sample(mask, places.T[None, :, None])[0, 0, 0]
     return Tokens(size, places, rolled / (rolled.norm(dim=-1, keepdim=True) + 1e-6), norm * seen)
 
 

@@ -22,7 +22,10 @@ import numpy as np
 import torch
 from numpy.polynomial import legendre
 
-from .grids import Size, centres, kind_of, look_up, size_of, smooth
+from ..geometry.filters import gaussian_filter, local_normalize, masked_gaussian_filter
+from ..geometry.grids import Size, cell_centers, kind_of, size_of
+from ..geometry.rotations import cube_rotations
+from ..geometry.sampling import grid_sample
 from .matching import Matches, joined, mutual_attention
 
 TOKEN = 4  # voxels
@@ -71,7 +74,7 @@ def describe_volume(
     shape = size_of(volume)
     size = tuple(max(n // TOKEN, 1) for n in shape)
     kind = kind_of(volume)
-    places = centres(size, shape, **kind).flatten(1).T
+    places = cell_centers(size, shape, **kind).flatten(1).T
     normal = normalised(volume, mask, window)
     normal = normal.abs() if any_contrast else normal
     points, weights = quadrature()
@@ -80,11 +83,11 @@ def describe_volume(
     features = []
     for radius, blur in spheres:
         at = (places[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
-        read = look_up(smooth(normal, [blur] * 3, True), at, shape, "zeros")
+        read = grid_sample(gaussian_filter(normal, [blur] * 3, True), at, padding="zeros")
         features.append(read.reshape(len(places), -1) @ analysis)
     stacked = torch.stack(features, 1)
     norm = stacked.flatten(1).norm(dim=1)
-    seen = look_up(mask, places.T[None], shape)[0, 0]
+    seen = grid_sample(mask, places.T[None])[0, 0]
     # what is the same in every direction tells no pose: it does not count as strength
     strength = stacked[:, :, 1:].flatten(1).norm(dim=1) * seen
     return VolumeTokens(size, places, stacked / (norm[:, None, None] + 1e-6), strength)
@@ -92,12 +95,8 @@ def describe_volume(
 
 def normalised(volume: torch.Tensor, mask: torch.Tensor, window: float) -> torch.Tensor:
     """The volume with local mean 0 and local standard deviation 1, within the mask."""
-    windows, fine = [window] * 3, [0.7] * 3
-    volume = smooth(mask * volume, fine, True) / smooth(mask, fine, True).clamp_min(1e-3)
-    weight = smooth(mask, windows).clamp_min(1e-3)
-    mean = smooth(mask * volume, windows) / weight
-    variance = (smooth(mask * volume**2, windows) / weight - mean**2).clamp_min(0)
-    return mask * (volume - mean) / (variance + CONTRAST_FLOOR**2).sqrt()
+    volume = masked_gaussian_filter(volume, mask, [0.7] * 3, normalized=True)
+    return mask * local_normalize(volume, mask, [window] * 3, CONTRAST_FLOOR)[0]
 
 
 def match_volumes(fixed: VolumeTokens, moving: VolumeTokens, sharpness: float = 40.0) -> Matches:
@@ -167,7 +166,7 @@ def poses(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch
     They are the cube's turns O and their double coset O c O with the turn c by 36 degrees about (1, 1, 1): any rotation
     is within 37 degrees of one of them, 20 in the mean.
     """
-    cube = cube_turns()
+    cube = cube_rotations()
     third = np.roll(np.eye(3), 1, axis=0)  # a third of a turn about (1, 1, 1)
     skew, angle = (third - third.T) / math.sqrt(3), math.radians(36)
     turn = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew  # Rodrigues
@@ -184,14 +183,3 @@ def poses(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch
     return torch.as_tensor(turns, dtype=dtype, device=device), torch.as_tensor(
         np.stack(rows), dtype=dtype, device=device
     )
-
-
-def cube_turns() -> np.ndarray:
-    """The 24 rotations of the cube: (turn, axis, axis)."""
-    turns = []
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1.0, -1.0), repeat=3):
-            matrix = np.diag(signs)[list(order)]
-            if np.linalg.det(matrix) > 0:
-                turns.append(matrix)
-    return np.stack(turns)
