@@ -113,6 +113,15 @@ def test_norm_pool_is_the_length_of_each_field(random):
     np.testing.assert_allclose(_through(net, x), np.stack(lengths, 1), atol=1e-14)
 
 
+def test_the_gradient_of_norm_pool_is_0_where_a_field_is_0(random):
+    net = network([{"layer": "norm_pool"}], input={"irrep_1": 2}, dtype="float64")
+    x = torch.tensor(random.normal(size=(2, 4, 2, 3)), requires_grad=True)
+    assert torch.autograd.gradcheck(net, x)
+    zero = torch.zeros(1, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    net(zero).sum().backward()
+    assert (zero.grad == 0).all()
+
+
 def test_a_gate_is_the_sigmoid_of_its_trivial_field(random):
     x = random.normal(size=(2, 6, 4, 4))
     net = network([{"layer": "gated_nonlinearity"}], input={"trivial": 2, "irrep_1": 2})

@@ -30,11 +30,16 @@ class Plan:
 
     def rows(self) -> list[dict[str, Any]]:
         """A table, one dict for the input and one per layer: `layer`, `kind`, and `fields` and `channels` after it."""
-        rows = [{"layer": "input", "kind": "", "fields": show_fields(self.in_type), "channels": self.in_type.size}]
-        for number, step in enumerate(self.steps, start=1):
-            fields = show_fields(step.out_type)
-            rows.append({"layer": str(number), "kind": step.kind, "fields": fields, "channels": step.out_type.size})
-        return rows
+        first = {"layer": "input", "kind": "", "fields": show_fields(self.in_type), "channels": self.in_type.size}
+        return [first, *(self.row(number) for number in range(1, len(self.steps) + 1))]
+
+    def row(self, number: int) -> dict[str, Any]:
+        """The row of one layer; layers are counted from 1."""
+        step = self.steps[number - 1]
+        return {
+            "layer": str(number), "kind": step.kind, "fields": show_fields(step.out_type),
+            "channels": step.out_type.size,
+        }  # fmt: skip
 
 
 def start_plan(space: GSpace, input: Any) -> Plan:
