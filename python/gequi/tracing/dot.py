@@ -24,8 +24,9 @@ def as_dot(trace: Trace, direction: str = "TB") -> str:
         Gansner & North 2000 (graphviz).
 
     Example:
+        >>> import gequi
         >>> from torch import nn
-        >>> print(as_dot(trace_shapes(nn.Linear(4, 2), (1, 4))).splitlines()[-2].strip())
+        >>> print(as_dot(gequi.trace_shapes(nn.Linear(4, 2), (1, 4))).splitlines()[-2].strip())
         "(model)" -> "output" [label="channel 2"];
     """
     check_choice(direction, "direction", ("TB", "LR"))
