@@ -19,10 +19,10 @@ from ..geometry.sampling import grid_sample, inside
 from ..maps import jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .dense import Level, apply_linear, flow
+from .descriptors.planar import check_encoder, ready
 from .encoder import CONTRASTS
 from .frames import Frame, prepare_pair
 from .search import Found, register
-from .tokens import check_encoder, ready
 
 TRANSFORMS = ("dense", "affine", "similarity", "rigid")
 LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; one unrelated pair in a hundred has more
