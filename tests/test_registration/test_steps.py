@@ -19,9 +19,9 @@ def steps():
 
 def test_the_best_hypothesis_has_the_confidence_of_the_registration(steps):
     found = register_images(TURNED, IMAGE)
-    assert max(each["confidence"] for each in steps["hypotheses"]) == found["confidence"]
+    assert max(each["confidence"] for each in steps["hypotheses"]) == found.confidence
     best = max(steps["hypotheses"], key=lambda each: each["confidence"])
-    np.testing.assert_allclose(best["affine"], found["affine"], atol=1e-3)
+    np.testing.assert_allclose(best["affine"], found.affine, atol=1e-3)
 
 
 def test_a_quarter_turn_turns_what_is_lifted_and_rolls_its_channels(steps):

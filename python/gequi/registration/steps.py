@@ -11,8 +11,8 @@ from ..errors import ShapeError
 from .dense import coarser
 from .frames import prepare_pair
 from .grids import Kind
-from .images import CONTRASTS, TRANSFORMS
 from .matching import pose_score
+from .register import CONTRASTS, TRANSFORMS
 from .search import PLANS, attend, averaged, check, first_encoder, image_tokens, propose
 from .tokens import Tokens, lift
 
@@ -21,7 +21,7 @@ def registration_steps(
     moving: Any,
     fixed: Any,
     token: int | None = None,
-    transform: str = "dense",
+    transform: str = "deformable",
     contrast: str = "same",
     dtype: str = "float32",
 ) -> dict[str, Any]:
@@ -76,8 +76,10 @@ def registration_steps(
     sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
     tokens = image_tokens(pair, scale, encoder)
     matches = attend(pair, scale, attempt)
-    linear, voted, votes = propose(pair, plan, scale, transform, attempt, matches)
-    found = check(pair, plan, scale, transform, attempt, linear)
+    # the name that the search has for a deformable map
+    kind_of_map = "dense" if transform == "deformable" else transform
+    linear, voted, votes = propose(pair, plan, scale, kind_of_map, attempt, matches)
+    found = check(pair, plan, scale, kind_of_map, attempt, linear)
     shown = int(matches.weight.argmax()) if token is None else check_integer(token, "token", 0, len(matches.weight) - 1)
     return {
         **{
