@@ -148,7 +148,7 @@ def _plot_grid(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int) 
     if cut.slice is not None:  # the slice of the moving volume that the middle of the grid lies in
         through = float(np.median(cut.of(registration.map[cut.axis])))
         slice = int(np.clip(round(through), 0, moving.shape[cut.axis] - 1))
-    straight = list(np.indices(carried[0].shape))
+    straight: list[np.ndarray] = [*np.indices(carried[0].shape)]
     panels = (
         ("fixed, with a grid", cut.of(stretched(fixed)), registration.spacing, straight),
         ("moving, with the grid carried over", cut.of(stretched(moving), slice), registration.moving_spacing, carried),
@@ -177,9 +177,8 @@ def _plot_jacobian(axes: Axes, registration: Aligned, cut: Cut) -> None:
 
     jacobian = cut.of(registration.jacobian)
     grows = np.ma.masked_less_equal(jacobian, 0)
-    most = max(1.1, float(np.exp(np.abs(np.log(grows)).max()))) if grows.count() else 1.1
-    colours = LinearSegmentedColormap.from_list("jacobian", SHRUNK_TO_ENLARGED)
-    colours.set_bad("black")
+    most = max(1.1, float(np.exp(np.abs(np.log(grows.compressed())).max(initial=0))))
+    colours = LinearSegmentedColormap.from_list("jacobian", SHRUNK_TO_ENLARGED).with_extremes(bad="black")
     shown = _show(axes, grows, registration.spacing, cut, cmap=colours, norm=LogNorm(1 / most, most))
     ticks = [most**power for power in (-0.95, -0.5, 0, 0.5, 0.95)]
     _add_bar(axes, shown, ticks, "area" if cut.slice is None else "volume")

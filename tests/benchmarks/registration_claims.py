@@ -28,6 +28,7 @@ from scipy import ndimage
 
 import gequi
 from gequi.errors import AmbiguousRegistrationWarning, UnrelatedImagesError
+from gequi.registration import Registration
 
 HERE = Path(__file__).parent
 TOKEN = 4  # pixels
@@ -43,7 +44,7 @@ def any_pairs(count: int, seed: int, size: int = 128, change: str = "clean") -> 
         yield benchmark.make_pair(name, image, size, random.uniform(0, 360), random, change)
 
 
-def registered(moving: np.ndarray, fixed: np.ndarray, **options: object) -> dict:
+def registered(moving: np.ndarray, fixed: np.ndarray, **options: object) -> Registration:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
         return gequi.register_images(moving, fixed, **options)

@@ -26,7 +26,7 @@ MILLIMETRES = 8.0  # of the warp, at most
 
 
 class Pair(NamedTuple):
-    """Two volumes, the true map (axis, row, column, depth) between them, and where the brain and its grey matter are."""
+    """Two volumes, the true map (axis, depth, row, column) between them, and where the brain and its grey matter are."""
 
     moving: np.ndarray
     fixed: np.ndarray

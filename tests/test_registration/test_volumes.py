@@ -47,7 +47,7 @@ def test_a_brain_turned_by_any_rotation_is_found_to_a_fraction_of_a_voxel(change
         assert benchmark.error(result.map, pair(seed, change)).mean() < most
         assert benchmark.dice(result.map, pair(seed, change)) > least
         assert result.metrics["folds"] == 0
-        assert result.alternatives == []
+        assert result.alternatives == ()
 
 
 def test_the_result_has_the_volumes_axes():
