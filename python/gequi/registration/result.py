@@ -313,3 +313,17 @@ def carry(registration: Registration, method: str, newdata: Any, **options: Any)
         if error.argument in ("image", "points"):
             raise error.about("newdata") from error
         raise
+
+
+def describe_registration(registration: Registration) -> dict[str, Any]:
+    """What R keeps of a registration: `plain`, its data, and `spread`, the quantiles of its summary."""
+    return {"plain": registration.to_dict(), "spread": registration.summary()["spread"]}
+
+
+def make_registration(plain: Mapping[str, Any]) -> Registration:
+    """The registration that R keeps as plain data."""
+    return Registration.from_dict(plain)
+
+
+def unmoved_map(registration: Registration) -> np.ndarray:
+    return registration.unmoved_map()

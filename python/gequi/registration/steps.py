@@ -38,13 +38,13 @@ def registration_steps(
     Returns:
         a dict:
         `fixed` and `moving`, for each image a dict of `lifted` (channel, row, column), the answers to edges in 16
-        directions (in 8, blind to the sign, with contrast "any"); `tokens`, how many (row, column); `places` (token,
-        axis), in pixels from 0; `strength` (token);
-        `attention`, of one token, a dict of `token`; `place` (axis); `scores` (pose, row, column), how alike it is to
+        directions (in 8, blind to the sign, with contrast "any"); `tokens`, how many (row, column); `positions`
+        (token, axis), in pixels from 0; `strength` (token);
+        `attention`, of one token, a dict of `token`; `position` (axis); `scores` (pose, row, column), how alike it is to
         each token of `moving` in each pose, between -1 and 1; `weights` (row, column), the softmax of the best
         scores over the poses, times a sharpness;
-        `matches`, a dict of `fixed` and `moving` (token, axis), the places of each token and of its match; `turn`
-        (token), the angle between them in radians, from rows to columns; `weight` (token);
+        `matches`, a dict of `fixed` and `moving` (token, axis), the positions of each token and of its match;
+        `rotation` (token), the angle between them in radians, from rows to columns; `weight` (token);
         `hypotheses`, a list of dicts, the most voted first: `similarity` (2, 3), on which matches agree; `votes`, the
         sum of their weights; `affine` (2, 3), the linear map that is fitted from there (for "similarity" and "rigid"
         one of that kind); `confidence`, the correlation of the images under it after a few steps.
@@ -86,7 +86,7 @@ def registration_steps(
             name: {
                 "lifted": as_numpy(lift(encoder, *part)[0]),
                 "tokens": list(each.size),
-                "places": as_numpy(each.places),
+                "positions": as_numpy(each.places),
                 "strength": as_numpy(each.strength),
             }
             for name, part, each in zip(("fixed", "moving"), averaged(pair, sizes), tokens, strict=True)
@@ -95,7 +95,7 @@ def registration_steps(
         "matches": {
             "fixed": as_numpy(matches.fixed),
             "moving": as_numpy(matches.moving),
-            "turn": as_numpy(torch.atan2(matches.turn[:, 1, 0], matches.turn[:, 0, 0])),
+            "rotation": as_numpy(torch.atan2(matches.turn[:, 1, 0], matches.turn[:, 0, 0])),
             "weight": as_numpy(matches.weight),
         },
         "hypotheses": [
@@ -116,7 +116,7 @@ def _attention(fixed: Tokens, moving: Tokens, token: int, sharpness: float) -> d
     weights = torch.softmax(sharpness * scores.amax(0), 0)
     return {
         "token": token,
-        "place": as_numpy(fixed.places[token]),
+        "position": as_numpy(fixed.places[token]),
         "scores": as_numpy(scores.unflatten(1, tuple(moving.size))),
         "weights": as_numpy(weights.reshape(tuple(moving.size))),
     }
