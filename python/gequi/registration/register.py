@@ -170,7 +170,7 @@ def _register_pairs(
     for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
         try:
             own = {name: values[number] for name, values in of_each.items()}
-            results.append(_register_pair(one, other, options, **own))
+            results.append(_register_pair(one, other, options, stacklevel=4, **own))
         except GequiError as error:
             raise error.within("Pair {pair} of {total}: ", pair=number + 1, total=total) from error
         if progress is not None:
@@ -179,7 +179,8 @@ def _register_pairs(
     return results
 
 
-def _register_pair(moving: Any, fixed: Any, options: _Options, **areas: Any) -> Registration:
+def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int = 3, **areas: Any) -> Registration:
+    """The registration of two images; `stacklevel` leads from here to the caller of `register_images()`."""
     start = time.perf_counter()
     pair, (moving_frame, fixed_frame), moving_pixels, area = prepare_pair(
         moving, fixed, **areas, contrast=options.contrast, kind=options.kind
@@ -208,7 +209,7 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, **areas: Any) -> 
                 "little. See `alternatives`; larger parts of the images may decide.",
                 count=len(alternatives),
             ),
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     plain["metrics"]["seconds"] = time.perf_counter() - start
     moving_spacing, length = _spacings(areas["moving_spacing"], areas["spacing"], moving_pixels.ndim)

@@ -85,12 +85,13 @@ class Registration:
 
     def __repr__(self) -> str:
         metrics, (low, high) = self.metrics, np.quantile(self.uncertainty, (0.5, 1))
+        pixels = "voxels" if self.fixed.ndim == 3 else "pixels"
         return (
-            f"<Registration: {by_size(self.moving)} onto {by_size(self.fixed)}, {self.transform}, contrast "
+            f"<Registration: {as_size(self.moving.shape)} onto {as_size(self.fixed.shape)}, {self.transform}, contrast "
             f"{self.contrast!r}>\n"
             f"similarity {metrics['similarity_before']:.2f} before, {metrics['similarity_after']:.2f} after; confidence "
             f"{self.confidence:.2f}; {len(self.alternatives)} alternatives\n"
-            f"uncertainty {low:.2f} pixels (median), {high:.2f} at most; {metrics['folds']} folds; "
+            f"uncertainty {low:.2f} {pixels} (median), {high:.2f} at most; {metrics['folds']} folds; "
             f"{100 * metrics['overlap']:.0f} % of the fixed image is seen in both"
         )
 
@@ -286,10 +287,6 @@ def consistency(map: torch.Tensor, inverse_map: torch.Tensor) -> dict[str, float
         "overlap": float(seen.double().mean()),
         "inverse_consistency": float(round_trip[seen].mean()) if bool(seen.any()) else math.nan,
     }
-
-
-def by_size(image: np.ndarray) -> str:
-    return as_size(image.shape)
 
 
 def as_size(shape: tuple[int, ...]) -> str:
