@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import itertools
 import warnings
 from functools import cache
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 import gequi
 from gequi import compose_maps, identity_map, register_images
+from gequi.arrays import check_device
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
 from gequi.images import sample_image
 
@@ -359,6 +361,13 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="`device` is 'cuda', but torch finds no CUDA device here; use 'cpu'"):
         register_images(IMAGE, IMAGE, device="cuda")
+
+
+def test_the_work_is_done_on_a_gpu_where_there_is_one(monkeypatch):
+    for there, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert check_device("auto").type == expected
+    assert inspect.signature(register_images).parameters["device"].default == "auto"
 
 
 def test_lists_of_pairs_are_registered_in_turn():

@@ -205,7 +205,7 @@ class Registration:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The figures of the registration, as plain data.
+        """What the registration has to say of itself, as plain data.
 
         Returns:
             a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine`; `confidence`;
