@@ -14,7 +14,7 @@ import torch
 
 from ..geometry.grids import Size, kind_of
 from ..geometry.rotations import nearest_rotation
-from .matching import Matches
+from .descriptors import Matches
 
 SEEDS = 400  # matches that are tried as a rigid map each
 GATE = 0.8  # radians by which a match's own turn may differ from the map's
@@ -38,10 +38,10 @@ def hypotheses(
     x, y = matches.fixed, matches.moving
     axes = x.shape[1]
     seeds = matches.weight.argsort(descending=True)[:SEEDS]
-    inner = matches.turn[seeds]
+    inner = matches.rotation[seeds]
     maps = torch.cat([inner, (y[seeds, :, None] - inner @ x[seeds, :, None])], 2)
     far = torch.cdist(x[seeds], x)
-    turns = matches.turn.flatten(1)
+    turns = matches.rotation.flatten(1)
     for tolerance, slack in ((14.0, 0.12), (9.0, 0.0), (6.0, 0.0)):
         limit = tolerance * unit + slack * far
         rotation = maps[:, :, :-1].flatten(1)

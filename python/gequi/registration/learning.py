@@ -23,7 +23,7 @@ from ..geometry.linalg import vector_norm
 from ..geometry.rotations import rotation_matrix
 from ..geometry.sampling import grid_sample
 from ..networks import EquivariantNetwork, output_shape
-from .tokens import roll, token_distance, token_places
+from .descriptors.planar import roll, token_distance, token_positions
 
 SIDE = 96  # pixels of the images of a pair
 PAIRS = 4  # in a batch
@@ -51,7 +51,7 @@ class PairMaker:
         self.any_contrast = any_contrast
         self.random = torch.Generator().manual_seed(seed)
         size = output_shape(network, (1, 1, SIDE, SIDE))[2:]
-        self.places = token_places(network, (SIDE, SIDE), size, kind).T  # (axis, token)
+        self.positions = token_positions(network, (SIDE, SIDE), size, kind).T  # (axis, token)
 
     def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         drawn = [self.pair() for _ in range(PAIRS)]
@@ -77,9 +77,9 @@ class PairMaker:
             self.appearance(_read(image[None, channel : channel + 1], frame(at))[0].reshape(1, 1, SIDE, SIDE))[0]
             for channel, at in zip(channels, (carry(pixels), pixels), strict=True)
         )
-        partners = carry(self.places)
+        partners = carry(self.positions)
         step = torch.eye(2)
-        along = [carry(self.places + step[:, i : i + 1]) - partners for i in range(2)]
+        along = [carry(self.positions + step[:, i : i + 1]) - partners for i in range(2)]
         local = torch.atan2(along[0][1] - along[1][0], along[0][0] + along[1][1])
         seen = ((partners >= 0) & (partners <= SIDE - 1)).all(0)
         return fixed, moving, torch.cat([partners, local[None], seen[None].to(partners)])

@@ -17,12 +17,10 @@ from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, maske
 from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
 from .dense import Level, Pair, coarser
-from .encoder import designed
-from .features import RINGS, WIDE_RINGS
+from .descriptors import Descriptor, Matches, PlanarDescriptor, SphericalDescriptor, Tokens, designed
+from .descriptors.kinds import RINGS, WIDE_RINGS
+from .descriptors.spherical import SPHERES, WIDE_SPHERES
 from .hypotheses import fit_affine, fit_similarity, hypotheses
-from .matching import Matches, match
-from .tokens import Tokens, describe, fitting_size
-from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
@@ -243,24 +241,20 @@ def check(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt
 
 
 def attend(pair: Pair, scale: float, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Matches:
-    """The matches of the two images, averaged to the usual size; their places are in pixels of the images.
+    """The matches of the two images, averaged to the usual size; their positions are in pixels of the images.
 
     `encoder` describes images; None is the designed one, with the attempt's rings and sigma.
     """
-    if len(pair.fixed_size) == 2:
-        return match(*image_tokens(pair, scale, encoder or first_encoder(pair, attempt)), attempt.sharpness)
-    sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    fixed, moving = (
-        describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in averaged(pair, sizes)
-    )
-    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
-    return match_volumes(fixed, moving, attempt.sharpness)
+    descriptor = descriptor_of(pair, attempt, encoder)
+    return descriptor.match(*tokens_of(pair, scale, descriptor), attempt.sharpness)
 
 
-def first_encoder(pair: Pair, attempt: Attempt) -> EquivariantNetwork:
-    """The designed encoder, as an attempt wants it."""
+def descriptor_of(pair: Pair, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Descriptor:
+    """The descriptor of an attempt, or that of an encoder."""
+    if len(pair.fixed_size) == 3:
+        return SphericalDescriptor(attempt.rings, attempt.sigma, pair.any_contrast)
     dtype = str(pair.fixed.dtype).removeprefix("torch.")
-    return designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
+    return PlanarDescriptor(encoder or designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype))
 
 
 def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -271,20 +265,20 @@ def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torc
     ]
 
 
-def image_tokens(pair: Pair, scale: float, encoder: EquivariantNetwork) -> tuple[Tokens, Tokens]:
-    """The tokens of the fixed and of the moving image; their places are in pixels of the images."""
-    sizes = [fitting_size(encoder, coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
-    fixed, moving = (describe(encoder, *part) for part in averaged(pair, sizes))
-    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
+def tokens_of(pair: Pair, scale: float, descriptor: Descriptor) -> tuple[Tokens, Tokens]:
+    """The tokens of the fixed and of the moving image; their positions are in pixels of the images."""
+    sizes = [descriptor.fitting_size(coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
+    fixed, moving = (descriptor.describe(*part) for part in averaged(pair, sizes))
+    fixed.positions, moving.positions = in_pixels(pair, sizes, fixed.positions, moving.positions)
     return fixed, moving
 
 
-def in_pixels(pair: Pair, sizes: Sequence[Size], *places: torch.Tensor) -> list[torch.Tensor]:
-    """Places (token, axis) in the averaged fixed and moving image, in pixels of the images."""
+def in_pixels(pair: Pair, sizes: Sequence[Size], *positions: torch.Tensor) -> list[torch.Tensor]:
+    """Positions (token, axis) in the averaged fixed and moving image, in pixels of the images."""
     ratios = zip((pair.fixed_size, pair.moving_size), sizes, strict=True)
     return [
         (at + 0.5) * torch.tensor([n / m for n, m in zip(*ratio, strict=True)], **kind_of(at)) - 0.5
-        for at, ratio in zip(places, ratios, strict=True)
+        for at, ratio in zip(positions, ratios, strict=True)
     ]
 
 

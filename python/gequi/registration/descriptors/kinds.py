@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from .._escnn import EquivariantModule, FieldType, GeometricTensor
-from ..arrays import as_array, check_flag, check_integer, check_number
-from ..errors import FieldError, InputError, ShapeError
-from ..fields import field_type, show_fields
-from ..geometry.filters import gaussian_filter, gradient, masked_gaussian_filter
-from ..geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
-from ..geometry.sampling import grid_sample
-from ..layers.plan import Step, dimension_of, kind
+from ..._escnn import EquivariantModule, FieldType, GeometricTensor
+from ...arrays import as_array, check_flag, check_integer, check_number
+from ...errors import FieldError, InputError, ShapeError
+from ...fields import field_type, show_fields
+from ...geometry.filters import gaussian_filter, gradient, masked_gaussian_filter
+from ...geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
+from ...geometry.sampling import grid_sample
+from ...layers.plan import Step, dimension_of, kind
 
 TOKEN = 4  # pixels
 RINGS = ((0.0, 2.0), (6.0, 2.5), (12.0, 4.0))  # radius and smoothing, in pixels

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from numpy.polynomial import legendre
 
-from ..geometry.filters import gaussian_filter, local_normalize, masked_gaussian_filter
-from ..geometry.grids import Size, cell_centers, kind_of, size_of
-from ..geometry.rotations import cube_rotations
-from ..geometry.sampling import grid_sample
-from .matching import Matches, joined, mutual_attention
+from ...geometry.filters import gaussian_filter, local_normalize, masked_gaussian_filter
+from ...geometry.grids import Size, cell_centers, kind_of, size_of
+from ...geometry.rotations import cube_rotations
+from ...geometry.sampling import grid_sample
+from .matching import Matches, Tokens, joined, mutual_attention
 
 TOKEN = 4  # voxels
 QUERIES = 500  # the strongest tokens of the fixed volume, which ask
@@ -45,13 +45,27 @@ ORBITS = (
 
 
 @dataclass
-class VolumeTokens:
-    """A volume's tokens: places (token, axis), features (token, sphere, harmonic) of norm 1, and strengths."""
+class SphericalDescriptor:
+    """The descriptor of volumes.
 
-    size: Size
-    places: torch.Tensor
-    features: torch.Tensor
-    strength: torch.Tensor
+    Attributes:
+        spheres: the radius and the smoothing of each, in voxels.
+        window: of the local normalization, in voxels.
+        any_contrast: whether it is blind to the sign of contrast.
+    """
+
+    spheres: tuple[tuple[float, float], ...] = SPHERES
+    window: float = 4.0
+    any_contrast: bool = False
+
+    def fitting_size(self, size: Size) -> Size:
+        return size
+
+    def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
+        return describe_volume(image, mask, self.spheres, self.window, self.any_contrast)
+
+    def match(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
+        return match_volumes(fixed, moving, sharpness)
 
 
 def describe_volume(
@@ -60,7 +74,7 @@ def describe_volume(
     spheres: tuple[tuple[float, float], ...] = SPHERES,
     window: float = 4.0,
     any_contrast: bool = False,
-) -> VolumeTokens:
+) -> Tokens:
     """Tokens every 4 voxels: the harmonics of the locally normalised volume on spheres about each.
 
     The volume, with its local mean removed and divided by its local standard deviation, is smoothed and read at 50
@@ -74,7 +88,7 @@ def describe_volume(
     shape = size_of(volume)
     size = tuple(max(n // TOKEN, 1) for n in shape)
     kind = kind_of(volume)
-    places = cell_centers(size, shape, **kind).flatten(1).T
+    positions = cell_centers(size, shape, **kind).flatten(1).T
     normal = normalised(volume, mask, window)
     normal = normal.abs() if any_contrast else normal
     points, weights = quadrature()
@@ -82,15 +96,15 @@ def describe_volume(
     analysis = torch.as_tensor(weights[:, None] * harmonics(points), **kind)
     features = []
     for radius, blur in spheres:
-        at = (places[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
+        at = (positions[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
         read = grid_sample(gaussian_filter(normal, [blur] * 3, True), at, padding="zeros")
-        features.append(read.reshape(len(places), -1) @ analysis)
+        features.append(read.reshape(len(positions), -1) @ analysis)
     stacked = torch.stack(features, 1)
     norm = stacked.flatten(1).norm(dim=1)
-    seen = grid_sample(mask, places.T[None])[0, 0]
+    seen = grid_sample(mask, positions.T[None])[0, 0]
     # what is the same in every direction tells no pose: it does not count as strength
     strength = stacked[:, :, 1:].flatten(1).norm(dim=1) * seen
-    return VolumeTokens(size, places, stacked / (norm[:, None, None] + 1e-6), strength)
+    return Tokens(size, positions, stacked / (norm[:, None, None] + 1e-6), strength)
 
 
 def normalised(volume: torch.Tensor, mask: torch.Tensor, window: float) -> torch.Tensor:
@@ -99,17 +113,17 @@ def normalised(volume: torch.Tensor, mask: torch.Tensor, window: float) -> torch
     return mask * local_normalize(volume, mask, [window] * 3, CONTRAST_FLOOR)[0]
 
 
-def match_volumes(fixed: VolumeTokens, moving: VolumeTokens, sharpness: float = 40.0) -> Matches:
+def match_volumes(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     """The best keys, over all positions and poses, of the strongest tokens of the fixed volume.
 
     The score of a pair is its best over poses R, the sum of k_l^T D_l(R) q_l over degrees l and spheres.
     """
     strongest = fixed.strength.argsort(descending=True)[:QUERIES]
-    query = VolumeTokens(fixed.size, fixed.places[strongest], fixed.features[strongest], fixed.strength[strongest])
+    query = Tokens(fixed.size, fixed.positions[strongest], fixed.features[strongest], fixed.strength[strongest])
     turns, wigner = poses(**kind_of(query.features))
     degrees = [slice(degree**2, (degree + 1) ** 2) for degree in range(DEGREE + 1)]
     scores, best = [], []
-    for part in query.features.split(max(1, PAIRS_AT_ONCE // len(moving.places))):
+    for part in query.features.split(max(1, PAIRS_AT_ONCE // len(moving.positions))):
         products = torch.cat(
             [torch.einsum("qsm,ksn->qknm", part[:, :, d], moving.features[:, :, d]).flatten(2) for d in degrees], 2
         )
