@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
-from .errors import GequiWarning, InputError, ShapeError
+from .errors import GequiWarning, InputError, Message, ShapeError
 from .fields import check_features
 from .images import image_composition
 from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
@@ -92,7 +92,8 @@ def invert_input(
     make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     if progress is not None and not callable(progress):
-        raise InputError(f"`progress` must be a function of (step, loss); got {progress!r:.80}.", "progress")
+        template = "`{argument}` must be a function of (step, loss); got {value!r:.80}."
+        raise InputError(template, "progress", value=progress)
     shape = np.shape(start)
     if isinstance(f, EquivariantNetwork):
         f, start = _fit_network(f, start, dtype)
@@ -137,7 +138,7 @@ def _descend(
         except InputError as error:
             if not record.losses:
                 raise
-            raise _outside(len(record.losses), str(error)) from error
+            raise _outside(len(record.losses), error) from error
 
     def loss_and_slope() -> torch.Tensor:
         nonlocal first
@@ -182,8 +183,9 @@ class _Record:
         step, number = len(self.losses), float(loss.detach())
         if not math.isfinite(number):
             if step == 0:
-                raise InputError(f"`start` gives a loss of {number}; a finite one is needed.", "start")
-            raise _outside(step, f"The loss is {number}.")
+                template = "`{argument}` gives a loss of {loss}; a finite one is needed."
+                raise InputError(template, "start", loss=number)
+            raise _outside(step, GequiWarning("The loss is {loss}.", loss=number))
         self.losses.append(number)
         if number < self.losses[self.best_step]:
             self.best.copy_(self.x.detach())
@@ -209,12 +211,9 @@ def at_intervals(progress: Callable[[int, float], Any], seconds: float) -> Calla
     return called
 
 
-def _outside(step: int, why: str) -> _Stop:
-    warnings.warn(
-        f"The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. {why}",
-        GequiWarning,
-        stacklevel=4,
-    )
+def _outside(step: int, reason: Message) -> _Stop:
+    left = "The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. "
+    warnings.warn(GequiWarning(left, step=step).because(reason), stacklevel=4)
     return _Stop("outside")
 
 
@@ -278,10 +277,10 @@ def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], lis
         return f, []
     if not isinstance(f, str | Mapping | list | tuple):
         raise InputError(
-            "`f` must be the name of an image operation, a list of steps, a network, or a function of a tensor; "
-            f"got {f!r:.80}.",
-            "f",
-        )
+            "`{argument}` must be the name of an image operation, a list of steps, a network, or a function of a "
+            "tensor; got {value!r:.80}.",
+            "f", value=f,
+        )  # fmt: skip
     return image_composition(f), [step for step in f if isinstance(step, torch.nn.Module)]
 
 
@@ -294,13 +293,13 @@ def _fit_network(network: EquivariantNetwork, start: Any, dtype: str | None) -> 
 
 def _check_fit(value: Any, target: torch.Tensor) -> None:
     if not isinstance(value, torch.Tensor):
-        raise InputError(f"`f` must return a tensor; got {type(value).__name__}.", "f")
+        raise InputError("`{argument}` must return a tensor; got {type}.", "f", type=type(value).__name__)
     if not value.requires_grad:
-        raise InputError("`f` must be differentiable: its result does not depend on its input through torch.", "f")
+        template = "`{argument}` must be differentiable: its result does not depend on its input through torch."
+        raise InputError(template, "f")
     if value.shape != target.shape:
-        raise ShapeError(
-            f"`target` must have the shape of f(start), {tuple(value.shape)}; got {tuple(target.shape)}.", "target"
-        )
+        template = "`{argument}` must have the shape of f(start), {wanted}; got {shape}."
+        raise ShapeError(template, "target", wanted=tuple(value.shape), shape=tuple(target.shape))
 
 
 def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype:
@@ -308,6 +307,7 @@ def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype
     own = {p.dtype for module in modules for p in module.parameters() if p.is_floating_point()}
     wanted = check_dtype(dtype) if dtype is not None else own.pop() if own else torch.float32
     if own - {wanted}:
-        raise InputError(f"`dtype` must be that of the network, {own.pop()}; got {wanted}.", "dtype")
+        template = "`{argument}` must be that of the network, {own}; got {wanted}."
+        raise InputError(template, "dtype", own=str(own.pop()), wanted=str(wanted))
     return wanted
 

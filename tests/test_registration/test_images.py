@@ -425,7 +425,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
         (IMAGE, IMAGE, {"spacing": 1, "moving_spacing": 0.1}, ShapeError, r"`moving` has \(4, 4\) pixels of the larger spacing"),
         (IMAGE, IMAGE, {"moving_spacing": 0}, InputError, r"`moving_spacing` must be positive"),
         (IMAGE, IMAGE, {"min_confidence": 2}, InputError, r"`min_confidence` must be from 0 to 1; got 2"),
-        (IMAGE, IMAGE, {"device": "gpu"}, InputError, r"`device` must be one of 'cpu', 'cuda'; got 'gpu'"),
+        (IMAGE, IMAGE, {"device": "gpu"}, InputError, r"`device` must be one of 'auto', 'cpu', 'cuda'; got 'gpu'"),
         (IMAGE, IMAGE, {"dtype": "float16"}, InputError, r"`dtype` must be one of"),
         ([IMAGE], IMAGE, {}, ShapeError, r"`moving` and `fixed` must be two images, or two lists of as many images each"),
         ([IMAGE], [IMAGE, IMAGE], {}, ShapeError, r"two lists of as many images each"),
