@@ -40,7 +40,7 @@ class Message:
 
     def __init__(self, template: str, argument: str | None = None, **fields: Any) -> None:
         self.template, self.argument, self.fields = template, argument, fields
-        super().__init__("".join(_as_text(piece) for piece in self._parsed()))
+        super().__init__("".join(_as_text(piece) for piece in self._parsed()))  # type: ignore[call-arg]  # of Exception
 
     def _parsed(self) -> list[Any]:
         """The literal parts of the template as text, and its fields as (value, conversion, format)."""
