@@ -35,12 +35,12 @@ class _Renderer(string.Formatter):
         return str(super().format_field(value, format_spec))
 
 
-class Message:
+class Message(Exception):
     """A sentence as a template and its fields."""
 
     def __init__(self, template: str, argument: str | None = None, **fields: Any) -> None:
         self.template, self.argument, self.fields = template, argument, fields
-        super().__init__("".join(_as_text(piece) for piece in self._parsed()))  # type: ignore[call-arg]  # of Exception
+        super().__init__("".join(_as_text(piece) for piece in self._parsed()))
 
     def _parsed(self) -> list[Any]:
         """The literal parts of the template as text, and its fields as (value, conversion, format)."""
@@ -170,7 +170,7 @@ def _restore(kind: type[Message], template: str, argument: str | None, fields: d
     return kind(template, argument, **fields)
 
 
-class GequiError(Message, Exception):
+class GequiError(Message):
     """Every error that gequi raises on purpose. `argument` names the argument at fault, where there is one."""
 
 
