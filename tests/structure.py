@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import string
 import sys
 import tokenize
 import tomllib
@@ -285,6 +286,49 @@ def faces_with_logic(package: Package) -> list[str]:
     return found
 
 
+def bad_messages(package: Package) -> list[str]:
+    """Messages of gequi's errors and warnings that are finished text, or templates with a field that has no value."""
+    errors = package.modules.get("errors")
+    kinds = {node.name for node in errors.tree.body if isinstance(node, ast.ClassDef)} if errors else set()
+    found = []
+    for module in package.modules.values():
+        texts = _texts_by_name(module)
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            kind = next((_last_name(each) for each in (node.func, *node.args[1:2]) if _last_name(each) in kinds), None)
+            if not kind:
+                continue
+            if any(isinstance(each, ast.JoinedStr) for each in ast.walk(node.args[0])):
+                found.append(f"{module.shown}:{node.lineno} {kind} has a finished message")
+            given = {keyword.arg for keyword in node.keywords}
+            for name in _fields(node.args[0], texts) if None not in given else ():
+                if name not in given | {"argument"} and (given or "argument" in _fields(node.args[0], texts)):
+                    found.append(f"{module.shown}:{node.lineno} {kind} has no value for {{{name}}}")
+    return found
+
+
+def _texts_by_name(module: Module) -> dict[str, list[tuple[int, str]]]:
+    """The texts that are assigned to each name of a module, with their lines."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for target in node.targets:
+                found.setdefault(_last_name(target), []).append((node.lineno, node.value.value))
+    return found
+
+
+def _fields(template: ast.AST, texts: Mapping[str, list[tuple[int, str]]]) -> list[str]:
+    """The names of a template's fields, where it is a text or a name that was given one shortly before."""
+    text = template.value if isinstance(template, ast.Constant) else None
+    if isinstance(template, ast.Name):
+        before = [each for each in texts.get(template.id, ()) if each[0] <= template.lineno]
+        text = max(before)[1] if before else None
+    if not isinstance(text, str):
+        return []
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+
+
 # ---- what stands in one place only ----------------------------------------------------------------------
 
 
@@ -421,6 +465,7 @@ def faults(root: Path = ROOT) -> dict[str, list[str]]:
         "no private parts of others": private(package),
         "short modules and functions": too_long(package, table),
         "faces": faces_with_logic(package),
+        "messages are templates": bad_messages(package),
         "once": repeated(package, table),
         "R's door": around_the_door(root / "rpkg" / "R", table),
     }

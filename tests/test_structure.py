@@ -25,7 +25,7 @@ def gequi_faults():
 
 RULES = (
     "on one floor", "imports run down", "no circle", "no private parts of others", "short modules and functions",
-    "faces", "once", "R's door",
+    "faces", "messages are templates", "once", "R's door",
 )  # fmt: skip
 
 
@@ -175,6 +175,28 @@ def test_a_face_with_logic_is_found(house, text):
 
 def test_a_face_of_docstring_imports_and_all_is_none(house):
     assert structure.faces_with_logic(house(one__in____init__="'''What.'''\nfrom .part import f\n__all__ = ['f']", one__in__part="")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("raise InputError(f'got {x}', 'x')", "InputError has a finished message"),
+        ("raise errors.InputError('must be ' + f'got {x}')", "InputError has a finished message"),
+        ("warnings.warn(f'got {x}', InputError, stacklevel=2)", "InputError has a finished message"),
+        ("raise InputError('got {x!r} of {y:list}', 'x', x=1)", "InputError has no value for {y}"),
+        ("raise InputError('`{argument}` is {x}', 'x')", "InputError has no value for {x}"),
+        ("t = 'got {x}'; raise InputError(t, 'x', y=1)", "InputError has no value for {x}"),
+        ("raise InputError('got {x}', f'operand {n}', x=f'{x}')", None),
+        ("raise InputError('got {x}', 'x', **fields)", None),
+        ("raise InputError('a set is {x}')", None),
+        ("raise InputError('`{argument}` is wrong', 'x')", None),
+        ("raise ValueError(f'got {x}')", None),
+        ("raise InputError(template, 'x')", None),
+    ],
+)
+def test_messages_that_are_no_templates_are_found(house, text, fault):
+    package = house(errors="class InputError(Exception):\n    pass", one=text)
+    assert structure.bad_messages(package) == ([f"one:1 {fault}"] if fault else [])
 
 
 def rule(name, **changes):

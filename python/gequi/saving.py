@@ -147,7 +147,8 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
     try:
         network = network_from_recipe(description["recipe"])
     except Exception as error:  # whatever a foreign recipe makes the builders stumble over
-        reason = error if isinstance(error, GequiError) else GequiError(f"{type(error).__name__}: {error}.")
+        other = GequiError("{kind}: {reason}.", kind=type(error).__name__, reason=str(error))
+        reason = error if isinstance(error, GequiError) else other
         refusal = ModelFileError("{file} holds a recipe that this gequi cannot build: ", "path", file=name)
         raise refusal.because(reason) from error
     _check_basis(description.get("basis"), network, name)
