@@ -244,6 +244,17 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+def foreign(package: Package, table: Mapping[str, Any]) -> list[str]:
+    """Imports of a package that another module alone may import."""
+    return [
+        f"{module.shown}:{each.line} imports {head}, which only {table['external'][head]} may"
+        for module in package.modules.values()
+        for each in package.imports(module)
+        for head in [each.module.partition(".")[0]]
+        if module.name != table["external"].get(head, module.name)
+    ]
+
+
 # ---- sizes and faces ------------------------------------------------------------------------------------
 
 
@@ -463,6 +474,7 @@ def faults(root: Path = ROOT) -> dict[str, list[str]]:
         "imports run down": upward(package, table),
         "no circle": circles(package),
         "no private parts of others": private(package),
+        "one door to escnn": foreign(package, table),
         "short modules and functions": too_long(package, table),
         "faces": faces_with_logic(package),
         "messages are templates": bad_messages(package),

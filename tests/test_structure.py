@@ -24,8 +24,8 @@ def gequi_faults():
 
 
 RULES = (
-    "on one floor", "imports run down", "no circle", "no private parts of others", "short modules and functions",
-    "faces", "messages are templates", "once", "R's door",
+    "on one floor", "imports run down", "no circle", "no private parts of others", "one door to escnn",
+    "short modules and functions", "faces", "messages are templates", "once", "R's door",
 )  # fmt: skip
 
 
@@ -136,6 +136,12 @@ def test_circles_of_subjects_are_found_where_no_module_is_in_one(house):
 def test_private_parts_of_another_subject_are_found(house, text, fault):
     package = house(top=text, one__in___part="", one__in__part="from ._part import _f", _base="")
     assert structure.private(package) == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize("text", ["import escnn", "import escnn.nn as nn", "from escnn import gspaces"])
+def test_escnn_is_imported_by_its_door_only(house, text):
+    package = house(base=text, one=text, two="from .base import escnn")
+    assert structure.foreign(package, {"external": {"escnn": "base"}}) == ["one:1 imports escnn, which only base may"]
 
 
 def test_long_modules_are_found(house):

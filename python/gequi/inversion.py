@@ -22,6 +22,8 @@ from .fields import check_features
 from .images import image_composition
 from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
 
+Progress = Callable[[dict[str, Any]], Any]
+
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "norm": lambda value, target: torch.linalg.vector_norm(value - target),
     "squared": lambda value, target: (value - target).square().sum(),
@@ -37,7 +39,7 @@ def invert_input(
     optimizer: str = "adam",
     loss: str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = "norm",
     dtype: str | None = None,
-    progress: Callable[[int, float], Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """An input x near `start` with f(x) close to `target`: descent on loss(f(x), target), from x = start.
 
@@ -59,8 +61,8 @@ def invert_input(
             or a function of two tensors, the value and the target, that returns a tensor of one number.
         dtype: "float32" or "float64"; None is the network's own type, and float32 for all else. A network of another
             type is converted where it is an equivariant network, and else refused.
-        progress: called as progress(step, loss) at every iterate; where it returns False or raises KeyboardInterrupt,
-            the descent stops.
+        progress: a function that is called at every iterate with a dict: `step`, `steps` and `loss`; where it returns
+            False or raises KeyboardInterrupt, the descent stops.
 
     Returns:
         a dict:
@@ -92,7 +94,7 @@ def invert_input(
     make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     if progress is not None and not callable(progress):
-        template = "`{argument}` must be a function of (step, loss); got {value!r:.80}."
+        template = "`{argument}` must be a function; got {value!r:.80}."
         raise InputError(template, "progress", value=progress)
     shape = np.shape(start)
     if isinstance(f, EquivariantNetwork):
@@ -105,7 +107,7 @@ def invert_input(
     with contextlib.ExitStack() as predicting:
         for module in modules:
             predicting.enter_context(evaluating(module))
-        record = _Record(x, progress)
+        record = _Record(x, steps, progress)
 
         def evaluate() -> torch.Tensor:
             value = function(x)
@@ -173,8 +175,8 @@ class _Stop(Exception):
 class _Record:
     """The losses so far, and the iterate with the least of them."""
 
-    def __init__(self, x: torch.Tensor, progress: Callable[[int, float], Any] | None) -> None:
-        self.x, self.progress = x, progress
+    def __init__(self, x: torch.Tensor, steps: int, progress: Progress | None) -> None:
+        self.x, self.steps, self.progress = x, steps, progress
         self.best, self.best_step = x.detach().clone(), 0
         self.losses: list[float] = []
         self.stopped = ""
@@ -190,21 +192,22 @@ class _Record:
         if number < self.losses[self.best_step]:
             self.best.copy_(self.x.detach())
             self.best_step = step
-        if self.progress is not None and self.progress(step, number) is False:
+        told = {"step": step, "steps": self.steps, "loss": number}
+        if self.progress is not None and self.progress(told) is False:
             raise _Stop("progress")
         if number == 0:
             raise _Stop("exact")
 
 
-def at_intervals(progress: Callable[[int, float], Any], seconds: float) -> Callable[[int, float], Any]:
+def at_intervals(progress: Progress, seconds: float) -> Progress:
     """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
     last = -math.inf
 
-    def called(step: int, loss: float) -> Any:
+    def called(told: dict[str, Any]) -> Any:
         nonlocal last
         if time.monotonic() - last < seconds:
             return None
-        value = progress(step, loss)
+        value = progress(told)
         last = time.monotonic()
         return value
 
