@@ -136,6 +136,8 @@ def _plain(value: Any) -> Any:
     """A value as numbers, text, lists and dicts; anything else, such as an object, as its text."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, np.ndarray) and value.size <= 20:
+        value = value.tolist()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= 20:
