@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._quiet import quiet
 from .arrays import check_choice, check_dtype
 from .errors import GequiError, InputError, need_packages
 from .networks import EquivariantNetwork, check_model, evaluating, output_size, with_dtype
+from .quiet import quiet
 from .saving import write_file
 from .tracing import AXES, check_shapes
 
@@ -43,7 +43,7 @@ def export_model(
     where the network takes any.
 
     Args:
-        model: from `equivariant_network()` or another maker of gequi, or any torch module.
+        model: from `equivariant_network()` or another factory of gequi, or any torch module.
         path: the file; one that exists is replaced, when the new one is whole.
         input_shape: the shape of an input, such as (1, 1, 28, 28); for a module of several inputs a list of shapes.
         format: "onnx", for onnxruntime and others in many languages; its inputs are named as the arguments of the

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .._makers import choose_seed, maker
 from ..arrays import check_dtype, check_flag, check_integer
 from ..errors import InputError, ShapeError
+from ..recipes import choose_seed, factory
 from .dot_product import attend, whole_blocks
 
 
-@maker
+@factory
 def multi_head_attention(
     dim: int,
     heads: int = 1,

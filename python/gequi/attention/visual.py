@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .._makers import maker
 from ..arrays import check_dtype, check_flag, check_integer
 from ..errors import ShapeError
+from ..recipes import factory
 from .multi_head import HeadMaps, check_heads, generator_of
 
 
-@maker
+@factory
 def visual_attention(
     channels: int,
     key_dim: int | None = None,
