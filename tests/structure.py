@@ -388,6 +388,8 @@ def _patterns(module: Module, names: Iterable[str]) -> Iterator[tuple[int, str]]
         called = {_last_name(node.func): node for node in ast.walk(function) if isinstance(node, ast.Call)}
         if "interpolation" in wanted and "floor" in called and called.keys() & {"gather", "index_select", "take_along_dim"}:
             yield function.lineno, f"{name}() interpolates"  # type: ignore[attr-defined]
+        if "quantile stretch" in wanted and _stretches(function):
+            yield function.lineno, f"{name}() stretches"  # type: ignore[attr-defined]
         if "local variance" in wanted and _computes_local_variance(function):
             yield function.lineno, f"{name}() computes a local variance"  # type: ignore[attr-defined]
 
@@ -400,6 +402,18 @@ def _computes_local_variance(function: ast.AST) -> bool:
         isinstance(node, ast.Call) and smooth.search(_last_name(node.func)) and any(map(_is_square, ast.walk(node)))
         for node in nodes
     ) and any(isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and _is_square(node.right) for node in nodes)
+
+
+def _stretches(function: ast.AST) -> bool:
+    """Whether a function takes quantiles and divides by a difference: (x - low) / (high - low)."""
+    nodes = [*ast.walk(function)]
+    quantile = re.compile("quantile|percentile|kthvalue")
+    return any(isinstance(node, ast.Call) and quantile.search(_last_name(node.func)) for node in nodes) and any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Div)
+        and any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub) for part in ast.walk(node.right))
+        for node in nodes
+    )
 
 
 def _is_square(node: ast.AST) -> bool:

@@ -222,10 +222,9 @@ def rule(name, **changes):
         ("one sampler", "def f(x, p):\n    low = p.floor().long()\n    return x.gather(0, low)"),
         ("one local normalization", "def f(x):\n    m = gaussian_filter(x, 2)\n    return (gaussian_filter(x**2, 2) - m**2).sqrt()"),
         ("one local normalization", "def f(x):\n    return F.avg_pool2d(x * x, 3) - F.avg_pool2d(x, 3).square()"),
-        ("one quantile stretch", "import numpy as np\nnp.quantile(x, 0.5)"),
-        ("one quantile stretch", "import torch\ntorch.quantile(x, 0.5)"),
-        ("one quantile stretch", "x.abs().quantile(0.5)"),
-        ("one quantile stretch", "def f(x):\n    return x.quantile(0.5)"),
+        ("one quantile stretch", "def f(x):\n    a, b = np.quantile(x, (0, 1))\n    return (x - a) / max(b - a, 1e-9)"),
+        ("one quantile stretch", "def f(x):\n    a, b = x.quantile(0.1), x.quantile(0.9)\n    return (x - a) / (b - a)"),
+        ("one quantile stretch", "def f(x):\n    low = np.percentile(x, 1)\n    return x / (np.percentile(x, 99) - low)"),
     ],
 )
 def test_what_is_done_a_second_time_is_found(house, name, text):
@@ -243,6 +242,7 @@ def test_what_is_done_a_second_time_is_found(house, name, text):
         "from .base import grid_sample\ngrid_sample(x, y)",
         "def f(x):\n    return gaussian_filter(residual**2, 2)",
         "def f(x):\n    return (x - low) / (high - low)",
+        "def f(x):\n    return np.quantile(x, (0.25, 0.75)) / 2",
     ],
 )
 def test_what_only_looks_alike_is_no_fault(house, text):
