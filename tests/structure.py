@@ -405,15 +405,26 @@ def _computes_local_variance(function: ast.AST) -> bool:
 
 
 def _stretches(function: ast.AST) -> bool:
-    """Whether a function takes quantiles and divides by a difference: (x - low) / (high - low)."""
+    """Whether a function takes quantiles and divides by a difference, which may have a name: (x - low) / (high - low)."""
     nodes = [*ast.walk(function)]
+    differences = {
+        target.id
+        for node in nodes
+        if isinstance(node, ast.Assign) and any(map(_is_difference, ast.walk(node.value)))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     quantile = re.compile("quantile|percentile|kthvalue")
     return any(isinstance(node, ast.Call) and quantile.search(_last_name(node.func)) for node in nodes) and any(
-        isinstance(node, ast.BinOp)
-        and isinstance(node.op, ast.Div)
-        and any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub) for part in ast.walk(node.right))
+        _is_difference(part) or _last_name(part) in differences
         for node in nodes
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        for part in ast.walk(node.right)
     )
+
+
+def _is_difference(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
 
 
 def _is_square(node: ast.AST) -> bool:

@@ -224,6 +224,7 @@ def rule(name, **changes):
         ("one local normalization", "def f(x):\n    return F.avg_pool2d(x * x, 3) - F.avg_pool2d(x, 3).square()"),
         ("one quantile stretch", "def f(x):\n    a, b = np.quantile(x, (0, 1))\n    return (x - a) / max(b - a, 1e-9)"),
         ("one quantile stretch", "def f(x):\n    a, b = x.quantile(0.1), x.quantile(0.9)\n    return (x - a) / (b - a)"),
+        ("one quantile stretch", "def f(x):\n    a, b = x.quantile(q)\n    wide = (b - a).clamp_min(1)\n    return (x - a) / wide"),
         ("one quantile stretch", "def f(x):\n    low = np.percentile(x, 1)\n    return x / (np.percentile(x, 99) - low)"),
     ],
 )
