@@ -1,6 +1,7 @@
 """The house: imports run down, parts are short, and what is done once is done in one place (tests/floors.toml)."""
 
 import importlib.util
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_gequi_keeps_the_rule(gequi_faults, rule):
 def test_the_drawing_in_contributing_is_that_of_the_table():
     page = (HERE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert structure.drawn(page, TABLE) == page, "run `python tests/structure.py --write`"
+
+
+@pytest.mark.parametrize("section", ["A kind of layer", "A similarity of registration", "A class in R"])
+def test_the_examples_in_contributing_are_lines_of_the_code(section):
+    page = (HERE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = page.partition(f"### {section}\n")[2].partition("\n#")[0]
+    blocks = re.findall(r"```(python|r)\n(.*?)```", text, re.S)
+    assert blocks
+    for language, block in blocks:
+        folder, pattern = {"python": ("python/gequi", "*.py"), "r": ("rpkg/R", "*.R")}[language]
+        files = (HERE.parent / folder).rglob(pattern)
+        code = "\n".join("".join(file.read_text(encoding="utf-8").split()) for file in files)
+        assert [line for line in block.splitlines() if "".join(line.split()) not in code] == []
 
 
 # ---- each rule can fail ---------------------------------------------------------------------------------
