@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 
-from .arrays import check_choice, check_index, check_integer
+from .arrays import as_numpy, check_choice, check_index, check_integer, own_tensor
 from .errors import InputError, need_packages
+from .geometry.filters import quantile_stretch
 from .maps import warp_image
 
 if TYPE_CHECKING:
@@ -97,10 +99,8 @@ def _cut(size: tuple[int, ...], slice: int | None, axis: int) -> Cut:
 
 def stretched(image: np.ndarray) -> np.ndarray:
     """The image between 0 and 1, but for the darkest and the brightest half per cent, which are cut off."""
-    low, high = np.quantile(image, (0.005, 0.995))
-    if high <= low:
-        low, high = image.min(), image.max()
-    return np.clip((image - low) / max(high - low, np.finfo(float).eps), 0, 1)
+    whole = own_tensor(image, torch.float64)[None, None]
+    return as_numpy(quantile_stretch(whole)[0, 0].clamp(0, 1))
 
 
 def _show(axes: Axes, image: np.ndarray, spacing: np.ndarray, cut: Cut, **options: Any) -> Any:
