@@ -16,12 +16,14 @@ import pytest
 import torch
 
 import gequi
+from gequi import jobs
 from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, TrainingError
 from gequi.fields import act
 from gequi.groups import elements
-from gequi.training import _data, _jobs, _run, _settings, collect_job, prepare_job
+from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
 from gequi.training._augment import Augmentation, move, turn, turned
 from gequi.training._tasks import Task
+from gequi.training.options import FitOptions
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 CONV = {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}
@@ -103,7 +105,7 @@ def test_training_is_a_plain_loop_of_torch_to_the_bit():
     optimizer = torch.optim.SGD(other.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
     images, classes = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
     for step in range(6):
-        order = torch.randperm(20, generator=_settings.generator_for(5, "order", step // 2))
+        order = torch.randperm(20, generator=_seeds.generator_for(5, "order", step // 2))
         batch = order[step % 2 * 10 :][:10]
         optimizer.param_groups[0]["lr"] = 0.01 * (1 + np.cos(np.pi * step / 6)) / 2
         optimizer.zero_grad()
@@ -161,7 +163,7 @@ def test_validation_examples_are_not_learned_from():
     x, y = stripes(20)
     net, other = network(), network()
     history = gequi.fit(net, x, y, validation=0.25, **OPTIONS)
-    order = torch.randperm(20, generator=_settings.generator_for(5, "validation")).numpy()
+    order = torch.randperm(20, generator=_seeds.generator_for(5, "validation")).numpy()
     held_out, kept = np.sort(order[:5]), np.sort(order[5:])
     gequi.fit(other, x[kept], y[kept], validation=(x[held_out], y[held_out]), **OPTIONS)
     same_weights(net, other)
@@ -172,18 +174,15 @@ def test_validation_examples_are_not_learned_from():
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_optimisers_are_those_of_torch(optimizer):
-    settings = _settings.check_settings(
-        1, **dict.fromkeys(["augment", "precision", "patience", "batches"]), epochs=1, batch_size=1,
-        learning_rate=0.5, optimizer=optimizer, schedule="constant", device="cpu", devices=1, nodes=1,
-    )  # fmt: skip
-    made = _settings.make_optimizer(torch.nn.Linear(1, 1), settings)
+    options = FitOptions(optimizer=optimizer).checked()
+    made = _optimizers.make_optimizer(torch.nn.Linear(1, 1), options.optimizer, 0.5)
     defaults = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     expected = defaults.get(optimizer, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9))([torch.ones(1)], lr=0.5)
     assert made.defaults == expected.defaults
 
 
 def test_schedules_begin_and_end_where_they_say():
-    ends = {name: (f(0.0), f(1.0), max(f(i / 100) for i in range(101))) for name, f in _settings.SCHEDULES.items()}
+    ends = {name: (f(0.0), f(1.0), max(f(i / 100) for i in range(101))) for name, f in _optimizers.SCHEDULES.items()}
     assert ends["constant"] == (1, 1, 1)
     assert ends["linear"] == (1, 0, 1)
     assert ends["cosine"] == pytest.approx((1, 0, 1))
@@ -267,7 +266,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
 
 
 def test_dropout_is_drawn_anew_at_each_batch(monkeypatch):
-    seeds, seed = [], _settings.seed_layers
+    seeds, seed = [], _seeds.seed_layers
     monkeypatch.setattr(_run, "seed_layers", lambda value, device: seeds.append(value) or seed(value, device))
     x, y = stripes(20)
     gequi.fit(network(), x, y, **OPTIONS)
@@ -278,7 +277,7 @@ def test_layers_are_seeded_as_torch_seeds_them():
     state = torch.random.get_rng_state()
     torch.manual_seed(5)
     expected = torch.rand(3)
-    _settings.seed_layers(5, torch.device("cpu"))
+    _seeds.seed_layers(5, torch.device("cpu"))
     assert torch.equal(torch.rand(3), expected)
     torch.random.set_rng_state(state)
 
@@ -488,10 +487,10 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(tmp_path):
         ({"learning_rate": 0.1}, "learning_rate was 0.01, now it is 0.1"),
         ({"batch_size": 5}, "batch_size was 10"),
         ({"x": x + 1}, "data was"),
-        ({"network": network(seed=2)}, "recipe was"),
+        ({"model": network(seed=2)}, "recipe was"),
     ]:
         with pytest.raises(InputError, match=f"`checkpoint`: .*is of another run: its {name}"):
-            gequi.fit(**{"network": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
+            gequi.fit(**{"model": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
     gequi.save_model(network(), path)
     with pytest.raises(InputError, match="is a model file, but no checkpoint"):
         gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
@@ -624,18 +623,18 @@ def test_validation_is_shared_by_processes_also_where_they_are_more_than_example
 @pytest.mark.parametrize("task", TASKS)
 def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
     net, x, y = example_of(task)
-    examples, made = gequi.training._examples(net, x, y, LOSS.get(task), ("x", "y"))
-    monkeypatch.setattr(_data.Part, "total", lambda self, values, device: values)  # of this process alone
+    examples, made = _prepare.examples_of(net, x, y, LOSS.get(task), ("x", "y"))
+    monkeypatch.setattr(jobs.Part, "total", lambda self, values, device: values)  # of this process alone
     for rank, own in enumerate((slice(0, 2), slice(2, 4), slice(4, 7), slice(7, 9), slice(9, 12))):
-        measured = _run.measure(net, examples, made, 4, _data.Part(rank, 5))
+        measured = evaluation.measure(net, examples, made, 4, jobs.Part(rank, 5))
         assert measured == pytest.approx(gequi.evaluate(net, x[own], y[own], LOSS.get(task)), rel=1e-5)
 
 
 def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     x, y = stripes(46)
     options = {**SHARED, "epochs": 100}
-    workers, start = [], _jobs._start
-    monkeypatch.setattr(_jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
+    workers, start = [], jobs._start
+    monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     path = tmp_path / "run.gequi"
 
     def murder(told):
@@ -669,7 +668,7 @@ def test_a_job_is_a_folder_and_lines_that_do_it(tmp_path):
 def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
     x, y = stripes(20)
     prepare_job(tmp_path / "job", network(), x, y, validation=(x, y), **OPTIONS)
-    _jobs.work(tmp_path / "job", gequi.training._fit)
+    cluster.work(tmp_path / "job")
     ours, theirs = network(), network()
     history = gequi.fit(ours, x, y, validation=(x, y), **OPTIONS)
     assert without_times(collect_job(tmp_path / "job", theirs)) == without_times(history)
@@ -682,7 +681,7 @@ def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
         ({"nodes": 2}, "`nodes` > 1 needs a launcher"),
         ({"devices": 2, "y": np.ones((12, 2)), "loss": torch.nn.functional.mse_loss}, "`loss` cannot be a function where several"),
         ({"devices": 20}, "`batch_size` must be at least 20"),
-        ({"devices": 2, "network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
+        ({"devices": 2, "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(options, message):
@@ -695,7 +694,7 @@ def test_what_several_processes_cannot_do_is_refused(options, message):
 
 def fitted(task="classification", **options):
     net, x, y = example_of(task)
-    return gequi.fit(**{"network": net, "x": x, "y": y, **OPTIONS, **options})
+    return gequi.fit(**{"model": net, "x": x, "y": y, **OPTIONS, **options})
 
 
 def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
@@ -708,7 +707,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: fitted(network="net"), InputError, "`network` must be a network"),
+        (lambda: fitted(model="net"), InputError, "`model` must be a network"),
         (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have .*channel"),
         (lambda: fitted(x="none.npy"), InputError, r"`x` must be an array or the path of a \.npy file"),
         (lambda: fitted(y=None), InputError, "`y` is missing"),
@@ -733,7 +732,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(validation=(1, 2, 3)), InputError, "`validation` must be a fraction or a pair"),
         (lambda: fitted(validation=(np.ones((2, 1, 7, 7)), [0])), ShapeError, r"`validation\$y` must have 2 targets"),
         (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation'"),
-        (lambda: fitted(network=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
+        (lambda: fitted(model=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
         (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which 1 regular do not all allow"),
         (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "turns images in the plane"),
         (lambda: fitted(class_weights=[1, 2, 3]), ShapeError, "`class_weights` must have 2 numbers"),
@@ -748,7 +747,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(x=lambda i: 1, y=None), InputError, "`batches`, the number of batches in an epoch, is missing"),
         (lambda: fitted(x=lambda i: 1, y=None, batches=1), InputError, "`x`, a function, must return a pair"),
         (lambda: fitted(x=lambda i: 1, batches=1), InputError, "it makes the targets too"),
-        (lambda: fitted(network=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
+        (lambda: fitted(model=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
         (lambda: gequi.evaluate(network(), np.ones((2, 1, 7, 7)), [0, 2]), InputError, "`y` must hold classes"),
     ],
 )  # fmt: skip
@@ -759,5 +758,5 @@ def test_what_does_not_fit_is_refused(call, kind, message):
 
 def test_of_workers_that_ended_together_the_one_that_was_killed_is_named():
     killed, failed, aborted = (1, -signal.SIGKILL), (0, 1), (2, -signal.SIGABRT)
-    assert min([aborted, failed, killed], key=_jobs._likely_a_consequence) == killed
-    assert min([aborted, failed], key=_jobs._likely_a_consequence) == failed
+    assert min([aborted, failed, killed], key=jobs._likely_a_consequence) == killed
+    assert min([aborted, failed], key=jobs._likely_a_consequence) == failed

@@ -33,7 +33,10 @@ class Augmentation:
         if kind == "group":
             self._take_elements(own)
         elif axes != 2:
-            raise InputError("`augment` = 'rotation' turns images in the plane; for other inputs take 'group'.", "augment")
+            raise InputError(
+                "`{argument}` = {rotation!r} turns images in the plane; for other inputs take {group!r}.",
+                "augment", rotation="rotation", group="group",
+            )  # fmt: skip
         else:
             for fields in (self.fields, self.target_fields):
                 if fields is not None:
@@ -41,7 +44,10 @@ class Augmentation:
 
     def _take_elements(self, network: EquivariantNetwork | None) -> None:
         if network is None:
-            raise InputError("`augment` = 'group' needs a network that declares its group; take 'rotation'.", "augment")
+            raise InputError(
+                "`{argument}` = {group!r} needs a network that declares its group; take {rotation!r}.",
+                "augment", rotation="rotation", group="group",
+            )  # fmt: skip
         rows = []
         for element in groups.elements(network.space):
             on_output = network.to_output(element)
@@ -94,10 +100,10 @@ def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
         frequencies = [int(irrep.attributes.get("frequency", 0)) for irrep in irreps]
         if any(irrep.size != (2 if k else 1) for irrep, k in zip(irreps, frequencies, strict=True)):
             raise FieldError(
-                f"`augment` = 'rotation' turns by every angle, which {show_fields(fields)} do not all allow; take "
-                f"'group', or fields such as trivial and irrep_1.",
-                "augment",
-            )
+                "`{argument}` = {rotation!r} turns by every angle, which {fields} do not all allow; take {group!r}, or "
+                "fields such as trivial and irrep_1.",
+                "augment", rotation="rotation", group="group", fields=show_fields(fields),
+            )  # fmt: skip
         parts.append((representation.change_of_basis, frequencies))
     return parts
 
