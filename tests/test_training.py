@@ -1,5 +1,6 @@
 """training: what is learned, that it is the same each time, and that it can be stopped."""
 
+import inspect
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from gequi.groups import elements
 from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
 from gequi.training._augment import Augmentation, move, turn, turned
 from gequi.training._tasks import Task
+from gequi.training.options import OPTIONS as OPTION_NAMES
 from gequi.training.options import FitOptions
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
@@ -545,6 +547,125 @@ def test_patience_stops_and_goes_back_to_the_best_weights():
     assert gequi.evaluate(net, *wrong)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+# ---- callbacks ------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A callback that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_epoch_begin(self, info):
+        self.told.append(("begin", info))
+
+    def on_epoch_end(self, info):
+        self.told.append(("end", info))
+
+    def on_batch_end(self, info):
+        self.told.append(("batch", info))
+
+
+def test_callbacks_are_called_when_an_epoch_begins_a_batch_ends_and_an_epoch_ends():
+    x, y = stripes(30)
+    recorder, told, order = Recorder(), [], []
+    history = gequi.fit(
+        network(), x, y, validation=0.2, progress=told.append,
+        callbacks=[recorder, {"on_batch_end": order.append, "on_epoch_end": lambda info: order.append(info)}], **OPTIONS,
+    )  # fmt: skip
+    assert [event for event, _ in recorder.told] == ["begin", "batch", "batch", "batch", "end"] * 3
+    assert [info["step"] for _, info in recorder.told][:6] == [0, 1, 2, 3, 3, 3]
+    assert [info["batch"] for _, info in recorder.told][:6] == [0, 1, 2, 3, 3, 0]
+    assert [info for event, info in recorder.told if event != "begin"] == [
+        {**info, "seconds_left": pytest.approx(info["seconds_left"], abs=1)} for info in order
+    ]
+    begin, batch, end = (next(info for event, info in recorder.told if event == each) for each in ("begin", "batch", "end"))
+    place = {"epoch", "epochs", "batch", "batches", "step", "steps", "seconds_left"}
+    assert set(begin) == place
+    assert set(batch) == {*place, "loss", "accuracy"}
+    assert set(end) == set(told[-1])
+    assert without_times([{key: end[key] for key in history[0]}]) == without_times(history[:1])
+
+
+def test_a_callback_changes_nothing_whatever_it_draws_and_looks_at():
+    x, y = stripes(30)
+    layers = [CONV, {"layer": "batch_norm"}, {"layer": "relu"}, {"layer": "dropout", "p": 0.2}, *HEAD]
+    watched, plain = network(layers), network(layers)
+    seen = []
+
+    def look(info):
+        torch.rand(3)
+        np.random.rand(3)
+        seen.append(gequi.evaluate(watched, x, y)["loss"])
+
+    callback = {"on_epoch_begin": look, "on_batch_end": look, "on_epoch_end": look}
+    watched_history = gequi.fit(watched, x, y, callbacks=callback, augment="rotation", **OPTIONS)
+    history = gequi.fit(plain, x, y, augment="rotation", **OPTIONS)
+    same_weights(watched, plain)
+    assert without_times(watched_history) == without_times(history)
+    assert len(seen) == 15
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "done", "rows"), [("on_batch_end", 4, 4, 2), ("on_epoch_end", 3, 3, 1), ("on_epoch_begin", 3, 4, 2)]
+)
+def test_a_callback_ends_the_run_with_false_and_the_run_can_go_on(tmp_path, event, step, done, rows):
+    x, y = stripes(30)
+    options = {**OPTIONS, "schedule": "one_cycle", "augment": "group", "validation": 0.2, "patience": 3}
+    options["batch_size"] = 8
+    path, unbroken, stopped, resumed = tmp_path / "run.gequi", network(), network(), network()
+    history = gequi.fit(unbroken, x, y, **options)
+    recorder = Recorder()
+    callbacks = [{event: lambda info: np.bool_(info["step"] != step)}, recorder]
+    broken = gequi.fit(stopped, x, y, checkpoint=path, callbacks=callbacks, **options)
+    assert (broken[-1]["stopped"], len(broken), recorder.told[-1][1]["step"]) == ("callback", rows, done)
+    again = Recorder()
+    whole = gequi.fit(resumed, x, y, checkpoint=path, callbacks=again, **options)
+    same_weights(unbroken, resumed)
+    assert without_times(whole) == without_times(history)
+    assert again.told[0][0] == "begin"
+    assert (again.told[0][1]["epoch"], again.told[0][1]["batch"]) == (done // 3 + 1, done % 3)
+
+
+def test_what_a_callback_returns_besides_false_does_not_matter():
+    x, y = stripes(30)
+    for answer in (None, True, 0, "", [], 1.5):
+        callback = {"on_batch_end": lambda info, answer=answer: answer, "on_epoch_end": None}
+        assert gequi.fit(network(), x, y, callbacks=callback, **OPTIONS)[-1]["stopped"] == ""
+
+
+def test_an_interrupt_and_an_error_inside_a_callback():
+    x, y = stripes(30)
+
+    def fails(error):
+        def callback(info):
+            raise error
+
+        return {"on_batch_end": callback}
+
+    assert gequi.fit(network(), x, y, callbacks=fails(KeyboardInterrupt()), **OPTIONS)[-1]["stopped"] == "interrupt"
+    with pytest.raises(ZeroDivisionError, match="of mine"):
+        gequi.fit(network(), x, y, callbacks=fails(ZeroDivisionError("of mine")), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": 3}, "`callbacks` must have at least one of 'on_epoch_begin', 'on_epoch_end', 'on_batch_end'; got 3"),
+        ({"callbacks": [{}]}, "`callbacks` must have at least one of"),
+        ({"callbacks": print}, "`callbacks` must have at least one of"),
+        ({"callbacks": {"on_epoch": print}}, "`callbacks`: unknown event `on_epoch`; .*Did you mean 'on_epoch_end'"),
+        ({"callbacks": {"on_epoch_end": 3}}, "`callbacks`: `on_epoch_end` must be a function; got 3"),
+        ({"callbacks": Recorder(), "devices": 2}, "`callbacks` cannot be used where several processes train"),
+    ],
+)
+def test_callbacks_that_cannot_be_called_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        fitted(**options)
+
+
+# ---- runs that are killed -------------------------------------------------------------------------------
+
 WORKER = """
 import sys, numpy as np
 sys.path.insert(0, sys.argv[1])
@@ -643,7 +764,10 @@ def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_
 
     with pytest.raises(TrainingError, match=r"worker 2 of 2 was killed by SIGKILL; its log is '(.*worker-1\.log)'") as caught:
         gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=path, progress=murder, **options)
-    assert Path(str(caught.value).split("'")[1]).exists()
+    log = Path(str(caught.value).split("'")[1])
+    assert log.exists()
+    assert log.parent.parent == tmp_path  # of the folder of the job, which was beside the checkpoint, the logs are left
+    assert sorted(file.name for file in log.parent.iterdir()) == [".gequi-job", "worker-0.log", "worker-1.log"]
     assert all(worker.poll() is not None for worker in workers)
     unbroken, resumed = network(NO_NORM), network(NO_NORM)
     gequi.fit(unbroken, x, y, **options)
@@ -663,6 +787,57 @@ def test_a_job_is_a_folder_and_lines_that_do_it(tmp_path):
     np.testing.assert_array_equal(np.load(job["x"]), x)
     with pytest.raises(InputError, match="holds no job that is done"):
         collect_job(tmp_path / "job", network())
+
+
+def test_fit_takes_the_options_that_jobs_and_checkpoints_know_with_their_defaults():
+    parameters = inspect.signature(gequi.fit).parameters
+    around = {"model", "x", "y", "progress", "callbacks"}
+    ours = {name: each.default for name, each in parameters.items() if name not in around}
+    assert list(ours.items()) == [(name, getattr(FitOptions(), name)) for name in OPTION_NAMES]
+
+
+def test_options_that_are_checked_stay_what_they_are():
+    given = FitOptions(
+        optimizer={"optimizer": "sgd", "momentum": np.float32(0.5)}, epochs=np.int64(3), seed=2.0, checkpoint="~/a"
+    )
+    checked = given.checked()
+    assert checked.optimizer == {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.0}
+    assert checked.checked() == checked == FitOptions(**json.loads(json.dumps(checked.plain())))
+    assert given.epochs == 3
+    assert Path(checked.checkpoint).is_absolute()
+
+
+def test_what_a_job_does_not_know_is_refused_before_anything_is_written(tmp_path):
+    x, y = stripes(20)
+    for options, message in [
+        ({"epoch": 3}, "unknown option `epoch`; the options are 'loss', .*Did you mean 'epochs'"),
+        ({"progress": print}, "`progress` cannot be used where several processes train"),
+        ({"callbacks": []}, "`callbacks` cannot be used where several processes train"),
+        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"model": "net"}, "`model` must be a network"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            prepare_job(**{"folder": tmp_path / "job", "model": network(), "x": x, "y": y, **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_keeps_metadata(tmp_path):
+    x, y = stripes(20)
+    prepare_job(tmp_path / "job", network(), x, y, metadata={"by": "me"}, **OPTIONS)
+    assert gequi.training.job_metadata(tmp_path / "job") == {"by": "me"}
+    with pytest.raises(InputError, match="`folder`: .* holds no job"):
+        gequi.training.job_metadata(tmp_path)
+
+
+def test_a_folder_that_gequi_did_not_make_is_never_removed(tmp_path):
+    """Nor is anything else left of a run of several processes beside its checkpoint."""
+    x, y = stripes(20)
+    mine = tmp_path / "mine.job"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=tmp_path / "mine", **{**OPTIONS, "epochs": 1})
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine", "mine.job"]
 
 
 def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
@@ -754,9 +929,3 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
 def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
-
-
-def test_of_workers_that_ended_together_the_one_that_was_killed_is_named():
-    killed, failed, aborted = (1, -signal.SIGKILL), (0, 1), (2, -signal.SIGABRT)
-    assert min([aborted, failed, killed], key=jobs._likely_a_consequence) == killed
-    assert min([aborted, failed], key=jobs._likely_a_consequence) == failed

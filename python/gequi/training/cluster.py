@@ -10,6 +10,7 @@ import torch
 
 from ..errors import InputError, nearest
 from ..jobs import command_lines, empty_folder, leave_group, place_in_group, report_to
+from ..networks import check_model
 from ..saving import check_path, shown
 from ._job import MODULE, read_job, read_metadata, read_result, write_job, write_result
 from ._prepare import prepare
@@ -46,6 +47,7 @@ def prepare_job(
         'srun --nodes 2 --ntasks-per-node 2 python -m gequi.training'
     """
     place = empty_folder(folder)
+    check_model(model, "model")
     for name in options:
         if name in ("progress", "callbacks"):
             raise InputError("`{argument}` cannot be used where several processes train; leave it out.", name)
