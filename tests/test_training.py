@@ -22,7 +22,7 @@ from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, Tra
 from gequi.fields import act
 from gequi.groups import elements
 from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
-from gequi.training._augment import Augmentation, move, turn, turned
+from gequi.training._augment import Augmentation, move, represent_rotations, rotation_matrices
 from gequi.training._tasks import Task
 from gequi.training.options import OPTIONS as OPTION_NAMES
 from gequi.training.options import FitOptions
@@ -389,9 +389,9 @@ def test_augmentation_by_the_group_is_its_action(space, fields, size, random):
 
 def test_an_image_that_is_not_square_turns_about_its_centre(random):
     x = torch.tensor(random.normal(size=(1, 1, 5, 7)))
-    moved = move(x, turn(torch.tensor([torch.pi], dtype=torch.float64)))
+    moved = move(x, rotation_matrices(torch.tensor([torch.pi], dtype=torch.float64)))
     np.testing.assert_allclose(moved[0, 0], x[0, 0].flip(0, 1), atol=1e-12)
-    quarter = move(x, turn(torch.tensor([torch.pi / 2], dtype=torch.float64)))
+    quarter = move(x, rotation_matrices(torch.tensor([torch.pi / 2], dtype=torch.float64)))
     np.testing.assert_allclose(quarter[0, 0, :, 1:6], np.rot90(x[0, 0, :, 1:6]), atol=1e-12)
     assert (quarter[0, 0, :, [0, 6]] == 0).all()
 
@@ -400,7 +400,7 @@ def test_an_image_that_is_not_square_turns_about_its_centre(random):
 def test_turning_fields_by_an_angle_agrees_with_the_group_where_it_has_it(fields):
     kind = gequi.field_type(gequi.gspace("rot2dOnR2", N=5), fields)
     angles = torch.tensor([2 * torch.pi * k / 5 for k in range(5)], dtype=torch.float64)
-    matrices = turned(kind, angles)
+    matrices = represent_rotations(kind, angles)
     if matrices is None:
         matrices = torch.eye(2).expand(5, 2, 2)
     for matrix, element in zip(matrices, elements(kind.gspace), strict=True):

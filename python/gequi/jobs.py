@@ -1,8 +1,8 @@
 """Jobs: work that several processes do together, and the folder that tells them what to do.
 
-A job folder holds `job.json` and whatever else the work needs. Workers are started as torchrun starts them, each with
-the folder as its argument. They may write `progress.json` while they work; a file `stop` asks them to end. What the
-work is, the subjects say that use this one: training and folders.
+A job folder holds `job.json` and the other files that the work needs. Workers are started as torchrun starts them, each
+with the folder as its argument. They may write `progress.json` while they work. A file `stop` asks them to end. The
+subjects that use this module, training and folders, define the work.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Progress = Callable[[dict[str, Any]], Any]
 
 
 def empty_folder(folder: Any) -> Path:
-    """The path of a folder for a job, which has nothing in it yet."""
+    """The path of a folder for a job, which must be empty or not exist yet."""
     path = check_path(folder, "folder")
     if path.exists() and any(path.iterdir()):
         raise InputError("`{argument}`: {folder} is not empty.", "folder", folder=shown(folder))
@@ -91,7 +91,7 @@ def write_job(folder: Path, job: Mapping[str, Any]) -> None:
 
 
 def read_job(folder: Any) -> dict[str, Any] | None:
-    """What a job folder says; None where there is no such file, or none of plain data."""
+    """The contents of `job.json`; None where there is no such file, or it does not hold a dict."""
     try:
         found = json.loads((check_path(folder, "folder") / "job.json").read_text())
     except (OSError, ValueError):
@@ -124,10 +124,10 @@ class Part:
     def __init__(self, rank: int = 0, processes: int = 1) -> None:
         self.rank, self.processes = rank, processes
 
-    def of(self, places: np.ndarray) -> tuple[np.ndarray, bool]:
-        """This process's places, and whether they count: a process that is left none takes the first, for nothing."""
-        own = self.slice(places)
-        return (own, True) if len(own) else (places[:1], False)
+    def of(self, indexes: np.ndarray) -> tuple[np.ndarray, bool]:
+        """This process's indexes, and whether they count: a process that is left none takes the first, uncounted."""
+        own = self.slice(indexes)
+        return (own, True) if len(own) else (indexes[:1], False)
 
     def slice(self, values: Any) -> Any:
         """This process's part of anything with one entry an example."""
@@ -144,7 +144,7 @@ class Part:
 
 
 def report_to(folder: Path) -> Progress:
-    """The progress function of a worker: it writes what it is told, and returns False after a wish to stop."""
+    """The progress function of a worker: it writes `progress.json`, and returns False if the worker is to stop."""
 
     def report(info: dict[str, Any]) -> bool:
         write_file(folder / "progress.json", json.dumps(info).encode())
@@ -154,7 +154,7 @@ def report_to(folder: Path) -> Progress:
 
 
 def leave_group() -> None:
-    """Ends the group of processes, which torch's threads would not survive in an interpreter that ends."""
+    """Ends the group of processes: torch's threads would abort an interpreter that ends before them."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

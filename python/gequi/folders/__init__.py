@@ -1,7 +1,7 @@
 """Predictions for folders of images that do not fit in memory: in one process, in several, or on several machines.
 
-Each process takes a part of the files and writes what the model puts out; nobody waits for anybody, and parts that are
-done already are not done again. A job folder holds `job.json`, `model.gequi` and, when it is done, one
+Each process predicts for a part of the files and writes the result. Processes do not wait for each other, and a part
+that exists is not computed again. A job folder holds `job.json`, `model.gequi` and, when it is done, one
 `part-1-of-2.npy` for each process.
 """
 

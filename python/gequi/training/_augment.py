@@ -40,7 +40,7 @@ class Augmentation:
         else:
             for fields in (self.fields, self.target_fields):
                 if fields is not None:
-                    turning_parts(fields)  # refuses what has no action of every angle
+                    rotatable_parts(fields)  # refuses what has no action of every angle
 
     def _take_elements(self, network: EquivariantNetwork | None) -> None:
         if network is None:
@@ -70,12 +70,12 @@ class Augmentation:
         if self.kind == "group":
             matrices, on_input, on_target = (part[motions] for part in self.table)
         else:
-            matrices = turn(motions)
-            on_input = None if self.fields is None else turned(self.fields, motions)
-            on_target = None if self.target_fields is None else turned(self.target_fields, motions)
+            matrices = rotation_matrices(motions)
+            on_input = None if self.fields is None else represent_rotations(self.fields, motions)
+            on_target = None if self.target_fields is None else represent_rotations(self.target_fields, motions)
         x = move(act_on_channels(x, on_input), matrices)
         if self.task.name == "segmentation":
-            # No class is known where the turned image shows what was outside: -1.
+            # No class is known where the rotated image shows what was outside: -1.
             shifted = (y - IGNORED).to(x.dtype)[:, None]
             return x, move(shifted, matrices, "nearest")[:, 0].round().to(y.dtype) + IGNORED
         if self.task.name in ("regression", "binary") and y.ndim > 1:
@@ -86,13 +86,13 @@ class Augmentation:
         return x, y
 
 
-def turn(angles: torch.Tensor) -> torch.Tensor:
+def rotation_matrices(angles: torch.Tensor) -> torch.Tensor:
     """Rotation matrices (batch, 2, 2) on (x, y), counter-clockwise."""
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
 
 
-def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
+def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
     """For each field its change of basis and the frequencies of its irreps, where they allow every angle."""
     parts = []
     for representation in fields.representations:
@@ -108,9 +108,9 @@ def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
     return parts
 
 
-def turned(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
+def represent_rotations(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
     """rho (batch, channel, channel) for each angle; None where no angle changes the channels."""
-    parts = turning_parts(fields)
+    parts = rotatable_parts(fields)
     if not any(any(frequencies) for _, frequencies in parts):
         return None
     rho = torch.zeros(len(angles), fields.size, fields.size, dtype=torch.float64)
@@ -121,7 +121,7 @@ def turned(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
         at = 0
         for k in frequencies:
             width = 2 if k else 1
-            block[:, at : at + width, at : at + width] = turn(k * angles) if k else 1.0
+            block[:, at : at + width, at : at + width] = rotation_matrices(k * angles) if k else 1.0
             at += width
         basis = torch.tensor(np.asarray(change, dtype=np.float64))
         rho[:, start : start + size, start : start + size] = basis @ block @ torch.linalg.inv(basis)

@@ -14,7 +14,7 @@ Handler = Callable[[dict[str, Any]], Any]
 
 
 class Callbacks:
-    """What is called at each event, in the order of the callbacks."""
+    """The functions to call at each event, in the order of the callbacks."""
 
     def __init__(self, given: Any = None) -> None:
         """`given` is None, a callback or several; a callback is an object with such methods, or a mapping of them."""
@@ -27,7 +27,7 @@ class Callbacks:
         return any(self.handlers.values())
 
     def call(self, event: str, info: Callable[[], dict[str, Any]]) -> bool:
-        """Calls what waits for an event, each with an info of its own; False where one of them returns False."""
+        """Calls the functions of an event, each with a copy of the info; False where one of them returns False."""
         answers = [handler(info()) for handler in self.handlers[event]]
         return not any(says_stop(answer) for answer in answers)
 

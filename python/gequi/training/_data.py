@@ -99,9 +99,9 @@ class Examples:
     def batches(self, batch_size: int) -> int:
         return -(-self.count // batch_size)
 
-    def take(self, places: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The examples at some places."""
-        at = self.chosen[places]
+    def take(self, indexes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some of the examples."""
+        at = self.chosen[indexes]
         index = torch.from_numpy(at)
         x = self._read(self.x, at, self.dtype, "x") if self.held is None else self.held[index]
         if self.held_targets is not None:
@@ -119,9 +119,9 @@ class Examples:
         """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
         if self._order[0] != epoch:
             self._order = epoch, torch.randperm(self.count, generator=generator_for(seed, "order", epoch)).numpy()
-        places = self._order[1][number * batch_size : (number + 1) * batch_size]
-        own, counts = part.of(places)
-        return (*self.take(own), counts, len(places))
+        indexes = self._order[1][number * batch_size : (number + 1) * batch_size]
+        own, counts = part.of(indexes)
+        return (*self.take(own), counts, len(indexes))
 
 
 class Made:

@@ -62,7 +62,7 @@ def read_job(folder: Path) -> tuple[torch.nn.Module, str, str, FitOptions]:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What the writer of a job wanted to be kept with it."""
+    """The plain data that were kept with a job."""
     job = jobs.read_job(folder)
     if job is None:
         raise no_job(folder)

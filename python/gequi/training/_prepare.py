@@ -1,4 +1,4 @@
-"""What a run learns from: the examples, the task that their targets set, and what tells them from others."""
+"""The inputs of a run: its examples, the task that the targets set, and the identity of the run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .options import FitOptions
 
 @dataclass
 class Prepared:
-    """What a run learns from and what it is measured by."""
+    """The inputs of a run."""
 
     examples: Examples | Made
     validation: Examples | None
     task: Task
-    identity: dict[str, Any]  # of the run: a checkpoint is resumed only where all of it agrees
+    identity: dict[str, Any]  # of the run, which its checkpoints hold
 
 
 def need_lightning() -> None:
-    """Refuses to go on without what training needs."""
+    """Raises an error where lightning or torchmetrics is missing."""
     need_packages(("lightning", "torchmetrics"), "training", "train")
 
 
@@ -132,7 +132,7 @@ def _classes(task: Task) -> int | None:
 
 
 def _identity(model: Any, options: FitOptions, task: Task, data: str) -> dict[str, Any]:
-    """What makes a run that run and no other: a checkpoint is resumed only where all of it agrees."""
+    """The identity of a run: a checkpoint is resumed only where all of it agrees."""
     return {
         **options.identity(),
         "loss": task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "function"),

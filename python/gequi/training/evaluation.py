@@ -1,4 +1,4 @@
-"""Measuring: how well a model does on examples with known targets, and what it says of classes."""
+"""Metrics of a model on examples with known targets, and its predictions of classes."""
 
 from __future__ import annotations
 

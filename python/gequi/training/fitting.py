@@ -119,7 +119,7 @@ def fit(
 def make_run(
     model: torch.nn.Module, x: Any, y: Any, given: FitOptions, progress: Progress | None, callbacks: Any = None
 ) -> Run:
-    """The run that `fit()` is asked for, with everything checked; one that has a checkpoint stands where that ended."""
+    """The run of a call of `fit()`, with all arguments checked; it goes on from its checkpoint, if there is one."""
     check_model(model, "model")
     options = given.checked()
     if progress is not None and not callable(progress):
@@ -153,7 +153,7 @@ def train(run: Run) -> list[dict[str, Any]]:
 
 
 def _train_in_processes(run: Run, x: Any, y: Any) -> list[dict[str, Any]]:
-    """Trains with several processes on this machine, and waits for them."""
+    """Trains with several processes on this machine and waits for them."""
     advice = " With `checkpoint`, the same call of fit() goes on from the last epoch."
     with temporary_folder(run.options.checkpoint) as folder:
         write_job(folder, run.model, x, y, run.options)

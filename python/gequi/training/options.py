@@ -18,7 +18,7 @@ from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 
 AUGMENTATIONS = ("group", "rotation")
-# What does not make another run of a run: where it is done, and what it is measured by.
+# Options that do not change the weights: a checkpoint may be resumed with others.
 _ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
 
 Check = Callable[[Any, str], Any]
@@ -126,8 +126,8 @@ class FitOptions:
         return {name: getattr(self, name) for name in OPTIONS}
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run that run and no other."""
-        left_out = (*_ELSEWHERE, *(["epochs"] if self.schedule == "constant" else []))  # then more epochs begin alike
+        """The options that must agree where a checkpoint is resumed."""
+        left_out = (*_ELSEWHERE, *(["epochs"] if self.schedule == "constant" else []))  # a longer run begins alike
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def learning_rate_at(self, step: int, steps: int) -> float:
