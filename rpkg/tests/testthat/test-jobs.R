@@ -55,6 +55,8 @@ test_that("what does not fit a job is refused before anything is written", {
   callbacks <- list(on_epoch_end = identity)
   expect_refused(prepare_job(job, model, x, y, callbacks = callbacks), "where several processes train", "input")
   expect_refused(prepare_job(job, "net", x, y), "`model` must be a network", "input")
-  expect_refused(prepare_job(job, model, x, rep(1:3, 4)), "from 1 to 2, one for each output of the network; got 3", "input")
+  expect_refused(
+    prepare_job(job, model, x, rep(1:3, 4)), "from 1 to 2, one for each output of the network; got 3", "input"
+  )
   expect_false(file.exists(job))
 })
