@@ -229,6 +229,9 @@ format_seconds <- function(seconds) {
 }
 
 #' @export
+plot.gequi_fit <- function(x, ...) plot(x$history, ...)
+
+#' @export
 print.gequi_fit <- function(x, ...) {
   NextMethod()
   if (length(x$levels)) cat(cli::col_grey(paste0("classes: ", paste(x$levels, collapse = ", "))), "\n", sep = "")

@@ -62,17 +62,3 @@ plot.gequi_history <- function(x, ...) {
       plot.background = white(), legend.position = "top", panel.grid.minor = ggplot2::element_blank()
     )
 }
-
-#' @export
-plot.gequi_fit <- function(x, ...) plot(x$history, ...)
-
-#' @export
-print.gequi_fit <- function(x, ...) {
-  NextMethod()
-  if (length(x$levels)) cat(cli::col_grey(paste0("classes: ", paste(x$levels, collapse = ", "))), "\n", sep = "")
-  if (!is.null(x$history)) {
-    cat(cli::col_grey(paste0("trained for ", nrow(x$history), " epochs; the last:")), "\n", sep = "")
-    print(x$history[nrow(x$history), ])
-  }
-  invisible(x)
-}
