@@ -18,7 +18,7 @@ import torch
 from .errors import InputError, ShapeError, listing, nearest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-DEVICES = ("cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
@@ -29,8 +29,10 @@ def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
 
 
 def check_device(device: object, argument: str = "device") -> torch.device:
-    """The torch device of a name, "cpu" or "cuda", where this machine has it."""
+    """The torch device of a name, "cpu" or "cuda", where this machine has it; "auto" is "cuda" where it has one."""
     name = check_choice(device, argument, DEVICES)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(f"`{argument}` is 'cuda', but torch finds no CUDA device here; use 'cpu'.", argument)
     return torch.device(name)
