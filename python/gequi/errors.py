@@ -90,6 +90,8 @@ def _as_piece(piece: Any) -> dict[str, Any]:
     if conversion == "r":
         limit = int(form[1:]) if form.startswith(".") else None
         return {"kind": "code", "value": _plain(value), "limit": limit}
+    if isinstance(value, tuple) and len(value) == 1:
+        return {"text": f"({value[0]})"}  # a comma behind it is Python's alone
     return {"text": _as_text(piece)}
 
 
@@ -97,6 +99,8 @@ def _plain(value: Any) -> Any:
     """A value as numbers, text, lists and dicts; anything else, such as an object, as its text."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, np.ndarray) and value.size <= 20:
+        value = value.tolist()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= 20:

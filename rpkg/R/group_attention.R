@@ -86,7 +86,7 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
                         frequencies = 2, window = NULL, dropout = 0, qk_norm = TRUE, positions = "additive",
                         mlp_ratio = 2, patch_size = 1, size = NULL, pool = "mean", seed = NULL, dtype = "float32") {
   layers <- call_core(
-    "group_attention.gsa_layers",
+    "gsa_layers",
     units = units, fields = fields, blocks = blocks, heads = heads, key_dim = key_dim, frequencies = frequencies,
     window = window, dropout = dropout, qk_norm = qk_norm, positions = positions, mlp_ratio = mlp_ratio,
     patch_size = patch_size, size = size, pool = pool
@@ -143,10 +143,9 @@ predict_points <- function(network, x, points, dtype = NULL) {
 plot_equivariance <- function(network, x, element = 2, field = 1, space = NULL, input = NULL, output = NULL,
                               dtype = NULL) {
   shown <- call_core(
-    "symmetry.equivariance_maps",
+    "equivariance_maps",
     f = network, x = x, element = as_index(element), field = as_index(field), space = space,
-    input = as_fields(input, "input"), output = as_fields(output, "output"), dtype = dtype,
-    .indexes = c("element", "field")
+    input = as_fields(input, "input"), output = as_fields(output, "output"), dtype = dtype
   )
   channels <- dim(shown$maps)[1]
   range <- range(shown$maps, shown$maps_of_moved)

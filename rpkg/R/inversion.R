@@ -96,7 +96,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
       }
     )
   }
-  if (!is.function(progress)) look <- call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  if (!is.function(progress)) look <- call_core("at_intervals", progress = look, seconds = 0.1)
   watch$progress <- look
   watch
 }
