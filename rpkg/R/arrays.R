@@ -71,6 +71,12 @@ as_table <- function(rows, indexes = character()) {
   table
 }
 
+# The table with one row more.
+add_row <- function(table, row) {
+  columns <- Map(c, unclass(table), row[names(table)])
+  structure(columns, class = class(table), row.names = seq_len(nrow(table) + 1))
+}
+
 # R counts from 1, the core from 0. What is no number is passed on, for the core to refuse.
 as_index <- function(i) if (is.numeric(i) && !is.factor(i)) i - 1 else i
 

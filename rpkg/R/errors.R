@@ -3,7 +3,7 @@
 # Calls a function that gequi/_r_interface.py declares, and returns what it returned, as R has it (see from_python()).
 #
 # ...       the function's arguments under its own names; see to_python().
-# .indexes  is ignored.
+# .indexes  ignored: training.R still gives it.
 # .call     the user's function, which errors name.
 call_core <- function(.name, ..., .indexes = NULL, .call = rlang::caller_env()) {
   arguments <- list(...)

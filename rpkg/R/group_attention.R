@@ -94,7 +94,7 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
   equivariant_network(space, input, layers, seed = seed, dtype = dtype)
 }
 
-#' What a network of attention makes of points
+#' Predict with a network of attention on points
 #'
 #' Points can be turned by any angle, so the law holds exactly for every element of the group, which on pixels it does
 #' for quarter turns and mirrors only.
@@ -119,7 +119,7 @@ predict_points <- function(network, x, points, dtype = NULL) {
   call_core("predict_points", network = network, x = x, points = points, dtype = dtype)
 }
 
-#' A picture of equivariance
+#' Plot the equivariance of a network
 #'
 #' First row: an image and the channels of one field that the map makes of it. Second row: the moved image and what the
 #' map makes of that; arrows lead from each channel to the one in which it should be found. Third row: the difference

@@ -53,7 +53,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
   made
 }
 
-#' What a module makes of arrays
+#' Predict with a module
 #'
 #' In evaluation mode and without gradients.
 #'

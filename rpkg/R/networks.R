@@ -119,7 +119,7 @@ add_layer <- function(network, kind, frame = rlang::caller_env()) {
   longer <- call_core("extend_plan", plan = plan_of(network, frame), layer = layers[[1]], .call = frame)
   recipe <- recipe_of(network)
   recipe$layers <- c(recipe$layers, layers)
-  planned_network(recipe, longer$plan, rbind(network$table, as_table(list(longer$row))), kept_weights(network))
+  planned_network(recipe, longer$plan, add_row(network$table, longer$row), kept_weights(network))
 }
 
 # Layers as plain data: fields as pairs, the layers inside a residual layer as lists too.
@@ -153,7 +153,7 @@ kept_weights <- function(network) {
 
 # ---- what a network does ------------------------------------------------------------------------------------------
 
-#' What a network makes of images
+#' Predict with a network
 #'
 #' In evaluation mode and without gradients.
 #'

@@ -1,6 +1,7 @@
 # The Python side: what it needs, where the core comes from, when it starts.
 
-# What lives as long as the session: `door`, the core's function for all calls; `callback_error`, see to_python().
+# What lives as long as the session: `door`, the core's function for all calls; `torch_came_first`, whether torch was
+# imported before the core; `callback_error`, see to_python().
 the <- new.env(parent = emptyenv())
 
 # The dependencies in pyproject.toml; a test compares them.
@@ -86,8 +87,8 @@ warn_of_slow_products <- function(call) {
 about_slow_products <- function(products) {
   c(
     paste0(
-      "torch multiplies matrices at ", format(products$gigaflops, digits = 2), " GFLOP/s, several times slower than it ",
-      "could: it was imported before gequiR was loaded, and uses R's BLAS instead of its own."
+      "torch multiplies matrices at ", format(products$gigaflops, digits = 2), " GFLOP/s, several times slower than ",
+      "it could: it was imported before gequiR was loaded, and uses R's BLAS instead of its own."
     ),
     i = "Restart R, and call library(gequiR) before torch is imported in Python; or give R an optimized BLAS."
   )
@@ -139,7 +140,7 @@ describe_python <- function() {
   list(python = config$python, version = as.character(config$version), chosen = config$forced)
 }
 
-#' Whether the Python side works
+#' Check whether the Python installation works
 #'
 #' Starts Python, if it is not running, and loads the core. Examples and tests ask this first.
 #'
@@ -155,7 +156,7 @@ gequi_available <- function() {
   tryCatch(!is.null(core(NULL)), error = function(error) FALSE)
 }
 
-#' Install the Python packages that gequiR stands on
+#' Install the Python packages that gequiR needs
 #'
 #' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
 #' Nothing is installed unless this function is called.
@@ -233,28 +234,46 @@ gequi_sitrep <- function() {
   found <- describe_python()
   versions <- if (!is.null(found$python)) package_versions()
   products <- if (works) call_core("measure_products")
-  remedy <- paste(
-    "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
-    "GEQUI_PYTHON before R starts."
-  )
   cat(
-    paste0("gequiR ", utils::packageVersion("gequiR"), ", reticulate ", utils::packageVersion("reticulate")),
-    if (is.null(found$python)) "No Python has been started." else paste0("Python ", found$version, ": ", found$python),
-    if (!is.null(found$chosen)) paste0("  chosen by ", found$chosen),
-    if (length(versions)) paste0("  ", names(versions), " ", ifelse(is.na(versions), "is missing", versions)),
-    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn")),
-    if (works) paste0("Matrix products: ", format(products$gigaflops, digits = 2), " GFLOP/s on one thread"),
-    if (works && products$slow) about_slow_products(products),
-    if (works && !products$slow) "Everything is in place.",
-    if (is.null(problem)) "The first call will make an environment by uv, if reticulate can; that is a large download.",
-    if (is.character(problem)) sub("\n.*", "", problem),
-    if (!works) remedy,
+    setup_lines(found, versions),
+    if (works) product_lines(products) else problem_lines(problem),
     sep = "\n"
   )
   invisible(list(
     python = found$python, chosen = found$chosen, versions = versions, cache = Sys.getenv("GEQUI_CACHE"), works = works,
     products = products
   ))
+}
+
+setup_lines <- function(found, versions) {
+  c(
+    paste0("gequiR ", utils::packageVersion("gequiR"), ", reticulate ", utils::packageVersion("reticulate")),
+    if (is.null(found$python)) "No Python has been started." else paste0("Python ", found$version, ": ", found$python),
+    if (!is.null(found$chosen)) paste0("  chosen by ", found$chosen),
+    if (length(versions)) paste0("  ", names(versions), " ", ifelse(is.na(versions), "is missing", versions)),
+    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn"))
+  )
+}
+
+product_lines <- function(products) {
+  c(
+    paste0("Matrix products: ", format(products$gigaflops, digits = 2), " GFLOP/s on one thread"),
+    if (products$slow) about_slow_products(products) else "Everything is in place."
+  )
+}
+
+problem_lines <- function(problem) {
+  c(
+    if (is.null(problem)) {
+      "The first call will make an environment by uv, if reticulate can; that is a large download."
+    } else {
+      sub("\n.*", "", problem)
+    },
+    paste(
+      "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
+      "GEQUI_PYTHON before R starts."
+    )
+  )
 }
 
 # The installed versions, without importing anything; of the core, that which is loaded.

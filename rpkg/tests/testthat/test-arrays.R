@@ -92,6 +92,11 @@ test_that("tables are data frames", {
   expect_identical(capture.output(print(table)), c("  element  name  x", "        1  a", "        2  b     2"))
 })
 
+test_that("a table grows by a row", {
+  rows <- list(list(layer = "input", channels = 1L), list(layer = "1", channels = 4L))
+  expect_identical(add_row(as_table(rows[1]), rows[[2]]), as_table(rows))
+})
+
 test_that("fields are pairs, so that a representation may come twice", {
   pairs <- list(list("regular", 1), list("trivial", 2), list("regular", 3))
   expect_identical(as_fields(c(regular = 1, trivial = 2, regular = 3)), pairs)

@@ -83,7 +83,9 @@ def refuse():
 door.refuse = refuse
 door.PRIVATE_FUNCTIONS['refuse'] = '_r_interface:refuse()'
   ")
-  on.exit(reticulate::py_run_string("del door.PRIVATE_FUNCTIONS['refuse'], door.refuse; door.function_of.cache_clear()"))
+  on.exit(reticulate::py_run_string(
+    "del door.PRIVATE_FUNCTIONS['refuse'], door.refuse; door.function_of.cache_clear()"
+  ))
   error <- expect_error(call_core("refuse"), class = "gequi_input_error")
   expect_identical(conditionMessage(error), '`it` (NULL, c(a = 1, b = 2), c(1, 2) at 1 of "a", TRUE')
   expect_identical(error$argument, "it")
