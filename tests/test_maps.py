@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from gequi import maps
 from gequi.errors import InputError, ShapeError
+from gequi.geometry.sampling import grid_sample
 from gequi.maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 
 
@@ -205,7 +206,7 @@ def test_quarter_turns_turn_the_inverse_and_the_jacobian(turns, random):
 def test_sampling_can_be_differentiated_by_image_and_points(interpolation, random):
     image = torch.tensor(random.normal(size=(1, 2, 5, 6)), requires_grad=True)
     points = torch.tensor(random.uniform(0.1, 3.9, size=(3, 2, 4)), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda i, p: maps.sample(i, p, interpolation), (image, points))
+    assert torch.autograd.gradcheck(lambda i, p: grid_sample(i, p, interpolation, symmetric=True), (image, points))
     map = torch.tensor(wavy((5, 6), random)[None], requires_grad=True)
     outside = torch.tensor(random.uniform(-3, 8, size=(1, 2, 4)), requires_grad=True)
     assert torch.autograd.gradcheck(maps.sample_map, (map, outside))
@@ -213,8 +214,8 @@ def test_sampling_can_be_differentiated_by_image_and_points(interpolation, rando
 
 def test_a_batch_of_images_is_sampled_each_at_its_own_points(random):
     images, points = torch.tensor(random.normal(size=(3, 2, 5, 6))), torch.tensor(random.uniform(0, 4, size=(3, 2, 7)))
-    each = [maps.sample(image[None], point[None])[0] for image, point in zip(images, points, strict=True)]
-    assert torch.equal(maps.sample(images, points), torch.stack(each))
+    each = [grid_sample(image[None], point[None], symmetric=True)[0] for image, point in zip(images, points, strict=True)]
+    assert torch.equal(grid_sample(images, points, symmetric=True), torch.stack(each))
 
 
 def test_arguments_are_not_written_to(random):

@@ -34,7 +34,7 @@ class _Renderer(string.Formatter):
         return str(super().format_field(value, format_spec))
 
 
-class Message:
+class Message(Exception):
     """A sentence as a template and its fields."""
 
     def __init__(self, template: str, argument: str | None = None, **fields: Any) -> None:
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     return {"object": repr(value)}
 
 
-class GequiError(Message, Exception):
+class GequiError(Message):
     """Every error that gequi raises on purpose. `argument` names the argument at fault, where there is one."""
 
 

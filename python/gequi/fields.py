@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import torch
 
 from . import groups
 from ._escnn import FieldType, GroupElement, GSpace
-from .arrays import as_array, check_integer
+from .arrays import as_array, as_numpy, check_integer, own_tensor
 from .errors import FieldError, InputError, ShapeError
+from .geometry.grids import turned_grid
+from .geometry.rotations import on_array_axes
+from .geometry.sampling import grid_sample
 
 Fields = Mapping[str, int] | list[Any] | tuple[Any, ...]
 
@@ -207,9 +210,7 @@ def _act_on_channels(x: np.ndarray, rho: np.ndarray) -> np.ndarray:
 def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Arrays (..., row, column) or (..., depth, row, column) moved by a matrix that acts on (x, y[, z])."""
     n = len(matrix)
-    # Coordinates (x, y, z) run along the last axis forwards and along the others backwards.
-    signs = np.array([-1.0] * (n - 1) + [1.0])
-    on_axes = signs[:, None] * matrix[::-1, ::-1] * signs
+    on_axes = on_array_axes(matrix)
     spatial = list(range(x.ndim - n, x.ndim))
     if groups.keeps_grid(on_axes):
         rounded = on_axes.round()
@@ -217,12 +218,6 @@ def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
         reversed_axes = tuple(spatial[i] for i in range(n) if rounded[i, source[i]] < 0)
         return np.ascontiguousarray(np.flip(moved, reversed_axes))
-    inverse = on_axes.T
-    centre = (np.array(x.shape[-n:]) - 1) / 2
-    flat = x.reshape(-1, *x.shape[-n:])
-    out = np.empty_like(flat)
-    for source_image, target in zip(flat, out, strict=True):
-        ndimage.affine_transform(
-            source_image, inverse, centre - inverse @ centre, output=target, order=3, mode="constant"
-        )
-    return out.reshape(x.shape)
+    channels = own_tensor(x.reshape(1, -1, *x.shape[-n:]), torch.float64)
+    points = turned_grid(x.shape[-n:], torch.as_tensor(on_axes[None]))
+    return as_numpy(grid_sample(channels, points, "cubic", "zeros")).reshape(x.shape).astype(x.dtype, copy=False)

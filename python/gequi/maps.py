@@ -8,9 +8,7 @@ mean linear part. An image goes on with the value of its nearest pixel.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,10 @@ import torch
 
 from .arrays import as_array, as_numpy, check_choice, check_dtype, check_flag, check_integer, check_number, own_tensor
 from .errors import InputError, ShapeError
+from .geometry.grids import pixel_grid
+from .geometry.linalg import determinant, solve, vector_norm
+from .geometry.sampling import INTERPOLATIONS, grid_sample, inside, nearest_pixels
 
-INTERPOLATIONS = ("linear", "cubic", "nearest")
 MAP_AXES = "(axis, row, column) or (axis, row, column, depth)"
 
 # ---- functions on arrays --------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
         >>> identity_map((2, 3)).tolist()
         [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
     """
-    return as_numpy(identity(_check_shape(shape, "shape"), check_dtype(dtype)))
+    return as_numpy(pixel_grid(_check_shape(shape, "shape"), check_dtype(dtype)))
 
 
 def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float | None = None) -> np.ndarray:
@@ -81,10 +81,11 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
     channels = pixels if pixels.ndim > axes else pixels[None]
     points = own_tensor(coordinates, dtype)[None]
     if interpolation == "nearest":
-        flat = np.ravel_multi_index(tuple(as_numpy(_nearest(points[0], channels.shape[1:]))), channels.shape[1:])
+        nearest = as_numpy(nearest_pixels(points, channels.shape[1:])[0])
+        flat = np.ravel_multi_index(tuple(nearest), channels.shape[1:])
         warped = channels.reshape(len(channels), -1)[:, flat]
     else:
-        warped = as_numpy(sample(own_tensor(channels, dtype)[None], points, interpolation)[0])
+        warped = as_numpy(grid_sample(own_tensor(channels, dtype)[None], points, interpolation, symmetric=True)[0])
     if fill is not None:
         outside = as_numpy(~inside(points, channels.shape[1:])[0])
         warped[:, outside] = check_number(fill, "fill")
@@ -268,62 +269,15 @@ def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
 # ---- the same on tensors, differentiable ------------------------------------------------------------------
 
 
-def identity(shape: Sequence[int], dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """Pixel coordinates (axis, *shape)."""
-    axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
-
-
-def inside(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Which points (batch, axis, ...) lie within half a pixel of an image of this shape: (batch, ...)."""
-    within = [(p > -0.5) & (p < size - 0.5) for p, size in zip(points.unbind(1), shape, strict=True)]
-    return torch.stack(within).all(0)
-
-
-def sample(image: torch.Tensor, points: torch.Tensor, interpolation: str = "linear") -> torch.Tensor:
-    """Image (1 or batch, channel, *shape) at points (batch, axis, *out): (batch, channel, *out).
-
-    Opposite corners of a cell are added first, so that linear interpolation gives the same bits for an image and
-    its points turned by a quarter.
-    """
-    shape = image.shape[2:]
-    if interpolation == "cubic":
-        for axis, size in enumerate(shape):
-            image = along(spline_coefficients(size, image.dtype, image.device), image, axis + 2)
-    taps = [
-        (_cubic_taps if interpolation == "cubic" else _linear_taps)(p.clamp(0, size - 1), size)
-        for p, size in zip(points.unbind(1), shape, strict=True)
-    ]
-    batch, channels, out = len(points), image.shape[1], points.shape[2:]
-    values = image.flatten(2)
-    corners = list(itertools.product(*(range(len(tap)) for tap in taps)))
-
-    def corner(which: tuple[int, ...]) -> torch.Tensor:
-        index, weight = points.new_zeros(1, dtype=torch.long), image.new_ones(1)
-        for (position, part), size in zip((tap[w] for tap, w in zip(taps, which, strict=True)), shape, strict=True):
-            index, weight = index * size + position, weight * part
-        index = index.reshape(batch, 1, -1)
-        if len(values) == 1:
-            picked = values[0][:, index[:, 0]].transpose(0, 1)
-        else:
-            picked = values.gather(2, index.expand(-1, channels, -1))
-        return picked * weight.reshape(batch, 1, -1)
-
-    total = image.new_zeros(1)
-    for first, last in zip(corners[: len(corners) // 2], reversed(corners), strict=False):
-        total = total + (corner(first) + corner(last))
-    return total.reshape(batch, channels, *out)
-
-
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """A map (1 or batch, axis, *shape) at points (batch, axis, *out), going on straight beyond its border."""
     shape = map.shape[2:]
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest
     if not bool(beyond.any()):
-        return sample(map, points)
+        return grid_sample(map, points, symmetric=True)
     onward = torch.einsum("bij,bj...->bi...", mean_linear(map).expand(len(points), -1, -1), beyond)
-    return sample(map, nearest) + onward
+    return grid_sample(map, nearest, symmetric=True) + onward
 
 
 def mean_linear(map: torch.Tensor) -> torch.Tensor:
@@ -342,21 +296,10 @@ def jacobian_matrix(map: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.stack(torch.gradient(part)) for part in map])
 
 
-def determinant(matrices: torch.Tensor) -> torch.Tensor:
-    """Determinants (*shape) of matrices (axis, axis, *shape), written out: fast, and the same bits for a quarter turn."""
-    m = matrices
-    if len(m) == 2:
-        return m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
-    return sum(
-        (m[0, i] * (m[1, (i + 1) % 3] * m[2, (i + 2) % 3] - m[1, (i + 2) % 3] * m[2, (i + 1) % 3]) for i in range(3)),
-        m.new_zeros(1),
-    )
-
-
 def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Newton from the mean linear map. A step that does not bring a pixel nearer is halved. Returns (map, distance)."""
     axes = len(map)
-    target = identity(shape, map.dtype, map.device).reshape(axes, -1)
+    target = pixel_grid(shape, map.dtype, map.device).reshape(axes, -1)
     linear = mean_linear(map[None])[0]
     centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
     middle = map.reshape(axes, -1).mean(1)
@@ -369,77 +312,16 @@ def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch
         return target - sample_map(map[None], at[None])[0]
 
     rest = residual(x)
-    distance, stride = rest.norm(dim=0), torch.ones(x.shape[1], dtype=x.dtype)
+    distance, stride = vector_norm(rest, 0), torch.ones(x.shape[1], dtype=x.dtype)
     for _ in range(steps):
         if bool((distance < 1e-10).all()):
             break
-        slope = sample(derivatives, x[None])[0].reshape(axes, axes, -1).permute(2, 0, 1)
-        step = torch.linalg.solve(slope, rest.T).T
+        slope = grid_sample(derivatives, x[None], symmetric=True)[0].reshape(axes, axes, -1)
+        step = solve(slope, rest)
         trial = x + stride * step
         left = residual(trial)
-        better = left.norm(dim=0) < distance
+        better = vector_norm(left, 0) < distance
         x, rest = torch.where(better, trial, x), torch.where(better, left, rest)
-        distance = rest.norm(dim=0)
+        distance = vector_norm(rest, 0)
         stride = torch.where(better, torch.ones_like(stride), stride / 2)
     return x.reshape(axes, *shape), distance.reshape(tuple(shape))
-
-
-# ---- interpolation ----------------------------------------------------------------------------------------
-
-
-def along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix (out, in) applied along one axis of x."""
-    return torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)
-
-
-@lru_cache(maxsize=64)
-def spline_coefficients(size: int, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """The matrix from values at 0, 1, .. to the coefficients of the cubic B-spline through them, mirrored at the ends."""
-    basis = np.eye(size) * 4
-    if size == 1:
-        return torch.ones(1, 1, dtype=dtype, device=device)
-    for i in range(size):
-        for neighbour in (i - 1, i + 1):
-            basis[i, _mirror(neighbour, size)] += 1
-    return without_denormals(torch.linalg.inv(torch.as_tensor(basis / 6, device=device))).to(dtype)
-
-
-def without_denormals(matrix: torch.Tensor) -> torch.Tensor:
-    """The matrix with entries below 1e-20 in size set to 0.
-
-    The tails of a Gaussian or of a spline's inverse reach into float32's denormal numbers, with which a matrix product
-    runs ten times slower. What is left out is below the rounding of any sum that they take part in.
-    """
-    return torch.where(matrix.abs() < 1e-20, 0.0, matrix)
-
-
-def _mirror(index: int, size: int) -> int:
-    index = abs(index) % max(2 * (size - 1), 1)
-    return min(index, 2 * (size - 1) - index)
-
-
-def _nearest(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    return torch.stack(
-        [(p.clamp(0, n - 1) + 0.5).floor().clamp(max=n - 1) for p, n in zip(points, shape, strict=True)]
-    ).long()
-
-
-def _linear_taps(p: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(index, weight) of the 2 pixels about p. p lies within the image."""
-    low = p.detach().floor().clamp(max=max(size - 2, 0))
-    part = p - low
-    return [(low.long(), 1 - part), ((low + 1).clamp(max=size - 1).long(), part)]
-
-
-def _cubic_taps(p: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(index, weight) of the 4 spline coefficients about p, mirrored at the ends."""
-    low = p.detach().floor().clamp(max=max(size - 2, 0))
-    right = p - low
-    left = 1 - right
-    weights = [left**3 / 6, 2 / 3 - right**2 * (2 - right) / 2, 2 / 3 - left**2 * (2 - left) / 2, right**3 / 6]
-    period = max(2 * (size - 1), 1)
-    taps = []
-    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
-        index = (low.long() + offset).abs() % period
-        taps.append((torch.minimum(index, 2 * (size - 1) - index), weight))
-    return taps

@@ -15,7 +15,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import gequi
-from gequi.training._augment import move, turn
+from gequi.geometry.rotations import rotation_matrix
+from gequi.training._augment import move
 
 # ---- digits ---------------------------------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ def plain(widths: tuple[int, ...] = (13, 20, 26)) -> torch.nn.Module:
 
 
 def turned(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    return move(torch.tensor(x), turn(torch.tensor(np.deg2rad(np.broadcast_to(degrees, len(x)))))).numpy()
+    return move(torch.tensor(x), rotation_matrix(torch.tensor(np.deg2rad(np.broadcast_to(degrees, len(x)))))).numpy()
 
 
 def compare_digits() -> None:

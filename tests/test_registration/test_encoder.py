@@ -13,10 +13,10 @@ from scipy import ndimage
 import gequi
 from gequi import equivariance_error, predict, register_images, registration_encoder
 from gequi.errors import FieldError, InputError, ShapeError
-from gequi.registration.encoder import designed, learned_layers
+from gequi.registration.descriptors import designed
+from gequi.registration.descriptors.planar import check_encoder, describe, fitting_size, match, roll, token_positions
+from gequi.registration.encoder import learned_layers
 from gequi.registration.learning import SIDE, AttentionLoss, PairMaker, through
-from gequi.registration.matching import match
-from gequi.registration.tokens import check_encoder, describe, fitting_size, roll, token_places
 
 _FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
 _SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
@@ -172,7 +172,7 @@ def test_the_places_of_tokens_are_where_the_network_looks(name):
     encoder = network(OTHERS[name])
     size = fitting_size(encoder, (83, 75))
     assert min(size) >= 67
-    places = token_places(
+    places = token_positions(
         encoder, size, gequi.output_shape(encoder, (1, 1, *size))[2:], {"dtype": SINGLE, "device": None}
     )
     assert torch.allclose(places.flip(0), torch.tensor(size) - 1 - places, atol=1e-4)
@@ -183,7 +183,7 @@ def test_the_places_of_tokens_are_where_the_network_looks(name):
         tokens = describe(encoder.eval(), image, torch.ones_like(image))
         blank = describe(encoder, torch.zeros_like(image), torch.ones_like(image))
         heaviest = (tokens.strength - blank.strength).abs().argmax()
-        assert (tokens.places[heaviest] - point).abs().max() <= 3
+        assert (tokens.positions[heaviest] - point).abs().max() <= 3
 
 
 def test_what_is_masked_has_no_strength_and_no_edges():
@@ -191,7 +191,7 @@ def test_what_is_masked_has_no_strength_and_no_edges():
     mask = torch.ones_like(image)
     mask[..., 32:] = 0
     tokens = describe(designed(False), image, mask)
-    assert tokens.strength[tokens.places[:, 1] > 34].max() == 0
+    assert tokens.strength[tokens.positions[:, 1] > 34].max() == 0
     other = image.clone()
     other[..., 32:] = 7.0  # whatever lies there
     assert torch.allclose(describe(designed(False), other, mask).strength, tokens.strength, atol=1e-5)
@@ -300,7 +300,7 @@ def test_the_truth_of_a_generated_pair_is_true():
         seen = truth[3] > 0
         assert 0.2 < seen.float().mean() < 1
         there = ndimage.map_coordinates(moving[0].numpy(), truth[:2, seen].numpy(), order=3)
-        here = ndimage.map_coordinates(fixed[0].numpy(), make.places[:, seen].numpy(), order=3)
+        here = ndimage.map_coordinates(fixed[0].numpy(), make.positions[:, seen].numpy(), order=3)
         assert np.abs(there - here).max() < 0.02
     # the turn: that of neighbouring tokens about each other
     grid = truth.reshape(4, 24, 24)

@@ -6,7 +6,7 @@ import pytest
 from gequi import register_images, registration_steps
 from gequi.errors import InputError, ShapeError
 from gequi.images import sample_image
-from gequi.registration.encoder import POSES
+from gequi.registration.descriptors.designed import POSES
 
 IMAGE = sample_image("cat")[50:178, 150:278]
 TURNED = np.rot90(IMAGE)

@@ -7,6 +7,7 @@ import torch
 from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import InputError
+from ..geometry.linalg import vector_norm
 from ..groups import trivial
 from ._plan import Step, Window, dimension_of, kind, need_pointwise
 
@@ -141,7 +142,7 @@ class GroupPool(EquivariantModule):
             return x.amax(axis, keepdim=keep)
         if self.reduction == "mean":
             return x.mean(axis, keepdim=keep)
-        return torch.linalg.vector_norm(x, dim=axis, keepdim=keep)
+        return vector_norm(x, axis, keep)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (input_shape[0], len(self.sizes), *input_shape[2:])

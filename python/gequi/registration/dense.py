@@ -24,21 +24,21 @@ from typing import NamedTuple
 
 import torch
 
-from .equations import Equations, filtered, positive, upper
-from .grids import (
+from ..geometry.filters import gaussian_filter, gradient, local_normalize, masked_gaussian_filter
+from ..geometry.grids import (
     Kind,
     Size,
-    average,
-    centres,
-    cosines,
-    gradient,
+    area_resample,
+    cell_centers,
+    cubic_resample,
+    dct,
     kind_of,
-    look_up,
-    refine,
+    masked_area_resample,
     size_of,
-    smooth,
     squared_frequencies,
 )
+from ..geometry.sampling import grid_sample
+from .equations import Equations, filtered, positive, upper
 from .hypotheses import nearest_linear
 
 SQUARINGS = 6
@@ -111,11 +111,6 @@ def coarser(size: Size, factor: float) -> Size:
     return tuple(max(round(n / factor), 4) for n in size)
 
 
-def masked_average(image: torch.Tensor, mask: torch.Tensor, size: Size) -> torch.Tensor:
-    """Means over cells of what the mask holds."""
-    return average(image * mask, size) / average(mask, size).clamp_min(1e-6)
-
-
 class Level:
     """A pair at one resolution, and the steps that are taken there.
 
@@ -138,15 +133,15 @@ class Level:
         self.stretch = max(1.0, min(scale, step))
         self.stage = next(stage for stage in STAGES[len(self.image)] if step / scale >= stage.cell)
         self.stiffness = STIFFNESS * self.stretch * scale
-        self.mask = average(pair.fixed_mask, self.size)
-        self.fixed = masked_average(pair.fixed, pair.fixed_mask, self.size)
+        self.mask = area_resample(pair.fixed_mask, self.size)
+        self.fixed = masked_area_resample(pair.fixed, pair.fixed_mask, self.size)
         self.fixed_slope = gradient(self.fixed, self.steps)
         small = self.moving_cells = coarser(self.moving_image, step)
         self.margin = step / 2 - 0.5
-        moving = masked_average(pair.moving, pair.moving_mask, small)
-        self.moving = refine(moving, tuple(FINER * n for n in small))
-        self.moving_mask = None if bool((pair.moving_mask == 1).all()) else average(pair.moving_mask, small)
-        self.places = centres(self.size, self.image, **self.kind)[None]
+        moving = masked_area_resample(pair.moving, pair.moving_mask, small)
+        self.moving = cubic_resample(moving, tuple(FINER * n for n in small))
+        self.moving_mask = None if bool((pair.moving_mask == 1).all()) else area_resample(pair.moving_mask, small)
+        self.places = cell_centers(self.size, self.image, **self.kind)[None]
         self.prior = self.prior_on(self.field)
 
     def windows(self, sigma: float) -> list[float]:
@@ -158,11 +153,11 @@ class Level:
 
     def map(self, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
         """A o exp(v) at the level's cells, in pixels of the moving image: (map, axis, *size)."""
-        return apply_linear(linear, self.places + refine(flow(velocity, self.image), self.size))
+        return apply_linear(linear, self.places + cubic_resample(flow(velocity, self.image), self.size))
 
     def warp(self, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The moving image seen through a map, and where both images are seen."""
-        warped = look_up(self.moving, map, self.moving_image)
+        warped = grid_sample(self.moving, map, size=self.moving_image)
         # a cell comes into sight gradually: with a step there, rounding would decide for some
         within = [
             (torch.minimum(at + 0.5, n - 0.5 - at) + self.margin).div(self.margin * 2 + 1).clamp(0, 1)
@@ -170,7 +165,7 @@ class Level:
         ]
         seen = self.mask * torch.stack(within, 1).prod(1, keepdim=True)
         if self.moving_mask is not None:
-            seen = seen * look_up(self.moving_mask, map, self.moving_image)
+            seen = seen * grid_sample(self.moving_mask, map, size=self.moving_image)
         return warped, seen
 
     def normalise(
@@ -178,20 +173,14 @@ class Level:
     ) -> tuple[torch.Tensor, ...]:
         """f and w with local mean 0 and local standard deviation 1, and the two standard deviations."""
         fixed = self.fixed.expand_as(warped)
-        stacked = torch.cat([seen, seen * fixed, seen * fixed**2, seen * warped, seen * warped**2], 1)
-        moments = smooth(stacked, self.windows(window))
-        weight, means = moments[:, :1].clamp_min(1e-3), []
-        for first in (1, 3):
-            mean = moments[:, first : first + 1] / weight
-            variance = (moments[:, first + 1 : first + 2] / weight - mean**2).clamp_min(0)
-            means.append((mean, (variance + floor**2).sqrt()))
-        (mean_f, sd_f), (mean_w, sd_w) = means
-        return (fixed - mean_f) / sd_f, (warped - mean_w) / sd_w, sd_f, sd_w
+        both = torch.cat([fixed, warped], 1)
+        normal, deviation = local_normalize(both, seen, self.windows(window), floor)
+        return (*normal.split(1, 1), *deviation.split(1, 1))
 
     def correlation(self, f: torch.Tensor, w: torch.Tensor, seen: torch.Tensor, window: float) -> torch.Tensor:
         """The local correlation of f and w, between -1 and 1."""
         windows = self.windows(window)
-        moments = smooth(torch.cat([seen * f * w, seen * f * f, seen * w * w], 1), windows)
+        moments = gaussian_filter(torch.cat([seen * f * w, seen * f * f, seen * w * w], 1), windows)
         return moments[:, :1] / (moments[:, 1:2] * moments[:, 2:]).clamp_min(1e-12).sqrt()
 
     def equations(
@@ -209,7 +198,7 @@ class Level:
             f, slope_f, weight = sign * f, sign * slope_f, seen * agreement**2
         residual = f - w
         windows = self.windows(NOISE_WINDOW)
-        variance = smooth(seen * residual**2, windows) / smooth(seen, windows).clamp_min(1e-3)
+        variance = masked_gaussian_filter(residual**2, seen, windows)
         floor = self.stage.noise_floor if least_noise is None else least_noise
         return residual, slope_f, slope_w, weight / (variance + floor)
 
@@ -217,7 +206,7 @@ class Level:
         """The velocity after one Gauss-Newton step."""
         residual, slope_f, slope_w, precision = self.equations(self.map(linear, velocity))
         slope = (slope_f + slope_w) / 2
-        data = average(precision * slope * residual, self.field)
+        data = area_resample(precision * slope * residual, self.field)
         equations = Equations(self.tensor(slope, slope, precision, self.field), self.prior)
         modes = min(MODES[self.axes], *[n // 4 for n in self.field])
         return velocity + equations.solve(data - filtered(self.prior, velocity), modes, self.stage.gradients)
@@ -226,7 +215,7 @@ class Level:
         """The mean of precision (one other^T + other one^T) / 2 over cells, as its 3 or 6 numbers."""
         one, other = one.split(1, 1), other.split(1, 1)
         products = [(one[i] * other[j] + one[j] * other[i]) / 2 for i, j in upper(self.axes)]
-        return average(precision * torch.cat(products, 1), size)
+        return area_resample(precision * torch.cat(products, 1), size)
 
     def prior_on(self, size: Size) -> torch.Tensor:
         """The prior's precision of each cosine coefficient on a grid of cells."""
@@ -297,7 +286,7 @@ class Level:
         numbers = positive(numbers, self.axes)
         cells = math.prod(size)
         identity = torch.eye(cells, **exact)
-        basis = cosines(identity.reshape(cells, 1, *size)).flatten(1)
+        basis = dct(identity.reshape(cells, 1, *size)).flatten(1)
         prior = basis @ (self.prior_on(size).double().reshape(-1, 1) * basis.T)
         matrix = torch.zeros(self.axes, cells, self.axes, cells, **exact)
         for axis in range(self.axes):
@@ -312,7 +301,7 @@ class Level:
         variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(self.image))
         logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
         factor = CALIBRATION[self.axes] * self.scale ** GROWTH[self.axes]
-        return (factor**2 * refine(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
+        return (factor**2 * cubic_resample(logarithm, self.size).exp() + LEAST_UNCERTAINTY**2).sqrt()
 
     def linear_uncertainty(self, linear: torch.Tensor, transform: str) -> torch.Tensor:
         """The same where the map is known to be linear: from the covariance of its few parameters."""
@@ -359,8 +348,8 @@ def apply_linear(linear: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 def flow(velocity: torch.Tensor, image: Size) -> torch.Tensor:
     """exp(v) - id on the velocity's grid, by squaring v / 64 six times."""
-    places = centres(size_of(velocity), image, velocity.dtype, velocity.device)
+    places = cell_centers(size_of(velocity), image, velocity.dtype, velocity.device)
     shift = velocity / 2**SQUARINGS
     for _ in range(SQUARINGS):
-        shift = shift + look_up(shift, places + shift, image)
+        shift = shift + grid_sample(shift, places + shift, size=image)
     return shift

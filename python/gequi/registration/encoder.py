@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from importlib import resources
 from typing import Any, cast
 
@@ -21,14 +20,10 @@ from ..networks import (
     plan_network,
     set_weights,
 )
-from .features import RINGS
+from .descriptors.designed import POSES, designed, designed_layers
 
-POSES = 16
 CONTRASTS = ("same", "any")
 READY = {"multimodal": "registration_multimodal.safetensors"}  # made by tests/benchmarks/encoder.py
-
-Rings = tuple[tuple[float, float], ...]
-
 
 SMALLEST = 48  # pixels along a side of an image to learn from
 EPOCH = 50  # steps to a row of the history
@@ -175,23 +170,6 @@ def train(
 def history(network: EquivariantNetwork) -> list[dict[str, Any]]:
     """How the training of an encoder went."""
     return list(getattr(network, "history", []))
-
-
-def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0) -> list[dict[str, Any]]:
-    """The layers of the designed encoder."""
-    return [
-        {"layer": "oriented_gradients", "sigma": sigma, "signed": not any_contrast},
-        {"layer": "ring_descriptor", "rings": [list(ring) for ring in rings]},
-    ]
-
-
-@lru_cache(maxsize=32)
-def designed(
-    any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0, dtype: str = "float32"
-) -> EquivariantNetwork:
-    """The designed encoder: nothing in it is trained, or drawn."""
-    layers = designed_layers(any_contrast, rings, sigma)
-    return equivariant_network(gspace("rot2dOnR2", N=POSES), "trivial", layers, seed=0, dtype=dtype)
 
 
 def learned_layers(any_contrast: bool) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .grids import cosines, mode_products
+from ..geometry.grids import dct, dct_products
 
 JITTER = 1e-4  # of a diagonal of 1, so that rounding leaves the matrix positive
 
@@ -40,15 +40,15 @@ class Equations:
             return x
 
         def operator(x: torch.Tensor) -> torch.Tensor:
-            return cosines(times(self.tensor, cosines(x, inverse=True))) + self.prior * x
+            return dct(times(self.tensor, dct(x, inverse=True))) + self.prior * x
 
-        return cosines(conjugate_gradients(operator, precondition, cosines(right), steps), inverse=True)
+        return dct(conjugate_gradients(operator, precondition, dct(right), steps), inverse=True)
 
     def factor(self, modes: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The Cholesky factor of the matrix among the lowest frequencies, scaled to the diagonal 1, and that scale."""
         batch, _, *size = self.tensor.shape
         axes, count = len(size), modes ** len(size)
-        numbers = mode_products(self.tensor, modes).reshape(batch, -1, count, count)
+        numbers = dct_products(self.tensor, modes).reshape(batch, -1, count, count)
         matrix = numbers.new_zeros(batch, axes, count, axes, count)
         for number, (i, j) in enumerate(upper(axes)):
             matrix[:, i, :, j] = matrix[:, j, :, i] = numbers[:, number]
@@ -74,7 +74,7 @@ def times(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """x with each of its cosine coefficients multiplied."""
-    return cosines(spectrum * cosines(x), inverse=True)
+    return dct(spectrum * dct(x), inverse=True)
 
 
 def upper(axes: int) -> list[tuple[int, int]]:

@@ -11,9 +11,10 @@ import torch
 
 from ..arrays import as_array, own_tensor
 from ..errors import InputError, ShapeError
+from ..geometry.filters import gaussian_filter, quantile_stretch
+from ..geometry.grids import Kind, Size, resample
 from ..maps import check_spacing
 from .dense import Pair
-from .grids import Kind, Size, resample, smooth
 
 AXES = "(row, column) or (row, column, depth), in grey"
 SMALLEST = 16  # pixels along a side
@@ -100,15 +101,13 @@ def prepare(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """An image on working pixels, scaled to about [0, 1], and its mask. What is masked is filled from around it."""
     pixels, mask = frame.cut(pixels), frame.cut(mask)
-    low, high = np.quantile(pixels[mask], (0.005, 0.995))
-    if high <= low:
-        low, high = pixels[mask].min(), pixels[mask].max()
-    image = own_tensor((pixels.astype(np.float64) - low) / (high - low), **kind)[None, None]
+    exact = own_tensor(pixels, torch.float64, kind["device"])[None, None]
+    image = quantile_stretch(exact, own_tensor(mask, torch.bool, kind["device"])).to(**kind)
     seen = own_tensor(mask, **kind)[None, None]
     if not mask.all():
         windows = [8.0] * pixels.ndim
-        near = smooth(seen, windows)
-        around = smooth(seen * image, windows) / near.clamp_min(1e-6)
+        near = gaussian_filter(seen, windows)
+        around = gaussian_filter(seen * image, windows) / near.clamp_min(1e-6)
         mean = (seen * image).sum() / seen.sum()
         image = torch.where(seen > 0, image, torch.where(near > 1e-4, around, mean))
     if any(step != 1 for step in frame.steps):

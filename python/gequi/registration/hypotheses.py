@@ -12,8 +12,9 @@ import math
 
 import torch
 
-from .grids import Size, kind_of
-from .matching import Matches
+from ..geometry.grids import Size, kind_of
+from ..geometry.rotations import nearest_rotation
+from .descriptors import Matches
 
 SEEDS = 400  # matches that are tried as a rigid map each
 GATE = 0.8  # radians by which a match's own turn may differ from the map's
@@ -37,10 +38,10 @@ def hypotheses(
     x, y = matches.fixed, matches.moving
     axes = x.shape[1]
     seeds = matches.weight.argsort(descending=True)[:SEEDS]
-    inner = matches.turn[seeds]
+    inner = matches.rotation[seeds]
     maps = torch.cat([inner, (y[seeds, :, None] - inner @ x[seeds, :, None])], 2)
     far = torch.cdist(x[seeds], x)
-    turns = matches.turn.flatten(1)
+    turns = matches.rotation.flatten(1)
     for tolerance, slack in ((14.0, 0.12), (9.0, 0.0), (6.0, 0.0)):
         limit = tolerance * unit + slack * far
         rotation = maps[:, :, :-1].flatten(1)
@@ -116,14 +117,6 @@ def nearest_linear(maps: torch.Tensor, transform: str, centre: torch.Tensor) -> 
     if transform == "affine":
         return maps
     return _recentred(_similar_part(_recentred(maps, centre), transform == "rigid"), -centre)
-
-
-def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
-    """The rotation R with the largest trace of R^T M for each matrix M (..., axis, axis)."""
-    left, _, right = torch.linalg.svd(matrices)
-    mirrored = torch.linalg.det(left @ right) < 0
-    last = torch.where(mirrored, -1.0, 1.0).to(matrices.dtype)
-    return torch.cat([left[..., :-1], left[..., -1:] * last[..., None, None]], -1) @ right
 
 
 def _miss(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -13,14 +13,16 @@ import torch
 
 from ..arrays import as_numpy, check_choice, check_device, check_dtype, check_number, own_tensor
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
-from ..maps import determinant, identity, inside, jacobian_matrix, sample, sample_map
+from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
+from ..geometry.linalg import determinant, vector_norm
+from ..geometry.sampling import grid_sample, inside
+from ..maps import jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .dense import Level, apply_linear, flow
+from .descriptors.planar import check_encoder, ready
 from .encoder import CONTRASTS
 from .frames import Frame, prepare_pair
-from .grids import Kind, kind_of, look_up, refine
 from .search import Found, register
-from .tokens import check_encoder, ready
 
 TRANSFORMS = ("dense", "affine", "similarity", "rigid")
 LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; one unrelated pair in a hundred has more
@@ -210,8 +212,8 @@ def _result(
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
     on_work = level.map(linear, velocity)[0]
-    fixed_places = fixed_frame.to_work(identity(fixed_frame.pixels, **kind))
-    moving_places = moving_frame.to_work(identity(moving_frame.pixels, **kind))
+    fixed_places = fixed_frame.to_work(pixel_grid(fixed_frame.pixels, **kind))
+    moving_places = moving_frame.to_work(pixel_grid(moving_frame.pixels, **kind))
     same_pixels = fixed_frame.is_same
     map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], fixed_places[None])[0])
     back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, moving_places))
@@ -220,11 +222,11 @@ def _result(
     else:
         uncertainty = level.linear_uncertainty(linear, transform)
     if not same_pixels:
-        uncertainty = sample(uncertainty, fixed_places[None])
+        uncertainty = grid_sample(uncertainty, fixed_places[None])
     uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** (1 / len(map))
     jacobian = determinant(jacobian_matrix(map))
     seen = inside(map[None], moving_frame.pixels)[0]
-    round_trip = (sample_map(back[None], map[None])[0] - identity(fixed_frame.pixels, **kind)).norm(dim=0)
+    round_trip = vector_norm(sample_map(back[None], map[None])[0] - pixel_grid(fixed_frame.pixels, **kind), 0)
     unmoved = torch.cat(
         [torch.eye(len(map), **kind), (moving_frame.middle(kind) - fixed_frame.middle(kind))[:, None]], 1
     )[None]
@@ -233,7 +235,7 @@ def _result(
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
         "affine": _in_pixels(linear[0], moving_frame, fixed_frame),
-        "warped": as_numpy(sample(own_tensor(pixels, **kind)[None, None], map[None], "cubic")[0, 0]),
+        "warped": as_numpy(grid_sample(own_tensor(pixels, **kind)[None, None], map[None], "cubic")[0, 0]),
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "confidence": confidence[0],
@@ -265,7 +267,7 @@ def invert(
     inner = torch.linalg.inv(linear[:, :, :-1])
     backwards = torch.cat([inner, -inner @ linear[:, :, -1:]], 2)
     x = apply_linear(backwards, places[None])
-    x = x + look_up(refine(flow(-velocity, level.image), level.image), x, level.image)
+    x = x + grid_sample(cubic_resample(flow(-velocity, level.image), level.image), x)
     for _ in range(2):
         miss = places[None] - sample_map(map[None], x)
         x = x + torch.einsum("bij,bj...->bi...", inner, miss)

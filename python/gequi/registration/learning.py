@@ -17,9 +17,13 @@ import torch
 from torch.nn import functional
 
 from ..arrays import own_tensor
+from ..geometry.filters import gaussian_filter, quantile_stretch
+from ..geometry.grids import Kind
+from ..geometry.linalg import vector_norm
+from ..geometry.rotations import rotation_matrix
+from ..geometry.sampling import grid_sample
 from ..networks import EquivariantNetwork, output_shape
-from .grids import Kind, smooth
-from .tokens import roll, token_distance, token_places
+from .descriptors.planar import roll, token_distance, token_positions
 
 SIDE = 96  # pixels of the images of a pair
 PAIRS = 4  # in a batch
@@ -43,11 +47,11 @@ class PairMaker:
         self, images: Sequence[np.ndarray], network: EquivariantNetwork, any_contrast: bool, seed: int
     ) -> None:
         kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
-        self.images = [own_tensor(unit_range(image), **kind).movedim(-1, 0) for image in images]
+        self.images = [unit_range(image).to(**kind) for image in images]
         self.any_contrast = any_contrast
         self.random = torch.Generator().manual_seed(seed)
         size = output_shape(network, (1, 1, SIDE, SIDE))[2:]
-        self.places = token_places(network, (SIDE, SIDE), size, kind).T  # (axis, token)
+        self.positions = token_positions(network, (SIDE, SIDE), size, kind).T  # (axis, token)
 
     def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         drawn = [self.pair() for _ in range(PAIRS)]
@@ -73,9 +77,9 @@ class PairMaker:
             self.appearance(_read(image[None, channel : channel + 1], frame(at))[0].reshape(1, 1, SIDE, SIDE))[0]
             for channel, at in zip(channels, (carry(pixels), pixels), strict=True)
         )
-        partners = carry(self.places)
+        partners = carry(self.positions)
         step = torch.eye(2)
-        along = [carry(self.places + step[:, i : i + 1]) - partners for i in range(2)]
+        along = [carry(self.positions + step[:, i : i + 1]) - partners for i in range(2)]
         local = torch.atan2(along[0][1] - along[1][0], along[0][0] + along[1][1])
         seen = ((partners >= 0) & (partners <= SIDE - 1)).all(0)
         return fixed, moving, torch.cat([partners, local[None], seen[None].to(partners)])
@@ -95,8 +99,8 @@ class PairMaker:
     def smooth_shift(self) -> torch.Tensor:
         """A smooth random shift (axis, row, column), in pixels."""
         noise = torch.randn(1, 2, SIDE, SIDE, generator=self.random)
-        shift = smooth(noise, [0.12 * SIDE] * 2, True)[0]
-        return shift * (self.uniform(0, WARP) / shift.norm(dim=0).max())
+        shift = gaussian_filter(noise, [0.12 * SIDE] * 2, True)[0]
+        return shift * (self.uniform(0, WARP) / vector_norm(shift, 0).max())
 
     # ---- what may differ between two images of one thing ----
 
@@ -104,10 +108,10 @@ class PairMaker:
         """An image (1, 1, row, column) as another camera, or another kind of image, would show it."""
         image = self.recoloured(stretched(image)) if self.any_contrast else image
         image = stretched(image).clamp(0, 1) ** self.uniform(0.6, 1.6)
-        bias = smooth(torch.randn(image.shape, generator=self.random), [0.2 * SIDE] * 2, True)
+        bias = gaussian_filter(torch.randn(image.shape, generator=self.random), [0.2 * SIDE] * 2, True)
         image = image * (1 + self.uniform(0, 0.4) * bias / bias.abs().max())
         if self.integer(2):
-            image = smooth(image, [self.uniform(0.3, 1.5)] * 2, True)
+            image = gaussian_filter(image, [self.uniform(0.3, 1.5)] * 2, True)
         image = stretched(image)
         return image + self.uniform(0, 0.06) * torch.randn(image.shape, generator=self.random)
 
@@ -118,13 +122,13 @@ class PairMaker:
             knots = torch.rand(3 + self.integer(5), generator=self.random)
             return through(image.clamp(0, 1), knots)
         if kind == 2:
-            wide = smooth(image, [self.uniform(0.7, 2.0)] * 2, True)
-            return torch.stack(torch.gradient(wide, dim=(2, 3))).norm(dim=0)
+            wide = gaussian_filter(image, [self.uniform(0.7, 2.0)] * 2, True)
+            return vector_norm(torch.stack(torch.gradient(wide, dim=(2, 3))), 0)
         if kind == 3:  # each label has a grey of its own
             labels = 3 + self.integer(5)
             edges = torch.quantile(image, torch.rand(labels - 1, generator=self.random).sort().values)
             greys = torch.rand(labels, generator=self.random)
-            return smooth(greys[torch.bucketize(image, edges)], [0.7] * 2, True)
+            return gaussian_filter(greys[torch.bucketize(image, edges)], [0.7] * 2, True)
         return 1 - image if kind == 4 else image
 
     def integer(self, count: int) -> int:
@@ -134,17 +138,14 @@ class PairMaker:
         return low + (high - low) * float(torch.rand((), generator=self.random))
 
 
-def unit_range(image: np.ndarray) -> np.ndarray:
-    """An image (row, column, channel) with each channel from 0 to 1, but for the outermost half per cent."""
-    image = image.astype(np.float64)
-    low, high = np.quantile(image, (0.005, 0.995), axis=(0, 1))
-    return (image - low) / np.where(high > low, high - low, 1.0)
+def unit_range(image: np.ndarray) -> torch.Tensor:
+    """An image (row, column, channel) as (channel, row, column), each channel stretched to [0, 1]."""
+    return quantile_stretch(own_tensor(image, torch.float64).movedim(-1, 0)[None])[0]
 
 
 def stretched(image: torch.Tensor) -> torch.Tensor:
-    """The image from 0 to 1, but for the outermost half per cent, as registration takes it."""
-    low, high = torch.quantile(image, torch.tensor([0.005, 0.995]))
-    return (image - low) / (high - low).clamp_min(1e-3)
+    """An image (1, 1, row, column) stretched to [0, 1], as registration takes it."""
+    return quantile_stretch(image, floor=1e-3)
 
 
 def through(image: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
@@ -156,16 +157,12 @@ def through(image: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
 
 
 def _rotation(angle: float) -> torch.Tensor:
-    """The rotation of (row, column) from the first axis to the second."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return torch.tensor([[cosine, -sine], [sine, cosine]])
+    return rotation_matrix(torch.tensor(angle, dtype=torch.float64)).float()
 
 
 def _read(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Linear interpolation of (1, channel, row, column) at points (axis, point), mirrored beyond the border."""
-    size = torch.tensor(image.shape[2:], dtype=points.dtype)[:, None]
-    unit = ((2 * points + 1) / size - 1).flip(0).T[None, None]
-    return functional.grid_sample(image, unit, padding_mode="reflection", align_corners=False)[:, :, 0]
+    return grid_sample(image, points[None], padding="reflection")
 
 
 # ---- the loss -------------------------------------------------------------------------------------------

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from ..geometry.filters import local_normalize
+from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, masked_area_resample
+from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
-from .dense import Level, Pair, coarser, masked_average
-from .encoder import designed
-from .features import RINGS, WIDE_RINGS
-from .grids import Size, average, kind_of, refine, smooth
+from .dense import Level, Pair, coarser
+from .descriptors import Descriptor, Matches, PlanarDescriptor, SphericalDescriptor, Tokens, designed
+from .descriptors.kinds import RINGS, WIDE_RINGS
+from .descriptors.spherical import SPHERES, WIDE_SPHERES
 from .hypotheses import fit_affine, fit_similarity, hypotheses
-from .matching import Matches, match
-from .tokens import Tokens, describe, fitting_size
-from .volumes import SPHERES, WIDE_SPHERES, describe_volume, match_volumes
 
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
 SECOND_CHANCE = 0.72  # confidence below which the wider settings are tried too
@@ -135,7 +135,7 @@ def register(
     field_step = max(1.0, max(pair.fixed_size) / plan.usual)
     for number in reversed(range(top)):
         level = Level(pair, float(2**number), scale, field_step)
-        velocity = refine(found.velocity, level.field)
+        velocity = cubic_resample(found.velocity, level.field)
         refined = refine_hypotheses(level, found.linear, velocity, transform, level.stage.steps)
         found = Found(*refined, found.scores, level)
         if number == top - plan.decided and len(found.linear) > 1:
@@ -152,7 +152,7 @@ def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found
     level = found.level
     shifts = repeats(level.fixed, level.mask, level.steps, 10 * unit)
     inner = [torch.cat([best[:, :-1], best[:, -1:] + best[:, :-1] @ shift[:, None]], 1) for shift in shifts]
-    moving, mask = (average(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
+    moving, mask = (area_resample(x, level.moving_cells) for x in (pair.moving, pair.moving_mask))
     steps = [n / m for n, m in zip(level.moving_image, level.moving_cells, strict=True)]
     outer = [
         torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1) for shift in repeats(moving, mask, steps, 10 * unit)
@@ -173,10 +173,7 @@ def with_repeats(pair: Pair, found: Found, transform: str, unit: float) -> Found
 def repeats(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], least: float) -> list[torch.Tensor]:
     """Shifts (axis) in pixels, longer than `least`, at which an image is most like itself: 4 or fewer."""
     windows = [max(4 / step, 1.5) for step in steps]
-    weight = smooth(mask, windows).clamp_min(1e-3)
-    mean = smooth(mask * image, windows) / weight
-    deviation = (smooth(mask * image**2, windows) / weight - mean**2).clamp_min(0)
-    normal = (mask * (image - mean) / (deviation + 0.02**2).sqrt())[0, 0]
+    normal = (mask * local_normalize(image, mask, windows, 0.02)[0])[0, 0]
     size = [2 * n - 1 for n in normal.shape]
     spectra = [torch.fft.rfftn(x, size) for x in (normal, normal**2, mask[0, 0])]
 
@@ -206,11 +203,11 @@ def rivals(found: Found, unit: float, rivalry: tuple[float, float]) -> list[int]
     least = 1 - rivalry[0] * (1 - found.confidence) - rivalry[1]
     level = found.level
     maps = level.map(found.linear, found.velocity).flatten(2)
-    weight = (level.mask * level.fixed_slope.norm(dim=1, keepdim=True)).flatten()
+    weight = (level.mask * vector_norm(level.fixed_slope, 1, keepdim=True)).flatten()
     weight = weight / weight.sum()
     kept: list[int] = []
     for number in found.scores.argsort(descending=True).tolist():
-        near = [(maps[number] - maps[other]).norm(dim=0) @ weight <= 10 * unit for other in kept]
+        near = [vector_norm(maps[number] - maps[other], 0) @ weight <= 10 * unit for other in kept]
         if not kept or (not any(near) and float(found.scores[number]) >= least):
             kept.append(number)
     return kept[:4]
@@ -244,48 +241,44 @@ def check(pair: Pair, plan: Plan, scale: float, transform: str, attempt: Attempt
 
 
 def attend(pair: Pair, scale: float, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Matches:
-    """The matches of the two images, averaged to the usual size; their places are in pixels of the images.
+    """The matches of the two images, averaged to the usual size; their positions are in pixels of the images.
 
     `encoder` describes images; None is the designed one, with the attempt's rings and sigma.
     """
-    if len(pair.fixed_size) == 2:
-        return match(*image_tokens(pair, scale, encoder or first_encoder(pair, attempt)), attempt.sharpness)
-    sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    fixed, moving = (
-        describe_volume(*part, attempt.rings, attempt.sigma, pair.any_contrast) for part in averaged(pair, sizes)
-    )
-    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
-    return match_volumes(fixed, moving, attempt.sharpness)
+    descriptor = descriptor_of(pair, attempt, encoder)
+    return descriptor.match(*tokens_of(pair, scale, descriptor), attempt.sharpness)
 
 
-def first_encoder(pair: Pair, attempt: Attempt) -> EquivariantNetwork:
-    """The designed encoder, as an attempt wants it."""
+def descriptor_of(pair: Pair, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Descriptor:
+    """The descriptor of an attempt, or that of an encoder."""
+    if len(pair.fixed_size) == 3:
+        return SphericalDescriptor(attempt.rings, attempt.sigma, pair.any_contrast)
     dtype = str(pair.fixed.dtype).removeprefix("torch.")
-    return designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
+    return PlanarDescriptor(encoder or designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype))
 
 
 def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The fixed and the moving image and their masks, averaged to these sizes."""
     return [
-        (masked_average(image, mask, size), average(mask, size))
+        (masked_area_resample(image, mask, size), area_resample(mask, size))
         for image, mask, size in zip((pair.fixed, pair.moving), (pair.fixed_mask, pair.moving_mask), sizes, strict=True)
     ]
 
 
-def image_tokens(pair: Pair, scale: float, encoder: EquivariantNetwork) -> tuple[Tokens, Tokens]:
-    """The tokens of the fixed and of the moving image; their places are in pixels of the images."""
-    sizes = [fitting_size(encoder, coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
-    fixed, moving = (describe(encoder, *part) for part in averaged(pair, sizes))
-    fixed.places, moving.places = in_pixels(pair, sizes, fixed.places, moving.places)
+def tokens_of(pair: Pair, scale: float, descriptor: Descriptor) -> tuple[Tokens, Tokens]:
+    """The tokens of the fixed and of the moving image; their positions are in pixels of the images."""
+    sizes = [descriptor.fitting_size(coarser(size, scale)) for size in (pair.fixed_size, pair.moving_size)]
+    fixed, moving = (descriptor.describe(*part) for part in averaged(pair, sizes))
+    fixed.positions, moving.positions = in_pixels(pair, sizes, fixed.positions, moving.positions)
     return fixed, moving
 
 
-def in_pixels(pair: Pair, sizes: Sequence[Size], *places: torch.Tensor) -> list[torch.Tensor]:
-    """Places (token, axis) in the averaged fixed and moving image, in pixels of the images."""
+def in_pixels(pair: Pair, sizes: Sequence[Size], *positions: torch.Tensor) -> list[torch.Tensor]:
+    """Positions (token, axis) in the averaged fixed and moving image, in pixels of the images."""
     ratios = zip((pair.fixed_size, pair.moving_size), sizes, strict=True)
     return [
         (at + 0.5) * torch.tensor([n / m for n, m in zip(*ratio, strict=True)], **kind_of(at)) - 0.5
-        for at, ratio in zip(places, ratios, strict=True)
+        for at, ratio in zip(positions, ratios, strict=True)
     ]
 
 

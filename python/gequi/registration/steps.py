@@ -8,13 +8,13 @@ import torch
 
 from ..arrays import as_numpy, check_choice, check_dtype, check_integer
 from ..errors import ShapeError
+from ..geometry.grids import Kind
 from .dense import coarser
+from .descriptors import PlanarDescriptor, Tokens
+from .descriptors.planar import lift, pose_score
 from .frames import prepare_pair
-from .grids import Kind
 from .images import CONTRASTS, TRANSFORMS
-from .matching import pose_score
-from .search import PLANS, attend, averaged, check, first_encoder, image_tokens, propose
-from .tokens import Tokens, lift
+from .search import PLANS, averaged, check, descriptor_of, propose, tokens_of
 
 
 def registration_steps(
@@ -72,19 +72,20 @@ def registration_steps(
         raise ShapeError("`fixed` must be an image (row, column): the steps of volumes are not shown.", "fixed")
     plan = PLANS[2]
     attempt, scale = plan.first, plan.scale(pair)
-    encoder = first_encoder(pair, attempt)
+    descriptor = descriptor_of(pair, attempt)
+    assert isinstance(descriptor, PlanarDescriptor)
     sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    tokens = image_tokens(pair, scale, encoder)
-    matches = attend(pair, scale, attempt)
+    tokens = tokens_of(pair, scale, descriptor)
+    matches = descriptor.match(*tokens, attempt.sharpness)
     linear, voted, votes = propose(pair, plan, scale, transform, attempt, matches)
     found = check(pair, plan, scale, transform, attempt, linear)
     shown = int(matches.weight.argmax()) if token is None else check_integer(token, "token", 0, len(matches.weight) - 1)
     return {
         **{
             name: {
-                "lifted": as_numpy(lift(encoder, *part)[0]),
+                "lifted": as_numpy(lift(descriptor.encoder, *part)[0]),
                 "tokens": list(each.size),
-                "places": as_numpy(each.places),
+                "places": as_numpy(each.positions),
                 "strength": as_numpy(each.strength),
             }
             for name, part, each in zip(("fixed", "moving"), averaged(pair, sizes), tokens, strict=True)
@@ -93,7 +94,7 @@ def registration_steps(
         "matches": {
             "fixed": as_numpy(matches.fixed),
             "moving": as_numpy(matches.moving),
-            "turn": as_numpy(torch.atan2(matches.turn[:, 1, 0], matches.turn[:, 0, 0])),
+            "turn": as_numpy(torch.atan2(matches.rotation[:, 1, 0], matches.rotation[:, 0, 0])),
             "weight": as_numpy(matches.weight),
         },
         "hypotheses": [
@@ -114,7 +115,7 @@ def _attention(fixed: Tokens, moving: Tokens, token: int, sharpness: float) -> d
     weights = torch.softmax(sharpness * scores.amax(0), 0)
     return {
         "token": token,
-        "place": as_numpy(fixed.places[token]),
+        "place": as_numpy(fixed.positions[token]),
         "scores": as_numpy(scores.unflatten(1, tuple(moving.size))),
         "weights": as_numpy(weights.reshape(tuple(moving.size))),
     }

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 
 from .. import groups
 from .._escnn import FieldType
 from ..errors import FieldError, InputError
 from ..fields import show_fields
+from ..geometry.grids import turned_grid
+from ..geometry.rotations import on_array_axes, rotation_matrix
+from ..geometry.sampling import grid_sample
 from ..networks import EquivariantNetwork
 from ._tasks import IGNORED, Task
 
@@ -64,7 +66,7 @@ class Augmentation:
         if self.kind == "group":
             matrices, on_input, on_target = (part[motions] for part in self.table)
         else:
-            matrices = turn(motions)
+            matrices = rotation_matrix(motions)
             on_input = None if self.fields is None else turned(self.fields, motions)
             on_target = None if self.target_fields is None else turned(self.target_fields, motions)
         x = move(act_on_channels(x, on_input), matrices)
@@ -78,12 +80,6 @@ class Augmentation:
             if y.ndim > 2:
                 y = move(y, matrices)
         return x, y
-
-
-def turn(angles: torch.Tensor) -> torch.Tensor:
-    """Rotation matrices (batch, 2, 2) on (x, y), counter-clockwise."""
-    cos, sin = angles.cos(), angles.sin()
-    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
 
 
 def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
@@ -115,7 +111,7 @@ def turned(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
         at = 0
         for k in frequencies:
             width = 2 if k else 1
-            block[:, at : at + width, at : at + width] = turn(k * angles) if k else 1.0
+            block[:, at : at + width, at : at + width] = rotation_matrix(k * angles) if k else 1.0
             at += width
         basis = torch.tensor(np.asarray(change, dtype=np.float64))
         rho[:, start : start + size, start : start + size] = basis @ block @ torch.linalg.inv(basis)
@@ -128,16 +124,10 @@ def act_on_channels(x: torch.Tensor, rho: torch.Tensor | None) -> torch.Tensor:
     return x if rho is None else torch.einsum("bij,bj...->bi...", rho.to(x), x)
 
 
-def move(x: torch.Tensor, matrices: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+def move(x: torch.Tensor, matrices: torch.Tensor, interpolation: str = "linear") -> torch.Tensor:
     """Images or volumes, each moved about its centre by its own matrix on (x right, y up[, z up])."""
     axes = x.ndim - 2
     if axes < 2:
         return x
-    # torch's coordinates run (x right, y down[, z down]) from -1 to 1 on each axis.
-    signs = torch.tensor([1.0] + [-1.0] * (axes - 1), dtype=torch.float64)
-    half = torch.tensor([max(n - 1, 1) / 2 for n in reversed(x.shape[2:])], dtype=torch.float64)
-    inverse = matrices.to(torch.float64).transpose(1, 2) * signs[:, None] * signs
-    theta = inverse * half / half[:, None]
-    theta = torch.cat([theta, torch.zeros(len(x), axes, 1, dtype=torch.float64)], 2).to(x)
-    grid = functional.affine_grid(theta, list(x.shape), align_corners=True)
-    return functional.grid_sample(x, grid, mode=mode, padding_mode="zeros", align_corners=True)
+    on_axes = torch.as_tensor(on_array_axes(matrices.numpy()))
+    return grid_sample(x, turned_grid(x.shape[2:], on_axes).to(x), interpolation, "zeros")

@@ -22,8 +22,11 @@ import numpy as np
 import torch
 from numpy.polynomial import legendre
 
-from .grids import Size, centres, kind_of, look_up, size_of, smooth
-from .matching import Matches, joined, mutual_attention
+from ...geometry.filters import gaussian_filter, local_normalize, masked_gaussian_filter
+from ...geometry.grids import Size, cell_centers, kind_of, size_of
+from ...geometry.rotations import cube_rotations
+from ...geometry.sampling import grid_sample
+from .matching import Matches, Tokens, joined, mutual_attention
 
 TOKEN = 4  # voxels
 QUERIES = 500  # the strongest tokens of the fixed volume, which ask
@@ -42,13 +45,27 @@ ORBITS = (
 
 
 @dataclass
-class VolumeTokens:
-    """A volume's tokens: places (token, axis), features (token, sphere, harmonic) of norm 1, and strengths."""
+class SphericalDescriptor:
+    """The descriptor of volumes.
 
-    size: Size
-    places: torch.Tensor
-    features: torch.Tensor
-    strength: torch.Tensor
+    Attributes:
+        spheres: the radius and the smoothing of each, in voxels.
+        window: of the local normalization, in voxels.
+        any_contrast: whether it is blind to the sign of contrast.
+    """
+
+    spheres: tuple[tuple[float, float], ...] = SPHERES
+    window: float = 4.0
+    any_contrast: bool = False
+
+    def fitting_size(self, size: Size) -> Size:
+        return size
+
+    def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
+        return describe_volume(image, mask, self.spheres, self.window, self.any_contrast)
+
+    def match(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
+        return match_volumes(fixed, moving, sharpness)
 
 
 def describe_volume(
@@ -57,7 +74,7 @@ def describe_volume(
     spheres: tuple[tuple[float, float], ...] = SPHERES,
     window: float = 4.0,
     any_contrast: bool = False,
-) -> VolumeTokens:
+) -> Tokens:
     """Tokens every 4 voxels: the harmonics of the locally normalised volume on spheres about each.
 
     The volume, with its local mean removed and divided by its local standard deviation, is smoothed and read at 50
@@ -71,7 +88,7 @@ def describe_volume(
     shape = size_of(volume)
     size = tuple(max(n // TOKEN, 1) for n in shape)
     kind = kind_of(volume)
-    places = centres(size, shape, **kind).flatten(1).T
+    positions = cell_centers(size, shape, **kind).flatten(1).T
     normal = normalised(volume, mask, window)
     normal = normal.abs() if any_contrast else normal
     points, weights = quadrature()
@@ -79,38 +96,34 @@ def describe_volume(
     analysis = torch.as_tensor(weights[:, None] * harmonics(points), **kind)
     features = []
     for radius, blur in spheres:
-        at = (places[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
-        read = look_up(smooth(normal, [blur] * 3, True), at, shape, "zeros")
-        features.append(read.reshape(len(places), -1) @ analysis)
+        at = (positions[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
+        read = grid_sample(gaussian_filter(normal, [blur] * 3, True), at, padding="zeros")
+        features.append(read.reshape(len(positions), -1) @ analysis)
     stacked = torch.stack(features, 1)
     norm = stacked.flatten(1).norm(dim=1)
-    seen = look_up(mask, places.T[None], shape)[0, 0]
+    seen = grid_sample(mask, positions.T[None])[0, 0]
     # what is the same in every direction tells no pose: it does not count as strength
     strength = stacked[:, :, 1:].flatten(1).norm(dim=1) * seen
-    return VolumeTokens(size, places, stacked / (norm[:, None, None] + 1e-6), strength)
+    return Tokens(size, positions, stacked / (norm[:, None, None] + 1e-6), strength)
 
 
 def normalised(volume: torch.Tensor, mask: torch.Tensor, window: float) -> torch.Tensor:
     """The volume with local mean 0 and local standard deviation 1, within the mask."""
-    windows, fine = [window] * 3, [0.7] * 3
-    volume = smooth(mask * volume, fine, True) / smooth(mask, fine, True).clamp_min(1e-3)
-    weight = smooth(mask, windows).clamp_min(1e-3)
-    mean = smooth(mask * volume, windows) / weight
-    variance = (smooth(mask * volume**2, windows) / weight - mean**2).clamp_min(0)
-    return mask * (volume - mean) / (variance + CONTRAST_FLOOR**2).sqrt()
+    volume = masked_gaussian_filter(volume, mask, [0.7] * 3, normalized=True)
+    return mask * local_normalize(volume, mask, [window] * 3, CONTRAST_FLOOR)[0]
 
 
-def match_volumes(fixed: VolumeTokens, moving: VolumeTokens, sharpness: float = 40.0) -> Matches:
+def match_volumes(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
     """The best keys, over all positions and poses, of the strongest tokens of the fixed volume.
 
     The score of a pair is its best over poses R, the sum of k_l^T D_l(R) q_l over degrees l and spheres.
     """
     strongest = fixed.strength.argsort(descending=True)[:QUERIES]
-    query = VolumeTokens(fixed.size, fixed.places[strongest], fixed.features[strongest], fixed.strength[strongest])
+    query = Tokens(fixed.size, fixed.positions[strongest], fixed.features[strongest], fixed.strength[strongest])
     turns, wigner = poses(**kind_of(query.features))
     degrees = [slice(degree**2, (degree + 1) ** 2) for degree in range(DEGREE + 1)]
     scores, best = [], []
-    for part in query.features.split(max(1, PAIRS_AT_ONCE // len(moving.places))):
+    for part in query.features.split(max(1, PAIRS_AT_ONCE // len(moving.positions))):
         products = torch.cat(
             [torch.einsum("qsm,ksn->qknm", part[:, :, d], moving.features[:, :, d]).flatten(2) for d in degrees], 2
         )
@@ -167,7 +180,7 @@ def poses(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch
     They are the cube's turns O and their double coset O c O with the turn c by 36 degrees about (1, 1, 1): any rotation
     is within 37 degrees of one of them, 20 in the mean.
     """
-    cube = cube_turns()
+    cube = cube_rotations()
     third = np.roll(np.eye(3), 1, axis=0)  # a third of a turn about (1, 1, 1)
     skew, angle = (third - third.T) / math.sqrt(3), math.radians(36)
     turn = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew  # Rodrigues
@@ -184,14 +197,3 @@ def poses(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch
     return torch.as_tensor(turns, dtype=dtype, device=device), torch.as_tensor(
         np.stack(rows), dtype=dtype, device=device
     )
-
-
-def cube_turns() -> np.ndarray:
-    """The 24 rotations of the cube: (turn, axis, axis)."""
-    turns = []
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1.0, -1.0), repeat=3):
-            matrix = np.diag(signs)[list(order)]
-            if np.linalg.det(matrix) > 0:
-                turns.append(matrix)
-    return np.stack(turns)

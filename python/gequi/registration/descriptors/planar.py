@@ -8,32 +8,41 @@ same thing is seen. Of many rotations every second (third, ...) channel is read,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from .._escnn import GeometricTensor
-from ..errors import FieldError, InputError, ShapeError
-from ..fields import show_fields
-from ..layers import Step
-from ..networks import EquivariantNetwork, check_network, copy_network, with_dtype
-from .features import direction_step, seen_pixels
-from .grids import Kind, Size, kind_of, look_up, size_of
+from ..._escnn import GeometricTensor
+from ...errors import FieldError, InputError, ShapeError
+from ...fields import show_fields
+from ...geometry.grids import Kind, Size, kind_of, size_of
+from ...geometry.sampling import grid_sample
+from ...layers import Step
+from ...networks import EquivariantNetwork, check_network, copy_network, with_dtype
+from .kinds import direction_step, seen_pixels
+from .matching import Matches, Tokens, joined, mutual_attention
 
 PIXELS = (1, 8)  # a token may stand for
 TRIED = 128  # pixels along the image on which an encoder is tried
 
 
 @dataclass
-class Tokens:
-    """An image's tokens: their places (token, axis), features (token, pose, feature) of norm 1, and strengths."""
+class PlanarDescriptor:
+    """The descriptor of images: an encoder, which is a network on images that leads to regular fields."""
 
-    size: Size
-    places: torch.Tensor
-    features: torch.Tensor
-    strength: torch.Tensor
+    encoder: EquivariantNetwork
+
+    def fitting_size(self, size: Size) -> Size:
+        return fitting_size(self.encoder, size)
+
+    def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
+        return describe(self.encoder, image, mask)
+
+    def match(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
+        return match(fixed, moving, sharpness)
 
 
 def describe(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
@@ -41,11 +50,11 @@ def describe(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tenso
     with looking_at(mask):
         output = encoder(image)
     shape, size = size_of(image), size_of(output)
-    places = token_places(encoder, shape, size, kind_of(image))
+    positions = token_positions(encoder, shape, size, kind_of(image))
     rolled = roll(output[0].flatten(1), int(encoder.out_type.gspace.fibergroup.order()))
     norm = rolled[:, 0].norm(dim=-1)
-    seen = look_up(mask, places.T[None, :, None], shape)[0, 0, 0]
-    return Tokens(size, places, rolled / (rolled.norm(dim=-1, keepdim=True) + 1e-6), norm * seen)
+    seen = grid_sample(mask, positions.T[None, :, None])[0, 0, 0]
+    return Tokens(size, positions, rolled / (rolled.norm(dim=-1, keepdim=True) + 1e-6), norm * seen)
 
 
 @contextmanager
@@ -65,7 +74,7 @@ def lift(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -
         return encoder.layers[0](GeometricTensor(image, encoder.in_type)).tensor
 
 
-def token_places(encoder: EquivariantNetwork, shape: Size, size: Size, kind: Kind) -> torch.Tensor:
+def token_positions(encoder: EquivariantNetwork, shape: Size, size: Size, kind: Kind) -> torch.Tensor:
     """Where the tokens of an image of this shape lie, evenly about its middle: (token, axis), in its pixels."""
     axes = [
         (n - 1) / 2 + (torch.arange(m, **kind) - (m - 1) / 2) * token_distance(encoder, n)
@@ -80,6 +89,34 @@ def roll(output: torch.Tensor, poses: int) -> torch.Tensor:
     channel = (torch.arange(poses, device=output.device)[:, None] + every) % poses
     fields = output.unflatten(0, (-1, poses)).permute(2, 0, 1)  # (token, field, pose)
     return fields[:, :, channel].transpose(1, 2).flatten(2)
+
+
+def match(fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
+    """Each query's best key over all positions and poses, with a partner finer than a token.
+
+    The score of a pair is the best over the poses of key. The softmax over keys and that over queries, multiplied,
+    are the mutual weight, whose best key wins; the value is the mean place of the 3 x 3 tokens about it under the
+    softmax; the turn is refined by a parabola through the scores of the neighbouring poses.
+    """
+    query, poses = fixed.features[:, 0], moving.features.shape[1]
+    score = pose_score(query, moving, 0)
+    for pose in range(1, poses):
+        score = torch.maximum(score, pose_score(query, moving, pose))
+    over_keys, mutual, key = mutual_attention(score, sharpness)
+
+    profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
+    best = profile.argmax(1)
+    before, at, after = (profile.gather(1, ((best + step) % poses)[:, None])[:, 0] for step in (-1, 0, 1))
+    part = 0.5 * (before - after) / (before - 2 * at + after - 1e-9)
+    angle = (best + part.clamp(-0.5, 0.5)) * (2 * math.pi / poses)
+
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).unflatten(1, (2, 2))
+    return joined(fixed, moving, over_keys, mutual, key, rotation)
+
+
+def pose_score(query: torch.Tensor, moving: Tokens, pose: int) -> torch.Tensor:
+    """How alike features (query, feature) are to those of each token in a pose, between -1 and 1: (query, key)."""
+    return query @ moving.features[:, pose].T
 
 
 # ---- what an encoder must be ----------------------------------------------------------------------------

@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
-from .._escnn import EquivariantModule, FieldType, GeometricTensor
-from ..arrays import as_array, check_flag, check_integer, check_number
-from ..errors import FieldError, InputError, ShapeError
-from ..fields import field_type, show_fields
-from ..layers._plan import Step, dimension_of, kind
-from .grids import Size, average, centres, gradient, kind_of, look_up, size_of, smooth
+from ..._escnn import EquivariantModule, FieldType, GeometricTensor
+from ...arrays import as_array, check_flag, check_integer, check_number
+from ...errors import FieldError, InputError, ShapeError
+from ...fields import field_type, show_fields
+from ...geometry.filters import gaussian_filter, gradient, masked_gaussian_filter
+from ...geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
+from ...geometry.sampling import grid_sample
+from ...layers._plan import Step, dimension_of, kind
 
 TOKEN = 4  # pixels
 RINGS = ((0.0, 2.0), (6.0, 2.5), (12.0, 4.0))  # radius and smoothing, in pixels
@@ -86,13 +88,13 @@ class OrientedGradients(EquivariantModule):
         image, windows = x.tensor, (self.sigma, self.sigma)
         mask = seen_pixels.get()
         mask = torch.ones_like(image[:1]) if mask is None else mask
-        blurred = smooth(mask * image, windows, True) / smooth(mask, windows, True).clamp_min(1e-3)
+        blurred = masked_gaussian_filter(image, mask, windows, normalized=True)
         slope = gradient(blurred, (1.0, 1.0)) * mask
         length = (slope.square().sum(1, keepdim=True) + 1e-12).sqrt()
         angles = torch.arange(self.out_type.size, **kind_of(image)) * (2 * math.pi / self.order)
         cosine = torch.einsum("bihw,ik->bkhw", slope, torch.stack([angles.cos(), angles.sin()])) / length
         cosine = cosine.clamp_min(0) if self.signed else cosine.abs()
-        energy = smooth(length.square(), (8.0, 8.0), True)
+        energy = gaussian_filter(length.square(), (8.0, 8.0), True)
         return GeometricTensor(cosine**3 * (length / (energy + 0.02**2).sqrt()), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -158,7 +160,7 @@ class RingDescriptor(EquivariantModule):
         lifted = x.tensor
         shape, channels, kind = size_of(lifted), lifted.shape[1], kind_of(lifted)
         size = tuple(tokens_along(n, self.token) for n in shape)
-        places = centres(size, shape, **kind).flatten(1)
+        places = cell_centers(size, shape, **kind).flatten(1)
         pose = torch.arange(self.order, device=lifted.device)
         turn = torch.arange(0, channels, direction_step(self.order), device=lifted.device)[:, None]
         angles = pose.to(lifted.dtype) * (2 * math.pi / self.order)
@@ -166,8 +168,8 @@ class RingDescriptor(EquivariantModule):
         fields = []
         for radius, blur in self.rings:
             points = places[:, None] + (radius * directions if radius else torch.zeros(2, 1, **kind))[:, :, None]
-            smoothed = smooth(lifted, (blur, blur), True)
-            read = look_up(smoothed, points.expand(len(lifted), *points.shape), shape, "zeros")
+            smoothed = gaussian_filter(lifted, (blur, blur), True)
+            read = grid_sample(smoothed, points.expand(len(lifted), *points.shape), padding="zeros")
             if radius:
                 fields.append(read[:, (pose + turn) % channels, pose.expand(len(turn), -1)])
             else:  # a field of half the poses stands twice in a regular one, and counts as before
@@ -202,7 +204,7 @@ class TokenPool(EquivariantModule):
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
         size: Size = tuple(tokens_along(n, self.token) for n in size_of(x.tensor))
-        return GeometricTensor(average(x.tensor, size), self.out_type)
+        return GeometricTensor(area_resample(x.tensor, size), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*input_shape[:2], *[tokens_along(n, self.token) for n in input_shape[2:]])

@@ -1,0 +1,46 @@
+"""Rotations of the plane and of space, and the order of axes in which a matrix acts.
+
+The rotations of a gspace act on points (x, y[, z]) with x along columns to the right, y along rows upwards and z along
+depth upwards. Arrays have the axes in the reverse order, and rows and depth run downwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+
+def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
+    """Rotations of the plane (..., 2, 2) by angles in radians, from the first axis towards the second."""
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
+
+
+def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
+    """The rotation R with the largest trace of R^T M for each matrix M (..., axis, axis).
+
+    Source: Schonemann 1966.
+    """
+    left, _, right = torch.linalg.svd(matrices)
+    mirrored = torch.linalg.det(left @ right) < 0
+    last = torch.where(mirrored, -1.0, 1.0).to(matrices.dtype)
+    return torch.cat([left[..., :-1], left[..., -1:] * last[..., None, None]], -1) @ right
+
+
+def cube_rotations() -> np.ndarray:
+    """The 24 rotations of the cube: (rotation, axis, axis)."""
+    rotations = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrix = np.diag(signs)[list(order)]
+            if np.linalg.det(matrix) > 0:
+                rotations.append(matrix)
+    return np.stack(rotations)
+
+
+def on_array_axes(matrices: np.ndarray) -> np.ndarray:
+    """Matrices (..., axis, axis) that act on (x, y[, z]), as they act on the axes of an array."""
+    signs = np.array([-1.0] * (matrices.shape[-1] - 1) + [1.0])
+    return signs[:, None] * matrices[..., ::-1, ::-1] * signs
