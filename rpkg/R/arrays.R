@@ -2,7 +2,7 @@
 
 # `x` as the core takes it:
 #   array           numpy array, a view that the core copies and never writes to
-#   vector          numpy array of one axis; of length 1, a number; of text, a list
+#   vector          numpy array of one axis; of length 1, a number; of text, a list; of raw bytes, a bytearray
 #   list            list; with names, a dict
 #   function        a function of arrays, as R has them
 #   gspace, field type, network   their Python handle
@@ -37,7 +37,7 @@ refuse_what_python_cannot_see <- function(x, argument, call) {
 
 atomic_to_python <- function(x) {
   x <- if (is.character(x)) c(x) else unclass(x)
-  if (!is.null(dim(x))) return(reticulate::r_to_py(x))
+  if (!is.null(dim(x)) || is.raw(x)) return(reticulate::r_to_py(x))
   reticulate::r_to_py(if (length(x) == 1 || is.character(x)) unname(x) else array(x))
 }
 
@@ -55,6 +55,9 @@ function_to_python <- function(f, argument, call) {
 # torch stay Python's.
 from_python <- function(value) if (inherits(value, "python.builtin.object")) reticulate::py_to_r(value) else value
 
+# One item of a dict that the core returned. (`reply$get()` would make an R function of a Python one at each call.)
+item_of <- function(reply, key) from_python(reticulate::py_get_item(reply, key))
+
 # A list of dicts with the same keys as a data frame. Columns in `indexes` count from 1.
 as_table <- function(rows, indexes = character()) {
   keys <- names(rows[[1]])
@@ -66,6 +69,12 @@ as_table <- function(rows, indexes = character()) {
   for (key in indexes) table[[key]] <- table[[key]] + 1L
   class(table) <- c("gequi_table", class(table))
   table
+}
+
+# The table with one row more.
+add_row <- function(table, row) {
+  columns <- Map(c, unclass(table), row[names(table)])
+  structure(columns, class = class(table), row.names = seq_len(nrow(table) + 1))
 }
 
 # R counts from 1, the core from 0. What is no number is passed on, for the core to refuse.

@@ -14,7 +14,7 @@
 #' softmax(c(1, 2, 3))
 softmax <- function(x, axis = NULL, dtype = "float64") {
   axis <- if (!is.null(axis)) count_axis(axis, max(length(dim(x)), 1))
-  as_plain(call_core("softmax", x = x, axis = axis, dtype = dtype, .indexes = "axis"))
+  as_plain(call_core("softmax", x = x, axis = axis, dtype = dtype))
 }
 
 # An axis as the core counts it. The core takes negative ones, from the end; R has none.

@@ -56,7 +56,7 @@ broadcast_over <- function(f, axis, spec) {
     operands <- list(...)
     operands <- Map(to_python, operands, paste("operand", seq_along(operands)), list(call))
     as_plain(do.call(call_core, c(
-      list("axes.broadcast_call", function_to_python(f, "f", call), axis, spec), unname(operands), list(.call = call)
+      list("broadcast_call", function_to_python(f, "f", call), axis, spec), unname(operands), list(.call = call)
     )))
   }
 }

@@ -1,29 +1,27 @@
 # The one door to the core: every call goes through call_core(), where Python's errors and warnings become R's.
 
-# Calls gequi.<name> once and returns what it returned, as R has it (see from_python()).
+# Calls a function that gequi/_r_interface.py declares, and returns what it returned, as R has it (see from_python()).
 #
 # ...       the function's arguments under its own names; see to_python().
-# .indexes  names of the arguments that are indexes, which messages count from 1.
+# .indexes  ignored: training.R still gives it.
 # .call     the user's function, which errors name.
-call_core <- function(.name, ..., .indexes = character(), .call = rlang::caller_env()) {
+call_core <- function(.name, ..., .indexes = NULL, .call = rlang::caller_env()) {
   arguments <- list(...)
-  bridge <- core(.call) # before the first value is converted, which would start Python without our words for it
+  door <- core(.call) # before the first value is converted, which would start Python without our words for it
   arguments <- Map(function(value, name) to_python(value, name, .call), arguments, rlang::names2(arguments))
   the$callback_error <- NULL
   reply <- tryCatch(
-    do.call(bridge$call, c(list(.name), arguments)),
+    do.call(door, c(list(.name), arguments)),
     python.builtin.Exception = function(error) abort_python(error, .call)
   )
-  for (warning in from_python(reply$get("warnings"))) {
-    rlang::warn(in_r_words(warning$message), class = condition_classes(warning$kinds), call = .call)
+  for (warning in item_of(reply, "warnings")) {
+    rlang::warn(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
   }
-  error <- from_python(reply$get("error"))
+  error <- item_of(reply, "error")
   if (!is.null(error)) {
-    message <- in_r_words(error$message)
-    if (isTRUE(error$argument %in% .indexes)) message <- count_from_one(message)
-    abort_gequi(error$kinds, message, error$argument, .call, error$traceback)
+    abort_gequi(error$kinds, render_message(error$pieces), error$argument, .call, error$traceback)
   }
-  from_python(reply$get("value"))
+  item_of(reply, "value")
 }
 
 # Signals an error of the Python classes `kinds`, the nearest first.
@@ -47,27 +45,55 @@ abort_python <- function(error, call) {
   abort_gequi("PythonError", paste0(last$type, ": ", last$value), call = call, traceback = last$message)
 }
 
-# The core's sentences speak Python where they quote: None, True, {'regular': 4}.
-in_r_words <- function(message) {
-  words <- c(None = "NULL", True = "TRUE", False = "FALSE")
-  for (word in names(words)) {
-    alone <- paste0("(^|[\\s\\[])", word, "(?=$|[\\s.,;\\])])")
-    message <- gsub(alone, paste0("\\1", words[[word]]), message, perl = TRUE)
-  }
-  quoted <- gregexpr("\\{'?\\w+'?: [^{}]*\\}", message)
-  regmatches(message, quoted) <- lapply(regmatches(message, quoted), function(dicts) {
-    counts <- !grepl("layer", dicts)
-    dicts <- gsub("'?(\\w+)'?: ", "\\1 = ", sub("\\}$", ")", sub("^\\{", "", dicts)))
-    paste0(ifelse(counts, "c(", "list("), dicts)
-  })
-  gsub("(\\d),\\)", "\\1)", message)  # a tuple of one
+# ---- messages -----------------------------------------------------------------------------------------------------
+
+# The sentence of a message, from its pieces (see Message.pieces() in gequi/errors.py).
+render_message <- function(pieces) paste(vapply(pieces, render_piece, ""), collapse = "")
+
+# Text as it is; a value as code, cut to `limit` characters; an index, which R counts from 1; values in a row; a name.
+render_piece <- function(piece) {
+  if (is.null(piece$kind)) return(piece$text)
+  value <- piece$value
+  switch(piece$kind,
+    code = substr(as_code(value), 1, if (is.null(piece$limit)) 1e6 else piece$limit),
+    index = as_code(count_from_one(value)),
+    list = paste(vapply(as.list(value), as_code, ""), collapse = ", "),
+    name = as.character(value)
+  )
 }
 
-# Adds 1 to the numbers in a message about an index, apart from those within names.
-count_from_one <- function(message) {
-  numbers <- gregexpr("(?<![\\w'.])-?\\d+(\\.\\d+)?", message, perl = TRUE)
-  regmatches(message, numbers) <- lapply(regmatches(message, numbers), function(each) {
-    vapply(as.numeric(each) + 1, format, "", digits = 15)
-  })
-  message
+count_from_one <- function(value) {
+  if (is.list(value)) lapply(value, count_from_one) else if (is.numeric(value)) value + 1 else value
+}
+
+# A value as one writes it in R: NULL, TRUE, "text", c(1, 2), c(a = 1), list("a", 2). What is no plain value comes as
+# its text.
+as_code <- function(value) {
+  if (is.null(value)) return("NULL")
+  if (is.list(value)) {
+    if (identical(names(value), "object")) return(value$object)
+    numbers <- vapply(value, function(each) is.numeric(each) && length(each) == 1, NA)
+    open <- if (length(value) && all(numbers)) "c(" else "list("
+    return(paste0(open, paste0(names_as_code(value), vapply(value, as_code, ""), collapse = ", "), ")"))
+  }
+  cells <- if (is.character(value)) {
+    encodeString(value, quote = "\"")
+  } else if (is.numeric(value)) {
+    vapply(value, number_as_code, "")
+  } else {
+    as.character(value)
+  }
+  if (length(cells) == 1) cells else paste0("c(", paste(cells, collapse = ", "), ")")
+}
+
+number_as_code <- function(x) {
+  whole <- is.finite(x) && x == round(x) && abs(x) < 1e15
+  format(x, digits = 15, scientific = if (whole) FALSE else NA)
+}
+
+names_as_code <- function(x) {
+  names <- names(x)
+  if (is.null(names)) return(rep("", length(x)))
+  names <- ifelse(names == make.names(names), names, paste0("`", names, "`"))
+  paste0(names, " = ")
 }

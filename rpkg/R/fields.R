@@ -23,21 +23,14 @@
 #' field_type(gspace("rot2dOnR2", N = 4), c(regular = 4, irrep_1 = 2))
 field_type <- function(space, fields) {
   fields <- as_fields(fields)
-  python <- call_core("field_type", space = space, fields = fields)
-  pairs <- call_core("fields.describe_fields", python)
-  counts <- vapply(pairs, function(pair) as.integer(pair[[2]]), 0L)
-  sizes <- vapply(from_python(python$representations), function(each) as.integer(from_python(each$size)), 0L)
+  made <- call_core("make_field_type", space = space, fields = fields)
   new_handle(
     "gequi_field_type",
     space = space,
     fields = fields,
-    size = sum(sizes),
-    table = data.frame(
-      representation = vapply(pairs, function(pair) pair[[1]], ""),
-      count = counts,
-      size = sizes[cumsum(counts)]
-    ),
-    python = python
+    size = made$size,
+    table = as.data.frame(as_table(made$rows)),
+    python = made$handle
   )
 }
 
@@ -99,5 +92,5 @@ as.data.frame.gequi_field_type <- function(x, row.names = NULL, optional = FALSE
 #' x
 #' transform_field(x, grey, 2) # the counter-clockwise quarter turn
 transform_field <- function(x, type, element) {
-  call_core("transform_field", x = x, type = type, element = as_index(element), .indexes = "element")
+  call_core("transform_field", x = x, type = type, element = as_index(element))
 }

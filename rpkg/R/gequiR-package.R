@@ -19,6 +19,11 @@
 #'   the argument at fault and `traceback` holds Python's traceback, where there is one. Warnings have the class
 #'   `gequi_warning`, those of a layer that breaks exact equivariance also `gequi_exactness_warning`.
 #'
+#' # Speed
+#' On Linux, torch uses R's BLAS instead of its own where it is imported before gequiR is loaded; with the BLAS that R
+#' has by default, matrix products are then several times slower. Call `library(gequiR)` before torch is imported in
+#' Python. [gequi_sitrep()] reports the speed, and a warning is given where it is low.
+#'
 #' # Environment variables
 #' * `GEQUI_PYTHON`: the Python to use. It is read when the package is loaded and comes before `RETICULATE_PYTHON`.
 #' * `GEQUI_CACHE`: the folder in which escnn keeps what is slow to compute; by default that of

@@ -86,7 +86,7 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
                         frequencies = 2, window = NULL, dropout = 0, qk_norm = TRUE, positions = "additive",
                         mlp_ratio = 2, patch_size = 1, size = NULL, pool = "mean", seed = NULL, dtype = "float32") {
   layers <- call_core(
-    "group_attention.gsa_layers",
+    "gsa_layers",
     units = units, fields = fields, blocks = blocks, heads = heads, key_dim = key_dim, frequencies = frequencies,
     window = window, dropout = dropout, qk_norm = qk_norm, positions = positions, mlp_ratio = mlp_ratio,
     patch_size = patch_size, size = size, pool = pool
@@ -94,7 +94,7 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
   equivariant_network(space, input, layers, seed = seed, dtype = dtype)
 }
 
-#' What a network of attention makes of points
+#' Predict with a network of attention on points
 #'
 #' Points can be turned by any angle, so the law holds exactly for every element of the group, which on pixels it does
 #' for quarter turns and mirrors only.
@@ -119,7 +119,7 @@ predict_points <- function(network, x, points, dtype = NULL) {
   call_core("predict_points", network = network, x = x, points = points, dtype = dtype)
 }
 
-#' A picture of equivariance
+#' Plot the equivariance of a network
 #'
 #' First row: an image and the channels of one field that the map makes of it. Second row: the moved image and what the
 #' map makes of that; arrows lead from each channel to the one in which it should be found. Third row: the difference
@@ -143,10 +143,9 @@ predict_points <- function(network, x, points, dtype = NULL) {
 plot_equivariance <- function(network, x, element = 2, field = 1, space = NULL, input = NULL, output = NULL,
                               dtype = NULL) {
   shown <- call_core(
-    "symmetry.equivariance_maps",
+    "equivariance_maps",
     f = network, x = x, element = as_index(element), field = as_index(field), space = space,
-    input = as_fields(input, "input"), output = as_fields(output, "output"), dtype = dtype,
-    .indexes = c("element", "field")
+    input = as_fields(input, "input"), output = as_fields(output, "output"), dtype = dtype
   )
   channels <- dim(shown$maps)[1]
   range <- range(shown$maps, shown$maps_of_moved)

@@ -37,18 +37,17 @@ gspace <- function(name, ...) {
   if (length(options) && !all(nzchar(rlang::names2(options)))) {
     abort_gequi("InputError", "Options of a gspace must be named, such as N = 4.", "...")
   }
-  python <- call_core("gspace", name = name, ...)
-  known <- gspaces()
+  made <- call_core("make_gspace", name = name, ...)
   new_handle(
     "gequi_gspace",
     name = name,
     options = options[!vapply(options, is.null, NA)],
-    group = as.character(python$fibergroup),
-    dimension = known$dimension[known$name == name],
-    symmetry = known$symmetry[known$name == name],
-    finite = from_python(python$fibergroup$order()) > 0,
-    elements = length(call_core("groups.elements", python)),
-    python = python
+    group = made$group,
+    dimension = made$dimension,
+    symmetry = made$symmetry,
+    finite = made$finite,
+    elements = made$elements,
+    python = made$handle
   )
 }
 
@@ -162,7 +161,7 @@ representations <- function(space) as_table(call_core("representations", space =
 representation_matrix <- function(space, representation, element) {
   call_core(
     "representation_matrix",
-    space = space, representation = representation, element = as_index(element), .indexes = "element"
+    space = space, representation = representation, element = as_index(element)
   )
 }
 

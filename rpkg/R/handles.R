@@ -13,7 +13,7 @@ handle_of <- function(x, call = rlang::caller_env()) {
   x$handle$python
 }
 
-is_alive <- function(x) !is.null(x$handle$python) && !reticulate::py_is_null_xptr(x$handle$python)
+is_alive <- function(x) !is_dead(x$handle$python)
 
 # Makes the Python object of the plain data in `x`.
 make_python <- function(x, call) UseMethod("make_python")

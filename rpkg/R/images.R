@@ -11,7 +11,7 @@
 #' sample_image()[c("name", "rows", "columns", "licence")]
 #' plot_image(sample_image("cell"))
 sample_image <- function(name = NULL) {
-  value <- call_core("images.sample_image", name = name)
+  value <- call_core("sample_image", name = name)
   if (is.null(name)) as_table(value) else value
 }
 

@@ -1,4 +1,4 @@
-#' Invert a function: an input whose output is the wanted one
+#' Find an input that produces a given output
 #'
 #' Looks for an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) from x = start.
 #' The loss of such a descent is not monotone; the best x is kept and returned. Ctrl-C (or Esc in RStudio) ends the
@@ -20,7 +20,7 @@
 #'   loss: `"squared"` rather than `"norm"`.
 #' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
-#' @param progress `TRUE` shows a progress bar, `NULL` does in an interactive session; or a function of (step, loss),
+#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function of (step, loss),
 #'   called at every x, which ends the descent by returning `FALSE`.
 #' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
 #'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
@@ -96,7 +96,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
       }
     )
   }
-  if (!is.function(progress)) look <- call_core("inversion.at_intervals", progress = look, seconds = 0.1)
+  if (!is.function(progress)) look <- call_core("at_intervals", progress = look, seconds = 0.1)
   watch$progress <- look
   watch
 }

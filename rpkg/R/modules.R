@@ -14,7 +14,7 @@ new_module <- function(maker, arguments, call = rlang::caller_env()) {
 # python      the model
 # weights     those that are not the seed's
 as_model <- function(python, weights = NULL, call = rlang::caller_env()) {
-  recipe <- from_python(python$recipe)
+  recipe <- call_core("recipe_of_model", python, .call = call)
   if (!is.null(recipe$maker)) {
     class <- if (recipe$maker %in% c("multi_head_attention", "visual_attention")) "gequi_attention"
     return(new_handle(
@@ -53,7 +53,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
   made
 }
 
-#' What a module makes of arrays
+#' Predict with a module
 #'
 #' In evaluation mode and without gradients.
 #'
@@ -92,7 +92,7 @@ format.gequi_module <- function(x, ...) {
 print.gequi_module <- function(x, ...) {
   cat(title_line("module", format(x)), "\n", sep = "")
   if (is_alive(x) || !isTRUE(x$handle$changed)) {
-    count <- call_core("tracing.count_parameters", x)
+    count <- call_core("count_parameters", x)
     cat(cli::col_grey(paste0(big_number(count), " parameters")), "\n", sep = "")
   }
   invisible(x)

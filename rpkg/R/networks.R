@@ -37,22 +37,33 @@
 #' summary(network, input_shape = c(1, 1, 28, 28))
 #' dim(predict(network, volcano))
 equivariant_network <- function(space, input, layers = list(), seed = NULL, dtype = "float32") {
-  call_core("arrays.check_dtype", dtype)
   new_network(list(
-    space = space, input = as_fields(input, "input"), layers = as_layers(layers),
-    seed = call_core("networks.choose_seed", seed), dtype = dtype
+    space = space, input = as_fields(input, "input"), layers = as_layers(layers), seed = seed, dtype = dtype
   ))
 }
 
-# Checks a recipe and notes its table of layers; builds nothing.
+# Checks a recipe and plans its layers; builds nothing.
 new_network <- function(recipe, weights = NULL, python = NULL, call = rlang::caller_env()) {
-  table <- call_core(
-    "networks.describe_plan",
-    space = recipe$space, input = recipe$input, layers = recipe$layers, .call = call
-  )
-  do.call(new_handle, c(
-    list("gequi_network"), recipe, list(table = as_table(table), weights = weights, python = python)
+  started <- start_plan(recipe, call)
+  recipe$seed <- started$seed # which the core has drawn, where it was NULL
+  planned_network(recipe, started$plan, as_table(started$rows), weights, python)
+}
+
+# A network keeps its plan, a Python object, so that one more layer is planned without those before it.
+planned_network <- function(recipe, plan, table, weights = NULL, python = NULL) {
+  network <- do.call(new_handle, c(
+    list("gequi_network"), recipe, list(table = table, weights = weights, python = python)
   ))
+  network$handle$plan <- plan
+  network
+}
+
+start_plan <- function(recipe, call) do.call(call_core, c(list("start_plan"), recipe, list(.call = call)))
+
+# The plan; made anew where there is none, or a dead one.
+plan_of <- function(network, call) {
+  if (is_dead(network$handle$plan)) network$handle$plan <- start_plan(recipe_of(network), call)$plan
+  network$handle$plan
 }
 
 recipe_of <- function(network) unclass(network)[c("space", "input", "layers", "seed", "dtype")]
@@ -105,9 +116,10 @@ add_layer <- function(network, kind, frame = rlang::caller_env()) {
     return(network)
   }
   check_network(network, frame)
+  longer <- call_core("extend_plan", plan = plan_of(network, frame), layer = layers[[1]], .call = frame)
   recipe <- recipe_of(network)
   recipe$layers <- c(recipe$layers, layers)
-  new_network(recipe, kept_weights(network), call = frame)
+  planned_network(recipe, longer$plan, add_row(network$table, longer$row), kept_weights(network))
 }
 
 # Layers as plain data: fields as pairs, the layers inside a residual layer as lists too.
@@ -141,7 +153,7 @@ kept_weights <- function(network) {
 
 # ---- what a network does ------------------------------------------------------------------------------------------
 
-#' What a network makes of images
+#' Predict with a network
 #'
 #' In evaluation mode and without gradients.
 #'
@@ -219,11 +231,11 @@ get_weights <- function(network) call_core("get_weights", network = network)
 set_weights <- function(network, weights) {
   if (inherits(network, "gequi_module")) return(with_weights(network, weights))
   check_network(network)
-  copy <- call_core("networks.copy_network", network)
+  copy <- call_core("copy_network", network)
   call_core("set_weights", network = copy, weights = weights)
   kept <- kept_weights(network)
   kept[names(weights)] <- weights
-  new_network(recipe_of(network), kept, copy)
+  planned_network(recipe_of(network), network$handle$plan, network$table, kept, copy)
 }
 
 # ---- how it looks -------------------------------------------------------------------------------------------------
@@ -264,7 +276,7 @@ big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 #' @export
 summary.gequi_network <- function(object, input_shape = NULL, ...) {
   rlang::check_dots_empty()
-  table <- as_table(call_core("networks.describe_network", network = object, input_shape = input_shape))
+  table <- as_table(call_core("describe_network", network = object, input_shape = input_shape))
   structure(list(network = object, table = table), class = "summary.gequi_network")
 }
 
@@ -276,5 +288,5 @@ print.summary.gequi_network <- function(x, ...) {
 
 #' @export
 as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, ...) {
-  as_table(call_core("networks.describe_network", network = x))
+  as_table(call_core("describe_network", network = x))
 }

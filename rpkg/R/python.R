@@ -1,6 +1,7 @@
 # The Python side: what it needs, where the core comes from, when it starts.
 
-# What lives as long as the session: `bridge`, the core's door; `callback_error`, see to_python().
+# What lives as long as the session: `door`, the core's function for all calls; `torch_came_first`, whether torch was
+# imported before the core; `callback_error`, see to_python().
 the <- new.env(parent = emptyenv())
 
 # The dependencies in pyproject.toml; a test compares them.
@@ -28,28 +29,23 @@ requirements_besides <- c(
 
 environment_name <- "r-gequi"
 
-# The core's door, python/gequi/_bridge.py. Starts Python and imports the core at its first use.
+# The core's door: call() of python/gequi/_r_interface.py. Starts Python and imports the core at its first use.
 core <- function(call) {
-  if (is.null(the$bridge)) {
+  if (is.null(the$door)) {
     if (rlang::is_interactive() && !reticulate::py_available()) cli::cli_inform("Starting Python (torch, escnn) ...")
-    the$bridge <- tryCatch(import_core(call), error = function(error) abort_setup(error, call))
+    the$door <- tryCatch(import_core(call), error = function(error) abort_setup(error, call))
+    if (the$torch_came_first) warn_of_slow_products(call)
   }
-  the$bridge
+  the$door
 }
 
 # The core that is loaded already (as where Python runs R); else the one this package carries; else an installed one.
 # All must be of this package's version.
 import_core <- function(call) {
-  carried <- system.file("python", package = "gequiR")
-  sys <- reticulate::import("sys", convert = FALSE)
-  loaded <- reticulate::py_to_r(sys$modules$`__contains__`("gequi"))
-  if (!loaded && file.exists(file.path(carried, "gequi", "__init__.py"))) {
-    # No compiled files are left in R's library, which is not ours to write to.
-    load_torch()
-    before <- sys$dont_write_bytecode
-    sys$dont_write_bytecode <- TRUE
-    on.exit(sys$dont_write_bytecode <- before)
-    reticulate::import_from_path("gequi", carried, convert = FALSE)
+  prepare_torch() # where no hook has: see declare_to_reticulate()
+  the$torch_came_first <- is_imported("torch")
+  if (!is_imported("gequi") && file.exists(file.path(carried_modules(), "gequi", "__init__.py"))) {
+    import_carried("gequi")
   }
   found <- reticulate::py_to_r(reticulate::import("gequi", convert = FALSE)$`__version__`)
   wanted <- as.character(utils::packageVersion("gequiR"))
@@ -59,19 +55,62 @@ import_core <- function(call) {
       "install both in one version."
     ), call = call)
   }
-  reticulate::import("gequi._bridge", convert = FALSE)
+  reticulate::import("gequi._r_interface", convert = FALSE)$call
 }
 
-# On Linux, R's own BLAS is in the process already, and torch's matrix product would be found there: with the reference
-# BLAS of a plain R, some ten times slower. RTLD_DEEPBIND lets torch's libraries find their own first.
-load_torch <- function() {
+is_imported <- function(module) {
+  reticulate::py_to_r(reticulate::import("sys", convert = FALSE)$modules$`__contains__`(module))
+}
+
+carried_modules <- function() system.file("python", package = "gequiR")
+
+# A Python module that this package carries. No compiled files are left in R's library, which is not ours to write to.
+import_carried <- function(module) {
   sys <- reticulate::import("sys", convert = FALSE)
-  os <- reticulate::import("os")
-  if (!reticulate::py_has_attr(os, "RTLD_DEEPBIND")) return()
-  before <- sys$getdlopenflags()
-  sys$setdlopenflags(bitwOr(reticulate::py_to_r(before), os$RTLD_DEEPBIND))
-  on.exit(sys$setdlopenflags(before))
-  reticulate::import("torch", convert = FALSE)
+  before <- sys$dont_write_bytecode
+  sys$dont_write_bytecode <- TRUE
+  on.exit(sys$dont_write_bytecode <- before)
+  reticulate::import_from_path(module, carried_modules(), convert = FALSE)
+}
+
+# Has torch use its own BLAS and not R's: see gequi_deepbind.py. It helps only before torch is imported.
+prepare_torch <- function() {
+  if (!is_imported("gequi_deepbind")) import_carried("gequi_deepbind")
+}
+
+# Warns where torch's matrix products are slow: torch was imported before prepare_torch() was called.
+warn_of_slow_products <- function(call) {
+  products <- call_core("measure_products", .call = call)
+  if (products$slow) rlang::warn(about_slow_products(products), class = "gequi_warning", call = call)
+}
+
+about_slow_products <- function(products) {
+  c(
+    paste0(
+      "torch multiplies matrices at ", format(products$gigaflops, digits = 2), " GFLOP/s, several times slower than ",
+      "it could: it was imported before gequiR was loaded, and uses R's BLAS instead of its own."
+    ),
+    i = "Restart R, and call library(gequiR) before torch is imported in Python; or give R an optimized BLAS."
+  )
+}
+
+# Whether there is no Python object, or one that has died: R has read it from a file, or its process is another one.
+is_dead <- function(python) is.null(python) || reticulate::py_is_null_xptr(python)
+
+# Tells reticulate what the Python must have, and of the environment of install_gequi(), where there is one.
+declare_requirements <- function() {
+  reticulate::py_require(requirements, python_version = ">=3.11")
+  if (dir.exists(file.path(reticulate::virtualenv_root(), environment_name))) {
+    reticulate::use_virtualenv(environment_name, required = FALSE)
+  }
+}
+
+# What reticulate must know before it starts Python, and what must be done before anyone imports torch.
+declare_to_reticulate <- function() {
+  prepare <- function(...) try(prepare_torch(), silent = TRUE) # which must not keep Python from starting
+  if (reticulate::py_available()) return(prepare())
+  declare_requirements()
+  setHook("reticulate.onPyInit", prepare)
 }
 
 abort_setup <- function(error, call) {
@@ -101,7 +140,7 @@ describe_python <- function() {
   list(python = config$python, version = as.character(config$version), chosen = config$forced)
 }
 
-#' Whether the Python side works
+#' Check whether the Python installation works
 #'
 #' Starts Python, if it is not running, and loads the core. Examples and tests ask this first.
 #'
@@ -117,7 +156,7 @@ gequi_available <- function() {
   tryCatch(!is.null(core(NULL)), error = function(error) FALSE)
 }
 
-#' Install the Python packages that gequiR stands on
+#' Install the Python packages that gequiR needs
 #'
 #' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
 #' Nothing is installed unless this function is called.
@@ -175,13 +214,14 @@ installation_steps <- function() {
   )
 }
 
-#' The situation of the Python side
+#' Report on the Python installation
 #'
-#' Says which Python is used and how it was chosen, which versions of the packages it has, and what to do where
-#' something is missing. It installs nothing.
+#' Says which Python is used and how it was chosen, which versions of the packages it has, how fast torch multiplies
+#' matrices, and what to do where something is missing. It installs nothing.
 #'
 #' @return invisibly, a list: `python` (path, or `NULL`), `chosen` (how), `versions` (a named vector, `NA` for what is
-#'   missing), `cache` (a folder) and `works`.
+#'   missing), `cache` (a folder), `works`, and `products`, a list: `gigaflops` (how fast torch multiplies matrices on
+#'   one thread) and `slow` (whether that is so slow that R's BLAS must have replaced torch's own).
 #' @export
 #' @examplesIf gequi_available()
 #' gequi_sitrep()
@@ -193,25 +233,47 @@ gequi_sitrep <- function() {
   works <- isFALSE(problem)
   found <- describe_python()
   versions <- if (!is.null(found$python)) package_versions()
-  remedy <- paste(
-    "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
-    "GEQUI_PYTHON before R starts."
-  )
+  products <- if (works) call_core("measure_products")
   cat(
+    setup_lines(found, versions),
+    if (works) product_lines(products) else problem_lines(problem),
+    sep = "\n"
+  )
+  invisible(list(
+    python = found$python, chosen = found$chosen, versions = versions, cache = Sys.getenv("GEQUI_CACHE"), works = works,
+    products = products
+  ))
+}
+
+setup_lines <- function(found, versions) {
+  c(
     paste0("gequiR ", utils::packageVersion("gequiR"), ", reticulate ", utils::packageVersion("reticulate")),
     if (is.null(found$python)) "No Python has been started." else paste0("Python ", found$version, ": ", found$python),
     if (!is.null(found$chosen)) paste0("  chosen by ", found$chosen),
     if (length(versions)) paste0("  ", names(versions), " ", ifelse(is.na(versions), "is missing", versions)),
-    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn")),
-    if (works) "Everything is in place.",
-    if (is.null(problem)) "The first call will make an environment by uv, if reticulate can; that is a large download.",
-    if (is.character(problem)) sub("\n.*", "", problem),
-    if (!works) remedy,
-    sep = "\n"
+    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn"))
   )
-  invisible(list(
-    python = found$python, chosen = found$chosen, versions = versions, cache = Sys.getenv("GEQUI_CACHE"), works = works
-  ))
+}
+
+product_lines <- function(products) {
+  c(
+    paste0("Matrix products: ", format(products$gigaflops, digits = 2), " GFLOP/s on one thread"),
+    if (products$slow) about_slow_products(products) else "Everything is in place."
+  )
+}
+
+problem_lines <- function(problem) {
+  c(
+    if (is.null(problem)) {
+      "The first call will make an environment by uv, if reticulate can; that is a large download."
+    } else {
+      sub("\n.*", "", problem)
+    },
+    paste(
+      "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
+      "GEQUI_PYTHON before R starts."
+    )
+  )
 }
 
 # The installed versions, without importing anything; of the core, that which is loaded.
@@ -221,6 +283,6 @@ package_versions <- function() {
   versions <- vapply(packages, function(package) {
     tryCatch(metadata$version(package), error = function(error) NA_character_)
   }, "")
-  loaded <- if (is.null(the$bridge)) NA_character_ else reticulate::import("gequi")$`__version__`
+  loaded <- if (is.null(the$door)) NA_character_ else reticulate::import("gequi")$`__version__`
   c(gequi = loaded, versions)
 }

@@ -35,8 +35,7 @@ save_model <- function(model, path, about = NULL) {
 #' @export
 load_model <- function(path) {
   path <- as_path(path)
-  told <- call_core("saving.describe_model_file", path = path)
-  saved_model(call_core("load_model", path = path), told$about)
+  saved_model(call_core("read_model_file", path = path))
 }
 
 #' A model as raw bytes
@@ -62,7 +61,7 @@ load_model <- function(path) {
 #' identical(predict(unmarshal(data), x, x), predict(module, x, x))
 marshal <- function(model) {
   check_model(model)
-  as.raw(call_core("saving.model_to_bytes", model = model, about = about_model(model)))
+  as.raw(call_core("model_to_bytes", model = model, about = about_model(model)))
 }
 
 #' @rdname marshal
@@ -72,9 +71,7 @@ unmarshal <- function(data) {
     message <- paste0("`data` must be a raw vector, as marshal() makes it; got ", friendly(data), ".")
     abort_gequi("InputError", message, "data", rlang::current_env())
   }
-  bytes <- reticulate::r_to_py(c(data))
-  told <- call_core("saving.describe_model_bytes", bytes, "`data`")
-  saved_model(call_core("saving.model_from_bytes", bytes, "`data`"), told$about)
+  saved_model(call_core("read_model_bytes", data = data, name = "`data`"))
 }
 
 # What is kept beside a model: of one that was fitted, its history and its classes.
@@ -88,9 +85,10 @@ about_model <- function(model, about = NULL) {
   utils::modifyList(as.list(about), fitted)
 }
 
-# The R object of a Python model that was saved, and of what was kept beside it.
-saved_model <- function(python, about, call = rlang::caller_env()) {
-  model <- as_model(python, call_core("get_weights", python, .call = call), call)
+# The R object of a model that was saved, and of what was kept beside it.
+saved_model <- function(read, call = rlang::caller_env()) {
+  about <- read$about
+  model <- as_model(read$handle, call_core("get_weights", read$handle, .call = call), call)
   if (is.null(about$classes)) return(model)
   history <- if (length(about$history)) as_history(about$history)
   as_fit(model, history, about$classes, unlist(about$levels))

@@ -43,7 +43,7 @@ equivariance_error <- function(f, x, space = NULL, input = NULL, output = NULL, 
   rows <- call_core(
     "equivariance_error",
     f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"),
-    elements = as_index(elements), dtype = dtype, .indexes = "elements"
+    elements = as_index(elements), dtype = dtype
   )
   table <- as_table(rows, indexes = "element")
   class(table) <- c("gequi_equivariance", class(table))
@@ -57,7 +57,7 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
   call_core(
     "is_equivariant",
     f = f, x = x, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"),
-    elements = as_index(elements), dtype = dtype, tolerance = tolerance, .indexes = "elements"
+    elements = as_index(elements), dtype = dtype, tolerance = tolerance
   )
 }
 
@@ -87,7 +87,7 @@ permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed
   rows <- call_core(
     "permutation_error",
     f = f, x = x, input = as_index(input), output = as_index(output), permutations = permutations, seed = seed,
-    dtype = dtype, .indexes = c("input", "output")
+    dtype = dtype
   )
   table <- as_table(rows, indexes = "element")
   class(table) <- c("gequi_equivariance", class(table))

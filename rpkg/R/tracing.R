@@ -69,7 +69,7 @@ print.gequi_trace <- function(x, ..., n = 60) {
 #' @export
 plot.gequi_trace <- function(x, ..., depth = NULL) {
   rlang::check_dots_empty()
-  drawing <- lapply(call_core("_diagrams.lay_out", trace = trace_rows(x), depth = depth), function(rows) {
+  drawing <- lapply(call_core("lay_out_diagram", trace = trace_rows(x), depth = depth), function(rows) {
     if (length(rows)) as.data.frame(as_table(rows))
   })
   boxes <- drawing$boxes

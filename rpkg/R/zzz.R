@@ -8,17 +8,8 @@
   if (nzchar(Sys.getenv("GEQUI_PYTHON"))) Sys.setenv(RETICULATE_PYTHON = Sys.getenv("GEQUI_PYTHON"))
   # reticulate takes most of a second to load: it waits until it is used, by this package or another.
   if (isNamespaceLoaded("reticulate")) {
-    declare_requirements()
+    declare_to_reticulate()
   } else {
-    setHook(packageEvent("reticulate", "onLoad"), function(...) declare_requirements())
-  }
-}
-
-# Tells reticulate what the Python must have, and of the environment of install_gequi(), where there is one.
-declare_requirements <- function() {
-  if (reticulate::py_available()) return(invisible())
-  reticulate::py_require(requirements, python_version = ">=3.11")
-  if (dir.exists(file.path(reticulate::virtualenv_root(), environment_name))) {
-    reticulate::use_virtualenv(environment_name, required = FALSE)
+    setHook(packageEvent("reticulate", "onLoad"), function(...) declare_to_reticulate())
   }
 }

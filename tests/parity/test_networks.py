@@ -1,5 +1,7 @@
 """networks: R's answers are Python's."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,24 @@ def test_the_same_warnings_with_the_same_sentences(r, both):
     condition = r.code("tryCatch(output_shape(network, c(1, 1, 10, 10)), warning = identity)", network=theirs)
     assert r.code("class(w)[1]", w=condition)[0] == "gequi_exactness_warning"
     assert r.code("conditionMessage(w)", w=condition)[0] == str(caught[0].message)
+
+
+def test_r_plans_each_layer_once(r):
+    space = r.gspace("rot2dOnR2", N=4)
+    layers = [
+        CONV, {"layer": "batch_norm"}, {"layer": "relu"}, {"layer": "global_avg_pool"}, {"layer": "group_pool"},
+        {"layer": "dense", "units": 10},
+    ]  # fmt: skip
+    planners = {f"plan_{row['kind']}" for row in gequi.layer_kinds()}
+    planned = []
+
+    def notice(frame, event, _):
+        if event == "call" and frame.f_code.co_name in planners:
+            planned.append(frame.f_code.co_name.removeprefix("plan_"))
+
+    sys.setprofile(notice)
+    try:
+        r.piped(space, layers, seed=1)
+    finally:
+        sys.setprofile(None)
+    assert planned == [layer["layer"] for layer in layers]

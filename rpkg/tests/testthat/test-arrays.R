@@ -21,6 +21,7 @@ test_that("vectors are arrays of one axis, single values are values", {
   expect_identical(as_is(TRUE), TRUE)
   expect_identical(as_is("a"), "a")
   expect_identical(as_is(c("a", "b")), c("a", "b"))
+  expect_identical(as.raw(as_is(as.raw(c(0, 255)))), as.raw(c(0, 255)))
   expect_null(as_is(NULL))
 })
 
@@ -38,7 +39,8 @@ test_that("an R variable is not changed, whatever Python does in place to what i
   }
   equivariance_error(overwrite, x, c4(), c(trivial = 1), c(trivial = 1))
   # the core's own copies, written to
-  tensor <- call_core("arrays.as_tensor", x, "x", dtype = reticulate::import("torch")$float64)
+  torch <- reticulate::import("torch")
+  tensor <- reticulate::import("gequi.arrays")$as_tensor(to_python(x, "x", NULL), "x", dtype = torch$float64)
   tensor$zero_()
   expect_identical(x, before)
   expect_identical(same, before)
@@ -88,6 +90,11 @@ test_that("tables are data frames", {
   expect_identical(table$x, c(NA, 2))
   expect_identical(class(as.data.frame(table)), "data.frame")
   expect_identical(capture.output(print(table)), c("  element  name  x", "        1  a", "        2  b     2"))
+})
+
+test_that("a table grows by a row", {
+  rows <- list(list(layer = "input", channels = 1L), list(layer = "1", channels = 4L))
+  expect_identical(add_row(as_table(rows[1]), rows[[2]]), as_table(rows))
 })
 
 test_that("fields are pairs, so that a representation may come twice", {

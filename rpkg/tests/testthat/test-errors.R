@@ -28,21 +28,70 @@ test_that("warnings of the core are classed R warnings, and the value is returne
   expect_no_warning(output_shape(network, c(1, 1, 11, 11)))
 })
 
-test_that("messages speak R", {
-  expect_identical(in_r_words("got None."), "got NULL.")
-  expect_identical(in_r_words("True or [None, 4]; False"), "TRUE or [NULL, 4]; FALSE")
-  expect_identical(in_r_words("'quotient(None,2)' and NoneSuch"), "'quotient(None,2)' and NoneSuch")
-  expect_identical(in_r_words("such as {'regular': 4, 'irrep_1': 2};"), "such as c(regular = 4, irrep_1 = 2);")
-  expect_identical(
-    in_r_words("{'layer': kind, option: value, ...}"), "list(layer = kind, option = value, ...)"
-  )
-  expect_identical(in_r_words("the shape (4,)"), "the shape (4)")
+test_that("nothing but declared functions can be called", {
+  needs_python()
+  expect_refused(call_core("networks.predict"), "'networks.predict' is no function that R may call", "python")
+})
+
+test_that("messages are written from their pieces", {
+  expect_identical(render_message(list()), "")
+  expect_identical(render_message(list(list(text = "as {it} is"))), "as {it} is")
+  expect_identical(render_message(list(
+    list(text = "`"), list(kind = "name", value = "kernel_size"), list(text = "` must be one of "),
+    list(kind = "list", value = c("a", "b")), list(text = "; got "), list(kind = "code", value = NULL, limit = NULL),
+    list(text = ".")
+  )), '`kernel_size` must be one of "a", "b"; got NULL.')
+})
+
+test_that("values are written as R code", {
+  code <- function(value, limit = NULL) render_message(list(list(kind = "code", value = value, limit = limit)))
+  expect_identical(code(TRUE), "TRUE")
+  expect_identical(code("a \"b\""), "\"a \\\"b\\\"\"")
+  expect_identical(code(c("a", "b")), 'c("a", "b")')
+  expect_identical(code(c(1, 2.5)), "c(1, 2.5)")
+  expect_identical(code(c(100000, 1e-8, NaN, -Inf)), "c(100000, 1e-08, NaN, -Inf)")
+  expect_identical(code(list(1L, 2.5)), "c(1, 2.5)")
+  expect_identical(code(list(a = 1, irrep_1 = 2)), "c(a = 1, irrep_1 = 2)")
+  expect_identical(code(list(`quotient(2)` = 1)), "c(`quotient(2)` = 1)")
+  expect_identical(code(list(NULL, 4L)), "list(NULL, 4)")
+  expect_identical(code(list()), "list()")
+  expect_identical(code(list(layer = "conv", fields = list(list("regular", 1)))),
+                   'list(layer = "conv", fields = list(list("regular", 1)))')
+  expect_identical(code(list(object = "<function f>")), "<function f>")
+  expect_identical(code(1:9, limit = 6), "c(1, 2")
+})
+
+test_that("indexes in messages count from 1", {
+  index <- function(value) render_message(list(list(kind = "index", value = value)))
+  expect_identical(index(0L), "1")
+  expect_identical(index(-1), "0")
+  expect_identical(index(3.7), "4.7")
+  expect_identical(index(0:2), "c(1, 2, 3)")
+  expect_identical(index(list(0L, NULL)), "list(1, NULL)")
+  expect_identical(index("a"), '"a"')
+  expect_identical(index(TRUE), "TRUE")
+})
+
+test_that("messages come from the core with their pieces", {
+  needs_python()
+  reticulate::py_run_string("
+from gequi import _r_interface as door
+from gequi.errors import InputError
+def refuse():
+    raise InputError('`{argument}` ({x!r}, {y!r}, {z!r:.6}) at {i:index} of {c:list}', 'it', x=None, y={'a': 1, 'b': 2},
+                     z=[1, 2, 3], i=0, c=['a', True])
+door.refuse = refuse
+door.PRIVATE_FUNCTIONS['refuse'] = '_r_interface:refuse()'
+  ")
+  on.exit(reticulate::py_run_string(
+    "del door.PRIVATE_FUNCTIONS['refuse'], door.refuse; door.function_of.cache_clear()"
+  ))
+  error <- expect_error(call_core("refuse"), class = "gequi_input_error")
+  expect_identical(conditionMessage(error), '`it` (NULL, c(a = 1, b = 2), c(1, 2) at 1 of "a", TRUE')
+  expect_identical(error$argument, "it")
 })
 
 test_that("messages about indexes count from 1", {
-  expect_identical(count_from_one("`element` must be from 0 to 3; got 4."), "`element` must be from 1 to 4; got 5.")
-  expect_identical(count_from_one("must be whole; got 3.7."), "must be whole; got 4.7.")
-  expect_identical(count_from_one("got -1, 'irrep_1'"), "got 0, 'irrep_1'")
   needs_python()
   expect_error(representation_matrix(c4(), "irrep_1", 5), "`element` must be from 1 to 4; got 5", fixed = TRUE)
   expect_error(representation_matrix(c4(), "irrep_1", 0), "`element` must be from 1 to 4; got 0", fixed = TRUE)

@@ -146,3 +146,44 @@ test_that("what makes no network is refused", {
   expect_refused(predict(classifier(), matrix(0, 2, 2)), "layer 1 (conv): features of size (2, 2) are smaller", "shape")
   expect_refused(predict(classifier(), volcano, batch_size = 2.5), "`batch_size` must be a whole number", "input")
 })
+
+# The names of the core's functions that are called by code, in order.
+called_by <- function(code) {
+  called <- character()
+  real <- call_core
+  with_internal("call_core", function(.name, ..., .call = rlang::caller_env()) {
+    called <<- c(called, .name)
+    real(.name, ..., .call = .call)
+  }, force(code))
+  called
+}
+
+test_that("each layer is planned once", {
+  needs_python()
+  space <- c4()
+  network <- NULL
+  called <- called_by(network <- equivariant_network(space, c(trivial = 1), seed = 1) |>
+    layer_conv(c(regular = 4), 3) |> layer_batch_norm() |> layer_relu() |> layer_global_avg_pool() |>
+    layer_group_pool() |> layer_dense(10))
+  expect_identical(called, c("start_plan", rep("extend_plan", 6)))
+  at_once <- equivariant_network(space, c(trivial = 1), network$layers, seed = 1)
+  expect_identical(network$table, at_once$table)
+})
+
+test_that("a network that grows leaves the one before it as it was", {
+  needs_python()
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 1), 3)
+  one <- layer_relu(network)
+  other <- layer_group_pool(network)
+  expect_identical(list(kinds_of(network), kinds_of(one)[2], kinds_of(other)[2]), list("conv", "relu", "group_pool"))
+  expect_identical(other$table$fields, c("1 trivial", "1 regular", "1 trivial"))
+})
+
+test_that("a network whose plan has died grows all the same", {
+  needs_python()
+  network <- saved_and_read(equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 1), 3))
+  grown <- NULL
+  expect_setequal(called_by(grown <- layer_relu(network)), c("gspace", "start_plan", "extend_plan"))
+  expect_identical(kinds_of(grown), c("conv", "relu"))
+  expect_refused(layer_conv(grown, c(regular = 1), 4), "layer 3 (conv): `kernel_size` must be odd", "input")
+})

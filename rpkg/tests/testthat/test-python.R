@@ -84,3 +84,38 @@ test_that("install_gequi() installs torch first and escnn last, without what it 
     unlist(lapply(steps, `[[`, "packages")), c(requirements, requirements_besides)
   )
 })
+
+# What a new R says of torch's matrix products after this code.
+products_after <- function(code) {
+  seen <- in_a_new_r(c(
+    code, "library(gequiR)",
+    "warned <- FALSE",
+    "withCallingHandlers(softmax(1:3), gequi_warning = function(w) {",
+    "  warned <<- grepl('imported before gequiR was loaded', conditionMessage(w))",
+    "  tryInvokeRestart('muffleWarning')",
+    "})",
+    "softmax(1:3)", # which says nothing more
+    "lines <- capture.output(report <- gequi_sitrep())",
+    "cat(report$products$slow, warned, any(grepl('imported before gequiR was loaded', lines)))"
+  ))
+  as.logical(strsplit(utils::tail(seen, 1), " ")[[1]])
+}
+
+test_that("torch has its own BLAS, if gequiR is loaded before it", {
+  needs_python()
+  expect_identical(products_after(character()), c(FALSE, FALSE, FALSE))
+  # as where Python runs already, and where the user imports torch
+  expect_identical(products_after("invisible(reticulate::import('sys'))"), c(FALSE, FALSE, FALSE))
+  expect_identical(
+    products_after(c("library(gequiR)", "invisible(reticulate::import('torch'))")), c(FALSE, FALSE, FALSE)
+  )
+})
+
+test_that("torch that was imported before gequiR was loaded, and has become slow, is reported once", {
+  needs_python()
+  seen <- products_after("invisible(reticulate::import('torch'))")
+  expect_identical(seen, rep(seen[1], 3))
+  # R's BLAS replaces torch's own; where that is the reference BLAS, it is slow.
+  reference <- grepl("/blas/libblas|libRblas", extSoftVersion()[["BLAS"]]) && Sys.info()[["sysname"]] == "Linux"
+  if (reference) expect_true(seen[1])
+})

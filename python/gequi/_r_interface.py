@@ -1,0 +1,250 @@
+"""The door between R and Python: the functions that R may call, and what a call returns.
+
+R reaches gequi through `call()` alone, and `call()` knows the functions of one table: the public ones, and those in
+`PRIVATE_FUNCTIONS`, each with its arguments. No function of R reads an attribute of a Python object: what R keeps of a
+gspace, a field type or a model is plain data, which the functions at the end of this module return beside the object.
+
+What gequi says on purpose, an error or a warning, is returned as data and not raised: its classes, and the pieces of
+its message, which R writes in its own way (it counts from 1, and says NULL for None).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import __all__ as PUBLIC_FUNCTIONS
+from . import fields as _fields
+from . import groups, networks, saving
+from ._escnn import GSpace
+from .arrays import check_dtype
+from .errors import GequiError, GequiWarning, Message
+from .recipes import choose_seed
+
+# name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
+PRIVATE_FUNCTIONS = {
+    "at_intervals": "inversion:at_intervals(progress, seconds)",
+    "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
+    "copy_network": "networks:copy_network(network)",
+    "count_parameters": "tracing:count_parameters(model)",
+    "describe_network": "networks:describe_network(network, input_shape)",
+    "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
+    "extend_plan": "_r_interface:extend_plan(plan, layer)",
+    "gsa_layers": "group_attention:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
+    "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
+    "lay_out_diagram": "tracing:lay_out(trace, depth)",
+    "make_field_type": "_r_interface:make_field_type(space, fields)",
+    "make_gspace": "_r_interface:make_gspace(name, **options)",
+    "measure_products": "_r_interface:measure_products()",
+    "model_to_bytes": "saving:model_to_bytes(model, about)",
+    "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
+    "read_model_file": "_r_interface:read_model_file(path)",
+    "recipe_of_model": "_r_interface:recipe_of_model(model)",
+    "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
+    # Names that R's functions for registration, training and folders still use.
+    "folders.about_prediction": "folders:about_prediction(folder)",
+    "networks.copy_network": "networks:copy_network(network)",
+    "pictures.to_grey": "pictures:to_grey(x, argument)",
+    "registration.encoder.history": "registration.encoder:history(network)",
+    "training._jobs.about_job": "training._jobs:about_job(folder)",
+    "training.predict_classes": "training:predict_classes(network, x, type, batch_size)",
+}
+
+
+@functools.cache
+def function_of(name: str) -> Callable[..., Any]:
+    """The function that R calls by this name.
+
+    Raises:
+        LookupError: a name that is not declared.
+    """
+    if name in PUBLIC_FUNCTIONS:
+        return _attribute("gequi", name)
+    if name not in PRIVATE_FUNCTIONS:
+        raise LookupError(f"{name!r} is no function that R may call; gequi/_r_interface.py declares those.")
+    module, function = PRIVATE_FUNCTIONS[name].partition("(")[0].split(":")
+    return _attribute(f"gequi.{module}", function)
+
+
+def arguments_of(name: str) -> list[str]:
+    """The names of the arguments of a function that R may call; "*..." and "**..." for those that have any name."""
+    if name in PRIVATE_FUNCTIONS:
+        return re.findall(r"\*{0,2}\w+", PRIVATE_FUNCTIONS[name].partition("(")[2])
+    parameters = inspect.signature(function_of(name)).parameters.values()
+    return [_STARS.get(each.kind, "") + each.name for each in parameters]
+
+
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+def _attribute(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
+    """Calls a declared function.
+
+    Args:
+        function: its name in the table.
+        *arguments, **options: what it takes.
+
+    Returns:
+        `value` (None after an error); `warnings`, a list of dicts `kinds`, `pieces`; `error`, None or a dict
+        `kinds`, `pieces`, `argument`, `traceback`. `kinds` are the names of the classes, the nearest first; `pieces`
+        are those of `errors.Message.pieces()`.
+
+    Raises:
+        LookupError: a name that is not declared.
+        Exception: every error that is not a GequiError, as it is. Other warnings are passed on as they are.
+
+    Example:
+        >>> call("gspace", "rot2dOnR3", N=0)["error"]["kinds"]
+        ['InputError', 'GequiError']
+    """
+    target = function_of(function)
+    value, error = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GequiWarning)
+        try:
+            value = target(*arguments, **options)
+        except GequiError as raised:
+            error = {
+                **_as_data(raised, GequiError),
+                "argument": raised.argument,
+                "traceback": "".join(traceback.format_exception(raised)),
+            }
+    ours = []
+    for warning in caught:
+        if isinstance(warning.message, GequiWarning):
+            ours.append(_as_data(warning.message, GequiWarning))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return {"value": value, "warnings": ours, "error": error}
+
+
+def _as_data(message: Message, root: type) -> dict[str, Any]:
+    kinds = [each.__name__ for each in type(message).__mro__ if issubclass(each, root)]
+    return {"kinds": kinds, "pieces": _fit_integers(message.pieces())}
+
+
+def _fit_integers(value: Any) -> Any:
+    """The same data with whole numbers that R's integers do not hold as floats: reticulate makes 0 of them."""
+    if isinstance(value, Mapping):
+        return {key: _fit_integers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_fit_integers(each) for each in value]
+    return float(value) if isinstance(value, int) and not -(2**31) < value < 2**31 else value
+
+
+# ---- objects and what R keeps of them -------------------------------------------------------------------
+
+
+def make_gspace(name: str, **options: Any) -> dict[str, Any]:
+    """A gspace: `handle`, and its description."""
+    space = groups.gspace(name, **options)
+    row = next(row for row in groups.gspaces() if row["name"] == name)
+    return {
+        "handle": space,
+        "group": str(space.fibergroup),
+        "dimension": row["dimension"],
+        "symmetry": row["symmetry"],
+        "finite": space.fibergroup.order() > 0,
+        "elements": len(groups.elements(space)),
+    }
+
+
+def make_field_type(space: GSpace, fields: Any) -> dict[str, Any]:
+    """A field type: `handle`, its `size`, and a table `rows` of its representations, their counts and sizes."""
+    made = _fields.field_type(space, fields)
+    rows, last = [], 0
+    for name, count in _fields.describe_fields(made):
+        last += count
+        rows.append({"representation": name, "count": count, "size": made.representations[last - 1].size})
+    return {"handle": made, "size": made.size, "rows": rows}
+
+
+def recipe_of_model(model: nn.Module) -> dict[str, Any]:
+    """The recipe of a model: plain data, from which it can be made again."""
+    recipe: dict[str, Any] = model.recipe  # type: ignore[assignment]
+    return recipe
+
+
+def read_model_file(path: Any) -> dict[str, Any]:
+    """A saved model: `handle`, and what is kept beside it, `about`."""
+    about = saving.describe_model_file(path)["about"]
+    return {"handle": saving.load_model(path), "about": about}
+
+
+def read_model_bytes(data: bytes, name: str) -> dict[str, Any]:
+    """`read_model_file()` of what `model_to_bytes()` made; `name` is what messages call it."""
+    about = saving.describe_model_bytes(data, name)["about"]
+    return {"handle": saving.model_from_bytes(data, name), "about": about}
+
+
+# ---- a network that grows by a layer at a time ----------------------------------------------------------
+
+
+def start_plan(
+    space: GSpace, input: Any, layers: Sequence[Any] = (), seed: int | None = None, dtype: str = "float32"
+) -> dict[str, Any]:
+    """A checked recipe: its `plan`, the table `rows` of its layers, and its `seed`, drawn where it was None."""
+    check_dtype(dtype)
+    seed = choose_seed(seed)
+    plan = networks.plan_network(space, input, layers)
+    return {"plan": plan, "rows": plan.rows(), "seed": seed}
+
+
+def extend_plan(plan: networks.Plan, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The `plan` with one layer more, and that layer's `row` of the table."""
+    longer = plan.extend(layer)
+    return {"plan": longer, "row": longer.row(len(longer.steps))}
+
+
+# ---- the speed of torch ---------------------------------------------------------------------------------
+
+
+def measure_products() -> dict[str, Any]:
+    """How fast torch multiplies matrices, and whether that is too slow: in R, another BLAS may have replaced its own.
+
+    A matrix product keeps numbers in registers; an elementwise product reads and writes each of them. With torch's own
+    BLAS the matrix product does five to ten times as many operations a second as the elementwise one, with the
+    reference BLAS, which R has by default, fewer than half. Both are measured on one thread, so that the comparison
+    holds on every machine, however busy.
+
+    Returns:
+        `gigaflops` of a product of two 256 x 256 matrices in float32, and `slow`.
+    """
+    n, length = 256, 2**15
+    matrix, vector = torch.ones(n, n), torch.ones(length)
+    product, sums = torch.empty(n, n), torch.empty(length)
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        matrices = 2 * n**3 / _least_seconds(lambda: torch.mm(matrix, matrix, out=product), 3)
+        elements = 2 * length / _least_seconds(lambda: torch.addcmul(vector, vector, vector, out=sums), 20)
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+    return {"gigaflops": matrices / 1e9, "slow": matrices < elements}
+
+
+def _least_seconds(action: Callable[[], object], repeats: int) -> float:
+    """The shortest of several times: the others were disturbed, or the first."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
