@@ -58,7 +58,7 @@ prepare_prediction <- function(folder, model, images, type = "raw", batch_size =
 #' @export
 collect_prediction <- function(folder) {
   found <- call_core("collect_prediction", folder = as_path(folder))
-  job <- call_core("folders.prediction_job", as_path(folder))
+  job <- call_core("prediction_job", as_path(folder))
   as_prediction_of_files(found, job$type, unlist(job$metadata$levels))
 }
 

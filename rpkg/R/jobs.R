@@ -39,7 +39,7 @@ prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
 collect_job <- function(folder, model) {
   python <- copy_of(model)
   history <- call_core("collect_job", folder = as_path(folder), model = python)
-  metadata <- call_core("training.job_metadata", as_path(folder))
+  metadata <- call_core("job_metadata", as_path(folder))
   trained <- trained_from(model, call_core("get_weights", python), python)
   as_fit(trained, as_history(history), isTRUE(metadata$classes), unlist(metadata$levels))
 }

@@ -42,7 +42,7 @@ to_grayscale <- function(x) {
 # Only colours are for the core to turn to grayscale: what is grayscale already need not travel.
 as_grayscale <- function(picture, argument, call) {
   if (!picture$channels) return(picture$pixels)
-  call_core("pictures.as_grayscale", x = picture$pixels, argument = argument, .call = call)
+  call_core("as_grayscale", x = picture$pixels, argument = argument, .call = call)
 }
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ read_nifti <- function(x, argument, call) {
       "`", argument, "` must be one image or volume; its NIfTI has the axes ", paste(size, collapse = " x "), "."
     ), argument, call)
   }
-  axes <- call_core("pictures.nifti_axes", size = size, header = nifti_header(x), .call = call)
+  axes <- call_core("nifti_axes", size = size, header = nifti_header(x), .call = call)
   pixels <- aperm(array(as.vector(values), size), unlist(axes$order) + 1)
   kept <- Map(function(n, flip) if (flip) rev(seq_len(n)) else seq_len(n), dim(pixels), axes$flipped)
   pixels <- do.call(`[`, c(list(pixels), kept, list(drop = FALSE)))

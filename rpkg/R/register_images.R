@@ -153,7 +153,7 @@ pairs_reporter <- function(progress, several, call) {
 # What R keeps of the core's registration: its plain data, and the quantiles that print() and summary() show. R counts
 # pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
 new_registration <- function(python, call) {
-  told <- call_core("registration.result.describe_registration", python, .call = call)
+  told <- call_core("describe_registration", python, .call = call)
   plain <- moved_by(told$plain, 1)
   plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
   made <- do.call(new_handle, c(list("gequi_registration"), plain, list(python = python)))
@@ -162,7 +162,7 @@ new_registration <- function(python, call) {
 }
 
 make_python.gequi_registration <- function(x, call) {
-  call_core("registration.result.make_registration", plain = moved_by(plain_data(x), -1), .call = call)
+  call_core("make_registration", plain = moved_by(plain_data(x), -1), .call = call)
 }
 
 plain_data <- function(x) {
@@ -199,7 +199,7 @@ as_spread <- function(rows) {
 
 spread_of <- function(x, call = rlang::caller_env()) {
   if (is.null(x$handle$spread)) {
-    x$handle$spread <- as_spread(call_core("registration.result.describe_registration", x, .call = call)$spread)
+    x$handle$spread <- as_spread(call_core("describe_registration", x, .call = call)$spread)
   }
   x$handle$spread
 }

@@ -209,7 +209,7 @@ predict.gequi_registration <- function(object, newdata, direction = c("moving_to
   if (type == "points") return(carry_points(object, newdata, direction, se.fit, here))
   carry <- function(pixels, interpolation) {
     call_core(
-      "registration.result.carry", object, "warp", pixels, interpolation = interpolation, fill = fill,
+      "carry", object, "warp", pixels, interpolation = interpolation, fill = fill,
       direction = direction, .call = here
     )
   }
@@ -264,7 +264,7 @@ carry_points <- function(object, newdata, direction, se.fit, call) {
   }
   refuse_what_python_cannot_see(points, "newdata", call)
   carried <- call_core(
-    "registration.result.carry", object, "transform_points", as_index(points), direction = direction,
+    "carry", object, "transform_points", as_index(points), direction = direction,
     return_std = se.fit, .call = call
   )
   fit <- newdata

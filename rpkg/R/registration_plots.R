@@ -102,7 +102,7 @@ stretched <- function(image) {
 # The moving image on the pixels of the fixed one, before (by their middles) and after, dark where it is not seen.
 moving_on_fixed <- function(x, cut) {
   moving <- stretched(x$moving)
-  maps <- list(before = call_core("registration.result.unmoved_map", x) + 1, after = x$map)
+  maps <- list(before = call_core("unmoved_map", x) + 1, after = x$map)
   lapply(maps, function(map) {
     size <- dim(sliced(x$fixed, cut))
     array(warp_image(moving, sliced_map(map, cut), fill = 0), size)

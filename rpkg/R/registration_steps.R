@@ -36,7 +36,7 @@ registration_steps <- function(moving, fixed, token = NULL, transform = "deforma
   steps <- call_core(
     "registration_steps",
     moving = read(moving, "moving"), fixed = read(fixed, "fixed"), token = as_index(token), transform = transform,
-    contrast = contrast, dtype = dtype, .indexes = "token"
+    contrast = contrast, dtype = dtype
   )
   for (image in c("moving", "fixed")) {
     steps[[image]]$positions <- steps[[image]]$positions + 1

@@ -118,7 +118,7 @@ as_callbacks <- function(callbacks) {
 
 # A Python object of its own with the same weights, for the training to change; and the R object of it afterwards.
 copy_of <- function(object) {
-  if (inherits(object, "gequi_network")) return(call_core("networks.copy_network", object))
+  if (inherits(object, "gequi_network")) return(call_core("copy_network", object))
   handle_of(with_weights(object, list()))
 }
 
@@ -275,7 +275,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   }
   rlang::check_dots_empty()
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
-  value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
+  value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
   as_prediction(value, type, object$levels)
 }
 
