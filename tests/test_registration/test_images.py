@@ -379,7 +379,7 @@ def test_every_tensor_is_made_on_the_device_that_was_asked_for():
     given = pair("cat", 0)
     shown = np.indices((128, 128))[0] > 20
     options = [
-        {"transform": "dense", "contrast": "any"},
+        {"transform": "deformable", "contrast": "any"},
         {"transform": "affine"},
         {"transform": "rigid", "spacing": (1, 2)},
     ]
@@ -408,7 +408,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
 @pytest.mark.parametrize(
     ("moving", "fixed", "options", "error", "message"),
     [
-        (IMAGE, IMAGE[None, None], {}, ShapeError, r"`fixed` must have 2 or 3 axes \(row, column\) or \(row, column, depth\), in grey; got 4"),
+        (IMAGE, IMAGE[None, None], {}, ShapeError, r"`fixed` must have 2 or 3 axes \(row, column\) or \(depth, row, column\), in grey; got 4"),
         (np.ones(9), IMAGE, {}, ShapeError, r"`moving` must have 2 or 3 axes"),
         (IMAGE, ONES, {}, InputError, r"`fixed` is constant, 1\.0 everywhere: there is nothing to match\."),
         (IMAGE * np.nan, IMAGE, {}, InputError, r"`moving` must be finite; 1600 of its 1600 values are NaN"),

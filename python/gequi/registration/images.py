@@ -18,15 +18,17 @@ from ..geometry.linalg import determinant, vector_norm
 from ..geometry.sampling import grid_sample, inside
 from ..maps import jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
-from .dense import Level, apply_linear, flow
 from .descriptors.planar import check_encoder, ready
 from .encoder import CONTRASTS
-from .frames import Frame, prepare_pair
+from .preprocess import Frame, prepare_pair
+from .presets import preset_for
+from .pyramid import Level, map_at_cells
+from .score import score_maps
 from .search import Found, register
+from .transforms import apply_linear, flow
+from .uncertainty import claim_uncertainty
 
-TRANSFORMS = ("dense", "affine", "similarity", "rigid")
-LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # dense; one unrelated pair in a hundred has more
-LEAST_LINEAR_CONFIDENCE = 0.4
+TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
 
 
 def register_images(
@@ -36,7 +38,7 @@ def register_images(
     moving_spacing: Any = None,
     moving_mask: Any = None,
     fixed_mask: Any = None,
-    transform: str = "dense",
+    transform: str = "deformable",
     contrast: str = "same",
     encoder: EquivariantNetwork | None = None,
     min_confidence: float | None = None,
@@ -60,7 +62,7 @@ def register_images(
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is to be looked at; None is everywhere. Outside of the
             smallest box that holds a mask nothing is looked at, and the map goes on straight.
-        transform: "dense", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
+        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
             (turn and shift, with lengths in the units of `spacing`).
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
@@ -122,7 +124,7 @@ def register_images(
         "fixed_mask": fixed_mask,
         "transform": check_choice(transform, "transform", TRANSFORMS),
         "contrast": check_choice(contrast, "contrast", CONTRASTS),
-        "min_confidence": _least_confidence(min_confidence, transform, contrast),
+        "min_confidence": None if min_confidence is None else check_number(min_confidence, "min_confidence", 0, 1),
         "kind": Kind(dtype=check_dtype(dtype), device=check_device(device)),
     }
     options["encoder"] = None if encoder is None else ready(check_encoder(encoder), options["kind"])
@@ -148,12 +150,6 @@ def register_images(
     return results
 
 
-def _least_confidence(given: Any, transform: str, contrast: str) -> float:
-    if given is not None:
-        return check_number(given, "min_confidence", 0, 1)
-    return LEAST_CONFIDENCE[contrast] if transform == "dense" else LEAST_LINEAR_CONFIDENCE
-
-
 def _is_list(images: Any) -> bool:
     return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
 
@@ -172,7 +168,7 @@ def _register_pair(
     fixed: Any,
     *,
     transform: str,
-    min_confidence: float,
+    min_confidence: float | None,
     encoder: EquivariantNetwork | None,
     **given: Any,
 ) -> dict[str, Any]:
@@ -181,6 +177,8 @@ def _register_pair(
     if encoder is not None and len(pair.fixed_size) != 2:
         raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
     found, others, confidence = register(pair, transform, encoder)
+    if min_confidence is None:
+        min_confidence = preset_for(pair.axes).least_confidence(transform, pair.any_contrast)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(
             f"`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence[0]:.2f}; "
@@ -211,16 +209,13 @@ def _result(
     """What `register_images()` returns, from the working pixels back on the images' own."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
-    on_work = level.map(linear, velocity)[0]
+    on_work = map_at_cells(level, linear, velocity)[0]
     fixed_places = fixed_frame.to_work(pixel_grid(fixed_frame.pixels, **kind))
     moving_places = moving_frame.to_work(pixel_grid(moving_frame.pixels, **kind))
     same_pixels = fixed_frame.is_same
     map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], fixed_places[None])[0])
     back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, moving_places))
-    if transform == "dense":
-        uncertainty = level.uncertainty(linear, velocity)
-    else:
-        uncertainty = level.linear_uncertainty(linear, transform)
+    uncertainty = claim_uncertainty(level, linear, velocity, transform)
     if not same_pixels:
         uncertainty = grid_sample(uncertainty, fixed_places[None])
     uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** (1 / len(map))
@@ -228,7 +223,7 @@ def _result(
     seen = inside(map[None], moving_frame.pixels)[0]
     round_trip = vector_norm(sample_map(back[None], map[None])[0] - pixel_grid(fixed_frame.pixels, **kind), 0)
     unmoved = torch.cat(
-        [torch.eye(len(map), **kind), (moving_frame.middle(kind) - fixed_frame.middle(kind))[:, None]], 1
+        [torch.eye(len(map), **kind), (moving_frame.center(kind) - fixed_frame.center(kind))[:, None]], 1
     )[None]
     nothing = torch.zeros_like(velocity)
     return {
@@ -244,8 +239,8 @@ def _result(
             for other, value in zip(others, confidence[1:], strict=True)
         ],
         "figures": {
-            "similarity_before": float(level.score(unmoved, nothing)[0]),
-            "similarity_after": float(level.score(linear, velocity)[0]),
+            "similarity_before": float(score_maps(level, unmoved, nothing)[0]),
+            "similarity_after": float(score_maps(level, linear, velocity)[0]),
             "folds": int((jacobian <= 0).sum()),
             "overlap": float(seen.double().mean()),
             "inverse_consistency": float(round_trip[seen].mean()) if bool(seen.any()) else math.nan,
