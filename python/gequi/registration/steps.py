@@ -9,12 +9,13 @@ import torch
 from ..arrays import as_numpy, check_choice, check_dtype, check_integer
 from ..errors import ShapeError
 from ..geometry.grids import Kind
-from .dense import coarser
+from .candidates import fit_candidates
 from .descriptors import PlanarDescriptor, Tokens
 from .descriptors.planar import lift, pose_score
-from .frames import prepare_pair
+from .preprocess import prepare_pair
+from .presets import preset_for
 from .register import CONTRASTS, TRANSFORMS
-from .search import PLANS, averaged, check, descriptor_of, propose, tokens_of
+from .search import averaged, descriptor_factory, tokens_of, usual_sizes, verify
 
 
 def registration_steps(
@@ -70,17 +71,15 @@ def registration_steps(
     pair, _, _, _ = prepare_pair(moving, fixed, None, None, None, None, contrast, kind)
     if len(pair.fixed_size) != 2:
         raise ShapeError("`fixed` must be an image (row, column): the steps of volumes are not shown.", "fixed")
-    plan = PLANS[2]
-    attempt, scale = plan.first, plan.scale(pair)
-    descriptor = descriptor_of(pair, attempt)
+    preset = preset_for(pair.axes)
+    attempt, scale = preset.first, preset.scale(pair.fixed_size, pair.moving_size)
+    descriptor = descriptor_factory(pair)(attempt)
     assert isinstance(descriptor, PlanarDescriptor)
-    sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    tokens = tokens_of(pair, scale, descriptor)
+    sizes = usual_sizes(pair)
+    tokens = tokens_of(pair, descriptor)
     matches = descriptor.match(*tokens, attempt.sharpness)
-    # the name that the search has for a deformable map
-    kind_of_map = "dense" if transform == "deformable" else transform
-    linear, voted, votes = propose(pair, plan, scale, kind_of_map, attempt, matches)
-    found = check(pair, plan, scale, kind_of_map, attempt, linear)
+    linear, voted, votes = fit_candidates(matches, pair.fixed_size, transform, attempt.candidates, preset, scale)
+    found = verify(pair, transform, linear, attempt.steps)
     shown = int(matches.weight.argmax()) if token is None else check_integer(token, "token", 0, len(matches.weight) - 1)
     return {
         **{
