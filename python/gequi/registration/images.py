@@ -19,8 +19,7 @@ from ..geometry.sampling import grid_sample, inside
 from ..maps import jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .dense import Level, apply_linear, flow
-from .descriptors.planar import check_encoder, ready
-from .encoder import CONTRASTS
+from .descriptors import CONTRASTS, check_encoder, ready
 from .frames import Frame, prepare_pair
 from .search import Found, register
 
@@ -65,8 +64,8 @@ def register_images(
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
-            regular fields of rotations of the plane, with a token every few pixels; None is the designed one of
-            `registration_encoder()`, for this `contrast`.
+            regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
+            every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
         dtype: "float32" or "float64", in which the work is done.
@@ -89,7 +88,8 @@ def register_images(
     Raises:
         ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
         InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
-            no network, or has too few tokens, or (FieldError) other fields; one for volumes.
+            no network, or has too few tokens, or (FieldError) other fields; one of images for volumes, or of volumes
+            for images.
         UnrelatedImagesError: no map under which the images look alike.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
@@ -178,8 +178,16 @@ def _register_pair(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     pair, frames, moving_pixels, area = prepare_pair(moving, fixed, **given)
-    if encoder is not None and len(pair.fixed_size) != 2:
-        raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
+    if encoder is not None and len(pair.fixed_size) != encoder.space.dimensionality:
+        names = {2: "images", 3: "volumes"}
+        raise InputError(
+            "`{argument}` describes {described}; `{moving:name}` and `{fixed:name}` are {given}.",
+            "encoder",
+            described=names[encoder.space.dimensionality],
+            moving="moving",
+            fixed="fixed",
+            given=names[len(pair.fixed_size)],
+        )
     found, others, confidence = register(pair, transform, encoder)
     if confidence[0] < min_confidence:
         raise UnrelatedImagesError(

@@ -17,9 +17,16 @@ from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, maske
 from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
 from .dense import Level, Pair, coarser
-from .descriptors import Descriptor, Matches, PlanarDescriptor, SphericalDescriptor, Tokens, designed
-from .descriptors.kinds import RINGS, WIDE_RINGS
-from .descriptors.spherical import SPHERES, WIDE_SPHERES
+from .descriptors import (
+    Descriptor,
+    Matches,
+    PlanarDescriptor,
+    SphericalDescriptor,
+    Tokens,
+    designed,
+    designed_for_volumes,
+)
+from .descriptors.kinds import RINGS, SPHERES, WIDE_RINGS, WIDE_SPHERES
 from .hypotheses import fit_affine, fit_similarity, hypotheses
 
 REPEATS = 0.4  # least correlation of an image with itself, shifted, that counts as a repeat
@@ -251,9 +258,11 @@ def attend(pair: Pair, scale: float, attempt: Attempt, encoder: EquivariantNetwo
 
 def descriptor_of(pair: Pair, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> Descriptor:
     """The descriptor of an attempt, or that of an encoder."""
-    if len(pair.fixed_size) == 3:
-        return SphericalDescriptor(attempt.rings, attempt.sigma, pair.any_contrast)
     dtype = str(pair.fixed.dtype).removeprefix("torch.")
+    if len(pair.fixed_size) == 3:
+        return SphericalDescriptor(
+            encoder or designed_for_volumes(pair.any_contrast, attempt.rings, attempt.sigma, dtype)
+        )
     return PlanarDescriptor(encoder or designed(pair.any_contrast, attempt.rings, attempt.sigma, dtype))
 
 
