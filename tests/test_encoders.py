@@ -13,7 +13,7 @@ from scipy import ndimage
 import gequi
 from gequi import equivariance_error, predict, register_images, registration_encoder
 from gequi.encoders.loss import ImageLoss, VolumeLoss
-from gequi.encoders.making import learned_layers, learned_volume_layers, learning_network
+from gequi.encoders.making import learned_layers, learning_network
 from gequi.encoders.pairs import IMAGE_SIDE, VOLUME_SIDE, ImagePairs, VolumePairs, through
 from gequi.errors import FieldError, InputError, ShapeError
 from gequi.fields import act

@@ -40,7 +40,8 @@ READY = {"multimodal": "registration_multimodal.safetensors"}  # made by tests/b
 EPOCH = 50  # steps to a row of the history
 LEARNED_RINGS = ((0.0, 2.0), (4.0, 2.0), (8.0, 3.0), (14.0, 4.5), (20.0, 6.0))
 LEARNED_SPHERES = ((2.0, 0.8), (4.0, 1.0), (6.0, 1.3), (8.0, 1.6), (10.0, 2.0), (13.0, 2.6))
-HIDDEN = 32  # regular fields, or irreps of each degree, inside the learned part
+HIDDEN = 32  # regular fields inside the learned part
+HIDDEN_IRREPS = 16  # of each degree
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class _Images:
     smallest: int  # pixels along a side
     pairs: type[PairMaker]
     loss: type[AttentionLoss]
+    learning_rate: float
 
 
 _IMAGES = {
-    2: _Images("(row, column) or (row, column, channel)", 48, ImagePairs, ImageLoss),
-    3: _Images("(depth, row, column) or (depth, row, column, channel)", 24, VolumePairs, VolumeLoss),
+    2: _Images("(row, column) or (row, column, channel)", 48, ImagePairs, ImageLoss, 1e-3),
+    3: _Images("(depth, row, column) or (depth, row, column, channel)", 24, VolumePairs, VolumeLoss, 5e-3),
 }
 
 
@@ -65,7 +67,7 @@ def registration_encoder(
     dimension: int = 2,
     steps: int = 600,
     minutes: float = 10.0,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     seed: int | None = None,
     device: str = "auto",
     progress: Callable[[dict[str, Any]], Any] | None = None,
@@ -100,7 +102,7 @@ def registration_encoder(
         dimension: 2 for an encoder of images, 3 for one of volumes.
         steps: of training, 4 pairs each.
         minutes: after which the training ends early.
-        learning_rate: the peak of its one-cycle schedule.
+        learning_rate: the peak of its one-cycle schedule; None is 0.001 for images and 0.005 for volumes.
         seed: of the initial weights and of the pairs; None draws one.
         device: "cpu", "cuda", or "auto".
         progress: a function that is called with a dict about ten times a second; the training stops where it returns
@@ -200,7 +202,7 @@ def train(
     dimension: int,
     steps: int,
     minutes: float,
-    learning_rate: float,
+    learning_rate: float | None,
     seed: int,
     device: str,
     progress: Callable[[dict[str, Any]], Any] | None,
@@ -215,7 +217,7 @@ def train(
         loss=kind.loss(network, seed),
         epochs=-(-steps // batches),
         batches=batches,
-        learning_rate=learning_rate,
+        learning_rate=kind.learning_rate if learning_rate is None else learning_rate,
         schedule="one_cycle",
         seed=seed,
         device=device,
@@ -255,7 +257,7 @@ def learned_volume_layers(any_contrast: bool) -> list[dict[str, Any]]:
         return {f"irrep_{degree}": count for degree in range(DEGREE + 1)}
 
     learned = [
-        {"layer": "conv", "fields": irreps(HIDDEN), "kernel_size": 1},
+        {"layer": "conv", "fields": irreps(HIDDEN_IRREPS), "kernel_size": 1},
         {"layer": "norm_nonlinearity"},
         {"layer": "conv", "fields": irreps(len(LEARNED_SPHERES)), "kernel_size": 1},
     ]

@@ -108,9 +108,7 @@ def _images(
     }
 
 
-def _attention(
-    descriptor: Descriptor, tokens: tuple[Tokens, Tokens], token: int, sharpness: float
-) -> dict[str, Any]:
+def _attention(descriptor: Descriptor, tokens: tuple[Tokens, Tokens], token: int, sharpness: float) -> dict[str, Any]:
     fixed, moving = tokens
     scores = descriptor.scores(fixed, token, moving)
     weights = torch.softmax(sharpness * scores.amax(0), 0)
@@ -135,9 +133,7 @@ def _matches(matches: Matches) -> dict[str, Any]:
     }
 
 
-def _hypotheses(
-    voted: torch.Tensor, votes: torch.Tensor, linear: torch.Tensor, found: Found
-) -> list[dict[str, Any]]:
+def _hypotheses(voted: torch.Tensor, votes: torch.Tensor, linear: torch.Tensor, found: Found) -> list[dict[str, Any]]:
     return [
         {
             "similarity": as_numpy(similarity.double()),
