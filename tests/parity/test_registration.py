@@ -170,31 +170,6 @@ def test_register_images_in_lists(r):
     np.testing.assert_allclose(theirs[1]["map"], ours[1].map + 1, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("contrast", ["same", "any"])
-def test_registration_encoder(r, same, contrast):
-    image = gequi.sample_image("cat")[60:124, 160:230]
-    theirs, ours = r.registration_encoder(contrast=contrast), gequi.registration_encoder(contrast=contrast)
-    same(r.value(r.predict(theirs, image)), gequi.predict(ours, image))
-    result = parts(r, r.register_images(np.rot90(image), image, contrast=contrast, encoder=theirs))
-    expected = gequi.register_images(np.rot90(image), image, contrast=contrast, encoder=ours)
-    np.testing.assert_allclose(result["map"], expected.map + 1, rtol=0, atol=1e-6)
-
-
-def test_registration_encoder_that_is_trained(r, same):
-    image = gequi.sample_image("cat")[60:124, 160:230]
-    options = {"contrast": "any", "steps": 2, "seed": 3, "device": "cpu"}
-    images = [image, np.stack([image, 1 - image], 2)]
-    theirs, ours = r.registration_encoder(images, **options), gequi.registration_encoder(images, **options)
-    same(r.value(r.get_weights(theirs)), gequi.get_weights(ours))
-    assert r.value(r.predict(theirs, image, type="raw")).shape == gequi.predict(ours, image).shape
-
-
-def test_registration_encoder_that_comes_with_the_package(r, same):
-    image = gequi.sample_image("cat")[60:124, 160:230]
-    theirs, ours = r.registration_encoder("multimodal"), gequi.registration_encoder("multimodal")
-    same(r.value(r.predict(theirs, image)), gequi.predict(ours, image))
-
-
 def test_register_images_in_lists_with_options_of_their_own(r):
     image = gequi.sample_image("cat")[60:124, 160:224]
     images, options = [image, np.rot90(image)], {"transform": "affine", "min_confidence": 0}

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..geometry.grids import Size
-from .descriptors import Descriptor, PlanarDescriptor, SphericalDescriptor, designed
-from .descriptors.kinds import RINGS, WIDE_RINGS
-from .descriptors.spherical import SPHERES, WIDE_SPHERES
+from ..networks import EquivariantNetwork
+from .descriptors import Descriptor, PlanarDescriptor, SphericalDescriptor, designed, designed_for_volumes
+from .descriptors.kinds import RINGS, SPHERES, WIDE_RINGS, WIDE_SPHERES
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Preset:
     usual: int  # pixels along a side of images of the usual size
     unit: float  # pixels to a unit, in which candidates and alternatives are compared
     descriptor: Callable[[Attempt, bool, str], Descriptor]  # the designed one, for any contrast or not, in a dtype
+    of_encoder: Callable[[EquivariantNetwork], Descriptor]
     first: Attempt
     second: tuple[Attempt, ...]  # what is tried next
     retry_below: float = 0.72  # the confidence below which `second` is tried; not tuned
@@ -163,13 +164,14 @@ def _planar(attempt: Attempt, any_contrast: bool, dtype: str) -> Descriptor:
 
 
 def _spherical(attempt: Attempt, any_contrast: bool, dtype: str) -> Descriptor:
-    return SphericalDescriptor(attempt.rings, attempt.window, any_contrast)
+    return SphericalDescriptor(designed_for_volumes(any_contrast, attempt.rings, attempt.window, dtype))
 
 
 IMAGES = Preset(
     usual=128,
     unit=1.0,
     descriptor=_planar,
+    of_encoder=PlanarDescriptor,
     first=Attempt(RINGS, 1.0),
     second=(
         Attempt(WIDE_RINGS, 1.0, sharpness=20.0, candidates=12, steps=12),
@@ -197,6 +199,7 @@ VOLUMES = Preset(
     usual=56,
     unit=0.5,
     descriptor=_spherical,
+    of_encoder=SphericalDescriptor,
     first=Attempt(SPHERES, 4.0),
     second=(
         Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, candidates=12, steps=12),

@@ -19,8 +19,7 @@ from ..geometry.linalg import determinant
 from ..geometry.sampling import grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
-from .descriptors.planar import check_encoder, ready
-from .encoder import CONTRASTS
+from .descriptors import CONTRASTS, check_encoder, ready
 from .preprocess import Frame, prepare_pair
 from .presets import preset_for
 from .pyramid import Level, map_at_cells
@@ -69,8 +68,8 @@ def register_images(
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
-            regular fields of rotations of the plane, with a token every few pixels; None is the designed one of
-            `registration_encoder()`, for this `contrast`.
+            regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
+            every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
         dtype: "float32" or "float64", in which the work is done.
@@ -85,7 +84,8 @@ def register_images(
     Raises:
         ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
         InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
-            no network, or has too few tokens, or (FieldError) other fields; one for volumes.
+            no network, or has too few tokens, or (FieldError) other fields; one of images for volumes, or of volumes
+            for images.
         UnrelatedImagesError: no map under which the images look alike.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
@@ -183,8 +183,7 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
     pair, (moving_frame, fixed_frame), moving_pixels, area = prepare_pair(
         moving, fixed, **areas, contrast=options.contrast, kind=options.kind
     )
-    if options.encoder is not None and len(pair.fixed_size) != 2:
-        raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
+    _check_dimension(options.encoder, pair.axes)
     found, others, confidence = register(pair, options.transform, options.encoder)
     least = options.min_confidence
     if least is None:
@@ -223,6 +222,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         transform=options.transform,
         contrast=options.contrast,
     )
+
+
+def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
+    """Refuses an encoder of images for volumes, and one of volumes for images."""
+    names = {2: "images", 3: "volumes"}
+    if encoder is not None and encoder.space.dimensionality != axes:
+        raise InputError(
+            "`{argument}` describes {described}; `moving` and `fixed` are {given}.",
+            "encoder", described=names[encoder.space.dimensionality], given=names[axes],
+        )  # fmt: skip
 
 
 def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:

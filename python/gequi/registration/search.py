@@ -14,7 +14,7 @@ from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, maske
 from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
 from .candidates import fit_candidates
-from .descriptors import Descriptor, PlanarDescriptor, Tokens
+from .descriptors import Descriptor, Tokens
 from .gauss_newton import refine
 from .preprocess import Pair
 from .presets import Attempt, preset_for
@@ -153,10 +153,11 @@ def alternatives(found: Found, tolerance: tuple[float, float]) -> list[int]:
 
 def descriptor_factory(pair: Pair, encoder: EquivariantNetwork | None = None) -> DescriptorFactory:
     """Makes the descriptor of an attempt: the designed one, or that of an encoder, which is the same in each attempt."""
+    preset = preset_for(pair.axes)
     if encoder is not None:
-        given = PlanarDescriptor(encoder)
+        given = preset.of_encoder(encoder)
         return lambda attempt: given
-    preset, dtype = preset_for(pair.axes), str(pair.fixed.dtype).removeprefix("torch.")
+    dtype = str(pair.fixed.dtype).removeprefix("torch.")
     return lambda attempt: preset.descriptor(attempt, pair.any_contrast, dtype)
 
 
