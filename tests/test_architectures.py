@@ -254,7 +254,7 @@ def test_recipes_have_one_field_of_the_regular_representation_for_each_element()
         (lambda: image_classifier_mlp((1, 8, 9), space=C4), "`input_shape` must be square .* got 8 x 9"),
         (lambda: image_classifier_mlp(hidden=(6,), space=C4), "`hidden` must give layers whose width .* one is 6 wide"),
         (lambda: identity_resnet(widths=(16, 6)), "`widths` of blocks must be divisible by 4, .* got 6"),
-        (lambda: identity_resnet(widths=(16, 24), space=C4), "`widths` must give layers .* 4, divides; one is 6 wide"),
+        (lambda: identity_resnet(widths=(16, 24), space=C4), "`widths` must give layers .* of the group, 4; one is 6 wide"),
         (lambda: identity_resnet(components=0), "`components` must be at least 1"),
         (lambda: identity_resnet(seed=-1), "`seed` must be from 0"),
         (lambda: unet(variant="ronnberger"), "`variant` must be one of .* Did you mean 'ronneberger'"),

@@ -8,11 +8,10 @@ import pytest
 from torch import nn
 
 import gequi
-from gequi._diagrams import lay_out
 from gequi.architectures import identity_resnet, image_classifier_mlp, unet
 from gequi.attention import visual_attention
 from gequi.errors import InputError
-from gequi.tracing import trace_shapes
+from gequi.tracing import lay_out, trace_shapes
 
 TRACES = {
     "U-Net": trace_shapes(unet(levels=3, width=4, seed=1), (1, 1, 16, 16)),

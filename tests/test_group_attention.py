@@ -358,9 +358,9 @@ def test_patches_that_do_not_cover_another_image_are_warned_of():
 @pytest.mark.parametrize(
     ("space", "layers", "input", "kind", "message"),
     [
-        (C4, [lifting()], "regular", FieldError, r"layer 1 \(lifting_attention\): it lifts invariant features .* 1 regular"),
-        (C4, [attention()], "trivial", FieldError, r"layer 1 \(group_attention\): it works on poses .* 1 trivial"),
-        (C4, [block()], "irrep_1", FieldError, r"layer 1 \(group_attention_block\): it works on poses .* 1 irrep_1"),
+        (C4, [lifting()], "regular", FieldError, r"layer 1 \(lifting_attention\): the layer lifts invariant features .* 1 regular"),
+        (C4, [attention()], "trivial", FieldError, r"layer 1 \(group_attention\): the layer works on poses .* 1 trivial"),
+        (C4, [block()], "irrep_1", FieldError, r"layer 1 \(group_attention_block\): the layer works on poses .* 1 irrep_1"),
         (C4, [{**lifting(), "fields": {"irrep_1": 2}}], "trivial", FieldError, "`fields` must be regular.* 2 irrep_1"),
         (C4, [lifting(3)], "trivial", InputError, "`heads` must divide the 3 fields .*got 2"),
         (C4, [lifting(window=4)], "trivial", InputError, "`window` must be odd"),

@@ -7,8 +7,8 @@ import torch
 import gequi
 from gequi._escnn import GeometricTensor, escnn, float_type
 from gequi.errors import FieldError, GequiError, InputError, ShapeError
-from gequi.layers import plan
-from gequi.layers._plan import Window
+from gequi.layers import plan_layers
+from gequi.layers.plan import Window
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 OCTAHEDRAL = gequi.gspace("octaOnR3")
@@ -113,6 +113,15 @@ def test_norm_pool_is_the_length_of_each_field(random):
     np.testing.assert_allclose(_through(net, x), np.stack(lengths, 1), atol=1e-14)
 
 
+def test_the_gradient_of_norm_pool_is_0_where_a_field_is_0(random):
+    net = network([{"layer": "norm_pool"}], input={"irrep_1": 2}, dtype="float64")
+    x = torch.tensor(random.normal(size=(2, 4, 2, 3)), requires_grad=True)
+    assert torch.autograd.gradcheck(net, x)
+    zero = torch.zeros(1, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    net(zero).sum().backward()
+    assert (zero.grad == 0).all()
+
+
 def test_a_gate_is_the_sigmoid_of_its_trivial_field(random):
     x = random.normal(size=(2, 6, 4, 4))
     net = network([{"layer": "gated_nonlinearity"}], input={"trivial": 2, "irrep_1": 2})
@@ -205,8 +214,8 @@ def test_restrict_goes_on_with_the_subgroup():
 @pytest.mark.parametrize(
     ("layers", "input", "kind", "message"),
     [
-        ([{"layer": "convolution"}], "trivial", InputError, r"layer 1 \(convolution\): there is no such layer.*'conv'"),
-        ([conv(kernel=3)], "trivial", InputError, r"layer 1 \(conv\): `kernel` is no option .*'kernel_size'\?"),
+        ([{"layer": "convolution"}], "trivial", InputError, r"layer 1 \(convolution\): `layer` must be one of .*'conv'.*; got 'convolution'"),
+        ([conv(kernel=3)], "trivial", InputError, r"layer 1 \(conv\): unknown option `kernel`; the options of conv are .*'kernel_size'\?"),
         ([{"layer": "conv", "fields": "regular"}], "trivial", InputError, r"layer 1 \(conv\): `kernel_size` is missing"),
         ([conv(), conv(kernel_size=4)], "trivial", InputError, r"layer 2 \(conv\): `kernel_size` must be odd"),
         ([conv(kernel_size=3.5)], "trivial", InputError, r"layer 1 \(conv\): `kernel_size` must be a whole number"),
@@ -230,17 +239,17 @@ def test_restrict_goes_on_with_the_subgroup():
         ([{"layer": "residual", "layers": []}], "trivial", FieldError, "`layers` is empty"),
         ([{"layer": "residual", "layers": [conv()]}], "trivial", FieldError, "the sum needs equal fields"),
         ([{"layer": "residual", "layers": [{"layer": "relu"}, {"layer": "rilu"}]}], "regular", InputError,
-         r"layer 1\.2 \(rilu\): there is no such layer"),
+         r"^layer 1\.2 \(rilu\): `layer` must be one of"),
         ([{"layer": "skip", "layers": []}], "trivial", FieldError, r"layer 1 \(skip\): `layers` is empty"),
         ([{"layer": "skip", "layers": [{"layer": "restrict", "subgroup": 2}]}], "trivial", FieldError, "`layers` must stay on"),
-        ([{"layer": "softmax"}], "regular", FieldError, r"layer 1 \(softmax\): it compares channels, which only invariant"),
+        ([{"layer": "softmax"}], "regular", FieldError, r"layer 1 \(softmax\): the layer compares channels, which only invariant"),
         ([{"kind": "relu"}], "trivial", InputError, "layer 1 must be"),
         ({"layer": "relu"}, "trivial", InputError, "`layers` must be a list of layers"),
     ],
 )  # fmt: skip
 def test_layers_that_do_not_fit_are_refused_by_name(layers, input, kind, message):
     with pytest.raises(kind, match=message):
-        plan(gequi.field_type(C4, input), layers)
+        plan_layers(gequi.field_type(C4, input), layers)
 
 
 def test_a_convolution_without_any_equivariant_kernel_is_refused_by_name():

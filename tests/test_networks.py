@@ -1,5 +1,6 @@
 """networks: recipes, shapes, prediction and weights."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,18 @@ import torch
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
-from gequi.networks import copy_network, describe_network, describe_plan, evaluating, network_from_recipe
+from gequi.layers.plan import _kinds
+from gequi.networks import (
+    EquivariantNetwork,
+    copy_network,
+    describe_network,
+    describe_plan,
+    evaluating,
+    make_recipe,
+    network_from_recipe,
+    plan_network,
+    start_plan,
+)
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 CONV = {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 3}
@@ -117,6 +129,58 @@ def test_a_plan_is_described_without_building_it():
         ("", "1 trivial", 1), ("conv", "4 regular", 16), ("relu", "4 regular", 16),
         ("global_avg_pool", "4 regular", 16), ("group_pool", "4 trivial", 4), ("dense", "10 trivial", 10),
     ]  # fmt: skip
+
+
+@pytest.fixture()
+def planned(monkeypatch):
+    """The kinds of the layers that are planned, in order."""
+    kinds = []
+
+    def counting(kind, plan):
+        def planning(before, **options):
+            kinds.append(kind)
+            return plan(before, **options)
+
+        return planning
+
+    for name, kind in _kinds.items():
+        monkeypatch.setitem(_kinds, name, dataclasses.replace(kind, plan=counting(name, kind.plan)))
+    return kinds
+
+
+def test_six_extensions_of_a_plan_plan_six_layers(planned):
+    layers = [CONV, {"layer": "relu"}, *CLASSIFIER[2:], {"layer": "dense", "units": 3}]
+    plan = start_plan(C4, "trivial")
+    for layer in layers:
+        plan = plan.extend(layer)
+    assert planned == [layer["layer"] for layer in layers]
+    assert len(plan.steps) == 6
+    assert plan.rows() == describe_plan(C4, "trivial", layers)
+
+
+def test_a_network_takes_a_plan_that_is_made_already(planned, random):
+    plan = plan_network(C4, "trivial", CLASSIFIER)
+    recipe = make_recipe(C4, "trivial", CLASSIFIER, seed=1, dtype="float32")
+    planned.clear()
+    net = EquivariantNetwork(C4, recipe, plan)
+    twin = copy_network(net)
+    assert planned == []
+    x = random.normal(size=(2, 1, 9, 9))
+    np.testing.assert_array_equal(gequi.predict(net, x), gequi.predict(network(CLASSIFIER), x))
+    np.testing.assert_array_equal(gequi.predict(twin, x), gequi.predict(net, x))
+
+
+def test_extending_a_plan_leaves_it_as_it_was():
+    short = start_plan(C4, "trivial").extend(CONV)
+    longer = short.extend({"layer": "group_pool"})
+    assert len(short.steps) == 1
+    assert (short.out_type.size, longer.out_type.size, longer.in_type.size) == (16, 4, 1)
+    with pytest.raises(FieldError, match=r"^layer 2 \(linear\): the layer works on vectors"):
+        short.extend({"layer": "linear", "fields": "trivial"})
+    with pytest.raises(InputError, match=r"^layer 3 \(rilu\): `layer` must be one of .* Did you mean 'relu'\?"):
+        longer.extend({"layer": "rilu"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        short.steps = ()
 
 
 def test_a_network_is_described_with_its_parameters_and_sizes():
@@ -270,7 +334,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_changes(weights, kind, 
             "`batch_size` must be a whole",
         ),
         (lambda: gequi.predict(network(), np.ones((17, 17)), dtype="float16"), InputError, "`dtype` must be one of"),
-        (lambda: gequi.predict("net", np.ones((17, 17))), InputError, "`network` must be a network"),
+        (lambda: gequi.predict("net", np.ones((17, 17))), InputError, "`model` must be a network"),
         (lambda: gequi.output_shape(network(), (1, 17, 17)), ShapeError, r"`input_shape` must be \(batch, channel = 1"),
         (lambda: gequi.output_shape(torch.nn.Linear(1, 1), (1, 1)), InputError, "`network` must be a network"),
         (lambda: network(seed=-1), InputError, "`seed` must be from 0"),

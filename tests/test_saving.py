@@ -119,12 +119,12 @@ def test_a_recipe_is_the_same_whichever_way_the_arguments_came():
 def test_a_maker_or_an_argument_of_the_future_is_named():
     data = model_to_bytes(gequi.unet(levels=1, width=2, seed=1))
     recipe = unpack(data, "")[0]["recipe"]
-    with pytest.raises(ModelFileError, match="cannot build: there is no maker 'vnet'. Did you mean 'unet'?"):
+    with pytest.raises(ModelFileError, match="cannot build: unknown factory 'vnet'. Did you mean 'unet'?"):
         model_from_bytes(rewritten(data, recipe={**recipe, "maker": "vnet"}))
     more = {**recipe, "arguments": {**recipe["arguments"], "depth": 3}}
     refused(rewritten(data, recipe=more), r"cannot build: unet\(\) has other arguments: got an unexpected .*'depth'")
     for call in ("exec", "os.system", "gequi.saving.write_file"):
-        refused(rewritten(data, recipe={"maker": call, "arguments": {}}), f"cannot build: there is no maker '{call}'")
+        refused(rewritten(data, recipe={"maker": call, "arguments": {}}), f"cannot build: unknown factory '{call}'")
     wider = {**recipe, "arguments": {**recipe["arguments"], "width": 4}}
     refused(rewritten(data, recipe=wider), "must be float32 of shape")
 
@@ -269,7 +269,7 @@ def test_every_damage_has_a_sentence_of_its_own(data, change, message):
 def test_a_recipe_with_a_layer_of_the_future_names_it(data):
     recipe = unpack(data, "")[0]["recipe"]
     recipe["layers"][3] = {"layer": "hyper"}
-    refused(rewritten(data, recipe=recipe), r"cannot build: layer 4 \(hyper\): there is no such layer")
+    refused(rewritten(data, recipe=recipe), r"cannot build: layer 4 \(hyper\): `layer` must be one of")
 
 
 def test_a_basis_with_one_sign_turned_has_another_fingerprint(monkeypatch):

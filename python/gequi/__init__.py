@@ -5,13 +5,12 @@ own objects.
 """
 
 from ._version import __version__ as __version__
-from .architectures import identity_resnet, image_classifier_mlp, unet
+from .architectures import gsa_network, identity_resnet, image_classifier_mlp, predict_points, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
 from .export import export_model
 from .fields import field_type, transform_field
 from .folders import collect_prediction, predict_folder, prepare_prediction
-from .group_attention import gsa_network, predict_points
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
     gram_image,

@@ -18,7 +18,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,12 +26,9 @@ from torch import nn
 from . import __all__ as PUBLIC_FUNCTIONS
 from . import fields as _fields
 from . import groups, networks, saving
-from ._escnn import FieldType, GSpace
-from ._makers import choose_seed
+from ._escnn import GSpace
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
-from .layers import Step
-from .layers._plan import plan_layer
 
 # name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
@@ -43,9 +39,9 @@ PRIVATE_FUNCTIONS = {
     "describe_network": "networks:describe_network(network, input_shape)",
     "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
-    "gsa_layers": "group_attention:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
+    "gsa_layers": "architectures.gsa:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
     "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
-    "lay_out_diagram": "_diagrams:lay_out(trace, depth)",
+    "lay_out_diagram": "tracing.diagrams:lay_out(trace, depth)",
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
     "measure_products": "_r_interface:measure_products()",
@@ -198,50 +194,17 @@ def read_model_bytes(data: bytes, name: str) -> dict[str, Any]:
 # ---- a network that grows by a layer at a time ----------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The planned layers of a network that is not built."""
-
-    in_type: FieldType
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def out_type(self) -> FieldType:
-        return self.steps[-1].out_type if self.steps else self.in_type
-
-    def extend(self, layer: Mapping[str, Any]) -> Plan:
-        """The plan with one layer more; only that layer is planned."""
-        number = len(self.steps) + 1
-        step = plan_layer(self.out_type, layer, f"layer {number} ({layer['layer']})", f"{number}.")
-        return Plan(self.in_type, (*self.steps, step))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A table of the input and the layers: `layer`, `kind`, `fields` and `channels` after each."""
-        first = {"layer": "input", "kind": "", **_type_in_table(self.in_type)}
-        return [first, *(self.row(number) for number in range(1, len(self.steps) + 1))]
-
-    def row(self, number: int) -> dict[str, Any]:
-        """The row of one layer, counted from 1."""
-        step = self.steps[number - 1]
-        return {"layer": str(number), "kind": step.kind, **_type_in_table(step.out_type)}
-
-
-def _type_in_table(fields: FieldType) -> dict[str, Any]:
-    return {"fields": _fields.show_fields(fields), "channels": fields.size}
-
-
 def start_plan(
     space: GSpace, input: Any, layers: Sequence[Any] = (), seed: int | None = None, dtype: str = "float32"
 ) -> dict[str, Any]:
     """A checked recipe: its `plan`, the table `rows` of its layers, and its `seed`, drawn where it was None."""
     check_dtype(dtype)
-    seed = choose_seed(seed)
-    in_type, steps = networks.plan_network(space, input, layers)
-    plan = Plan(in_type, tuple(steps))
+    seed = networks.choose_seed(seed)
+    plan = networks.plan_network(space, input, layers)
     return {"plan": plan, "rows": plan.rows(), "seed": seed}
 
 
-def extend_plan(plan: Plan, layer: Mapping[str, Any]) -> dict[str, Any]:
+def extend_plan(plan: networks.Plan, layer: Mapping[str, Any]) -> dict[str, Any]:
     """The `plan` with one layer more, and that layer's `row` of the table."""
     longer = plan.extend(layer)
     return {"plan": longer, "row": longer.row(len(longer.steps))}

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._makers import choose_seed, maker
 from .arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_integer, check_number, own_tensor
 from .errors import InputError, ShapeError
+from .recipes import choose_seed, factory
 
 # ---- operators ------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ def attention_weights(
 # ---- modules --------------------------------------------------------------------------------------------
 
 
-@maker
+@factory
 def multi_head_attention(
     dim: int,
     heads: int = 1,
@@ -243,7 +243,7 @@ def multi_head_attention(
     return MultiHeadAttention(dim, heads, key_dim, check_flag(bias, "bias"), generator_of(seed), check_dtype(dtype))
 
 
-@maker
+@factory
 def visual_attention(
     channels: int,
     key_dim: int | None = None,

@@ -42,16 +42,16 @@ def field_pairs(fields: Any, argument: str = "fields") -> list[tuple[str, int]]:
         entries = [(entry, 1) if isinstance(entry, str) else entry for entry in fields]
     else:
         raise FieldError(
-            f"`{argument}` must map names of representations to counts, such as {{'regular': 4}}; got {fields!r:.80}.",
-            argument,
-        )
+            "`{argument}` must map names of representations to counts, such as {example!r}; got {fields!r:.80}.",
+            argument, example={"regular": 4}, fields=fields,
+        )  # fmt: skip
     pairs = []
     for entry in entries:
         if not (isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], str)):
-            raise FieldError(f"`{argument}` must pair a name with a count; got {entry!r}.", argument)
+            raise FieldError("`{argument}` must pair a name with a count; got {entry!r}.", argument, entry=entry)
         pairs.append((entry[0], check_integer(entry[1], f"{argument}${entry[0]}", minimum=1)))
     if not pairs:
-        raise FieldError(f"`{argument}` is empty: at least one field is needed.", argument)
+        raise FieldError("`{argument}` is empty: at least one field is needed.", argument)
     return pairs
 
 
@@ -79,12 +79,17 @@ def field_type(space: GSpace, fields: Fields) -> FieldType:
         >>> gequi.field_type(gequi.gspace("rot2dOnR2", N=4), {"regular": 4, "irrep_1": 2}).size
         20
     """
+    return parse_fields(space, fields)
+
+
+def parse_fields(space: GSpace, fields: Fields, argument: str = "fields") -> FieldType:
+    """`field_type()` of an argument with another name."""
     groups.check_gspace(space)
-    pairs = field_pairs(fields)
+    pairs = field_pairs(fields, argument)
     try:
         representations = [groups.representation_of(space, name) for name, count in pairs for _ in range(count)]
     except FieldError as error:
-        raise FieldError(str(error).replace("`representation`", "`fields`", 1), "fields") from None
+        raise error.about(argument) from None
     return FieldType(space, representations)
 
 
@@ -141,10 +146,9 @@ def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray
         array = array[None, None]
     if array.shape[1] != fields.size:
         raise ShapeError(
-            f"`{argument}` must have {fields.size} on its axis 'channel' ({show_fields(fields)}); "
-            f"got {array.shape[1]}, shape {array.shape}.",
-            argument,
-        )
+            "`{argument}` must have {size} on its axis 'channel' ({fields}); got {channels}, shape {shape}.",
+            argument, size=fields.size, fields=show_fields(fields), channels=array.shape[1], shape=array.shape,
+        )  # fmt: skip
     return array
 
 
@@ -183,7 +187,9 @@ def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
 def check_type(type: object, argument: str = "type") -> FieldType:
     """`type`, where it is a field type."""
     if not isinstance(type, FieldType):
-        raise InputError(f"`{argument}` must be a field type, as field_type() makes it; got {type!r:.80}.", argument)
+        raise InputError(
+            "`{argument}` must be a field type, as field_type() makes it; got {type!r:.80}.", argument, type=type
+        )
     return type
 
 

@@ -15,11 +15,12 @@ import torch
 
 from . import groups
 from ._escnn import FieldType, GSpace
-from .arrays import as_array, check_dtype, check_integer, check_number
-from .errors import FieldError, InputError, ShapeError
-from .fields import act, check_features, field_type, show_fields
+from .arrays import as_array, check_dtype, check_index, check_integer, check_number
+from .errors import InputError, ShapeError
+from .fields import act, check_features, parse_fields, show_fields
 from .groups import check_gspace, group_elements
-from .networks import EquivariantNetwork, choose_seed, predict, with_dtype
+from .networks import EquivariantNetwork, predict, with_dtype
+from .recipes import choose_seed
 
 # Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
@@ -75,11 +76,9 @@ def equivariance_error(
     if isinstance(f, EquivariantNetwork):
         f.warn_if_inexact(x.shape[2:])
     value = operator(x)
-    scale = float(np.abs(value).max())
-    if scale == 0:
-        raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
+    scale = _scale(value)
     rows = group_elements(operator.in_type.gspace)
-    wanted = range(len(rows)) if elements is None else _check_elements(elements, len(rows))
+    wanted = range(len(rows)) if elements is None else _check_indexes(elements, "elements", len(rows))
     table = []
     for number in wanted:
         element = groups.elements(operator.in_type.gspace)[number]
@@ -90,10 +89,10 @@ def equivariance_error(
         expected = act(value, operator.out_type, on_output)
         if moved.shape != expected.shape:
             raise ShapeError(
-                f"`f` gives shape {moved.shape} for the input moved by {rows[number]['name']}; its output moved by "
-                f"it has shape {expected.shape}.",
-                "f",
-            )
+                "`{argument}` gives shape {shape} for the input moved by {element}; its output moved by this element "
+                "has shape {expected}.",
+                "f", shape=moved.shape, element=rows[number]["name"], expected=expected.shape,
+            )  # fmt: skip
         row = {key: rows[number][key] for key in ("element", "name", "exact")}
         table.append({**row, "error": float(np.abs(moved - expected).max()) / scale})
     return table
@@ -165,13 +164,13 @@ def equivariance_maps(
     operator = _operator(f, space, input, output, dtype)
     x = check_features(x, operator.in_type).astype(operator.dtype)[:1]
     rows = group_elements(operator.in_type.gspace)
-    number = _check_elements([element], len(rows))[0]
+    number = check_index(element, "element", len(rows))
     g = groups.elements(operator.in_type.gspace)[number]
     on_output = operator.to_output(g)
-    field = check_integer(field, "field", 0, len(operator.out_type) - 1)
+    field = check_index(field, "field", len(operator.out_type))
     value = operator(x)
     if value.ndim != 4 or operator.in_type.gspace.dimensionality != 2 or on_output is None:
-        raise InputError("`f` must lead from images to images that the element moves, for a picture of it.", "f")
+        raise InputError("`{argument}` must lead from images to images that the element moves, for a picture of it.", "f")
     moved = act(x, operator.in_type, g)
     of_moved = operator(moved)
     difference = act(of_moved, operator.out_type, ~on_output) - value
@@ -235,38 +234,54 @@ def permutation_error(
         ['exchange', 'cycle', 'random 1', 'random 2', 'random 3']
     """
     if not callable(f):
-        raise InputError(f"`f` must be a function; got {f!r:.80}.", "f")
+        raise InputError("`{argument}` must be a function; got {f!r:.80}.", "f", f=f)
     kind = np.dtype(str(check_dtype(dtype or "float64")).removeprefix("torch."))
     array = as_array(x, "x").astype(kind)
     value = as_array(f(array), "f(x)")
-    scale = float(np.abs(value).max())
-    if scale == 0:
-        raise InputError("`x` leads to an output of zeros only, to which no error can be relative.", "x")
-    axes = {"input": _check_axes(input, "input", array), "output": _check_axes(output, "output", value)}
+    scale = _scale(value)
+    axes = {
+        "input": _check_indexes(input, "input", array.ndim),
+        "output": [] if output is None else _check_indexes(output, "output", value.ndim),
+    }
     size = array.shape[axes["input"][0]] if axes["input"] else 1
-    for name, whose, where in (("input", "x", array), ("output", "f(x)", value)):
-        for axis in axes[name]:
-            if where.shape[axis] != size:
-                raise ShapeError(
-                    f"`{whose}` must have the size {size} along `{name}`, as `x` along the first axis of `input`; "
-                    f"got {where.shape[axis]}.",
-                    whose[0],
-                )
+    _check_sizes(array, axes["input"], size, "input", "x")
+    _check_sizes(value, axes["output"], size, "output", "f(x)")
     table = []
     count = check_integer(permutations, "permutations", minimum=1)
     for number, (name, order) in enumerate(_permutations(size, count, seed)):
         moved = as_array(f(_along(array, axes["input"], order)), "f(x)")
         expected = _along(value, axes["output"], order)
         if moved.shape != expected.shape:
-            raise ShapeError(f"`f` gives shape {moved.shape} for the permuted input, {expected.shape} for `x`.", "f")
+            raise ShapeError(
+                "`{argument}` gives shape {shape} for the permuted input, {expected} for `{x:name}`.",
+                "f", shape=moved.shape, expected=expected.shape, x="x",
+            )  # fmt: skip
         error = float(np.abs(moved - expected).max()) / scale
         table.append({"element": number, "name": name, "exact": True, "error": error})
     return table
 
 
-def _check_axes(axes: Any, argument: str, x: np.ndarray) -> list[int]:
-    values = [] if axes is None else np.asarray(axes).reshape(-1).tolist()
-    return [check_integer(axis, argument, 0, x.ndim - 1) for axis in values]
+def _scale(value: np.ndarray) -> float:
+    """The largest absolute value of an output, to which errors are relative."""
+    scale = float(np.abs(value).max())
+    if scale == 0:
+        raise InputError("`{argument}` leads to an output of zeros only, to which no error can be relative.", "x")
+    return scale
+
+
+def _check_indexes(values: Any, argument: str, count: int) -> list[int]:
+    """One index, or several, of `count` things."""
+    return [check_index(value, argument, count) for value in np.asarray(values).reshape(-1).tolist()]
+
+
+def _check_sizes(array: np.ndarray, axes: list[int], size: int, argument: str, whose: str) -> None:
+    for axis in axes:
+        if array.shape[axis] != size:
+            raise ShapeError(
+                "`{whose}` must have the size {size} along `{axes:name}`, as `{x:name}` along the first axis of "
+                "`{input:name}`; got {found}.",
+                whose[0], whose=whose, size=size, axes=argument, x="x", input="input", found=array.shape[axis],
+            )  # fmt: skip
 
 
 def _permutations(size: int, count: int, seed: int | None) -> list[tuple[str, np.ndarray]]:
@@ -295,37 +310,33 @@ class _Operator:
         axes = {2, 2 + self.out_type.gspace.dimensionality}
         if value.ndim not in axes or value.shape[1] != self.out_type.size:
             raise ShapeError(
-                f"`f` must return features with {self.out_type.size} channels on axis 1, as `output` declares "
-                f"({show_fields(self.out_type)}); it returned shape {value.shape}.",
-                "output",
-            )
+                "`{f:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
+                "({fields}); it returned shape {shape}.",
+                "output", f="f", size=self.out_type.size, axis=1, fields=show_fields(self.out_type), shape=value.shape,
+            )  # fmt: skip
         return value.astype(self.dtype, copy=False)
 
 
 def _operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> _Operator:
     if isinstance(f, EquivariantNetwork):
         if any(given is not None for given in (space, input, output)):
-            raise InputError("`space`, `input` and `output` are the network's own; leave them out.", "space")
+            raise InputError(
+                "`{argument}`, `{input:name}` and `{output:name}` are the network's own; leave them out.",
+                "space", input="input", output="output",
+            )  # fmt: skip
         network = f if dtype is None else with_dtype(f, dtype)
         name = str(network.dtype).removeprefix("torch.")
         operator = _Operator(lambda x: predict(network, x), network.in_type, network.out_type, name)
         operator.to_output = network.to_output
         return operator
     if not callable(f):
-        raise InputError(f"`f` must be a network or a function; got {f!r:.80}.", "f")
+        raise InputError("`{argument}` must be a network or a function; got {f!r:.80}.", "f", f=f)
     for name, given in (("space", space), ("input", input), ("output", output)):
         if given is None:
-            raise InputError(f"`{name}` is missing: a function does not say itself how it transforms.", name)
+            raise InputError("`{argument}` is missing: a function does not say itself how it transforms.", name)
     check_gspace(space)
-    types = []
-    for name, fields in (("input", input), ("output", output)):
-        try:
-            types.append(fields if isinstance(fields, FieldType) else field_type(space, fields))
-        except FieldError as error:
-            raise FieldError(str(error).replace("`fields`", f"`{name}`", 1), name) from None
-    return _Operator(f, types[0], types[1], str(check_dtype(dtype or "float64")).removeprefix("torch."))
-
-
-def _check_elements(numbers: Any, count: int) -> list[int]:
-    values = np.asarray(numbers).reshape(-1).tolist()
-    return [check_integer(number, "elements", 0, count - 1) for number in values]
+    in_type, out_type = (
+        fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
+        for name, fields in (("input", input), ("output", output))
+    )
+    return _Operator(f, in_type, out_type, str(check_dtype(dtype or "float64")).removeprefix("torch."))

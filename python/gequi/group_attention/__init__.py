@@ -30,6 +30,5 @@ Rotary positions: Su et al. 2021 (arXiv 2104.09864); that the group permutes the
 
 from . import kinds
 from .poses import PoseAttention, pixel_points
-from .ready import gsa_layers, gsa_network, predict_points
 
-__all__ = ["PoseAttention", "gsa_layers", "gsa_network", "kinds", "pixel_points", "predict_points"]
+__all__ = ["PoseAttention", "kinds", "pixel_points"]

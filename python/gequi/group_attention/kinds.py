@@ -13,7 +13,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError, InputError
 from ..fields import show_fields
-from ..layers._plan import Step, dimension_of, fields_after, kind, odd
+from ..layers.plan import Step, dimension_of, fields_after, kind, odd
 from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
 
 # The coordinates (batch or 1, point, 2) that `predict_points()` gives in place of the pixels.
@@ -43,12 +43,12 @@ def plan_lifting_attention(
     _need_finite_plane(before)
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
-            f"it lifts invariant features (trivial fields) to poses; before it come {show_fields(before)}. "
-            f"On regular fields use group_attention.",
-            "layers",
-        )
+            "the layer lifts invariant features (trivial fields) to poses; the fields before it are {fields}. On "
+            "regular fields use group_attention.",
+            "layers", fields=show_fields(before),
+        )  # fmt: skip
     after = fields_after(before, fields)
-    _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
+    _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options))
 
@@ -73,7 +73,7 @@ def plan_group_attention(
     _need_finite_plane(before)
     _need_poses(before)
     after = fields_after(before, fields)
-    _need_regular(after, "`fields` must be regular, one channel a pose; got", "fields")
+    _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options))
 
@@ -106,19 +106,23 @@ def _need_finite_plane(before: FieldType) -> None:
     dimension_of(before, 2)
     if before.gspace.fibergroup.order() < 1:
         raise FieldError(
-            f"it needs a finite group, whose elements are the poses of a point; {before.gspace.fibergroup} is "
-            f"continuous: use rot2dOnR2 or flipRot2dOnR2 with N = 8, say.",
-            "layers",
-        )
+            "the layer needs a finite group, whose elements are the poses of a point; {group} is continuous: use "
+            "rot2dOnR2 or flipRot2dOnR2 with N = 8, for example.",
+            "layers", group=str(before.gspace.fibergroup),
+        )  # fmt: skip
 
 
 def _need_poses(before: FieldType) -> None:
-    _need_regular(before, "it works on poses (regular fields); lifting_attention or conv lead there. Before it come")
+    message = (
+        "the layer works on poses (regular fields), to which lifting_attention or conv lead; the fields before it are "
+        "{fields}."
+    )
+    _need_regular(before, message, "layers")
 
 
-def _need_regular(fields: FieldType, what: str, argument: str = "layers") -> None:
+def _need_regular(fields: FieldType, message: str, argument: str) -> None:
     if any(field != fields.gspace.regular_repr for field in fields.representations):
-        raise FieldError(f"{what} {show_fields(fields)}.", argument)
+        raise FieldError(message, argument, fields=show_fields(fields))
 
 
 def _attention_options(
@@ -133,7 +137,10 @@ def _attention_options(
 ) -> dict[str, Any]:
     count, heads = len(fields), check_integer(heads, "heads", minimum=1)
     if key_dim is None and count % heads:
-        raise InputError(f"`heads` must divide the {count} fields where `key_dim` is not given; got {heads}.", "heads")
+        raise InputError(
+            "`{argument}` must divide the {count} fields where `{other:name}` is not given; got {heads}.",
+            "heads", count=count, other="key_dim", heads=heads,
+        )  # fmt: skip
     key_dim = count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
     if check_choice(positions, "positions", ("additive", "rotary")) == "rotary":
         check_rotary(fields.gspace, key_dim)

@@ -147,10 +147,10 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
     waves = len(_tables(space)[0])
     if key_dim % (2 * waves):
         raise InputError(
-            f"`key_dim` (fields / heads, where it is not given) must be divisible by {2 * waves} for positions = "
-            f"'rotary': complex numbers for {waves} waves of {space.fibergroup}; got {key_dim}.",
-            "key_dim",
-        )
+            "`{argument}` (fields / heads, where it is not given) must be divisible by {divisor} for positions = "
+            "{rotary!r}: complex numbers for {waves} waves of {group}; got {key_dim}.",
+            "key_dim", divisor=2 * waves, rotary="rotary", waves=waves, group=str(space.fibergroup), key_dim=key_dim,
+        )  # fmt: skip
     return key_dim // (2 * waves)
 
 

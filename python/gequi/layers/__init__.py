@@ -1,7 +1,9 @@
 """The kinds of layers of an equivariant network: one table, from which both languages take them."""
 
 from . import convolutions, nonlinearities, normalization, pooling, structure
-from ._plan import Kind, Step, Window, kind, layer_kinds, plan
+from .plan import Kind, Step, Window, kind, layer_kinds, plan_layer, plan_layers
 
-__all__ = ["Kind", "Step", "Window", "convolutions", "kind", "layer_kinds", "nonlinearities", "normalization", "plan",
-           "pooling", "structure"]  # fmt: skip
+__all__ = [
+    "Kind", "Step", "Window", "convolutions", "kind", "layer_kinds", "nonlinearities", "normalization", "plan_layer",
+    "plan_layers", "pooling", "structure",
+]  # fmt: skip

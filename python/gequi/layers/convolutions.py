@@ -13,7 +13,7 @@ from .._escnn import FieldType, escnn
 from ..arrays import check_choice, check_flag, check_integer
 from ..errors import FieldError, InputError
 from ..fields import show_fields
-from ._plan import Step, Window, dimension_of, fields_after, kind, odd
+from .plan import Step, Window, dimension_of, fields_after, kind, odd
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -73,10 +73,10 @@ def plan_conv_transposed(
     extra = check_integer(output_padding, "output_padding", minimum=0)
     if extra and extra >= max(window.stride, window.dilation):
         raise InputError(
-            f"`output_padding` must be less than the stride or the dilation; got {extra} with stride "
-            f"{window.stride}, dilation {window.dilation}.",
-            "output_padding",
-        )
+            "`{argument}` must be less than the stride or the dilation; got {extra} with stride {stride}, dilation "
+            "{dilation}.",
+            "output_padding", extra=extra, stride=window.stride, dilation=window.dilation,
+        )  # fmt: skip
     bias = check_flag(bias, "bias")
     layer = escnn.nn.R2ConvTransposed if dimension == 2 else escnn.nn.R3ConvTransposed
 
@@ -108,10 +108,10 @@ def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) 
         if "empty" not in str(error):
             raise
         raise FieldError(
-            f"no equivariant kernel leads from {show_fields(before)} to {show_fields(after)} with these options; a "
-            f"larger kernel_size or other fields would have some.",
-            "fields",
-        ) from error
+            "no equivariant kernel leads from {before} to {after} with these options; a larger kernel_size or other "
+            "fields would have some.",
+            "fields", before=show_fields(before), after=show_fields(after),
+        ) from error  # fmt: skip
 
 
 def _check_groups(before: FieldType, after: FieldType, groups: int) -> int:
@@ -124,7 +124,7 @@ def _check_groups(before: FieldType, after: FieldType, groups: int) -> int:
         )
         if left or not equal:
             raise FieldError(
-                f"`groups` = {groups} must split the {name} fields into equal parts; they are {show_fields(fields)}.",
-                "groups",
-            )
+                "`{argument}` = {groups} must split the {name} fields into equal parts; they are {fields}.",
+                "groups", groups=groups, name=name, fields=show_fields(fields),
+            )  # fmt: skip
     return groups

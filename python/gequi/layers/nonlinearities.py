@@ -8,7 +8,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError
 from ..fields import show_fields, spectral_frequency
-from ._plan import Step, kind, need_pointwise
+from .plan import Step, kind, need_pointwise
 
 
 @kind
@@ -49,10 +49,10 @@ def plan_gated_nonlinearity(before: FieldType) -> Step:
     half, left = divmod(len(fields), 2)
     if left or not all(field.is_trivial() for field in fields[:half]):
         raise FieldError(
-            f"it needs one trivial field in front for each field that it gates, as in fields "
-            f"{{'trivial': 2, 'irrep_1': 2}}; before it come {show_fields(before)}.",
-            "layers",
-        )
+            "the layer needs one trivial field in front for each field that it gates, such as {example!r}; the fields "
+            "before it are {fields}.",
+            "layers", example={"trivial": 2, "irrep_1": 2}, fields=show_fields(before),
+        )  # fmt: skip
     after = FieldType(before.gspace, fields[half:])
 
     def build() -> escnn.nn.EquivariantModule:
@@ -74,8 +74,9 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
     frequency = spectral_frequency(before)
     if frequency is None:
         raise FieldError(
-            f'it needs fields "fourier(L)", all with the same L; before it come {show_fields(before)}.', "layers"
-        )
+            "the layer needs fields {name!r}, all with the same L; the fields before it are {fields}.",
+            "layers", name="fourier(L)", fields=show_fields(before),
+        )  # fmt: skip
     on_sphere = group.name.startswith(("SO(3)", "O(3)"))
     wanted = (
         (4 if on_sphere else 4 * frequency + 4) if samples is None else check_integer(samples, "samples", minimum=1)
@@ -90,9 +91,9 @@ def plan_softmax(before: FieldType) -> Step:
     """Exponentials scaled to sum to 1 over the channels: probabilities, of invariant fields."""
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
-            f"it compares channels, which only invariant (trivial) fields allow; before it come {show_fields(before)}.",
-            "layers",
-        )
+            "the layer compares channels, which only invariant (trivial) fields allow; the fields before it are {fields}.",
+            "layers", fields=show_fields(before),
+        )  # fmt: skip
     return Step(before, lambda: Softmax(before))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._escnn import FieldType, escnn
 from ..arrays import check_flag, check_number
-from ._plan import Step, kind, need_pointwise
+from .plan import Step, kind, need_pointwise
 
 
 @kind

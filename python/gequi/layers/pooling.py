@@ -9,7 +9,7 @@ from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import InputError
 from ..geometry.linalg import vector_norm
 from ..groups import trivial
-from ._plan import Step, Window, dimension_of, kind, need_pointwise
+from .plan import Step, Window, dimension_of, kind, need_pointwise
 
 
 @kind
@@ -72,7 +72,10 @@ def _window(kernel_size: int, stride: int | None, padding: int) -> Window:
     size = check_integer(kernel_size, "kernel_size", minimum=1)
     padding = check_integer(padding, "padding", minimum=0)
     if 2 * padding > size:
-        raise InputError(f"`padding` must be at most half of kernel_size = {size}; got {padding}.", "padding")
+        raise InputError(
+            "`{argument}` must be at most half of kernel_size = {size}; got {padding}.",
+            "padding", size=size, padding=padding,
+        )  # fmt: skip
     return Window(size, size if stride is None else check_integer(stride, "stride", minimum=1), padding)
 
 

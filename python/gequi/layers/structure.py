@@ -13,7 +13,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement
 from ..arrays import check_flag, check_integer, check_number
 from ..errors import FieldError, ShapeError
 from ..fields import field_type, show_fields
-from ._plan import Step, dimension_of, kind, plan, without_base
+from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 
 @kind
@@ -76,10 +76,9 @@ def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
         layer_type = before.restrict(identity)
     except Exception as error:  # escnn's own refusals are assertions, often without a text
         raise FieldError(
-            f"`subgroup` must be an id of a subgroup of {space.fibergroup}, as escnn writes it; got {subgroup!r}"
-            f"{': ' + str(error) if str(error) else ''}.",
-            "subgroup",
-        ) from error
+            "`{argument}` must be an id of a subgroup of {group}, as escnn writes it; got {subgroup!r}{reason}.",
+            "subgroup", group=str(space.fibergroup), subgroup=subgroup, reason=f": {error}" if str(error) else "",
+        ) from error  # fmt: skip
     assert smaller == layer_type.gspace
     step = Step(layer_type, lambda: escnn.nn.RestrictionModule(before, identity))
     step.to_subgroup = _as_partial(to_subgroup)
@@ -127,10 +126,10 @@ def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
     bias = check_flag(bias, "bias")
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
-            f"it mixes channels freely, which only invariant (trivial) fields allow; before it come "
-            f"{show_fields(before)}. Put a group_pool or norm_pool before it, or use linear after flatten.",
-            "layers",
-        )
+            "the layer mixes channels freely, which only invariant (trivial) fields allow; the fields before it are "
+            "{fields}. Put a group_pool or norm_pool before it, or use linear after flatten.",
+            "layers", fields=show_fields(before),
+        )  # fmt: skip
     space = before.gspace if before.gspace.dimensionality == 0 else without_base(before.gspace)
     after = field_type(space, {"trivial": units})
     return Step(after, lambda: Dense(before, after, bias), spatial=before.gspace.dimensionality == 0)
@@ -168,16 +167,19 @@ def plan_residual(
     prefix: str = "",
 ) -> Step:
     """Adds what `layers` make of the features to the features, or to what `shortcut` makes of them."""
-    branches = [plan(before, layers, "layers", prefix), plan(before, shortcut, "shortcut", f"{prefix}shortcut.")]
+    branches = [
+        plan_layers(before, layers, "layers", prefix),
+        plan_layers(before, shortcut, "shortcut", f"{prefix}shortcut."),
+    ]
     ends = [branch[-1].out_type if branch else before for branch in branches]
     if not branches[0]:
-        raise FieldError("`layers` is empty: a residual layer needs at least one layer inside.", "layers")
+        raise FieldError("`{argument}` is empty: a residual layer needs at least one layer inside.", "layers")
     if ends[0] != ends[1]:
         raise FieldError(
-            f"the sum needs equal fields: `layers` end with {show_fields(ends[0])}, the shortcut with "
-            f"{show_fields(ends[1])}. Give shortcut a conv of kernel_size 1 to these fields.",
-            "layers",
-        )
+            "the sum needs equal fields: `{argument}` end with {main}, `{other:name}` with {shortcut}. A conv of "
+            "kernel_size 1 in `{other:name}` can lead to these fields.",
+            "layers", other="shortcut", main=show_fields(ends[0]), shortcut=show_fields(ends[1]),
+        )  # fmt: skip
     return Step(ends[0], lambda: Residual(before, ends[0], branches), branches=branches)
 
 
@@ -197,10 +199,10 @@ class Residual(EquivariantModule):
             shortcut = layer(shortcut)
         if main.tensor.shape != shortcut.tensor.shape:
             raise ShapeError(
-                f"a residual layer adds {tuple(main.tensor.shape)} to {tuple(shortcut.tensor.shape)}: pad the "
-                f"convolutions inside (padding = (kernel_size - 1) / 2).",
-                "layers",
-            )
+                "a residual layer adds {main} to {shortcut}: pad the convolutions inside "
+                "(padding = (kernel_size - 1) / 2).",
+                "layers", main=tuple(main.tensor.shape), shortcut=tuple(shortcut.tensor.shape),
+            )  # fmt: skip
         return GeometricTensor(main.tensor + shortcut.tensor, self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -212,12 +214,14 @@ class Residual(EquivariantModule):
 @kind
 def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix: str = "") -> Step:
     """Puts what `layers` make of the features in front of the features: the fields of both, as in a U-Net."""
-    through = plan(before, layers, "layers", prefix)
+    through = plan_layers(before, layers, "layers", prefix)
     if not through:
-        raise FieldError("`layers` is empty: a skip layer needs at least one layer inside.", "layers")
+        raise FieldError("`{argument}` is empty: a skip layer needs at least one layer inside.", "layers")
     end = through[-1].out_type
     if end.gspace != before.gspace:
-        raise FieldError(f"`layers` must stay on {before.gspace}; they end on {end.gspace}.", "layers")
+        raise FieldError(
+            "`{argument}` must stay on {space}; they end on {end}.", "layers", space=str(before.gspace), end=str(end.gspace)
+        )
     return Step(end + before, lambda: Skip(before, end + before, through), branches=[through, []])
 
 
@@ -235,10 +239,10 @@ class Skip(EquivariantModule):
             main = layer(main)
         if main.tensor.shape[2:] != x.tensor.shape[2:]:
             raise ShapeError(
-                f"a skip layer puts features of size {tuple(main.tensor.shape[2:])} in front of "
-                f"{tuple(x.tensor.shape[2:])}: take images whose size the strides inside divide.",
-                "x",
-            )
+                "a skip layer puts features of size {main} in front of {size}: use images whose size is divisible by "
+                "the strides inside.",
+                "x", main=tuple(main.tensor.shape[2:]), size=tuple(x.tensor.shape[2:]),
+            )  # fmt: skip
         return GeometricTensor(torch.cat([main.tensor, x.tensor], dim=1), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -175,7 +175,7 @@ def history(network: EquivariantNetwork) -> list[dict[str, Any]]:
 def learned_layers(any_contrast: bool) -> list[dict[str, Any]]:
     """The layers of an encoder to be trained: the designed ones, on more rings, and what is learned added to them."""
     before = designed_layers(any_contrast, LEARNED_RINGS)
-    fields = len(plan_network(gspace("rot2dOnR2", N=POSES), "trivial", before)[1][-1].out_type)
+    fields = len(plan_network(gspace("rot2dOnR2", N=POSES), "trivial", before).out_type)
     learned = [
         {"layer": "conv", "fields": {"regular": HIDDEN}, "kernel_size": 1},
         {"layer": "relu"},

@@ -15,8 +15,8 @@ with warnings.catch_warnings():
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 
-from .._interrupts import listens_to_interrupts
-from .._quiet import quiet
+from ..interrupts import listens_to_interrupts
+from ..quiet import quiet
 from ._data import Part
 from ._run import Row, Run
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._interrupts import listens_to_interrupts
 from ..errors import InputError, TrainingError
+from ..interrupts import listens_to_interrupts
 from ..networks import get_weights, set_weights
 from ..saving import check_path, check_saveable, load_model, save_model, shown, write_file
 

@@ -23,7 +23,7 @@ from ...fields import field_type, show_fields
 from ...geometry.filters import gaussian_filter, gradient, masked_gaussian_filter
 from ...geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
 from ...geometry.sampling import grid_sample
-from ...layers._plan import Step, dimension_of, kind
+from ...layers.plan import Step, dimension_of, kind
 
 TOKEN = 4  # pixels
 RINGS = ((0.0, 2.0), (6.0, 2.5), (12.0, 4.0))  # radius and smoothing, in pixels

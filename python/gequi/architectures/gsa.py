@@ -1,19 +1,16 @@
-"""A ready classifier, and networks of attention on sets of points."""
+"""A classifier of images by group self-attention."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 
 from .._escnn import GSpace
-from ..arrays import as_array, as_numpy, check_choice, check_integer, own_tensor
-from ..errors import InputError, ShapeError
-from ..fields import show_fields
-from ..layers._plan import Step, odd
-from ..networks import EquivariantNetwork, check_network, equivariant_network, evaluating, with_dtype
-from .kinds import points_in_place_of_pixels
+from ..arrays import check_choice, check_integer
+from ..errors import InputError
+from ..layers.plan import odd
+from ..networks import EquivariantNetwork, equivariant_network
 
 
 def gsa_network(
@@ -112,85 +109,11 @@ def gsa_layers(
 
 def _check_patches(patch: int, size: Any) -> None:
     if size is None:
-        raise InputError("`size` is missing: with patches, the side of the images must be known.", "size")
+        raise InputError("`{argument}` is missing: with patches, the side of the images must be known.", "size")
     for length in np.asarray(size).reshape(-1).tolist():
         if check_integer(length, "size", minimum=1) % patch:
             raise InputError(
-                f"`size` must be divisible by patch_size = {patch}, so that turning the image turns its patches; "
-                f"got {length}.",
-                "size",
-            )
-
-
-# ---- sets of points ---------------------------------------------------------------------------------
-
-# What treats each point alone, or all alike: the layers that need no grid.
-_WITHOUT_GRID = {
-    "batch_norm", "dense", "dropout", "elu", "field_dropout", "flatten", "fourier_elu", "gated_nonlinearity",
-    "global_avg_pool", "group_attention", "group_attention_block", "group_pool", "leaky_relu", "lifting_attention",
-    "linear", "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict",
-}  # fmt: skip
-
-
-def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str | None = None) -> np.ndarray:
-    """What a network of attention layers makes of features at points instead of pixels.
-
-    Points can be turned by any angle, so the law holds exactly for every element of the group: for features of
-    which no channel changes, predict(x, g points) = rho(g) predict(x, points).
-
-    Args:
-        network: from `equivariant_network()` or `gsa_network()`, of attention layers without a window and layers that
-            treat each point alone or average over all.
-        x: features (batch, channel, point).
-        points: coordinates (point, 2) or (batch, point, 2): x to the right, y up, the distance of two pixels being 1.
-        dtype: "float32" or "float64"; None is the network's own.
-
-    Returns:
-        (batch, channel, point), or (batch, channel) where the network ends without extent.
-
-    Raises:
-        InputError: a layer that needs a grid (named).
-        ShapeError: channels or points that do not fit.
-
-    Example:
-        >>> import gequi
-        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", seed=1, layers=[
-        ...     {"layer": "lifting_attention", "fields": {"regular": 2}}])
-        >>> predict_points(net, np.ones((1, 1, 5)), np.eye(5, 2)).shape
-        (1, 16, 5)
-    """
-    network = check_network(network)
-    network = network if dtype is None else with_dtype(network, dtype)
-    _need_no_grid(network.steps)
-    features = as_array(x, "x", ndim=3, axes="(batch, channel, point)")
-    if features.shape[1] != network.in_type.size:
-        raise ShapeError(
-            f"`x` must have {network.in_type.size} channels on its axis 'channel' ({show_fields(network.in_type)}); "
-            f"got {features.shape[1]}, shape {features.shape}.",
-            "x",
-        )
-    places = as_array(points, "points", ndim=(2, 3), axes="(point, 2) or (batch, point, 2)")
-    places = places[None] if places.ndim == 2 else places
-    batch, _, count = features.shape
-    if places.shape not in ((1, count, 2), (batch, count, 2)):
-        raise ShapeError(
-            f"`points` must have the shape {(count, 2)} or {(batch, count, 2)}, as `x` has {count} points in a batch "
-            f"of {batch}; got {np.shape(points)}.",
-            "points",
-        )
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    token = points_in_place_of_pixels.set(own_tensor(places, torch.float64).to(device))
-    try:
-        with evaluating(network), torch.no_grad():
-            out = network(own_tensor(features, network.dtype).to(device)[..., None])
-    finally:
-        points_in_place_of_pixels.reset(token)
-    return as_numpy(out[..., 0] if out.ndim == 4 else out)
-
-
-def _need_no_grid(steps: list[Step]) -> None:
-    for step in steps:
-        if step.kind not in _WITHOUT_GRID:
-            raise InputError(f"{step.name}: `{step.kind}` needs the grid of an image; points have none.", "network")
-        for branch in step.branches:
-            _need_no_grid(branch)
+                "`{argument}` must be divisible by patch_size = {patch}, so that turning the image turns its patches; "
+                "got {length}.",
+                "size", patch=patch, length=length,
+            )  # fmt: skip

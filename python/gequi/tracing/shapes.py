@@ -1,6 +1,6 @@
-"""Looking at a network: which shapes go through it, module by module, and which module feeds which.
+"""Shapes of the features in a network, module by module, and which module feeds which.
 
-Any torch module will do, escnn's included: it is run once on zeros, and watched.
+Any torch module is accepted, escnn's included: it is run once on zeros, and each call of a module is recorded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from ._escnn import EquivariantModule, GeometricTensor
-from .arrays import check_choice, check_integer
-from .errors import InputError
-from .networks import check_model, evaluating
+from .._escnn import EquivariantModule, GeometricTensor
+from ..arrays import check_integer
+from ..errors import InputError
+from ..networks import check_model, evaluating
 
 Trace = list[dict[str, Any]]
 
@@ -71,10 +71,9 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
             result = _tensors(model(*inputs))
     except Exception as error:  # whatever the model refuses the shape with
         raise InputError(
-            f"`input_shape` {', '.join(map(_text, shapes))} does not go through the model: "
-            f"{type(error).__name__}: {error}",
-            "input_shape",
-        ) from error
+            "`{argument}` {shapes} does not go through the model: {reason}",
+            "input_shape", shapes=", ".join(map(_text, shapes)), reason=f"{type(error).__name__}: {error}",
+        ) from error  # fmt: skip
     watch.row("output", "output", result, 0)
     watch.rows[-1] |= _described(result)
     return watch.rows
@@ -98,9 +97,9 @@ def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
         shapes = [list(shape) for shape in given] if several else [list(given)]
     except (TypeError, IndexError, KeyError):
         raise InputError(
-            f"`input_shape` must be a shape, such as (1, 3, 32, 32), or a list of shapes; got {input_shape!r:.60}.",
-            "input_shape",
-        ) from None
+            "`{argument}` must be a shape, such as {example}, or a list of shapes; got {input_shape!r:.60}.",
+            "input_shape", example=(1, 3, 32, 32), input_shape=input_shape,
+        ) from None  # fmt: skip
     return [tuple(check_integer(size, "input_shape", minimum=1) for size in shape) for shape in shapes]
 
 
@@ -224,72 +223,13 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in check_model(model, "model").parameters() if parameter.requires_grad)
 
 
-# ---- drawing by others ----------------------------------------------------------------------------------
-
-
-def as_dot(trace: Trace, direction: str = "TB") -> str:
-    """A trace as a graph in the DOT language, for graphviz or DiagrammeR.
-
-    Args:
-        trace: from `trace_shapes()`.
-        direction: which way data flow: "TB" (top to bottom) or "LR" (left to right).
-
-    Returns:
-        text: a box for each leaf, containers as frames around them, arrows labelled with axes and sizes (without the
-        batch).
-
-    Raises:
-        InputError: no trace, or no such direction.
-
-    Source:
-        Gansner & North 2000 (graphviz).
-
-    Example:
-        >>> from torch import nn
-        >>> print(as_dot(trace_shapes(nn.Linear(4, 2), (1, 4))).splitlines()[-2].strip())
-        "(model)" -> "output" [label="channel 2"];
-    """
-    check_choice(direction, "direction", ("TB", "LR"))
-    rows = check_trace(trace)
-    leaves = {row["name"]: row for row in rows if row["leaf"]}
-    lines = [
-        "digraph network {",
-        f"  rankdir={direction};",
-        '  node [shape=box, style=rounded, fontname="Helvetica"];',
-        '  edge [fontname="Helvetica", fontsize=10];',
-    ]
-    inputs = input_shapes(rows)
-    lines += [f"  {_quoted(name)} [shape=plaintext];" for name in inputs]
-    open_frames: list[int] = []
-    for row in rows:
-        while open_frames and row["depth"] <= open_frames[-1]:
-            open_frames.pop()
-            lines.append("  " * (len(open_frames) + 1) + "}")
-        indent = "  " * (len(open_frames) + 1)
-        if row["leaf"]:
-            count = f"{row['parameters']:,} parameters" if row["parameters"] else ""
-            label = _escaped(row["kind"]) + (f"\\n{count}" if count else "")
-            shape = ", shape=plaintext" if row["kind"] == "output" else ""
-            lines.append(f'{indent}{_quoted(row["name"])} [label="{label}"{shape}];')
-        elif row["depth"] > 0:
-            lines.append(f"{indent}subgraph {_quoted('cluster ' + row['name'])} {{")
-            lines.append(f"{indent}  label={_quoted(row['name'])}; style=dashed; color=gray50;")
-            open_frames.append(row["depth"])
-    lines += ["  " * (number + 1) + "}" for number in reversed(range(len(open_frames)))]
-    for row in leaves.values():
-        for source in filter(None, row["sources"].split(", ")):
-            before = leaves.get(source)
-            shape, axes = (before["output"], before["axes"]) if before else inputs[source]
-            label = wire_label(shape, axes)
-            lines.append(f"  {_quoted(source)} -> {_quoted(row['name'])} [label={_quoted(label)}];")
-    return "\n".join([*lines, "}"]) + "\n"
-
-
 def check_trace(trace: Any) -> Trace:
     """`trace`, where it is a table that `trace_shapes()` made."""
     wanted = {"name", "kind", "input", "output", "axes", "parameters", "depth", "leaf", "sources"}
     if not isinstance(trace, list) or not trace or not all(isinstance(r, dict) and wanted <= set(r) for r in trace):
-        raise InputError(f"`trace` must be a table, as trace_shapes() makes it; got {trace!r:.60}.", "trace")
+        raise InputError(
+            "`{argument}` must be a table, as trace_shapes() makes it; got {trace!r:.60}.", "trace", trace=trace
+        )
     return trace
 
 
@@ -298,20 +238,3 @@ def input_shapes(rows: Trace) -> dict[str, tuple[str, str]]:
     shapes = rows[0]["input"].split(", ")
     names = ["input"] if len(shapes) == 1 else [f"input {number}" for number in range(1, len(shapes) + 1)]
     return {name: (shape, AXES.get(len(shape.split()), "")) for name, shape in zip(names, shapes, strict=True)}
-
-
-def wire_label(shape: str, axes: str) -> str:
-    """'channel 64, row 32, column 32': axes and sizes without the batch."""
-    named = [
-        ", ".join(f"{axis} {size}" for axis, size in list(zip(of_axes.split(), sizes.split(), strict=False))[1:])
-        for sizes, of_axes in zip(shape.split(", "), axes.split(", "), strict=False)
-    ]
-    return "; ".join(filter(None, named)) or shape
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _quoted(text: str) -> str:
-    return f'"{_escaped(text)}"'

@@ -1,4 +1,4 @@
-"""Where things stand in the diagram of a network: boxes, wires, frames and labels, in units of about a box.
+"""The layout of a network's diagram: positions of boxes, wires, frames and labels. The unit is about one box.
 
 The diagram reads from left to right. A level lower means a smaller image, so that a U-Net makes a U. A wire is a
 bundle of one line for each axis of the tensor but the batch; it is labelled where its shape is new. A wire that
@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .arrays import check_integer
-from .tracing import Trace, check_trace, input_shapes
+from ..arrays import check_integer
+from .shapes import Trace, check_trace, input_shapes
 
 WIDTH, HEIGHT = 0.7, 1.7  # of a box
 LINE = 0.31  # between the lines of a bundle

@@ -1,7 +1,8 @@
-"""Makers of modules: what a module was made with stays with it, so that it can be saved and made again.
+"""Recipes: what a module was made with stays with it, so that it can be saved and made again.
 
-A module that a maker returns has a `recipe`: plain data, JSON as it stands. Of an equivariant network it lists the
-layers (see `networks`); of any other module it is `{"maker": name, "arguments": {...}}`.
+A *factory* is a function that makes modules. A module that a factory returns has a `recipe`: plain data, JSON as it
+stands. The recipe of an equivariant network lists its layers (see `networks`); that of any other module is
+`{"maker": name of the factory, "arguments": {...}}`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -20,13 +21,13 @@ from .errors import InputError, nearest
 
 Arguments = ParamSpec("Arguments")
 
-_makers: dict[str, Callable[..., nn.Module]] = {}
+_factories: dict[str, Callable[..., nn.Module]] = {}
 
 
-def maker(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.Module]:
-    """Registers a function that makes modules, and has it attach its recipe to each of them.
+def factory(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.Module]:
+    """Registers a function that makes modules. The recipe is attached to each module that it returns.
 
-    A seed of None is drawn here, so that the recipe knows it. A module that has a recipe already keeps that.
+    A seed of None is drawn here, so that the recipe holds it. A module that has a recipe already keeps it.
     """
     signature = inspect.signature(function)
 
@@ -42,31 +43,41 @@ def maker(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.Mo
             module.recipe = {"maker": function.__name__, "arguments": kept}  # type: ignore[assignment]
         return module
 
-    _makers[function.__name__] = make
-    # doctest takes a wrapped function for one that was imported, and passes over its example.
+    _factories[function.__name__] = make
+    # doctest takes a wrapped function for an imported one and passes over its example.
     function.__globals__.setdefault("__test__", {})[function.__name__] = function
     return make
 
 
 def make(recipe: Mapping[str, Any]) -> nn.Module:
-    """The module that a maker's recipe describes, with its initial weights.
+    """The module that the recipe of a factory describes, with its initial weights.
 
     Raises:
-        InputError: a maker that is not known here, or arguments that it does not take.
+        InputError: a factory that is not known here, or arguments that it does not take.
     """
     name, arguments = recipe["maker"], recipe["arguments"]
-    if name not in _makers:
-        raise InputError(f"there is no maker {name!r}.{nearest(name, _makers)}", "recipe")
+    if name not in _factories:
+        raise InputError("unknown factory {name!r}.{hint}", "recipe", name=name, hint=nearest(name, _factories))
     try:
-        inspect.signature(_makers[name]).bind(**arguments)
+        inspect.signature(_factories[name]).bind(**arguments)
     except TypeError as error:
-        raise InputError(f"{name}() has other arguments: {error}.", "recipe") from None
-    return _makers[name](**arguments)
+        raise InputError("{name}() has other arguments: {reason}.", "recipe", name=name, reason=str(error)) from None
+    return _factories[name](**arguments)
 
 
 def choose_seed(seed: object) -> int:
     """A seed as it came, or a fresh one for None: 31 bits, which R's integers hold too."""
     return secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
+
+
+def unknown_option(option: str, owner: str, options: Iterable[str]) -> InputError:
+    """The error about an option that `owner`, a layer or a gspace, does not have."""
+    choices = list(options)
+    has = "the options of {owner} are {choices:list}" if choices else "{owner} has no options"
+    return InputError(
+        "unknown option `{argument}`; " + has + ".{hint}",
+        option, owner=owner, choices=choices, hint=nearest(option, choices),
+    )  # fmt: skip
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Who listens to Ctrl-C."""
+"""Interrupts: which program handles Ctrl-C."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from torch import nn
 
 from .._escnn import FieldType, GroupElement, GSpace, escnn
 from ..arrays import check_integer
-from ..errors import FieldError, GequiError, InputError, ShapeError, listing, nearest
+from ..errors import FieldError, GequiError, InputError, ShapeError, nearest
 from ..fields import field_type, show_fields
+from ..recipes import unknown_option
 
 Size = tuple[int, ...]
 
@@ -75,26 +76,13 @@ class Step:
         if not self.spatial:
             if any(length != 1 for length in size):
                 raise ShapeError(
-                    f"{self.name}: `{self.kind}` needs features without spatial extent, one value a channel; they "
-                    f"still extend over {size}. Put a global_avg_pool before it.",
-                    "x",
-                )
+                    "{layer}: `{kind}` needs features without spatial extent, one value per channel; these features "
+                    "extend over {size}. Put a global_avg_pool before it.",
+                    "x", layer=self.name, kind=self.kind, size=size,
+                )  # fmt: skip
             return ()
         if self.branches:
-            for branch in self.branches:
-                through = size
-                for step in branch:
-                    through = step.after(through)
-                if branch is self.branches[0]:
-                    result = through
-                elif through != result:
-                    raise ShapeError(
-                        f"{self.name}: the branches end with different sizes, {result} and {through}; pad the "
-                        f"convolutions inside (padding = (kernel_size - 1) / 2), and take images whose size the "
-                        f"strides inside divide.",
-                        "layers",
-                    )
-            return result
+            return self._after_branches(size)
         if self.resize:
             return tuple(self.resize(length) for length in size)
         if self.window is None:
@@ -102,11 +90,29 @@ class Step:
         result = tuple(self.window.after(length) for length in size)
         if any(length < 1 for length in result):
             raise ShapeError(
-                f"{self.name}: features of size {size} are smaller than its window of {self.window.kernel_size} "
-                f"(padding {self.window.padding}, dilation {self.window.dilation}).",
-                "x",
-            )
+                "{layer}: features of size {size} are smaller than its window of {kernel_size} "
+                "(padding {padding}, dilation {dilation}).",
+                "x", layer=self.name, size=size, kernel_size=self.window.kernel_size, padding=self.window.padding,
+                dilation=self.window.dilation,
+            )  # fmt: skip
         return result
+
+    def _after_branches(self, size: Size) -> Size:
+        results = []
+        for branch in self.branches:
+            through = size
+            for step in branch:
+                through = step.after(through)
+            results.append(through)
+        for other in results[1:]:
+            if other != results[0]:
+                raise ShapeError(
+                    "{layer}: the branches end with different sizes, {first} and {other}; pad the convolutions "
+                    "inside (padding = (kernel_size - 1) / 2), and use images whose size is divisible by the strides "
+                    "inside.",
+                    "layers", layer=self.name, first=results[0], other=other,
+                )  # fmt: skip
+        return results[0]
 
     def inexact(self, size: Size) -> list[dict[str, Any]]:
         """The layers in it that break exact equivariance on features of this size, and why."""
@@ -182,7 +188,7 @@ def layer_kinds() -> list[dict[str, Any]]:
     return rows
 
 
-def plan(
+def plan_layers(
     before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str = "layers", prefix: str = ""
 ) -> list[Step]:
     """The steps of a list of layers, checked: each fits the one before it.
@@ -191,51 +197,58 @@ def plan(
         InputError: an unknown kind or option, or a value that the option cannot take; the message names the layer.
         FieldError: fields that do not fit the layer before.
     """
-    if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
-        raise InputError(
-            f"`{argument}` must be a list of layers, such as {{'layer': 'relu'}}; got {layers!r:.80}.", argument
-        )
     steps: list[Step] = []
-    for number, layer in enumerate(layers, start=1):
-        name = f"layer {prefix}{number}"
-        if not isinstance(layer, Mapping) or not isinstance(layer.get("layer"), str):
-            raise InputError(f"{name} must be {{'layer': kind, option: value, ...}}; got {layer!r:.80}.", argument)
-        name = f"{name} ({layer['layer']})"
-        step = plan_layer(before, layer, name, f"{prefix}{number}.")
-        steps.append(step)
-        before = step.out_type
+    for number, layer in enumerate(check_layers(layers, argument), start=1):
+        steps.append(plan_layer(before, layer, number, argument, prefix))
+        before = steps[-1].out_type
     return steps
 
 
-def plan_layer(before: FieldType, layer: Mapping[str, Any], name: str, prefix: str) -> Step:
-    """The step of one layer; errors begin with its name."""
-    wanted = layer["layer"]
-    if wanted not in _kinds:
+def check_layers(layers: object, argument: str = "layers") -> Sequence[Any]:
+    """`layers`, where it is a list."""
+    if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
         raise InputError(
-            f"{name}: there is no such layer; there is {listing(sorted(_kinds))}.{nearest(wanted, _kinds)}", "layer"
-        )
-    chosen = _kinds[wanted]
+            "`{argument}` must be a list of layers, such as {example!r}; got {layers!r:.80}.",
+            argument, example={"layer": "relu"}, layers=layers,
+        )  # fmt: skip
+    return layers
+
+
+def plan_layer(before: FieldType, layer: Any, number: int, argument: str = "layers", prefix: str = "") -> Step:
+    """The step of one layer. Errors begin with its name, such as "layer 2 (conv)": layers are counted from 1."""
+    if not isinstance(layer, Mapping) or not isinstance(layer.get("layer"), str):
+        raise InputError(
+            "layer {number} must be a mapping with a kind and its options, such as {example!r}; got {layer!r:.80}.",
+            argument, number=f"{prefix}{number}", example={"layer": "relu"}, layer=layer,
+        )  # fmt: skip
+    kind = layer["layer"]
+    name = f"layer {prefix}{number} ({kind})"
+    if kind not in _kinds:
+        raise InputError(
+            "{name}: `{argument}` must be one of {choices:list}; got {kind!r}.{hint}",
+            "layer", name=name, choices=sorted(_kinds), kind=kind, hint=nearest(kind, _kinds),
+        )  # fmt: skip
+    chosen = _kinds[kind]
     options = {key: value for key, value in layer.items() if key != "layer" and value is not None}
-    for key in options:
-        if key not in chosen.options:
-            has = f"its options are {listing(chosen.options)}" if chosen.options else "it has no options"
-            raise InputError(f"{name}: `{key}` is no option of it; {has}.{nearest(key, chosen.options)}", key)
-    for key, parameter in chosen.options.items():
-        if key not in options and parameter.default is inspect.Parameter.empty:
-            raise InputError(f"{name}: `{key}` is missing.", key)
     try:
+        for key in options:
+            if key not in chosen.options:
+                raise unknown_option(key, kind, chosen.options)
+        for key, parameter in chosen.options.items():
+            if key not in options and parameter.default is inspect.Parameter.empty:
+                raise InputError("`{argument}` is missing.", key)
         if "prefix" in inspect.signature(chosen.plan).parameters:
-            options["prefix"] = prefix
+            options["prefix"] = f"{prefix}{number}."
         step = chosen.plan(before, **options)
     except GequiError as error:
         raise named(error, name) from error.__cause__
-    step.kind, step.name, step.in_type = wanted, name, before
+    step.kind, step.name, step.in_type = kind, name, before
     return step
 
 
 def named(error: GequiError, name: str) -> GequiError:
     """The error with the layer's name in front, unless a layer inside that layer has named itself."""
-    return error if str(error).startswith("layer ") else type(error)(f"{name}: {error}", error.argument)
+    return error if str(error).startswith("layer ") else error.within("{inside}: ", inside=name)
 
 
 # ---- what the kinds share -------------------------------------------------------------------------------
@@ -252,9 +265,9 @@ def dimension_of(before: FieldType, *allowed: int) -> int:
     if dimension not in allowed:
         names = {0: "vectors (no base space)", 2: "images", 3: "volumes"}
         raise FieldError(
-            f"it works on {' and '.join(names[d] for d in allowed)}; the features before it are {names[dimension]}.",
-            "layers",
-        )
+            "the layer works on {allowed}; the features before it are {found}.",
+            "layers", allowed=" and ".join(names[d] for d in allowed), found=names[dimension],
+        )  # fmt: skip
     return int(dimension)
 
 
@@ -263,11 +276,11 @@ def need_pointwise(before: FieldType) -> None:
     for representation in before.representations:
         if "pointwise" not in representation.supported_nonlinearities:
             raise FieldError(
-                f"it acts on each channel alone, which is equivariant only on fields whose channels the group "
-                f"permutes (trivial, regular, quotient); before it come {show_fields(before)}. Use "
-                f"norm_nonlinearity, gated_nonlinearity or fourier_elu, which suit every field.",
-                "layers",
-            )
+                "the layer acts on each channel alone, which is equivariant only on fields whose channels the group "
+                "permutes (trivial, regular, quotient); the fields before it are {fields}. Use norm_nonlinearity, "
+                "gated_nonlinearity or fourier_elu, which suit every field.",
+                "layers", fields=show_fields(before),
+            )  # fmt: skip
 
 
 def without_base(space: GSpace) -> GSpace:
@@ -280,6 +293,7 @@ def odd(value: object, argument: str) -> int:
     size = check_integer(value, argument, minimum=1)
     if size % 2 == 0:
         raise InputError(
-            f"`{argument}` must be odd, so that the kernel has a centre which the group keeps; got {size}.", argument
-        )
+            "`{argument}` must be odd, so that the kernel has a centre which the group keeps; got {size}.",
+            argument, size=size,
+        )  # fmt: skip
     return size

@@ -1,4 +1,4 @@
-"""Other packages at work say nothing: what they log and warn of is meant for those who call them."""
+"""Messages of other packages: they are kept back while gequi uses these packages."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""Attention on sets of points: networks of attention layers need no grid of pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import as_array, as_numpy, own_tensor
+from ..errors import InputError, ShapeError
+from ..fields import show_fields
+from ..group_attention.kinds import points_in_place_of_pixels
+from ..layers import Step
+from ..networks import EquivariantNetwork, check_network, evaluating, with_dtype
+
+# The layers that need no grid: they treat each point alone, or all points alike.
+_WITHOUT_GRID = {
+    "batch_norm", "dense", "dropout", "elu", "field_dropout", "flatten", "fourier_elu", "gated_nonlinearity",
+    "global_avg_pool", "group_attention", "group_attention_block", "group_pool", "leaky_relu", "lifting_attention",
+    "linear", "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict",
+}  # fmt: skip
+
+
+def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str | None = None) -> np.ndarray:
+    """What a network of attention layers makes of features at points instead of pixels.
+
+    Points can be turned by any angle, so the law holds exactly for every element of the group: for features of
+    which no channel changes, predict(x, g points) = rho(g) predict(x, points).
+
+    Args:
+        network: from `equivariant_network()` or `gsa_network()`, of attention layers without a window and layers that
+            treat each point alone or average over all.
+        x: features (batch, channel, point).
+        points: coordinates (point, 2) or (batch, point, 2): x to the right, y up, the distance of two pixels being 1.
+        dtype: "float32" or "float64"; None is the network's own.
+
+    Returns:
+        (batch, channel, point), or (batch, channel) where the network ends without extent.
+
+    Raises:
+        InputError: a layer that needs a grid (named).
+        ShapeError: channels or points that do not fit.
+
+    Example:
+        >>> import gequi
+        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", seed=1, layers=[
+        ...     {"layer": "lifting_attention", "fields": {"regular": 2}}])
+        >>> predict_points(net, np.ones((1, 1, 5)), np.eye(5, 2)).shape
+        (1, 16, 5)
+    """
+    network = check_network(network)
+    network = network if dtype is None else with_dtype(network, dtype)
+    _need_no_grid(network.steps)
+    features = as_array(x, "x", ndim=3, axes="(batch, channel, point)")
+    if features.shape[1] != network.in_type.size:
+        raise ShapeError(
+            "`{argument}` must have {size} channels on its axis 'channel' ({fields}); got {channels}, shape {shape}.",
+            "x", size=network.in_type.size, fields=show_fields(network.in_type), channels=features.shape[1],
+            shape=features.shape,
+        )  # fmt: skip
+    places = as_array(points, "points", ndim=(2, 3), axes="(point, 2) or (batch, point, 2)")
+    places = places[None] if places.ndim == 2 else places
+    batch, _, count = features.shape
+    if places.shape not in ((1, count, 2), (batch, count, 2)):
+        raise ShapeError(
+            "`{argument}` must have the shape {one} or {several}, as `{x:name}` has {count} points in a batch of "
+            "{batch}; got {shape}.",
+            "points", one=(count, 2), several=(batch, count, 2), x="x", count=count, batch=batch, shape=np.shape(points),
+        )  # fmt: skip
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    token = points_in_place_of_pixels.set(own_tensor(places, torch.float64).to(device))
+    try:
+        with evaluating(network), torch.no_grad():
+            out = network(own_tensor(features, network.dtype).to(device)[..., None])
+    finally:
+        points_in_place_of_pixels.reset(token)
+    return as_numpy(out[..., 0] if out.ndim == 4 else out)
+
+
+def _need_no_grid(steps: list[Step]) -> None:
+    for step in steps:
+        if step.kind not in _WITHOUT_GRID:
+            raise InputError(
+                "{layer}: `{kind}` needs the grid of an image; points have none.",
+                "network", layer=step.name, kind=step.kind,
+            )  # fmt: skip
+        for branch in step.branches:
+            _need_no_grid(branch)

@@ -1,0 +1,135 @@
+"""Elements of the group of a gspace: their numbers and names, what they do to points, and their products."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from .._escnn import GroupElement, GSpace
+from ..arrays import check_index
+from ..errors import InputError
+from .space import check_gspace
+
+
+def elements(space: GSpace) -> list[GroupElement]:
+    """The elements of a finite group in escnn's order; of a continuous group, escnn's grid of test elements."""
+    group = check_gspace(space).fibergroup
+    return list(group.elements if group.order() > 0 else group.testing_elements())
+
+
+def check_element(space: GSpace, element: object, argument: str = "element") -> GroupElement:
+    """The element with the number `element`, counted from 0."""
+    all_elements = elements(space)
+    return all_elements[check_index(element, argument, len(all_elements))]
+
+
+def base_matrix(space: GSpace, element: GroupElement) -> np.ndarray:
+    """The matrix by which an element moves the points (x, y[, z]) of the base space; (0, 0) where it has none."""
+    if space.dimensionality == 0:
+        return np.zeros((0, 0))
+    return np.asarray(space.basespace_action(element), dtype=np.float64)
+
+
+def keeps_grid(matrix: np.ndarray) -> bool:
+    """Whether a matrix maps the pixel grid onto itself: quarter turns and mirrors do, other turns do not."""
+    size = np.abs(matrix)
+    return bool(np.allclose(size, size.round(), atol=1e-9) and (size.round().sum(axis=0) == 1).all())
+
+
+def group_elements(space: GSpace) -> list[dict[str, Any]]:
+    """The elements of a group and what each does to the base space.
+
+    Args:
+        space: a gspace.
+
+    Returns:
+        a table, one dict an element: `element` (its number, from 0), `name`, `angle` (radians, of its rotation),
+        `reflection` (whether it changes handedness) and `exact` (whether it maps the pixel grid onto itself, so
+        that it moves an image without interpolation). For a continuous group: escnn's grid of test elements.
+
+    Example:
+        >>> import gequi
+        >>> [row["name"] for row in group_elements(gequi.gspace("rot2dOnR2", N=4))]
+        ['0°', '90°', '180°', '270°']
+    """
+    rows = []
+    for number, element in enumerate(elements(space)):
+        matrix = base_matrix(space, element)
+        name, angle, reflection = _name_element(matrix) if matrix.size else (_one_line(element), math.nan, False)
+        rows.append(
+            {"element": number, "name": name, "angle": angle, "reflection": reflection, "exact": keeps_grid(matrix)}
+        )
+    return rows
+
+
+def _one_line(element: GroupElement) -> str:
+    return re.sub(r"\s+", " ", str(element).replace("array", "")).strip()
+
+
+def _name_element(matrix: np.ndarray) -> tuple[str, float, bool]:
+    """A name such as '90°', 'mirror 45°', '120° about (1, 1, 1)'; the angle in radians; whether it reflects."""
+    reflection = bool(np.linalg.det(matrix) < 0)
+    if len(matrix) == 2:
+        angle = math.atan2(matrix[1, 0], matrix[0, 0]) % (2 * math.pi)
+        if reflection:  # the mirror's line stands at half the angle
+            return f"mirror {_degrees(angle / 2 % math.pi)}", 0.0, True
+        return _degrees(angle), _wrap(angle), False
+    proper = -matrix if reflection else matrix
+    angle = math.acos(np.clip((np.trace(proper) - 1) / 2, -1, 1))
+    if reflection and math.isclose(angle, math.pi, abs_tol=1e-6):
+        return f"mirror across {_axis(proper)}", 0.0, True
+    turn = "" if math.isclose(angle, 0, abs_tol=1e-6) else f"{_degrees(angle)} about {_axis(proper)}"
+    if reflection:
+        return (f"{turn}, inverted" if turn else "inversion"), angle, True
+    return (turn or "0°"), angle, False
+
+
+def _wrap(angle: float) -> float:
+    return 0.0 if math.isclose(angle, 2 * math.pi, abs_tol=1e-9) else angle
+
+
+def _degrees(angle: float) -> str:
+    return f"{round(math.degrees(_wrap(angle)), 2):g}°"
+
+
+def _axis(rotation: np.ndarray) -> str:
+    """The axis of a rotation, scaled so that its largest component is 1."""
+    values, vectors = np.linalg.eigh((rotation + rotation.T) / 2)
+    axis = vectors[:, np.argmax(values)]
+    turning = np.array(
+        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
+    )
+    lead = axis[np.argmax(np.abs(axis) > 0.99 * np.abs(axis).max())]
+    sign = np.sign(axis @ turning) if np.abs(turning).max() > 1e-6 else np.sign(lead)
+    axis = sign * axis / np.abs(axis).max()
+    return "(" + ", ".join(f"{round(c, 2) + 0.0:g}" for c in axis) + ")"
+
+
+def cayley_table(space: GSpace) -> np.ndarray:
+    """The multiplication table of a finite group.
+
+    Args:
+        space: a gspace with a finite group.
+
+    Returns:
+        integers (element, element): entry [i, j] is the number of g_i g_j (first g_j acts, then g_i).
+
+    Raises:
+        InputError: the group is continuous.
+
+    Example:
+        >>> import gequi
+        >>> cayley_table(gequi.gspace("rot2dOnR2", N=3)).tolist()
+        [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    """
+    group = check_gspace(space).fibergroup
+    if group.order() < 1:
+        raise InputError(
+            "`{argument}` must have a finite group for a Cayley table; {group} is continuous.", "space", group=str(group)
+        )
+    members = list(group.elements)
+    number = {element: i for i, element in enumerate(members)}
+    return np.array([[number[a @ b] for b in members] for a in members], dtype=np.int64)

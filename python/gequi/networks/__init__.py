@@ -1,0 +1,44 @@
+"""Equivariant networks: a recipe becomes a torch module; arrays go through it.
+
+A network is plain data (gspace, input fields, a list of layers, a seed) from which a torch module is built. The
+recipe is checked before anything is built, is the same in both languages, and is what is saved beside the weights.
+"""
+
+from ..recipes import choose_seed
+from .module import EquivariantNetwork, check_model, check_network, draw_weights
+from .plans import Plan, describe_plan, plan_network, start_plan
+from .prediction import evaluating, predict
+from .recipe import (
+    copy_network,
+    describe_network,
+    equivariant_network,
+    make_recipe,
+    network_from_recipe,
+    with_dtype,
+)
+from .shapes import output_shape, output_size
+from .weights import get_weights, set_weights
+
+__all__ = [
+    "EquivariantNetwork",
+    "Plan",
+    "check_model",
+    "check_network",
+    "choose_seed",
+    "copy_network",
+    "describe_network",
+    "describe_plan",
+    "draw_weights",
+    "equivariant_network",
+    "evaluating",
+    "get_weights",
+    "make_recipe",
+    "network_from_recipe",
+    "output_shape",
+    "output_size",
+    "plan_network",
+    "predict",
+    "set_weights",
+    "start_plan",
+    "with_dtype",
+]

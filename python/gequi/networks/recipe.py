@@ -1,0 +1,131 @@
+"""From recipes to networks, and what tables say of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from .._escnn import GSpace
+from ..arrays import check_dtype
+from ..fields import field_pairs
+from ..groups import describe_gspace, gspace
+from ..recipes import choose_seed, make, plain
+from .module import EquivariantNetwork
+from .shapes import check_input_shape
+from .weights import get_weights, set_weights
+
+
+def equivariant_network(
+    space: GSpace,
+    input: Any,
+    layers: Sequence[Mapping[str, Any]],
+    seed: int | None = None,
+    dtype: str = "float32",
+) -> EquivariantNetwork:
+    """A network of layers that commute with the group of a gspace.
+
+    Args:
+        space: a gspace, from `gspace()`.
+        input: the fields of the input, such as `{"trivial": 1}` for a grey image, `{"trivial": 3}` for colour,
+            `{"irrep_1": 1}` for a vector at each pixel.
+        layers: a list of `{"layer": kind, option: value, ...}`; `layer_kinds()` lists kinds and options.
+        seed: of the initial weights; the same seed gives the same weights in R and in Python. None draws one, which
+            the recipe then keeps.
+        dtype: "float32", or "float64" to check laws to 1e-10.
+
+    Returns:
+        a torch module on (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel),
+        with `recipe` (plain data), `in_type` and `out_type` (escnn field types).
+
+    Raises:
+        FieldError: a layer that does not fit the fields before it.
+        InputError: an unknown layer or option, or a value an option cannot take. Both name the layer.
+
+    Source:
+        escnn (Cesa, Lang & Weiler 2022); the recipe is gequi's.
+
+    Example:
+        >>> import gequi, numpy
+        >>> space = gequi.gspace("rot2dOnR2", N=4)
+        >>> net = equivariant_network(space, {"trivial": 1}, seed=1, layers=[
+        ...     {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 3}, {"layer": "relu"},
+        ...     {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 10}])
+        >>> gequi.predict(net, numpy.zeros((2, 1, 9, 9))).shape
+        (2, 10)
+    """
+    return EquivariantNetwork(space, make_recipe(space, input, layers, seed, dtype))
+
+
+def make_recipe(space: GSpace, input: Any, layers: Any, seed: int | None, dtype: str) -> dict[str, Any]:
+    """The recipe of a network as plain data; arguments as in `equivariant_network()`."""
+    return {
+        "space": describe_gspace(space),
+        "input": field_pairs(input, "input"),
+        "layers": _plain_layers(layers),
+        "seed": choose_seed(seed),
+        "dtype": str(check_dtype(dtype)).removeprefix("torch."),
+    }
+
+
+def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
+    """The network, or the module of another factory, that a recipe describes, with its initial weights."""
+    if "maker" in recipe:
+        return make(recipe)
+    options = dict(recipe["space"])
+    return equivariant_network(
+        gspace(options.pop("name"), **options), recipe["input"], recipe["layers"], recipe["seed"], recipe["dtype"]
+    )
+
+
+def _plain_layers(layers: Any) -> Any:
+    """Layers as plain data in one form: fields as pairs, lists (R sends arrays), whole numbers as int (4.0 for 4)."""
+    if isinstance(layers, np.ndarray):
+        layers = layers.tolist()
+    if isinstance(layers, Mapping):
+        return {
+            key: field_pairs(value) if key == "fields" else _plain_layers(value)
+            for key, value in layers.items()
+            if value is not None
+        }
+    if isinstance(layers, list | tuple):
+        return [_plain_layers(each) for each in layers]
+    return plain(layers)
+
+
+def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """`describe_plan()` of a network, with `parameters`, and `size` (spatial, after each layer) for a given input."""
+    rows = network.plan.rows()
+    counts = [0] + [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in network.layers]
+    for row, count in zip(rows, counts, strict=True):
+        row["parameters"] = count
+    if input_shape is not None:
+        size = check_input_shape(network, input_shape)[2:]
+        rows[0]["size"] = " x ".join(map(str, size))
+        for row, step in zip(rows[1:], network.steps, strict=True):
+            size = step.after(size)
+            row["size"] = " x ".join(map(str, size))
+    return rows
+
+
+def with_dtype(network: EquivariantNetwork, dtype: object) -> EquivariantNetwork:
+    """The network itself, or one with the same weights in another floating-point type."""
+    wanted = check_dtype(dtype)
+    if wanted == network.dtype:
+        return network
+    recipe = {**network.recipe, "dtype": str(wanted).removeprefix("torch.")}
+    twin = EquivariantNetwork(network.space, recipe, network.plan)
+    set_weights(twin, get_weights(network))
+    twin._warned = network._warned
+    return twin
+
+
+def copy_network(network: EquivariantNetwork) -> EquivariantNetwork:
+    """A network of its own with the same recipe and weights."""
+    twin = EquivariantNetwork(network.space, copy.deepcopy(network.recipe), network.plan)
+    set_weights(twin, get_weights(network))
+    twin.train(network.training)
+    return twin

@@ -1,0 +1,89 @@
+"""The weights of a network as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..arrays import as_array, as_numpy, own_tensor
+from ..errors import InputError, ShapeError, nearest
+from .module import check_model
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters, and the statistics that training gathers. Bases and index tables are constants, not weights."""
+    check_model(model)
+    state: dict[str, torch.Tensor] = {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+    gathered = ("running_mean", "running_var", "num_batches_tracked")
+    state.update({name: buffer for name, buffer in model.named_buffers() if name.endswith(gathered)})
+    return state
+
+
+def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
+    """The weights of a network, with the statistics that batch normalisation has gathered.
+
+    Args:
+        model: a network, or any torch module.
+
+    Returns:
+        a dict of name -> numpy array (a copy).
+
+    Example:
+        >>> import gequi
+        >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), {"trivial": 1}, seed=1, layers=[
+        ...     {"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}])
+        >>> {name: weight.shape for name, weight in get_weights(net).items()}
+        {'layers.0.bias': (1,), 'layers.0.weights': (6,)}
+    """
+    return {name: as_numpy(tensor).copy() for name, tensor in _state(model).items()}
+
+
+def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
+    """Puts weights into a network, in place; weights that are not named stay as they are.
+
+    Args:
+        model: a network, or any torch module.
+        weights: a mapping of names, as `get_weights()` gives them, to arrays of the same shapes.
+
+    Returns:
+        the model.
+
+    Raises:
+        InputError: an unknown name, or values that are not finite numbers; nothing is changed.
+        ShapeError: a weight of the wrong shape; nothing is changed.
+    """
+    state = _state(model)
+    if not isinstance(weights, Mapping):
+        raise InputError(
+            "`{argument}` must map names to arrays, as get_weights() gives them; got {weights!r:.60}.",
+            "weights", weights=weights,
+        )  # fmt: skip
+    checked = {}
+    for name, value in weights.items():
+        if name not in state:
+            raise InputError(
+                "`{argument}` has no place for {name!r}; the network's are {choices:list}.{hint}",
+                "weights", name=name, choices=list(state), hint=nearest(name, state),
+            )  # fmt: skip
+        array = as_array(value, f"weights${name}")
+        if array.size == 1 and state[name].numel() == 1:  # R has no scalars without an axis
+            array = array.reshape(tuple(state[name].shape))
+        if array.shape != tuple(state[name].shape):
+            raise ShapeError(
+                "`{argument}${name}` must have the shape {wanted}; got {shape}.",
+                "weights", name=name, wanted=tuple(state[name].shape), shape=array.shape,
+            )  # fmt: skip
+        checked[name] = own_tensor(array, state[name].dtype)
+    with torch.no_grad():
+        for name, tensor in checked.items():
+            state[name].copy_(tensor)
+    if not model.training:  # escnn keeps filters of the old weights
+        model.train()
+        model.eval()
+    return model

@@ -1,0 +1,17 @@
+"""Looking at a network: the shapes of its features, module by module, as a table, as a graph and as a diagram."""
+
+from .diagrams import lay_out
+from .dot import as_dot
+from .shapes import AXES, Trace, check_shapes, check_trace, count_parameters, input_shapes, trace_shapes
+
+__all__ = [
+    "AXES",
+    "Trace",
+    "as_dot",
+    "check_shapes",
+    "check_trace",
+    "count_parameters",
+    "input_shapes",
+    "lay_out",
+    "trace_shapes",
+]
