@@ -65,7 +65,7 @@ def check_index(value: object, argument: str, count: int) -> int:
     """`value` as an index of one of `count` things, from 0. Messages count as the caller's language does."""
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
-        raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
+        raise InputError("`{argument}` must be a whole number; got {value:index}.", argument, value=number)
     if not 0 <= number < count:
         raise InputError(
             "`{argument}` must be from {first:index} to {last:index}; got {value:index}.",

@@ -47,7 +47,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
   class <- setdiff(class(module), c("gequi_fit", "gequi_handle"))
   made <- new_handle(class, maker = module$maker, arguments = module$arguments, weights = kept)
   tryCatch(made$handle$python <- make_python(made, call), gequi_error = function(error) {
-    call_core("set_weights", network = module, weights = weights, .call = call) # names the weight as it was given
+    call_core("set_weights", model = module, weights = weights, .call = call) # names the weight as it was given
     rlang::cnd_signal(error)
   })
   made

@@ -179,7 +179,7 @@ kept_weights <- function(network) {
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
 predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL) {
   rlang::check_dots_empty() # a misspelt option would do nothing
-  call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype)
+  call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype)
 }
 
 #' The shape of a network's output
@@ -209,7 +209,7 @@ output_shape <- function(network, input_shape) {
 #' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
 #' a network with other weights.
 #'
-#' @param network a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and
+#' @param model a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and
 #'   others.
 #' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
 #' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
@@ -224,18 +224,18 @@ output_shape <- function(network, input_shape) {
 #' get_weights(network)
 #' ones <- set_weights(network, list(layers.0.weights = rep(1, 6)))
 #' get_weights(ones)
-get_weights <- function(network) call_core("get_weights", network = network)
+get_weights <- function(model) call_core("get_weights", model = model)
 
 #' @rdname get_weights
 #' @export
-set_weights <- function(network, weights) {
-  if (inherits(network, "gequi_module")) return(with_weights(network, weights))
-  check_network(network)
-  copy <- call_core("copy_network", network)
-  call_core("set_weights", network = copy, weights = weights)
-  kept <- kept_weights(network)
+set_weights <- function(model, weights) {
+  if (inherits(model, "gequi_module")) return(with_weights(model, weights))
+  check_network(model, argument = "model")
+  copy <- call_core("copy_network", model)
+  call_core("set_weights", model = copy, weights = weights)
+  kept <- kept_weights(model)
   kept[names(weights)] <- weights
-  planned_network(recipe_of(network), network$handle$plan, network$table, kept, copy)
+  planned_network(recipe_of(model), model$handle$plan, model$table, kept, copy)
 }
 
 # ---- how it looks -------------------------------------------------------------------------------------------------

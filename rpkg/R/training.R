@@ -357,7 +357,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
     ), "type", rlang::current_env())
   }
   rlang::check_dots_empty()
-  if (type == "raw") return(call_core("predict", network = object, x = x, batch_size = batch_size, dtype = dtype))
+  if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
   as_prediction(value, type, object$levels)
 }
