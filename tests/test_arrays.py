@@ -9,10 +9,13 @@ from gequi.arrays import (
     as_numpy,
     as_tensor,
     check_choice,
+    check_device,
     check_dtype,
     check_flag,
+    check_index,
     check_integer,
     check_number,
+    check_positive,
     own_tensor,
 )  # fmt: skip
 from gequi.errors import InputError, ShapeError
@@ -40,6 +43,27 @@ def test_whole_numbers_outside_their_limits_are_refused():
         check_integer(4, "n", 0, 3)
 
 
+@pytest.mark.parametrize("value", [4.5, True, "1", None, float("nan"), float("inf")])
+def test_what_is_no_index_is_refused(value):
+    with pytest.raises(InputError, match="`element` must be a whole number"):
+        check_index(value, "element", 3)
+
+
+def test_an_index_is_counted_from_0_in_python_and_from_1_elsewhere():
+    assert [check_index(value, "element", 3) for value in (0, 2.0, np.int64(1))] == [0, 2, 1]
+    with pytest.raises(InputError, match="`element` must be from 0 to 2; got 3") as caught:
+        check_index(3, "element", 3)
+    assert [piece["value"] for piece in caught.value.pieces() if piece.get("kind") == "index"] == [0, 2, 3]
+    with pytest.raises(InputError, match="`element` must be from 0 to 2; got -1"):
+        check_index(-1, "element", 3)
+
+
+def test_an_index_may_be_counted_from_the_end_where_it_says_so():
+    assert [check_index(value, "axis", 3, from_end=True) for value in (-1, -3, 1)] == [2, 0, 1]
+    with pytest.raises(InputError, match="`axis` must be from -3 to 2; got -4"):
+        check_index(-4, "axis", 3, from_end=True)
+
+
 @pytest.mark.parametrize("value", ["1", None, True, float("nan"), float("inf")])
 def test_what_is_not_a_finite_number_is_refused(value):
     with pytest.raises(InputError, match="`p` must be a finite number"):
@@ -50,6 +74,9 @@ def test_numbers_outside_their_limits_are_refused():
     with pytest.raises(InputError, match="`p` must be from 0 to 1; got 1.5"):
         check_number(1.5, "p", 0, 1)
     assert check_number(np.float32(0.5), "p", 0, 1) == 0.5
+    assert check_positive(np.float32(0.5), "p") == 0.5
+    with pytest.raises(InputError, match="`p` must be greater than 0; got 0"):
+        check_positive(0, "p")
 
 
 @pytest.mark.parametrize("value", [0, 1, "TRUE", None])
@@ -71,6 +98,15 @@ def test_floating_point_types_go_by_name():
     assert check_dtype(torch.float32) is torch.float32
     with pytest.raises(InputError, match="`dtype`"):
         check_dtype("float16")
+
+
+def test_devices_go_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert check_device("auto") == check_device("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="`device` is 'cuda', but torch finds no CUDA device here; use 'cpu'"):
+        check_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert check_device("auto") == check_device("cuda") == torch.device("cuda")
 
 
 # ---- arrays ---------------------------------------------------------------------------------------------

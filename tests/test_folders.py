@@ -13,10 +13,9 @@ import torch
 from PIL import Image
 
 import gequi
-from gequi import folders
+from gequi import folders, jobs
 from gequi.errors import InputError, SetupError, ShapeError, TrainingError
-from gequi.folders import _files
-from gequi.training import _jobs
+from gequi.folders import _files, prediction
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 LAYERS = [
@@ -125,8 +124,8 @@ def test_a_network_of_colours_takes_pictures_of_three_channels(tmp_path, random)
 
 def test_torchrun_does_a_job_and_its_parts_come_together_in_order(images, tmp_path):
     folder, _ = images
-    lines = gequi.prepare_prediction(tmp_path / "a job", network(), folder, batch_size=2, devices=2, about={"by": "me"})
-    assert folders.about_prediction(tmp_path / "a job")["about"] == {"by": "me"}
+    lines = gequi.prepare_prediction(tmp_path / "a job", network(), folder, batch_size=2, devices=2, metadata={"by": "me"})
+    assert folders.prediction_job(tmp_path / "a job")["metadata"] == {"by": "me"}
     with pytest.raises(InputError, match="is not done; none of its parts are there"):
         gequi.collect_prediction(tmp_path / "a job")
     command = shlex.split(lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0").replace(" python ", f" {sys.executable} "))
@@ -151,26 +150,26 @@ def test_slurm_tells_a_worker_its_part_and_a_part_that_is_there_is_not_done_agai
                 gequi.collect_prediction(job)
         monkeypatch.setenv("SLURM_PROCID", str(rank))
         monkeypatch.setenv("SLURM_NTASKS", "8")
-        folders.work(job)
+        prediction.work(job)
     found = gequi.collect_prediction(job)
     np.testing.assert_allclose(found["output"], gequi.predict_folder(network(), folder)["output"], rtol=0, atol=1e-6)
     before = (job / "part-8-of-8.npy").stat().st_mtime_ns
-    folders.work(job)
+    prediction.work(job)
     assert (job / "part-8-of-8.npy").stat().st_mtime_ns == before
     assert sorted(json.loads((job / "job.json").read_text())) == [
-        "about", "batch_size", "device", "devices", "files", "nodes", "shape", "type",
+        "batch_size", "device", "devices", "files", "metadata", "nodes", "shape", "type",
     ]  # fmt: skip
 
 
 def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch):
-    start = _jobs._start
+    start = jobs._start
 
     def killed(*where):
         worker = start(*where)
         worker.kill()
         return worker
 
-    monkeypatch.setattr(_jobs, "_start", killed)
+    monkeypatch.setattr(jobs, "_start", killed)
     with pytest.raises(TrainingError, match=r"worker \d of 2 was killed by SIGKILL; its log is '.*\.log'\.$"):
         gequi.predict_folder(network(), images[0], devices=2)
 
@@ -185,18 +184,18 @@ def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monke
         (lambda folder: {"images": [folder / "none.npy"]}, InputError, "there is no file '.*none.npy'"),
         (lambda folder: {"images": [folder / "notes.txt"]}, InputError, r"'.*notes.txt' must end with one of .npy .png"),
         (lambda folder: {"images": []}, InputError, "`images` must be a folder, or a list of files"),
-        (lambda folder: {"network": "net"}, InputError, "`network` must be a network"),
+        (lambda folder: {"model": "net"}, InputError, "`model` must be a network"),
         (lambda folder: {"type": "klass"}, InputError, "`type` must be one of 'raw', 'prob', 'class'.*Did you mean 'class'"),
         (lambda folder: {"device": "tpu"}, InputError, "`device` must be one of"),
         (lambda folder: {"devices": 0}, InputError, "`devices` must be at least 1"),
         (lambda folder: {"batch_size": 1.5}, InputError, "`batch_size` must be a whole number"),
-        (lambda folder: {"network": network(3)}, ShapeError, "'.*image-0.npy' does not fit the network: .*must have 3 on its axis 'channel'"),
-        (lambda folder: {"network": torch.nn.Flatten(), "devices": 2}, InputError, "`model` must carry a recipe"),
+        (lambda folder: {"model": network(3)}, ShapeError, "'.*image-0.npy' does not fit the model: .*must have 3 on its axis 'channel'"),
+        (lambda folder: {"model": torch.nn.Flatten(), "devices": 2}, InputError, "`model` must carry a recipe"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(images, change, kind, message):
     with pytest.raises(kind, match=message):
-        gequi.predict_folder(**{"network": network(), "images": images[0], **change(images[0])})
+        gequi.predict_folder(**{"model": network(), "images": images[0], **change(images[0])})
 
 
 def test_a_file_that_does_not_belong_to_the_others_is_named(images, tmp_path):

@@ -177,10 +177,10 @@ def by_definition(module, space, x, points, form="exact"):
         return out.reshape(heads, d, poses, -1)
 
     query, key, value = maps("query"), maps("key"), maps("value")
-    turns = module.scores.turns.numpy()
+    orbit = module.scores.matrices.numpy()
 
     def rho(head, z):
-        waves = np.einsum("wab,fb->wfa", turns, w["scores.frequencies"][head])
+        waves = np.einsum("wab,fb->wfa", orbit, w["scores.frequencies"][head])
         even, odd = w["scores.waves"][:, head]
         return np.einsum("wf,wfd->d", np.cos(waves @ z), even) + np.einsum("wf,wfd->d", np.sin(waves @ z), odd)
 

@@ -144,6 +144,20 @@ def test_what_does_not_exist_is_refused_with_what_does(call, kind, message):
         call()
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gequi.representation_matrix(C4(), "regular", 4),
+        lambda: gequi.transform_field(np.ones((1, 1, 3, 3)), gequi.field_type(C4(), "trivial"), 4),
+        lambda: gequi.equivariance_error(abs, np.ones((1, 1, 3, 3)), C4(), "trivial", "trivial", [4]),
+    ],
+)
+def test_numbers_of_elements_are_marked_as_indexes_which_r_counts_from_1(call):
+    with pytest.raises(InputError, match="must be from 0 to 3; got 4") as raised:
+        call()
+    assert [piece["value"] for piece in raised.value.pieces() if piece.get("kind") == "index"] == [0, 3, 4]
+
+
 def C4():
     return gequi.gspace("rot2dOnR2", N=4)
 

@@ -223,9 +223,10 @@ def test_the_start_and_the_target_are_never_changed():
 def test_progress_sees_every_iterate_and_stops_the_descent_by_false():
     seen = []
 
-    def watch(step, loss):
-        seen.append((step, loss))
-        return step < 7 and None
+    def watch(info):
+        seen.append((info["step"], info["loss"]))
+        assert info["steps"] == 100
+        return info["step"] < 7 and None
 
     found = invert_input("image_value", TARGET, START, steps=100, progress=watch)
     assert found["stopped"] == "progress"
@@ -276,7 +277,7 @@ def test_an_interrupt_before_the_first_loss_is_passed_on():
 
 def test_an_error_of_progress_is_passed_on():
     with pytest.raises(ZeroDivisionError):
-        invert_input("image_value", TARGET, START, progress=lambda step, loss: 1 / 0)
+        invert_input("image_value", TARGET, START, progress=lambda info: 1 / 0)
 
 
 def test_a_step_out_of_the_domain_ends_the_descent_with_a_warning_and_the_best_before_it():
@@ -445,11 +446,11 @@ def test_steps_may_be_a_whole_number_in_any_type():
 
 def test_a_slow_caller_can_be_asked_at_intervals():
     seen = []
-    every = at_intervals(lambda step, loss: seen.append(step), seconds=1000)
-    assert every(0, 1.0) is None
+    every = at_intervals(lambda info: seen.append(info["step"]), seconds=1000)
+    assert every({"step": 0, "loss": 1.0}) is None
     invert_input("image_value", TARGET, START, steps=5, progress=every)
     assert seen == [0]
-    invert_input("image_value", TARGET, START, steps=5, progress=at_intervals(lambda *now: seen.append(now), seconds=0))
+    invert_input("image_value", TARGET, START, steps=5, progress=at_intervals(seen.append, seconds=0))
     assert len(seen) == 7
-    stopping = at_intervals(lambda step, loss: False, seconds=1000)
+    stopping = at_intervals(lambda info: False, seconds=1000)
     assert invert_input("image_value", TARGET, START, steps=5, progress=stopping)["stopped"] == "progress"

@@ -131,7 +131,7 @@ def test_a_plan_is_described_without_building_it():
     ]  # fmt: skip
 
 
-@pytest.fixture()
+@pytest.fixture
 def planned(monkeypatch):
     """The kinds of the layers that are planned, in order."""
     kinds = []
@@ -293,7 +293,7 @@ def test_two_backward_passes_work():
 @pytest.mark.parametrize(
     ("weights", "kind", "message"),
     [
-        ({"layers.0.weight": [1.0]}, InputError, r"`weights` has no place for 'layers.0.weight'.*'layers.0.weights'\?"),
+        ({"layers.0.weight": [1.0]}, InputError, r"`weights` holds an unknown weight, 'layers.0.weight'.*'layers.0.weights'\?"),
         (
             {"layers.0.weights": np.ones(3)},
             ShapeError,

@@ -131,9 +131,9 @@ def test_a_maker_or_an_argument_of_the_future_is_named():
 
 def test_a_file_says_what_it_is_without_building_the_model(tmp_path):
     net = network()
-    path = gequi.save_model(net, tmp_path / "net.gequi", about={"classes": ["ä", "b"]})
+    path = gequi.save_model(net, tmp_path / "net.gequi", metadata={"classes": ["ä", "b"]})
     told = describe_model_file(path)
-    assert told["about"] == {"classes": ["ä", "b"]}
+    assert told["metadata"] == {"classes": ["ä", "b"]}
     assert (told["format"], told["version"]) == (1, gequi.__version__)
     assert told["weights"] == sum(weight.size for weight in gequi.get_weights(net).values())
     assert told["recipe"]["layers"][0]["kernel_size"] == 3
@@ -307,7 +307,7 @@ def diverged():
         (lambda path: gequi.save_model(diverged(), path), "`model` has weights that are not finite"),
         (lambda path: gequi.save_model(network(), path / "no" / "folder"), "cannot be written"),
         (lambda path: gequi.save_model(network(), 3), "`path` must be the path of a file; got 3"),
-        (lambda path: gequi.save_model(network(), path / "a", about={"f": print}), "`about` must be plain data"),
+        (lambda path: gequi.save_model(network(), path / "a", metadata={"f": print}), "`metadata` must be plain data"),
         (lambda path: gequi.load_model(None), "`path` must be the path of a file; got None"),
     ],
 )

@@ -1,5 +1,6 @@
 """training: what is learned, that it is the same each time, and that it can be stopped."""
 
+import inspect
 import json
 import os
 import signal
@@ -16,13 +17,16 @@ import pytest
 import torch
 
 import gequi
+from gequi import jobs
 from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, TrainingError
 from gequi.fields import act
 from gequi.geometry.rotations import rotation_matrix
 from gequi.groups import elements
-from gequi.training import _data, _jobs, _run, _settings, collect_job, prepare_job
-from gequi.training._augment import Augmentation, move, turned
+from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
+from gequi.training._augment import Augmentation, move, represent_rotations
 from gequi.training._tasks import Task
+from gequi.training.options import OPTIONS as OPTION_NAMES
+from gequi.training.options import FitOptions
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 CONV = {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}
@@ -104,7 +108,7 @@ def test_training_is_a_plain_loop_of_torch_to_the_bit():
     optimizer = torch.optim.SGD(other.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
     images, classes = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
     for step in range(6):
-        order = torch.randperm(20, generator=_settings.generator_for(5, "order", step // 2))
+        order = torch.randperm(20, generator=_seeds.generator_for(5, "order", step // 2))
         batch = order[step % 2 * 10 :][:10]
         optimizer.param_groups[0]["lr"] = 0.01 * (1 + np.cos(np.pi * step / 6)) / 2
         optimizer.zero_grad()
@@ -162,7 +166,7 @@ def test_validation_examples_are_not_learned_from():
     x, y = stripes(20)
     net, other = network(), network()
     history = gequi.fit(net, x, y, validation=0.25, **OPTIONS)
-    order = torch.randperm(20, generator=_settings.generator_for(5, "validation")).numpy()
+    order = torch.randperm(20, generator=_seeds.generator_for(5, "validation")).numpy()
     held_out, kept = np.sort(order[:5]), np.sort(order[5:])
     gequi.fit(other, x[kept], y[kept], validation=(x[held_out], y[held_out]), **OPTIONS)
     same_weights(net, other)
@@ -173,18 +177,15 @@ def test_validation_examples_are_not_learned_from():
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_optimisers_are_those_of_torch(optimizer):
-    settings = _settings.check_settings(
-        1, **dict.fromkeys(["augment", "precision", "patience", "batches"]), epochs=1, batch_size=1,
-        learning_rate=0.5, optimizer=optimizer, schedule="constant", device="cpu", devices=1, nodes=1,
-    )  # fmt: skip
-    made = _settings.make_optimizer(torch.nn.Linear(1, 1), settings)
+    options = FitOptions(optimizer=optimizer).checked()
+    made = _optimizers.make_optimizer(torch.nn.Linear(1, 1), options.optimizer, 0.5)
     defaults = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     expected = defaults.get(optimizer, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9))([torch.ones(1)], lr=0.5)
     assert made.defaults == expected.defaults
 
 
 def test_schedules_begin_and_end_where_they_say():
-    ends = {name: (f(0.0), f(1.0), max(f(i / 100) for i in range(101))) for name, f in _settings.SCHEDULES.items()}
+    ends = {name: (f(0.0), f(1.0), max(f(i / 100) for i in range(101))) for name, f in _optimizers.SCHEDULES.items()}
     assert ends["constant"] == (1, 1, 1)
     assert ends["linear"] == (1, 0, 1)
     assert ends["cosine"] == pytest.approx((1, 0, 1))
@@ -268,7 +269,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
 
 
 def test_dropout_is_drawn_anew_at_each_batch(monkeypatch):
-    seeds, seed = [], _settings.seed_layers
+    seeds, seed = [], _seeds.seed_layers
     monkeypatch.setattr(_run, "seed_layers", lambda value, device: seeds.append(value) or seed(value, device))
     x, y = stripes(20)
     gequi.fit(network(), x, y, **OPTIONS)
@@ -279,7 +280,7 @@ def test_layers_are_seeded_as_torch_seeds_them():
     state = torch.random.get_rng_state()
     torch.manual_seed(5)
     expected = torch.rand(3)
-    _settings.seed_layers(5, torch.device("cpu"))
+    _seeds.seed_layers(5, torch.device("cpu"))
     assert torch.equal(torch.rand(3), expected)
     torch.random.set_rng_state(state)
 
@@ -400,7 +401,7 @@ def test_an_image_that_is_not_square_turns_about_its_centre(random):
 def test_turning_fields_by_an_angle_agrees_with_the_group_where_it_has_it(fields):
     kind = gequi.field_type(gequi.gspace("rot2dOnR2", N=5), fields)
     angles = torch.tensor([2 * torch.pi * k / 5 for k in range(5)], dtype=torch.float64)
-    matrices = turned(kind, angles)
+    matrices = represent_rotations(kind, angles)
     if matrices is None:
         matrices = torch.eye(2).expand(5, 2, 2)
     for matrix, element in zip(matrices, elements(kind.gspace), strict=True):
@@ -489,10 +490,10 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(tmp_path):
         ({"learning_rate": 0.1}, "learning_rate was 0.01, now it is 0.1"),
         ({"batch_size": 5}, "batch_size was 10"),
         ({"x": x + 1}, "data was"),
-        ({"network": network(seed=2)}, "recipe was"),
+        ({"model": network(seed=2)}, "recipe was"),
     ]:
         with pytest.raises(InputError, match=f"`checkpoint`: .*is of another run: its {name}"):
-            gequi.fit(**{"network": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
+            gequi.fit(**{"model": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
     gequi.save_model(network(), path)
     with pytest.raises(InputError, match="is a model file, but no checkpoint"):
         gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
@@ -546,6 +547,125 @@ def test_patience_stops_and_goes_back_to_the_best_weights():
     assert len(history) == int(np.argmin(losses)) + 3 < 50
     assert gequi.evaluate(net, *wrong)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
+
+# ---- callbacks ------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A callback that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_epoch_begin(self, info):
+        self.told.append(("begin", info))
+
+    def on_epoch_end(self, info):
+        self.told.append(("end", info))
+
+    def on_batch_end(self, info):
+        self.told.append(("batch", info))
+
+
+def test_callbacks_are_called_when_an_epoch_begins_a_batch_ends_and_an_epoch_ends():
+    x, y = stripes(30)
+    recorder, told, order = Recorder(), [], []
+    history = gequi.fit(
+        network(), x, y, validation=0.2, progress=told.append,
+        callbacks=[recorder, {"on_batch_end": order.append, "on_epoch_end": lambda info: order.append(info)}], **OPTIONS,
+    )  # fmt: skip
+    assert [event for event, _ in recorder.told] == ["begin", "batch", "batch", "batch", "end"] * 3
+    assert [info["step"] for _, info in recorder.told][:6] == [0, 1, 2, 3, 3, 3]
+    assert [info["batch"] for _, info in recorder.told][:6] == [0, 1, 2, 3, 3, 0]
+    assert [info for event, info in recorder.told if event != "begin"] == [
+        {**info, "seconds_left": pytest.approx(info["seconds_left"], abs=1)} for info in order
+    ]
+    begin, batch, end = (next(info for event, info in recorder.told if event == each) for each in ("begin", "batch", "end"))
+    place = {"epoch", "epochs", "batch", "batches", "step", "steps", "seconds_left"}
+    assert set(begin) == place
+    assert set(batch) == {*place, "loss", "accuracy"}
+    assert set(end) == set(told[-1])
+    assert without_times([{key: end[key] for key in history[0]}]) == without_times(history[:1])
+
+
+def test_a_callback_changes_nothing_whatever_it_draws_and_looks_at():
+    x, y = stripes(30)
+    layers = [CONV, {"layer": "batch_norm"}, {"layer": "relu"}, {"layer": "dropout", "p": 0.2}, *HEAD]
+    watched, plain = network(layers), network(layers)
+    seen = []
+
+    def look(info):
+        torch.rand(3)
+        np.random.rand(3)
+        seen.append(gequi.evaluate(watched, x, y)["loss"])
+
+    callback = {"on_epoch_begin": look, "on_batch_end": look, "on_epoch_end": look}
+    watched_history = gequi.fit(watched, x, y, callbacks=callback, augment="rotation", **OPTIONS)
+    history = gequi.fit(plain, x, y, augment="rotation", **OPTIONS)
+    same_weights(watched, plain)
+    assert without_times(watched_history) == without_times(history)
+    assert len(seen) == 15
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "done", "rows"), [("on_batch_end", 4, 4, 2), ("on_epoch_end", 3, 3, 1), ("on_epoch_begin", 3, 4, 2)]
+)
+def test_a_callback_ends_the_run_with_false_and_the_run_can_go_on(tmp_path, event, step, done, rows):
+    x, y = stripes(30)
+    options = {**OPTIONS, "schedule": "one_cycle", "augment": "group", "validation": 0.2, "patience": 3}
+    options["batch_size"] = 8
+    path, unbroken, stopped, resumed = tmp_path / "run.gequi", network(), network(), network()
+    history = gequi.fit(unbroken, x, y, **options)
+    recorder = Recorder()
+    callbacks = [{event: lambda info: np.bool_(info["step"] != step)}, recorder]
+    broken = gequi.fit(stopped, x, y, checkpoint=path, callbacks=callbacks, **options)
+    assert (broken[-1]["stopped"], len(broken), recorder.told[-1][1]["step"]) == ("callback", rows, done)
+    again = Recorder()
+    whole = gequi.fit(resumed, x, y, checkpoint=path, callbacks=again, **options)
+    same_weights(unbroken, resumed)
+    assert without_times(whole) == without_times(history)
+    assert again.told[0][0] == "begin"
+    assert (again.told[0][1]["epoch"], again.told[0][1]["batch"]) == (done // 3 + 1, done % 3)
+
+
+def test_what_a_callback_returns_besides_false_does_not_matter():
+    x, y = stripes(30)
+    for answer in (None, True, 0, "", [], 1.5):
+        callback = {"on_batch_end": lambda info, answer=answer: answer, "on_epoch_end": None}
+        assert gequi.fit(network(), x, y, callbacks=callback, **OPTIONS)[-1]["stopped"] == ""
+
+
+def test_an_interrupt_and_an_error_inside_a_callback():
+    x, y = stripes(30)
+
+    def fails(error):
+        def callback(info):
+            raise error
+
+        return {"on_batch_end": callback}
+
+    assert gequi.fit(network(), x, y, callbacks=fails(KeyboardInterrupt()), **OPTIONS)[-1]["stopped"] == "interrupt"
+    with pytest.raises(ZeroDivisionError, match="of mine"):
+        gequi.fit(network(), x, y, callbacks=fails(ZeroDivisionError("of mine")), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": 3}, "`callbacks` must have at least one of 'on_epoch_begin', 'on_epoch_end', 'on_batch_end'; got 3"),
+        ({"callbacks": [{}]}, "`callbacks` must have at least one of"),
+        ({"callbacks": print}, "`callbacks` must have at least one of"),
+        ({"callbacks": {"on_epoch": print}}, "`callbacks`: unknown event `on_epoch`; .*Did you mean 'on_epoch_end'"),
+        ({"callbacks": {"on_epoch_end": 3}}, "`callbacks`: `on_epoch_end` must be a function; got 3"),
+        ({"callbacks": Recorder(), "devices": 2}, "`callbacks` cannot be used where several processes train"),
+    ],
+)
+def test_callbacks_that_cannot_be_called_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        fitted(**options)
+
+
+# ---- runs that are killed -------------------------------------------------------------------------------
 
 WORKER = """
 import sys, numpy as np
@@ -625,18 +745,18 @@ def test_validation_is_shared_by_processes_also_where_they_are_more_than_example
 @pytest.mark.parametrize("task", TASKS)
 def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
     net, x, y = example_of(task)
-    examples, made = gequi.training._examples(net, x, y, LOSS.get(task), ("x", "y"))
-    monkeypatch.setattr(_data.Part, "total", lambda self, values, device: values)  # of this process alone
+    examples, made = _prepare.examples_of(net, x, y, LOSS.get(task), ("x", "y"))
+    monkeypatch.setattr(jobs.Part, "total", lambda self, values, device: values)  # of this process alone
     for rank, own in enumerate((slice(0, 2), slice(2, 4), slice(4, 7), slice(7, 9), slice(9, 12))):
-        measured = _run.measure(net, examples, made, 4, _data.Part(rank, 5))
+        measured = evaluation.measure(net, examples, made, 4, jobs.Part(rank, 5))
         assert measured == pytest.approx(gequi.evaluate(net, x[own], y[own], LOSS.get(task)), rel=1e-5)
 
 
 def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     x, y = stripes(46)
     options = {**SHARED, "epochs": 100}
-    workers, start = [], _jobs._start
-    monkeypatch.setattr(_jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
+    workers, start = [], jobs._start
+    monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     path = tmp_path / "run.gequi"
 
     def murder(told):
@@ -645,7 +765,10 @@ def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_
 
     with pytest.raises(TrainingError, match=r"worker 2 of 2 was killed by SIGKILL; its log is '(.*worker-1\.log)'") as caught:
         gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=path, progress=murder, **options)
-    assert Path(str(caught.value).split("'")[1]).exists()
+    log = Path(str(caught.value).split("'")[1])
+    assert log.exists()
+    assert log.parent.parent == tmp_path  # of the folder of the job, which was beside the checkpoint, the logs are left
+    assert sorted(file.name for file in log.parent.iterdir()) == [".gequi-job", "worker-0.log", "worker-1.log"]
     assert all(worker.poll() is not None for worker in workers)
     unbroken, resumed = network(NO_NORM), network(NO_NORM)
     gequi.fit(unbroken, x, y, **options)
@@ -667,10 +790,61 @@ def test_a_job_is_a_folder_and_lines_that_do_it(tmp_path):
         collect_job(tmp_path / "job", network())
 
 
+def test_fit_takes_the_options_that_jobs_and_checkpoints_know_with_their_defaults():
+    parameters = inspect.signature(gequi.fit).parameters
+    around = {"model", "x", "y", "progress", "callbacks"}
+    ours = {name: each.default for name, each in parameters.items() if name not in around}
+    assert list(ours.items()) == [(name, getattr(FitOptions(), name)) for name in OPTION_NAMES]
+
+
+def test_options_that_are_checked_stay_what_they_are():
+    given = FitOptions(
+        optimizer={"optimizer": "sgd", "momentum": np.float32(0.5)}, epochs=np.int64(3), seed=2.0, checkpoint="~/a"
+    )
+    checked = given.checked()
+    assert checked.optimizer == {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.0}
+    assert checked.checked() == checked == FitOptions(**json.loads(json.dumps(checked.plain())))
+    assert given.epochs == 3
+    assert Path(checked.checkpoint).is_absolute()
+
+
+def test_what_a_job_does_not_know_is_refused_before_anything_is_written(tmp_path):
+    x, y = stripes(20)
+    for options, message in [
+        ({"epoch": 3}, "unknown option `epoch`; the options are 'loss', .*Did you mean 'epochs'"),
+        ({"progress": print}, "`progress` cannot be used where several processes train"),
+        ({"callbacks": []}, "`callbacks` cannot be used where several processes train"),
+        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"model": "net"}, "`model` must be a network"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            prepare_job(**{"folder": tmp_path / "job", "model": network(), "x": x, "y": y, **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_keeps_metadata(tmp_path):
+    x, y = stripes(20)
+    prepare_job(tmp_path / "job", network(), x, y, metadata={"by": "me"}, **OPTIONS)
+    assert gequi.training.job_metadata(tmp_path / "job") == {"by": "me"}
+    with pytest.raises(InputError, match="`folder`: .* holds no job"):
+        gequi.training.job_metadata(tmp_path)
+
+
+def test_a_folder_that_gequi_did_not_make_is_never_removed(tmp_path):
+    """Nor is anything else left of a run of several processes beside its checkpoint."""
+    x, y = stripes(20)
+    mine = tmp_path / "mine.job"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=tmp_path / "mine", **{**OPTIONS, "epochs": 1})
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine", "mine.job"]
+
+
 def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
     x, y = stripes(20)
     prepare_job(tmp_path / "job", network(), x, y, validation=(x, y), **OPTIONS)
-    _jobs.work(tmp_path / "job", gequi.training._fit)
+    cluster.work(tmp_path / "job")
     ours, theirs = network(), network()
     history = gequi.fit(ours, x, y, validation=(x, y), **OPTIONS)
     assert without_times(collect_job(tmp_path / "job", theirs)) == without_times(history)
@@ -683,7 +857,7 @@ def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
         ({"nodes": 2}, "`nodes` > 1 needs a launcher"),
         ({"devices": 2, "y": np.ones((12, 2)), "loss": torch.nn.functional.mse_loss}, "`loss` cannot be a function where several"),
         ({"devices": 20}, "`batch_size` must be at least 20"),
-        ({"devices": 2, "network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
+        ({"devices": 2, "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(options, message):
@@ -696,7 +870,7 @@ def test_what_several_processes_cannot_do_is_refused(options, message):
 
 def fitted(task="classification", **options):
     net, x, y = example_of(task)
-    return gequi.fit(**{"network": net, "x": x, "y": y, **OPTIONS, **options})
+    return gequi.fit(**{"model": net, "x": x, "y": y, **OPTIONS, **options})
 
 
 def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
@@ -709,7 +883,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: fitted(network="net"), InputError, "`network` must be a network"),
+        (lambda: fitted(model="net"), InputError, "`model` must be a network"),
         (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have .*channel"),
         (lambda: fitted(x="none.npy"), InputError, r"`x` must be an array or the path of a \.npy file"),
         (lambda: fitted(y=None), InputError, "`y` is missing"),
@@ -734,7 +908,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(validation=(1, 2, 3)), InputError, "`validation` must be a fraction or a pair"),
         (lambda: fitted(validation=(np.ones((2, 1, 7, 7)), [0])), ShapeError, r"`validation\$y` must have 2 targets"),
         (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation'"),
-        (lambda: fitted(network=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
+        (lambda: fitted(model=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
         (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which 1 regular do not all allow"),
         (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "turns images in the plane"),
         (lambda: fitted(class_weights=[1, 2, 3]), ShapeError, "`class_weights` must have 2 numbers"),
@@ -749,16 +923,10 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(x=lambda i: 1, y=None), InputError, "`batches`, the number of batches in an epoch, is missing"),
         (lambda: fitted(x=lambda i: 1, y=None, batches=1), InputError, "`x`, a function, must return a pair"),
         (lambda: fitted(x=lambda i: 1, batches=1), InputError, "it makes the targets too"),
-        (lambda: fitted(network=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
+        (lambda: fitted(model=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
         (lambda: gequi.evaluate(network(), np.ones((2, 1, 7, 7)), [0, 2]), InputError, "`y` must hold classes"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
-
-
-def test_of_workers_that_ended_together_the_one_that_was_killed_is_named():
-    killed, failed, aborted = (1, -signal.SIGKILL), (0, 1), (2, -signal.SIGABRT)
-    assert min([aborted, failed, killed], key=_jobs._likely_a_consequence) == killed
-    assert min([aborted, failed], key=_jobs._likely_a_consequence) == failed

@@ -1,7 +1,7 @@
 """Operators with a declared symmetry, checked: equivariant networks, attention and registration on plain arrays.
 
 Every public name is a function: arrays in, arrays out; gspaces, field types and networks are escnn's and torch's
-own objects.
+own objects, and a registration is a value with methods.
 """
 
 from ._version import __version__ as __version__
@@ -27,7 +27,7 @@ from .inversion import invert_input
 from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
-from .pictures import grey_image
+from .pictures import to_grayscale
 from .registration import (
     fourier_features,
     invert_function,
@@ -58,7 +58,6 @@ __all__ = [
     "fourier_features",
     "get_weights",
     "gram_image",
-    "grey_image",
     "group_elements",
     "gsa_network",
     "gspace",
@@ -100,6 +99,7 @@ __all__ = [
     "set_weights",
     "signed_image",
     "softmax",
+    "to_grayscale",
     "trace_shapes",
     "transform_field",
     "unet",

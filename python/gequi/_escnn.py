@@ -250,9 +250,9 @@ for _layer in ("InnerBatchNorm", "NormNonLinearity", "GatedNonLinearity1", "Fiel
     getattr(escnn.nn, _layer).register_buffer = _register_indices
 
 
-def basis_samples(network: torch.nn.Module) -> Iterator[torch.Tensor]:
+def basis_samples(model: torch.nn.Module) -> Iterator[torch.Tensor]:
     """The sampled filter bases of a network's layers, in float64, in the order of the layers."""
-    for module in network.modules():
+    for module in model.modules():
         if isinstance(module, _BlockBasis):
             yield module._sampled.sampled_basis
 

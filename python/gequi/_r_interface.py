@@ -29,34 +29,38 @@ from . import groups, networks, saving
 from ._escnn import GSpace
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
+from .recipes import choose_seed
 
 # name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
+    "as_grayscale": "pictures:as_grayscale(x, argument)",
     "at_intervals": "inversion:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
+    "carry": "registration.result:carry(registration, method, newdata, **options)",
     "copy_network": "networks:copy_network(network)",
     "count_parameters": "tracing:count_parameters(model)",
     "describe_network": "networks:describe_network(network, input_shape)",
+    "describe_registration": "registration.result:describe_registration(registration)",
+    "encoder_history": "registration.encoder:history(network)",
     "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
-    "gsa_layers": "architectures.gsa:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
+    "gsa_layers": "architectures:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
     "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
-    "lay_out_diagram": "tracing.diagrams:lay_out(trace, depth)",
+    "job_metadata": "training:job_metadata(folder)",
+    "lay_out_diagram": "tracing:lay_out(trace, depth)",
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
+    "make_registration": "registration.result:make_registration(plain)",
     "measure_products": "_r_interface:measure_products()",
-    "model_to_bytes": "saving:model_to_bytes(model, about)",
+    "model_to_bytes": "saving:model_to_bytes(model, metadata)",
+    "nifti_axes": "pictures:nifti_axes(size, header)",
+    "predict_classes": "training:predict_classes(model, x, type, batch_size)",
+    "prediction_job": "folders:prediction_job(folder)",
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
-    # Names that R's functions for registration, training and folders still use.
-    "folders.about_prediction": "folders:about_prediction(folder)",
-    "networks.copy_network": "networks:copy_network(network)",
-    "pictures.to_grey": "pictures:to_grey(x, argument)",
-    "registration.encoder.history": "registration.encoder:history(network)",
-    "training._jobs.about_job": "training._jobs:about_job(folder)",
-    "training.predict_classes": "training:predict_classes(network, x, type, batch_size)",
+    "unmoved_map": "registration.result:unmoved_map(registration)",
 }
 
 
@@ -180,15 +184,15 @@ def recipe_of_model(model: nn.Module) -> dict[str, Any]:
 
 
 def read_model_file(path: Any) -> dict[str, Any]:
-    """A saved model: `handle`, and what is kept beside it, `about`."""
-    about = saving.describe_model_file(path)["about"]
-    return {"handle": saving.load_model(path), "about": about}
+    """A saved model: `handle`, and what is kept beside it, `metadata`."""
+    metadata = saving.describe_model_file(path)["metadata"]
+    return {"handle": saving.load_model(path), "metadata": metadata}
 
 
 def read_model_bytes(data: bytes, name: str) -> dict[str, Any]:
     """`read_model_file()` of what `model_to_bytes()` made; `name` is what messages call it."""
-    about = saving.describe_model_bytes(data, name)["about"]
-    return {"handle": saving.model_from_bytes(data, name), "about": about}
+    metadata = saving.describe_model_bytes(data, name)["metadata"]
+    return {"handle": saving.model_from_bytes(data, name), "metadata": metadata}
 
 
 # ---- a network that grows by a layer at a time ----------------------------------------------------------
@@ -199,7 +203,7 @@ def start_plan(
 ) -> dict[str, Any]:
     """A checked recipe: its `plan`, the table `rows` of its layers, and its `seed`, drawn where it was None."""
     check_dtype(dtype)
-    seed = networks.choose_seed(seed)
+    seed = choose_seed(seed)
     plan = networks.plan_network(space, input, layers)
     return {"plan": plan, "rows": plan.rows(), "seed": seed}
 

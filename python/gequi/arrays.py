@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import InputError, ShapeError, listing, nearest
+from .errors import InputError, ShapeError, nearest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-DEVICES = ("cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
@@ -29,11 +29,15 @@ def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
 
 
 def check_device(device: object, argument: str = "device") -> torch.device:
-    """The torch device of a name, "cpu" or "cuda", where this machine has it."""
+    """The torch device of a name: "cpu", "cuda" where this machine has it, or "auto", "cuda" where there is one."""
     name = check_choice(device, argument, DEVICES)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"`{argument}` is 'cuda', but torch finds no CUDA device here; use 'cpu'.", argument)
-    return torch.device(name)
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError(
+            "`{argument}` is {device!r}, but torch finds no CUDA device here; use {instead!r}.",
+            argument, device=name, instead="cpu",
+        )  # fmt: skip
+    return torch.device(("cuda" if available else "cpu") if name == "auto" else name)
 
 
 def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
@@ -41,7 +45,10 @@ def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
     names = list(choices)
     if isinstance(value, str) and value in names:
         return value
-    raise InputError(f"`{argument}` must be one of {listing(names)}; got {value!r}.{nearest(value, names)}", argument)
+    raise InputError(
+        "`{argument}` must be one of {choices:list}; got {value!r}.{hint}",
+        argument, choices=names, value=value, hint=nearest(value, names),
+    )  # fmt: skip
 
 
 def scalar(value: object) -> Any:
@@ -53,43 +60,58 @@ def check_integer(value: object, argument: str, minimum: int | None = None, maxi
     """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut."""
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
-        raise InputError(f"`{argument}` must be a whole number; got {value!r}.", argument)
-    integer = int(number)
-    if (minimum is not None and integer < minimum) or (maximum is not None and integer > maximum):
-        limits = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise InputError(f"`{argument}` must be {limits}; got {integer}.", argument)
-    return integer
+        raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
+    _check_limits(int(number), argument, minimum, maximum)
+    return int(number)
 
 
-def check_index(value: object, argument: str, count: int) -> int:
-    """`value` as an index of one of `count` things, from 0. Messages count as the caller's language does."""
+def check_index(value: object, argument: str, count: int, from_end: bool = False) -> int:
+    """`value` as an index of one of `count` things, from 0. Messages count as the caller's language does.
+
+    With `from_end`, -1 is the last of them, as for the axes of an array.
+    """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
         raise InputError("`{argument}` must be a whole number; got {value:index}.", argument, value=number)
-    if not 0 <= number < count:
+    first = -count if from_end else 0
+    if not first <= number < count:
         raise InputError(
             "`{argument}` must be from {first:index} to {last:index}; got {value:index}.",
-            argument, first=0, last=count - 1, value=int(number),
+            argument, first=first, last=count - 1, value=int(number),
         )  # fmt: skip
-    return int(number)
+    return int(number) % count
 
 
 def check_number(value: object, argument: str, minimum: float | None = None, maximum: float | None = None) -> float:
     """`value` as a finite float within the limits."""
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
-        raise InputError(f"`{argument}` must be a finite number; got {value!r}.", argument)
-    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        limits = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise InputError(f"`{argument}` must be {limits}; got {number!r}.", argument)
+        raise InputError("`{argument}` must be a finite number; got {value!r}.", argument, value=value)
+    _check_limits(number, argument, minimum, maximum)
     return float(number)
+
+
+def check_positive(value: object, argument: str) -> float:
+    """`value` as a finite float above 0."""
+    number = check_number(value, argument)
+    if number <= 0:
+        raise InputError("`{argument}` must be greater than 0; got {value!r}.", argument, value=number)
+    return number
+
+
+def _check_limits(number: float, argument: str, minimum: float | None, maximum: float | None) -> None:
+    if (minimum is None or number >= minimum) and (maximum is None or number <= maximum):
+        return
+    limits = "at least {minimum}" if maximum is None else "from {minimum} to {maximum}"
+    template = "`{argument}` must be " + limits + "; got {value!r}."
+    raise InputError(template, argument, minimum=minimum, maximum=maximum, value=number)
 
 
 def check_flag(value: object, argument: str) -> bool:
     """`value` as a bool; 0 and 1 are refused, since they are more often a slip than a wish."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise InputError(f"`{argument}` must be true or false; got {value!r}.", argument)
+    raise InputError("`{argument}` must be true or false; got {value!r}.", argument, value=value)
 
 
 def as_array(
@@ -113,26 +135,25 @@ def as_array(
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
-        raise InputError(f"`{argument}` must be an array of numbers; numpy says: {error}", argument) from error
+        template = "`{argument}` must be an array of numbers; numpy says: {reason}"
+        raise InputError(template, argument, reason=str(error)) from error
     if array.dtype.kind not in "fiub":
         kind = {"U": "text", "S": "text", "c": "complex numbers"}.get(array.dtype.kind, f"{array.dtype} values")
-        raise InputError(f"`{argument}` must be an array of numbers; got {kind}.", argument)
+        raise InputError("`{argument}` must be an array of numbers; got {kind}.", argument, kind=kind)
     if ndim is not None:
         allowed = [ndim] if isinstance(ndim, int) else list(ndim)
         if array.ndim not in allowed:
-            wanted = " or ".join(str(n) for n in allowed)
             raise ShapeError(
-                f"`{argument}` must have {wanted} axes{' ' + axes if axes else ''}; "
-                f"got {array.ndim} axes, shape {array.shape}.",
-                argument,
-            )
+                "`{argument}` must have {wanted} axes{axes}; got {ndim} axes, shape {shape}.",
+                argument, wanted=" or ".join(str(n) for n in allowed), axes=f" {axes}" if axes else "",
+                ndim=array.ndim, shape=array.shape,
+            )  # fmt: skip
     if array.size == 0:
-        raise ShapeError(f"`{argument}` is empty: its shape is {array.shape}.", argument)
+        raise ShapeError("`{argument}` is empty: its shape is {shape}.", argument, shape=array.shape)
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
-        raise InputError(
-            f"`{argument}` must be finite; {bad} of its {array.size} values are NaN or infinite.", argument
-        )
+        template = "`{argument}` must be finite; {bad} of its {size} values are NaN or infinite."
+        raise InputError(template, argument, bad=bad, size=array.size)
     return array
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from .arrays import as_array, as_numpy, check_dtype, check_integer, own_tensor
-from .errors import InputError, ShapeError, listing, nearest
+from .errors import InputError, ShapeError, nearest
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _REST = "..."
+_UNMATCHED = "`{argument}` has parentheses that do not match: {spec!r}."
 
 
 def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
@@ -52,15 +53,17 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
     arrays = [as_array(each, f"operand {number}") for number, each in enumerate(operands, start=1)]
     if len(arrays) != len(groups):
         raise InputError(
-            f"`spec` names the axes of {len(groups)} operands, {spec!r}; got {len(arrays)} arrays.", "spec"
-        )
+            "`{argument}` names the axes of {wanted} operands, {spec!r}; got {given} arrays.",
+            "spec", wanted=len(groups), spec=spec, given=len(arrays),
+        )  # fmt: skip
     _sizes(groups, arrays)
     names = list(dict.fromkeys(itertools.chain(*groups)))
     for name in result:
         if name not in names:
             raise InputError(
-                f"`spec`: the result's axis {name!r} is an axis of no operand.{nearest(name, names)}", "spec"
-            )
+                "`{argument}`: the result's axis {axis!r} is an axis of no operand.{hint}",
+                "spec", axis=name, hint=nearest(name, names),
+            )  # fmt: skip
     numbers = {name: Ellipsis if name == _REST else number for number, name in enumerate(names)}
     pairs = [
         part
@@ -73,13 +76,15 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
 def _read(spec: object) -> tuple[list[list[str]], list[str]]:
     """The axes of each operand and of the result."""
     if not isinstance(spec, str) or spec.count("->") != 1:
-        raise InputError(f"`spec` must read as 'i j, j k -> i k'; got {spec!r}.", "spec")
+        template = "`{argument}` must read as {example!r}; got {spec!r}."
+        raise InputError(template, "spec", example="i j, j k -> i k", spec=spec)
     operands, result = spec.split("->")
     groups = [_names(group, spec) for group in operands.split(",")]
     after = _names(result, spec)
     twice = [name for name in after if after.count(name) > 1]
     if twice:
-        raise InputError(f"`spec`: the result names the axis {twice[0]!r} twice, in {spec!r}.", "spec")
+        template = "`{argument}`: the result names the axis {axis!r} twice, in {spec!r}."
+        raise InputError(template, "spec", axis=twice[0], spec=spec)
     return groups, after
 
 
@@ -88,11 +93,13 @@ def _names(group: str, spec: str) -> list[str]:
     for name in names:
         if name != _REST and not _NAME.fullmatch(name):
             raise InputError(
-                f"`spec`: {name!r} is no name of an axis, in {spec!r}; a name is a letter, then letters, digits or _.",
-                "spec",
-            )
+                "`{argument}`: {axis!r} is no name of an axis, in {spec!r}; a name is a letter, then letters, digits "
+                "or _.",
+                "spec", axis=name, spec=spec,
+            )  # fmt: skip
     if names.count(_REST) > 1:
-        raise InputError(f"`spec`: '...' occurs twice in {group.strip()!r}.", "spec")
+        template = "`{argument}`: {rest!r} occurs twice in {group!r}."
+        raise InputError(template, "spec", rest=_REST, group=group.strip())
     return names
 
 
@@ -105,24 +112,26 @@ def _sizes(groups: Sequence[Sequence[str]], arrays: Sequence[np.ndarray]) -> dic
         named = [name for name in group if name != _REST]
         if array.ndim < len(named) or (array.ndim > len(named) and _REST not in group):
             raise ShapeError(
-                f"operand {number} must have the axes ({' '.join(group)}); got {array.ndim} axes, shape {array.shape}.",
-                f"operand {number}",
-            )
+                "{argument} must have the axes ({axes}); got {ndim} axes, shape {shape}.",
+                f"operand {number}", axes=" ".join(group), ndim=array.ndim, shape=array.shape,
+            )  # fmt: skip
         at = group.index(_REST) if _REST in group else len(group)
         behind = array.ndim - (len(named) - at)
         rests.append(array.shape[at:behind])
         shape = (*array.shape[:at], *array.shape[behind:])
         for name, size in zip(named, shape, strict=True):
             if sizes.setdefault(name, size) != size:
-                where = f"operand {number}" if first[name] != number else "the same operand"
                 raise ShapeError(
-                    f"axis {name!r} has the size {sizes[name]} in operand {first[name]} and {size} in {where}.", name
-                )
+                    "axis {axis!r} has the size {before} in operand {first} and {after} in {where}.",
+                    name, axis=name, before=sizes[name], first=first[name], after=size,
+                    where=f"operand {number}" if first[name] != number else "the same operand",
+                )  # fmt: skip
             first.setdefault(name, number)
     try:
         np.broadcast_shapes(*rests)
     except ValueError:
-        raise ShapeError(f"the axes '...' of the operands do not broadcast: {listing(rests)}.", "...") from None
+        template = "the axes {rest!r} of the operands do not broadcast: {shapes}."
+        raise ShapeError(template, "...", rest=_REST, shapes=", ".join(map(str, rests))) from None
     return sizes
 
 
@@ -152,14 +161,16 @@ def rearrange(x: Any, spec: str, **sizes: int) -> np.ndarray:
     """
     array = as_array(x, "x", finite=False)
     if not isinstance(spec, str) or spec.count("->") != 1 or "," in spec:
-        raise InputError(f"`spec` must read as 'row (h k) -> h row k'; got {spec!r}.", "spec")
+        template = "`{argument}` must read as {example!r}; got {spec!r}."
+        raise InputError(template, "spec", example="row (h k) -> h row k", spec=spec)
     before, after = (_composed(side, spec) for side in spec.split("->"))
     known = _split_sizes(before, array, {key: check_integer(value, key, minimum=1) for key, value in sizes.items()})
     flat_before, flat_after = list(itertools.chain(*before)), list(itertools.chain(*after))
     for here, there, side in ((flat_before, flat_after, "after"), (flat_after, flat_before, "before")):
         for name in here:
             if name not in there:
-                raise InputError(f"`spec`: axis {name!r} is missing {side} the arrow, in {spec!r}.", "spec")
+                template = "`{argument}`: axis {axis!r} is missing {side} the arrow, in {spec!r}."
+                raise InputError(template, "spec", axis=name, side=side, spec=spec)
     split = array.reshape([known[name] for name in flat_before])
     moved = split.transpose([flat_before.index(name) for name in flat_after])
     shape = [int(np.prod([known[name] for name in group], dtype=int)) for group in after]
@@ -173,22 +184,24 @@ def _composed(side: str, spec: str) -> list[list[str]]:
     for token in re.findall(r"[()]|[^\s()]+", side):
         if token in "()":
             if inside == (token == "("):
-                raise InputError(f"`spec` has parentheses that do not match: {spec!r}.", "spec")
+                raise InputError(_UNMATCHED, "spec", spec=spec)
             inside = token == "("
             groups += [[]] if inside else []
         elif token == "1":
             groups += [] if inside else [[]]
         elif not _NAME.fullmatch(token):
-            raise InputError(f"`spec`: {token!r} is no name of an axis, in {spec!r}.", "spec")
+            raise InputError("`{argument}`: {axis!r} is no name of an axis, in {spec!r}.", "spec", axis=token, spec=spec)
         elif inside:
             groups[-1].append(token)
         else:
             groups.append([token])
     names = list(itertools.chain(*groups))
     twice = [name for name in names if names.count(name) > 1]
-    if inside or twice:
-        fault = f"names the axis {twice[0]!r} twice on one side" if twice else "has parentheses that do not match"
-        raise InputError(f"`spec` {fault}: {spec!r}.", "spec")
+    if twice:
+        template = "`{argument}` names the axis {axis!r} twice on one side: {spec!r}."
+        raise InputError(template, "spec", axis=twice[0], spec=spec)
+    if inside:
+        raise InputError(_UNMATCHED, "spec", spec=spec)
     return groups
 
 
@@ -197,19 +210,24 @@ def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, in
     known = list(itertools.chain(*groups))
     for name in given:
         if name not in known:
-            raise InputError(f"`{name}` is no axis of `spec`.{nearest(name, known)}", name)
+            raise InputError("`{argument}` is no axis of `spec`.{hint}", name, hint=nearest(name, known))
     if array.ndim != len(groups):
-        raise ShapeError(f"`x` must have {len(groups)} axes, as `spec` says; got the shape {array.shape}.", "x")
+        template = "`{argument}` must have {wanted} axes, as `spec` says; got the shape {shape}."
+        raise ShapeError(template, "x", wanted=len(groups), shape=array.shape)
     sizes = dict(given)
     for group, length in zip(groups, array.shape, strict=True):
         unknown = [name for name in group if name not in sizes]
         product = int(np.prod([sizes[name] for name in group if name in sizes], dtype=int))
         if len(unknown) > 1:
-            raise InputError(f"of the axes {listing(unknown)} all but one need a size: {unknown[0]} = ...", unknown[0])
+            template = "of the axes {axes:list} all but one need a size: {argument} = ..."
+            raise InputError(template, unknown[0], axes=unknown)
         if length % product or (not unknown and length != product):
-            text = f"axis {group[0]!r}" if len(group) == 1 else f"axis ({' '.join(group)})" if group else "axis 1"
-            fixed = ", ".join(f"{name} = {sizes[name]}" for name in group if name in sizes) or "size 1"
-            raise ShapeError(f"{text} has the size {length}, which does not fit {fixed}.", group[0] if group else "x")
+            shown = "{axis!r}" if len(group) == 1 else "({axis})" if group else "1"
+            raise ShapeError(
+                "axis " + shown + " has the size {size}, which does not fit {fixed}.",
+                group[0] if group else "x", axis=" ".join(group), size=length,
+                fixed=", ".join(f"{name} = {sizes[name]}" for name in group if name in sizes) or "size 1",
+            )  # fmt: skip
         if unknown:
             sizes[unknown[0]] = length // product
     return sizes
@@ -243,29 +261,31 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
         [4, 6]
     """
     if not callable(f):
-        raise InputError(f"`f` must be a function of arrays; got {f!r:.80}.", "f")
+        raise InputError("`{argument}` must be a function of arrays; got {value!r:.80}.", "f", value=f)
     groups, result = _read(spec)
     if _REST in itertools.chain(*groups, result):
-        raise InputError("`spec` must name each axis here; '...' is for einsum.", "spec")
+        raise InputError("`{argument}` must name each axis here; {rest!r} is for einsum.", "spec", rest=_REST)
     for group in groups:
         if len(set(group)) < len(group):
-            raise InputError(f"`spec` names an axis twice in the operand ({' '.join(group)}).", "spec")
+            template = "`{argument}` names an axis twice in the operand ({axes})."
+            raise InputError(template, "spec", axes=" ".join(group))
     over = axis.split() if isinstance(axis, str) else []
     if not over:
-        raise InputError(f"`axis` must be the name of an axis; got {axis!r}.", "axis")
+        raise InputError("`{argument}` must be the name of an axis; got {value!r}.", "axis", value=axis)
     known = [name for name in dict.fromkeys(itertools.chain(*groups)) if name in result]
     for name in over:
         if name not in known:
             raise InputError(
-                f"`axis` {name!r} must be an axis of an operand and of the result of {spec!r}.{nearest(name, known)}",
-                "axis",
-            )
+                "`{argument}` {axis!r} must be an axis of an operand and of the result of {spec!r}.{hint}",
+                "axis", axis=name, spec=spec, hint=nearest(name, known),
+            )  # fmt: skip
     inner = [name for name in result if name not in over]
 
     def repeated(*operands: Any) -> np.ndarray:
         arrays = [as_array(each, f"operand {number}") for number, each in enumerate(operands, start=1)]
         if len(arrays) != len(groups):
-            raise InputError(f"{spec!r} is a function of {len(groups)} arrays; got {len(arrays)}.", "operands")
+            template = "{spec!r} is a function of {wanted} arrays; got {given}."
+            raise InputError(template, "operands", spec=spec, wanted=len(groups), given=len(arrays))
         sizes = _sizes(groups, arrays)
         pieces: list[np.ndarray] = []
         for index in itertools.product(*(range(sizes[name]) for name in over)):
@@ -294,12 +314,15 @@ def _check_piece(piece: np.ndarray, inner: list[str], sizes: dict[str, int], bef
     """Refuses a result of f whose axes are not those of the specification, or change from call to call."""
     if piece.ndim != len(inner):
         raise ShapeError(
-            f"the result of `f` must have the axes ({' '.join(inner)}); got {piece.ndim} axes, shape {piece.shape}.", "f"
-        )
+            "the result of `{argument}` must have the axes ({axes}); got {ndim} axes, shape {shape}.",
+            "f", axes=" ".join(inner), ndim=piece.ndim, shape=piece.shape,
+        )  # fmt: skip
     for name, size in zip(inner, piece.shape, strict=True):
         if sizes.get(name, size) != size:
             raise ShapeError(
-                f"axis {name!r} has the size {sizes[name]} in an operand and {size} in the result of `f`.", "f"
-            )
+                "axis {axis!r} has the size {before} in an operand and {after} in the result of `{argument}`.",
+                "f", axis=name, before=sizes[name], after=size,
+            )  # fmt: skip
     if before and piece.shape != before[0].shape:
-        raise ShapeError(f"`f` gave the shape {before[0].shape} first and {piece.shape} later.", "f")
+        template = "`{argument}` gave the shape {before} first and {after} later."
+        raise ShapeError(template, "f", before=before[0].shape, after=piece.shape)

@@ -8,6 +8,7 @@ A message is a template with fields, not finished text, because R writes values 
 In a template, `{field}` is text, `{field!r}` a value as the language writes it (None or NULL, 'a' or "a"),
 `{field:index}` a number that counts from 0 in Python and from 1 in R, `{field:list}` a list of values and `{field:name}`
 the name of an argument. A message without fields is taken as it is. `{argument}` is the name of the argument at fault.
+A tuple in a `{field}` is a shape: (3, 4). `about()`, `within()` and `because()` make other messages of one.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Message(Exception):
                 parsed.append((fields[name], conversion, "name" if name == "argument" else form or ""))
         return parsed
 
+    def _format(self) -> str:
+        """The template, also where it is text as it stands."""
+        literal = not self.fields and "{argument" not in self.template
+        return self.template.replace("{", "{{").replace("}", "}}") if literal else self.template
+
     def pieces(self) -> list[dict[str, Any]]:
         """The message as plain data, for a caller that writes values in its own way.
 
@@ -64,15 +70,46 @@ class Message(Exception):
         """
         return [_as_piece(piece) for piece in self._parsed()]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross processes: what cannot, such as a function that was given, goes as its text."""
+        fields = {key: _portable(value) for key, value in self.fields.items()}
+        return _restore, (type(self), self.template, self.argument, fields)
+
     def within(self: _Self, prefix: str, **fields: Any) -> _Self:
         """The same message with a prefix: the name of the layer or of the file in which it arose."""
-        literal = not self.fields and "{argument" not in self.template
-        template = self.template.replace("{", "{{").replace("}", "}}") if literal else self.template
-        return type(self)(prefix + template, self.argument, **{**self.fields, **fields})
+        names = {key: _free_name(key, self.fields) for key in fields}  # a message may have passed a layer already
+        fields = {names[key]: value for key, value in fields.items()}
+        return type(self)(_renamed(prefix, names) + self._format(), self.argument, **self.fields, **fields)
+
+    def because(self: _Self, reason: Message) -> _Self:
+        """The same message with another one behind it, which says why; both keep their fields."""
+        names = {key: _free_name(key, self.fields) for key in ("argument_", *reason.fields)}
+        fields = {names[key]: value for key, value in {"argument_": reason.argument, **reason.fields}.items()}
+        why = _renamed(reason._format(), {**names, "argument": names["argument_"]})
+        return type(self)(self._format() + why, self.argument, **self.fields, **fields)
 
     def about(self: _Self, argument: str) -> _Self:
         """The same message about another argument, whose name the caller gave."""
         return type(self)(self.template, argument, **self.fields)
+
+
+def _free_name(name: str, taken: Iterable[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _renamed(template: str, names: Mapping[str, str]) -> str:
+    """A template whose fields have other names."""
+    parts = []
+    for literal, name, form, conversion in _Renderer().parse(template):
+        parts.append(literal.replace("{", "{{").replace("}", "}}"))
+        if name is not None:
+            form = "name" if name == "argument" else form
+            parts.append(
+                "{" + names.get(name, name) + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "") + "}"
+            )
+    return "".join(parts)
 
 
 def _as_text(piece: Any) -> str:
@@ -92,8 +129,8 @@ def _as_piece(piece: Any) -> dict[str, Any]:
     if conversion == "r":
         limit = int(form[1:]) if form.startswith(".") else None
         return {"kind": "code", "value": _plain(value), "limit": limit}
-    if isinstance(value, tuple) and len(value) == 1:
-        return {"text": f"({value[0]})"}  # a comma behind it is Python's alone
+    if conversion is None and isinstance(value, tuple):  # a shape; (3,) is Python's way alone
+        return {"text": f"({', '.join(map(str, value))})"}
     return {"text": _as_text(piece)}
 
 
@@ -110,6 +147,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping) and len(value) <= 20:
         return {str(key): _plain(each) for key, each in value.items()}
     return {"object": repr(value)}
+
+
+class _Shown:
+    """What is left of an object in another process: its text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _portable(value: Any) -> Any:
+    """A value that any process can read: plain data as it is, anything else as its text."""
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        return value
+    if type(value) in (list, tuple):
+        return type(value)(_portable(each) for each in value)
+    if type(value) is dict:
+        return {key: _portable(each) for key, each in value.items()}
+    return _Shown(repr(value))
+
+
+def _restore(kind: type[Message], template: str, argument: str | None, fields: dict[str, Any]) -> Message:
+    return kind(template, argument, **fields)
 
 
 class GequiError(Message):
@@ -160,7 +222,10 @@ def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
     """Refuses to go on without packages that only a part of gequi needs: its extra has them."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise SetupError(f"{purpose} needs {' and '.join(missing)}: install gequi[{extra}].")
+        raise SetupError(
+            "{purpose} needs {packages}: install gequi[{extra}].",
+            purpose=purpose, packages=" and ".join(missing), extra=extra,
+        )  # fmt: skip
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ def export_model(
     where the network takes any.
 
     Args:
-        model: from `equivariant_network()` or another maker of gequi, or any torch module.
+        model: from `equivariant_network()` or another factory of gequi, or any torch module.
         path: the file; one that exists is replaced, when the new one is whole.
         input_shape: the shape of an input, such as (1, 1, 28, 28); for a module of several inputs a list of shapes.
         format: "onnx", for onnxruntime and others in many languages; its inputs are named as the arguments of the
@@ -79,7 +79,8 @@ def export_model(
     shapes = check_shapes(input_shape)
     for part in model.modules():
         if hasattr(part, "not_exported"):
-            raise InputError(f"`model` has a layer {part.not_exported}, which is not exported.", "model")
+            template = "`{argument}` has a layer {layer}, which is not exported."
+            raise InputError(template, "model", layer=str(part.not_exported))
     if isinstance(model, EquivariantNetwork):
         output_size(model, shapes[0])  # refuses a shape that does not fit, and names the layer
         model = with_dtype(model, dtype)
@@ -102,14 +103,15 @@ def export_model(
         try:
             model(*examples(2))
         except Exception as error:  # whatever the model refuses the shape with
-            reason = f"`input_shape` {shown} does not go through the model: {_reason(error)}"
-            raise InputError(reason, "input_shape") from error
+            template = "`{argument}` {shapes} does not go through the model: {reason}"
+            raise InputError(template, "input_shape", shapes=shown, reason=_reason(error)) from error
         try:
             data = write(model, examples)
         except GequiError:
             raise
         except Exception as error:  # whatever torch refuses the module with
-            raise InputError(f"`model` cannot be exported with inputs of shape {shown}: {_reason(error)}", "model") from error
+            template = "`{argument}` cannot be exported with inputs of shape {shapes}: {reason}"
+            raise InputError(template, "model", shapes=shown, reason=_reason(error)) from error
     return str(write_file(path, data))
 
 
@@ -217,10 +219,10 @@ def _torchscript(model: nn.Module, examples: Examples) -> bytes:
     for others in (drawn, tuple(-each for each in drawn), *(larger for _, _, larger in _larger(model, drawn))):
         if not _agree(model, traced, others):
             raise InputError(
-                "`model` does other things for other inputs, which a recording of one call does not follow: take the "
-                "format 'onnx'.",
-                "model",
-            )
+                "`{argument}` does other things for other inputs, which a recording of one call does not follow: take "
+                "the format {format!r}.",
+                "model", format="onnx",
+            )  # fmt: skip
     buffer = io.BytesIO()
     torch.jit.save(traced, buffer)
     return buffer.getvalue()

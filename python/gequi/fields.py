@@ -156,7 +156,7 @@ def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
     """A feature field, transformed by a group element: [g f](p) = rho(g) f(g^-1 p).
 
     Elements that map the pixel grid onto itself (quarter turns and mirrors) move the pixels without any
-    interpolation; the others turn the image about its centre by a cubic spline, with 0 outside it.
+    interpolation; the others rotate the image about its centre by a cubic spline, with 0 outside it.
 
     Args:
         x: features (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
-from .errors import GequiWarning, InputError, ShapeError
+from .errors import GequiWarning, InputError, Message, ShapeError
 from .fields import check_features
 from .images import image_composition
 from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
+
+Progress = Callable[[dict[str, Any]], Any]
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "norm": lambda value, target: torch.linalg.vector_norm(value - target),
@@ -37,7 +39,7 @@ def invert_input(
     optimizer: str = "adam",
     loss: str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = "norm",
     dtype: str | None = None,
-    progress: Callable[[int, float], Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """An input x near `start` with f(x) close to `target`: descent on loss(f(x), target), from x = start.
 
@@ -59,8 +61,8 @@ def invert_input(
             or a function of two tensors, the value and the target, that returns a tensor of one number.
         dtype: "float32" or "float64"; None is the network's own type, and float32 for all else. A network of another
             type is converted where it is an equivariant network, and else refused.
-        progress: called as progress(step, loss) at every iterate; where it returns False or raises KeyboardInterrupt,
-            the descent stops.
+        progress: a function that is called at every iterate with a dict: `step`, `steps` and `loss`; where it returns
+            False or raises KeyboardInterrupt, the descent stops.
 
     Returns:
         a dict:
@@ -92,7 +94,8 @@ def invert_input(
     make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     if progress is not None and not callable(progress):
-        raise InputError(f"`progress` must be a function of (step, loss); got {progress!r:.80}.", "progress")
+        template = "`{argument}` must be a function; got {value!r:.80}."
+        raise InputError(template, "progress", value=progress)
     shape = np.shape(start)
     if isinstance(f, EquivariantNetwork):
         f, start = _fit_network(f, start, dtype)
@@ -104,7 +107,7 @@ def invert_input(
     with contextlib.ExitStack() as predicting:
         for module in modules:
             predicting.enter_context(evaluating(module))
-        record = _Record(x, progress)
+        record = _Record(x, steps, progress)
 
         def evaluate() -> torch.Tensor:
             value = function(x)
@@ -137,7 +140,7 @@ def _descend(
         except InputError as error:
             if not record.losses:
                 raise
-            raise _outside(len(record.losses), str(error)) from error
+            raise _outside(len(record.losses), error) from error
 
     def loss_and_slope() -> torch.Tensor:
         nonlocal first
@@ -172,8 +175,8 @@ class _Stop(Exception):
 class _Record:
     """The losses so far, and the iterate with the least of them."""
 
-    def __init__(self, x: torch.Tensor, progress: Callable[[int, float], Any] | None) -> None:
-        self.x, self.progress = x, progress
+    def __init__(self, x: torch.Tensor, steps: int, progress: Progress | None) -> None:
+        self.x, self.steps, self.progress = x, steps, progress
         self.best, self.best_step = x.detach().clone(), 0
         self.losses: list[float] = []
         self.stopped = ""
@@ -182,39 +185,38 @@ class _Record:
         step, number = len(self.losses), float(loss.detach())
         if not math.isfinite(number):
             if step == 0:
-                raise InputError(f"`start` gives a loss of {number}; a finite one is needed.", "start")
-            raise _outside(step, f"The loss is {number}.")
+                template = "`{argument}` gives a loss of {loss}; a finite one is needed."
+                raise InputError(template, "start", loss=number)
+            raise _outside(step, GequiWarning("The loss is {loss}.", loss=number))
         self.losses.append(number)
         if number < self.losses[self.best_step]:
             self.best.copy_(self.x.detach())
             self.best_step = step
-        if self.progress is not None and self.progress(step, number) is False:
+        told = {"step": step, "steps": self.steps, "loss": number}
+        if self.progress is not None and self.progress(told) is False:
             raise _Stop("progress")
         if number == 0:
             raise _Stop("exact")
 
 
-def at_intervals(progress: Callable[[int, float], Any], seconds: float) -> Callable[[int, float], Any]:
+def at_intervals(progress: Progress, seconds: float) -> Progress:
     """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
     last = -math.inf
 
-    def called(step: int, loss: float) -> Any:
+    def called(told: dict[str, Any]) -> Any:
         nonlocal last
         if time.monotonic() - last < seconds:
             return None
-        value = progress(step, loss)
+        value = progress(told)
         last = time.monotonic()
         return value
 
     return called
 
 
-def _outside(step: int, why: str) -> _Stop:
-    warnings.warn(
-        f"The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. {why}",
-        GequiWarning,
-        stacklevel=4,
-    )
+def _outside(step: int, reason: Message) -> _Stop:
+    left = "The descent left the domain of `f` at step {step}, and stopped; the best input before it is returned. "
+    warnings.warn(GequiWarning(left, step=step).because(reason), stacklevel=4)
     return _Stop("outside")
 
 
@@ -278,10 +280,10 @@ def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], lis
         return f, []
     if not isinstance(f, str | Mapping | list | tuple):
         raise InputError(
-            "`f` must be the name of an image operation, a list of steps, a network, or a function of a tensor; "
-            f"got {f!r:.80}.",
-            "f",
-        )
+            "`{argument}` must be the name of an image operation, a list of steps, a network, or a function of a "
+            "tensor; got {value!r:.80}.",
+            "f", value=f,
+        )  # fmt: skip
     return image_composition(f), [step for step in f if isinstance(step, torch.nn.Module)]
 
 
@@ -294,13 +296,13 @@ def _fit_network(network: EquivariantNetwork, start: Any, dtype: str | None) -> 
 
 def _check_fit(value: Any, target: torch.Tensor) -> None:
     if not isinstance(value, torch.Tensor):
-        raise InputError(f"`f` must return a tensor; got {type(value).__name__}.", "f")
+        raise InputError("`{argument}` must return a tensor; got {type}.", "f", type=type(value).__name__)
     if not value.requires_grad:
-        raise InputError("`f` must be differentiable: its result does not depend on its input through torch.", "f")
+        template = "`{argument}` must be differentiable: its result does not depend on its input through torch."
+        raise InputError(template, "f")
     if value.shape != target.shape:
-        raise ShapeError(
-            f"`target` must have the shape of f(start), {tuple(value.shape)}; got {tuple(target.shape)}.", "target"
-        )
+        template = "`{argument}` must have the shape of f(start), {wanted}; got {shape}."
+        raise ShapeError(template, "target", wanted=tuple(value.shape), shape=tuple(target.shape))
 
 
 def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype:
@@ -308,6 +310,7 @@ def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype
     own = {p.dtype for module in modules for p in module.parameters() if p.is_floating_point()}
     wanted = check_dtype(dtype) if dtype is not None else own.pop() if own else torch.float32
     if own - {wanted}:
-        raise InputError(f"`dtype` must be that of the network, {own.pop()}; got {wanted}.", "dtype")
+        template = "`{argument}` must be that of the network, {own}; got {wanted}."
+        raise InputError(template, "dtype", own=str(own.pop()), wanted=str(wanted))
     return wanted
 

@@ -1,7 +1,10 @@
-"""Pictures as they come, with colours, turned to the grey images that everything here works on."""
+"""Pictures as they come, with colours or with axes of their own, turned to the grayscale arrays that everything takes."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,37 +12,37 @@ import numpy as np
 from .arrays import as_array
 
 LUMINANCE = (0.299, 0.587, 0.114)
-MOST_CHANNELS = 4  # along a third axis; a longer one is depth
+MOST_CHANNELS = 4  # along a third axis; a longer one is that of the columns of a volume
 
 
-def grey_image(x: Any) -> np.ndarray:
-    """A picture in grey: 0.299 red + 0.587 green + 0.114 blue.
+def to_grayscale(x: Any) -> np.ndarray:
+    """A picture in grayscale: 0.299 red + 0.587 green + 0.114 blue.
 
     Args:
-        x: (row, column), grey already; or (row, column, channel) with 1 channel, 2 (grey, alpha), 3 (red, green, blue)
-            or 4 (red, green, blue, alpha). What alpha says is left aside. With more than 4 along the third axis, a
-            volume (row, column, depth), which is grey already.
+        x: (row, column), grayscale already; or (row, column, channel) with 1 channel, 2 (gray, alpha), 3 (red, green,
+            blue) or 4 (red, green, blue, alpha). Alpha is ignored. With more than 4 along the third axis, a volume
+            (depth, row, column), which is grayscale already.
 
     Returns:
-        (row, column) or (row, column, depth), in the range of `x`; float32 where `x` is, else float64.
+        (row, column) or (depth, row, column), in the range of `x`; float32 where `x` is, else float64.
 
     Raises:
         ShapeError: an array of other axes.
         InputError: values that are no numbers, or not finite.
 
     Source:
-        the weights: Recommendation ITU-R BT.601, as in the greys of JPEG, Pillow and OpenCV.
+        the weights: Recommendation ITU-R BT.601, as in the grays of JPEG, Pillow and OpenCV.
 
     Example:
-        >>> grey_image([[[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]]).round(3).tolist()
+        >>> to_grayscale([[[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]]).round(3).tolist()
         [[1.0, 0.587]]
     """
-    return to_grey(x, "x")
+    return as_grayscale(x, "x")
 
 
-def to_grey(x: Any, argument: str) -> np.ndarray:
-    """`grey_image()` of an argument of another name."""
-    array = as_array(x, argument, ndim=(2, 3), axes="(row, column), with or without channels or depth")
+def as_grayscale(x: Any, argument: str) -> np.ndarray:
+    """`to_grayscale()` of an argument of another name."""
+    array = as_array(x, argument, ndim=(2, 3), axes="(row, column), (row, column, channel) or (depth, row, column)")
     values = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
     if values.ndim == 2 or values.shape[2] > MOST_CHANNELS:
         return values
@@ -47,3 +50,83 @@ def to_grey(x: Any, argument: str) -> np.ndarray:
         return values[..., 0]
     red, green, blue = np.moveaxis(values[..., :3], 2, 0)
     return (LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue).astype(values.dtype)
+
+
+# ---- the axes of a NIfTI file ---------------------------------------------------------------------------
+
+
+def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]:
+    """How the voxels (i, j, k) of a NIfTI image become an array (depth, row, column), or (row, column).
+
+    The columns of the array run along +x (to the right of the patient), its rows along -y (to the back) and its depth
+    along -z (downwards), as x runs to the right, y upwards and z to the first slice in gequi's fields. Each voxel axis
+    goes to the world axis that it is closest to: axes are permuted and flipped, nothing is resampled.
+
+    Args:
+        size: the sizes along i, j (and k).
+        header: fields of the NIfTI header: `sform_code` with `srow_x`, `srow_y`, `srow_z`; `qform_code` with
+            `quatern_b`, `quatern_c`, `quatern_d`; `pixdim`, all of it. What is missing counts as 0. The sform comes
+            first, then the qform; without both, i, j and k run along +x, +y and +z.
+
+    Returns:
+        a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it runs the other way;
+        `spacing` along each axis of the array, or None where the header has none; `orientation` (axis, axis + 1), the
+        position in the array, from 0, of the voxel v, from 0: orientation[:, :-1] v + orientation[:, -1].
+
+    Source:
+        nifti1.h, methods 1 to 3 (R. W. Cox et al., 2004).
+
+    Example:
+        >>> axes = nifti_axes((4, 5, 6), {"pixdim": [1, 2, 2, 3]})
+        >>> axes["order"], axes["flipped"], axes["spacing"]
+        ([2, 1, 0], [True, True, False], [3.0, 2.0, 2.0])
+    """
+    directions = _directions(header)
+    worlds = max(itertools.permutations(range(3)), key=lambda order: sum(abs(directions[order, range(3)])))
+    axes = len(size)
+    order = [worlds.index(world) for world in (2, 1, 0) if worlds.index(world) < axes]
+    signs = [directions[worlds[axis], axis] > 0 for axis in order]
+    flipped = [bool(sign == (worlds[axis] != 0)) for sign, axis in zip(signs, order, strict=True)]
+    orientation = np.zeros((axes, axes + 1))
+    for row, (axis, flip) in enumerate(zip(order, flipped, strict=True)):
+        orientation[row, axis] = -1 if flip else 1
+        orientation[row, -1] = size[axis] - 1 if flip else 0
+    lengths = _field(header, "pixdim", 8)[1 : axes + 1]
+    known = bool(np.isfinite(lengths).all() and (lengths > 0).all())
+    spacing = [float(lengths[axis]) for axis in order] if known else None
+    return {"order": order, "flipped": flipped, "spacing": spacing, "orientation": orientation}
+
+
+def _field(header: Mapping[str, Any], name: str, count: int) -> np.ndarray:
+    """A field of the header as so many numbers, 0 where it has none."""
+    values = np.zeros(count)
+    given = np.asarray(header.get(name, []), dtype=float).reshape(-1)[:count]
+    values[: len(given)] = given
+    return values
+
+
+def _directions(header: Mapping[str, Any]) -> np.ndarray:
+    """The direction of each voxel axis: (world axis, voxel axis), columns of length 1."""
+    if _field(header, "sform_code", 1)[0] > 0:
+        matrix = np.stack([_field(header, f"srow_{axis}", 3) for axis in "xyz"])
+    elif _field(header, "qform_code", 1)[0] > 0:
+        vector = np.array([_field(header, f"quatern_{part}", 1)[0] for part in "bcd"])
+        matrix = _rotation(vector) * [1, 1, -1 if _field(header, "pixdim", 1)[0] < 0 else 1]
+    else:
+        matrix = np.eye(3)
+    lengths = np.linalg.norm(matrix, axis=0)
+    return matrix / lengths if np.isfinite(lengths).all() and (lengths > 0).all() else np.eye(3)
+
+
+def _rotation(vector: np.ndarray) -> np.ndarray:
+    """The rotation of a unit quaternion with this vector part and a scalar part that is not negative."""
+    square = float(vector @ vector)
+    b, c, d = vector / math.sqrt(square) if square > 1 else vector
+    a = math.sqrt(max(1 - square, 0))
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )

@@ -1,8 +1,8 @@
 """Model files: the recipe as JSON and the weights as safetensors, in one file that runs no code when it is opened.
 
 A file is a safetensors file whose metadata holds one entry, "gequi": JSON with the checksum, the format's number, the
-version of gequi that wrote it, the recipe, a fingerprint of the filter bases and, under "about", what else the writer
-wants to keep. The checksum is the SHA-256 of the whole file with 64 zeros in its place. This envelope stays the same
+version of gequi that wrote it, the recipe, a fingerprint of the filter bases and, under "metadata", what else the
+writer wants to keep. The checksum is the SHA-256 of the whole file with 64 zeros in its place. This envelope stays the same
 in every later format, so that an old gequi can tell a newer file from a damaged one.
 """
 
@@ -39,7 +39,7 @@ _SAME_BASIS = 1e-6
 # ---- saving and loading ---------------------------------------------------------------------------------
 
 
-def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = None) -> str:
+def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None = None) -> str:
     """Saves a network, or another module that gequi made: its recipe and its weights, in one file.
 
     The file is written under another name and then renamed, so `path` never holds half a model, whatever happens.
@@ -48,14 +48,14 @@ def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = No
         model: a module with a `recipe`, from `equivariant_network()`, `gsa_network()`, `image_classifier_mlp()`,
             `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
         path: the file; one that exists is replaced.
-        about: plain data (anything JSON holds) that is kept beside the model, such as the names of classes.
+        metadata: plain data (anything JSON holds) that is kept beside the model, such as the names of classes.
 
     Returns:
         the path, as text.
 
     Raises:
-        InputError: a model without a recipe, weights that are not finite, `about` that JSON cannot hold, or a path
-            that cannot be written to.
+        InputError: a model without a recipe, weights that are not finite, `metadata` that JSON cannot hold, or a
+            path that cannot be written to.
 
     Source:
         safetensors, Hugging Face (2022), for the layout of the file.
@@ -69,7 +69,7 @@ def save_model(model: nn.Module, path: Any, about: Mapping[str, Any] | None = No
         >>> bool((gequi.predict(net, np.eye(5)) == gequi.predict(again, np.eye(5))).all())
         True
     """
-    return str(write_file(path, model_to_bytes(model, about)))
+    return str(write_file(path, model_to_bytes(model, metadata)))
 
 
 def load_model(path: Any) -> nn.Module:
@@ -93,7 +93,7 @@ def describe_model_file(path: Any) -> dict[str, Any]:
     """What a model file says of itself, without building the model.
 
     Returns:
-        a dict: `format`, `version` (of the gequi that wrote it), `recipe`, `about`, `weights` (how many numbers).
+        a dict: `format`, `version` (of the gequi that wrote it), `recipe`, `metadata`, `weights` (how many numbers).
 
     Raises:
         ModelFileError: as `load_model()`.
@@ -103,21 +103,21 @@ def describe_model_file(path: Any) -> dict[str, Any]:
 
 def describe_model_bytes(data: bytes, name: str = "the model") -> dict[str, Any]:
     """`describe_model_file()` of bytes; `name` is what messages call them."""
-    metadata, tensors = unpack(bytes(data), name)
+    description, tensors = unpack(bytes(data), name)
     count = sum(int(value.size) for name, value in tensors.items() if not name.startswith(EXTRA))
-    return {**{key: metadata.get(key) for key in ("format", "version", "recipe", "about")}, "weights": count}
+    return {**{key: description.get(key) for key in ("format", "version", "recipe", "metadata")}, "weights": count}
 
 
-def model_to_bytes(model: nn.Module, about: Mapping[str, Any] | None = None) -> bytes:
+def model_to_bytes(model: nn.Module, metadata: Mapping[str, Any] | None = None) -> bytes:
     """The contents of a model file."""
     check_saveable(model)
-    return pack(get_weights(model), {**describe_model(model), "about": dict(about or {})})
+    return pack(get_weights(model), {**describe_model(model), "metadata": dict(metadata or {})})
 
 
 def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:
     """The model that `model_to_bytes()` put into bytes; `name` is what messages call them."""
-    metadata, tensors = unpack(bytes(data), name)
-    return build_model(metadata, tensors, name)
+    description, tensors = unpack(bytes(data), name)
+    return build_model(description, tensors, name)
 
 
 def check_saveable(model: object) -> nn.Module:
@@ -126,13 +126,14 @@ def check_saveable(model: object) -> nn.Module:
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, dict) or not ("maker" in recipe or isinstance(module, EquivariantNetwork)):
         raise InputError(
-            f"`model` must carry a recipe, as networks from equivariant_network() and the modules of gequi's other "
-            f"makers do; a {type(model).__name__} does not. get_weights() gives its weights as plain arrays.",
-            "model",
-        )
+            "`{argument}` must carry a recipe, as networks from equivariant_network() and the modules of gequi's other "
+            "factories do; a {type} does not. get_weights() gives its weights as plain arrays.",
+            "model", type=type(model).__name__,
+        )  # fmt: skip
     for name, weight in get_weights(module).items():
         if not np.isfinite(weight).all():
-            raise InputError(f"`model` has weights that are not finite ({name}): its training has diverged.", "model")
+            template = "`{argument}` has weights that are not finite ({weight}): its training has diverged."
+            raise InputError(template, "model", weight=name)
     return module
 
 
@@ -141,31 +142,36 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
 
 
-def build_model(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
+def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
     """The model of an unpacked file."""
     try:
-        network = network_from_recipe(metadata["recipe"])
+        network = network_from_recipe(description["recipe"])
     except Exception as error:  # whatever a foreign recipe makes the builders stumble over
-        reason = str(error) if isinstance(error, GequiError) else f"{type(error).__name__}: {error}."
-        raise ModelFileError(f"{name} holds a recipe that this gequi cannot build: {reason}", "path") from error
-    _check_basis(metadata.get("basis"), network, name)
+        other = GequiError("{kind}: {reason}.", kind=type(error).__name__, reason=str(error))
+        reason = error if isinstance(error, GequiError) else other
+        refusal = ModelFileError("{file} holds a recipe that this gequi cannot build: ", "path", file=name)
+        raise refusal.because(reason) from error
+    _check_basis(description.get("basis"), network, name)
     weights = {key: value for key, value in tensors.items() if not key.startswith(EXTRA)}
     expected = get_weights(network)
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     if missing or unknown:
-        what = f"{missing[0]!r} is missing" if missing else f"there is no place for {unknown[0]!r}"
-        raise ModelFileError(f"{name} holds weights that do not fit its recipe: {what}.", "path")
+        what = "{weight!r} is missing." if missing else "there is no place for {weight!r}."
+        template = "{file} holds weights that do not fit its recipe: " + what
+        raise ModelFileError(template, "path", file=name, weight=(missing or unknown)[0])
     for key, value in weights.items():
         if value.shape != expected[key].shape or value.dtype != expected[key].dtype:
             raise ModelFileError(
-                f"{name} holds weights that do not fit its recipe: {key!r} must be {expected[key].dtype} of shape "
-                f"{expected[key].shape}; got {value.dtype} of shape {value.shape}.",
-                "path",
-            )
+                "{file} holds weights that do not fit its recipe: {weight!r} must be {wanted} of shape {wanted_shape}; "
+                "got {dtype} of shape {shape}.",
+                "path", file=name, weight=key, wanted=str(expected[key].dtype), wanted_shape=expected[key].shape,
+                dtype=str(value.dtype), shape=value.shape,
+            )  # fmt: skip
     try:
         set_weights(network, weights)
     except InputError as error:
-        raise ModelFileError(f"{name} holds weights that are not numbers: {error}", "path") from error
+        refusal = ModelFileError("{file} holds weights that are not numbers: ", "path", file=name)
+        raise refusal.because(error) from error
     return network
 
 
@@ -194,27 +200,28 @@ def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
         same = False
     if not same:
         raise ModelFileError(
-            f"{name} was saved with other filter bases than those that this machine computes, so its weights would "
-            f"make another network here; save its predictions, or train it again, on this machine.",
-            "path",
-        )
+            "{file} was saved with other filter bases than those that this machine computes, so its weights would make "
+            "another network here; save its predictions, or train it again, on this machine.",
+            "path", file=name,
+        )  # fmt: skip
 
 
 # ---- the envelope ---------------------------------------------------------------------------------------
 
 
-def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+def pack(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
     """Arrays and plain data as the bytes of a file."""
     try:
         text = json.dumps(
-            {"checksum": "0" * 64, "format": FORMAT, "version": __version__, **metadata}, allow_nan=False
+            {"checksum": "0" * 64, "format": FORMAT, "version": __version__, **description}, allow_nan=False
         )
     except (TypeError, ValueError) as error:
-        raise InputError(f"`about` must be plain data that JSON holds: {error}.", "about") from None
+        template = "`{argument}` must be plain data that JSON holds: {reason}."
+        raise InputError(template, "metadata", reason=str(error)) from None
     data = bytearray(safetensors.numpy.save(dict(tensors), {"gequi": text}))
-    place = _CHECKSUM.search(data)
-    assert place is not None  # it is the first entry of the only entry
-    data[place.start(1) : place.end(1)] = hashlib.sha256(data).hexdigest().encode()
+    found = _CHECKSUM.search(data)
+    assert found is not None  # it is the first entry of the only entry
+    data[found.start(1) : found.end(1)] = hashlib.sha256(data).hexdigest().encode()
     return bytes(data)
 
 
@@ -227,59 +234,70 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
     header = _header(data, name)
     metadata = header.get("__metadata__")
     if not (isinstance(metadata, dict) and "gequi" in metadata):
-        raise ModelFileError(f"{name} is a safetensors file of another program: it holds no gequi model.", "path")
-    place = _CHECKSUM.search(data)
-    damaged = ModelFileError(f"{name} is damaged: its checksum does not agree with its contents.", "path")
-    if place is None:
-        raise damaged
-    blank = bytearray(data)
-    blank[place.start(1) : place.end(1)] = b"0" * 64
-    if hashlib.sha256(blank).hexdigest().encode() != place.group(1):
-        raise damaged
+        template = "{file} is a safetensors file of another program: it holds no gequi model."
+        raise ModelFileError(template, "path", file=name)
+    found = _CHECKSUM.search(data)
+    if found is None or _checksum(data, found) != found.group(1):
+        template = "{file} is damaged: its checksum does not agree with its contents."
+        raise ModelFileError(template, "path", file=name)
     try:
         content = json.loads(metadata["gequi"])
         number = int(content["format"])
     except (ValueError, TypeError, KeyError):
-        raise ModelFileError(f"{name} is no gequi model: its description cannot be read.", "path") from None
+        template = "{file} is no gequi model: its description cannot be read."
+        raise ModelFileError(template, "path", file=name) from None
     if number > FORMAT:
         raise ModelFileError(
-            f"{name} has format {number}, written by gequi {content.get('version')}; this is gequi {__version__}, "
-            f"which reads formats up to {FORMAT}. Install a newer gequi.",
-            "path",
-        )
+            "{file} has format {format}, written by gequi {writer}; this is gequi {version}, which reads formats up "
+            "to {newest}. Install a newer gequi.",
+            "path", file=name, format=number, writer=str(content.get("version")), version=__version__, newest=FORMAT,
+        )  # fmt: skip
     try:
         return content, safetensors.numpy.load(data)
     except Exception as error:  # safetensors' own refusals
-        raise ModelFileError(f"{name} is no gequi model: {error}.", "path") from error
+        template = "{file} is no gequi model: {reason}."
+        raise ModelFileError(template, "path", file=name, reason=str(error)) from error
+
+
+def _checksum(data: bytes, found: re.Match[bytes]) -> bytes:
+    """The checksum of a file in which `found` is the checksum that it states."""
+    blank = bytearray(data)
+    blank[found.start(1) : found.end(1)] = b"0" * 64
+    return hashlib.sha256(blank).hexdigest().encode()
 
 
 def _header(data: bytes, name: str) -> dict[str, Any]:
+    """The header of a safetensors file, which describes every byte that follows it."""
     length = int.from_bytes(data[:8], "little")
-    looks_right = data[8:9] == b"{" and length < 2**40
-    if not looks_right:
-        if data.startswith(_PICKLES):
-            raise ModelFileError(
-                f"{name} is a pickle, as torch.save() writes it; opening one can run any code, so gequi never does.",
-                "path",
-            )
-        if data.startswith(_COMPRESSED):
-            raise ModelFileError(f"{name} is a compressed file: in R, readRDS() may read it.", "path")
-        if len(data) < 9:
-            raise ModelFileError(f"{name} is cut off: it has {len(data)} bytes.", "path")
-        raise ModelFileError(f"{name} is no gequi model file.", "path")
+    if data[8:9] != b"{" or length >= 2**40:
+        raise ModelFileError(_foreign(data), "path", file=name, size=len(data))
     if 8 + length > len(data):
-        raise ModelFileError(f"{name} is cut off: it has {len(data)} bytes of at least {8 + length}.", "path")
+        template = "{file} is cut off: it has {size} bytes of at least {wanted}."
+        raise ModelFileError(template, "path", file=name, size=len(data), wanted=8 + length)
     try:
         header = json.loads(data[8 : 8 + length].decode())
         ends = [int(entry["data_offsets"][1]) for key, entry in header.items() if key != "__metadata__"]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        raise ModelFileError(f"{name} is damaged: its header cannot be read.", "path") from None
-    whole = 8 + length + max(ends, default=0)
-    if len(data) < whole:
-        raise ModelFileError(f"{name} is cut off: it has {len(data)} of {whole} bytes.", "path")
-    if len(data) > whole:
-        raise ModelFileError(f"{name} is damaged: it has {len(data)} bytes where its header describes {whole}.", "path")
+        raise ModelFileError("{file} is damaged: its header cannot be read.", "path", file=name) from None
+    wanted = 8 + length + max(ends, default=0)
+    if len(data) < wanted:
+        template = "{file} is cut off: it has {size} of {wanted} bytes."
+        raise ModelFileError(template, "path", file=name, size=len(data), wanted=wanted)
+    if len(data) > wanted:
+        template = "{file} is damaged: it has {size} bytes where its header describes {wanted}."
+        raise ModelFileError(template, "path", file=name, size=len(data), wanted=wanted)
     return dict(header)
+
+
+def _foreign(data: bytes) -> str:
+    """What is said of a file that does not begin as a safetensors file does."""
+    if data.startswith(_PICKLES):
+        return "{file} is a pickle, as torch.save() writes it; opening one can run any code, so gequi never does."
+    if data.startswith(_COMPRESSED):
+        return "{file} is a compressed file: in R, readRDS() may read it."
+    if len(data) < 9:
+        return "{file} is cut off: it has {size} bytes."
+    return "{file} is no gequi model file."
 
 
 # ---- files ----------------------------------------------------------------------------------------------
@@ -287,37 +305,39 @@ def _header(data: bytes, name: str) -> dict[str, Any]:
 
 def read_file(path: Any) -> bytes:
     """The bytes of a file."""
-    place = check_path(path)
+    file = check_path(path)
     try:
-        return place.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(f"`path`: there is no file {shown(path)}.", "path") from None
+        raise ModelFileError("`{argument}`: there is no file {file!r}.", "path", file=str(path)) from None
     except OSError as error:
-        raise ModelFileError(f"`path`: {shown(path)} cannot be read ({error.strerror}).", "path") from None
+        template = "`{argument}`: {file!r} cannot be read ({reason})."
+        raise ModelFileError(template, "path", file=str(path), reason=str(error.strerror)) from None
 
 
 def write_file(path: Any, data: bytes) -> Path:
     """Writes a file whole or not at all: under another name in the same folder, to the disk, then renamed."""
-    place = check_path(path)
-    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    target = check_path(path)
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with open(draft, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, place)
+        os.replace(draft, target)
     except OSError as error:
-        raise InputError(f"`path`: {shown(path)} cannot be written ({error.strerror}).", "path") from None
+        template = "`{argument}`: {file!r} cannot be written ({reason})."
+        raise InputError(template, "path", file=str(path), reason=str(error.strerror)) from None
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    return place
+    return target
 
 
 def check_path(path: object, argument: str = "path") -> Path:
     """`path` as a Path, with ~ for the user's home."""
     if not isinstance(path, str | os.PathLike) or not str(path):
-        raise InputError(f"`{argument}` must be the path of a file; got {path!r:.80}.", argument)
+        raise InputError("`{argument}` must be the path of a file; got {value!r:.80}.", argument, value=path)
     return Path(os.fspath(path)).expanduser()
 
 

@@ -211,7 +211,7 @@ def permutation_error(
         x: an input of `f`.
         input: the axis of `x` that is permuted, or the axes, all by the same permutation.
         output: the axis or axes of `f(x)` that the law permutes; None for a map that should not change at all.
-        permutations: how many to try: the exchange of the first two places, the cycle by one place (these two
+        permutations: how many to try: the exchange of the first two positions, the cycle by one position (these two
             generate all others), and then random ones.
         seed: of the random ones; None is fresh.
         dtype: "float32" or "float64" of `x`; None is float64.
@@ -286,8 +286,8 @@ def _check_sizes(array: np.ndarray, axes: list[int], size: int, argument: str, w
 
 def _permutations(size: int, count: int, seed: int | None) -> list[tuple[str, np.ndarray]]:
     generator = torch.Generator().manual_seed(choose_seed(seed))
-    places = np.arange(size)
-    named = [("exchange", np.r_[places[1::-1], places[2:]]), ("cycle", np.roll(places, 1))]
+    positions = np.arange(size)
+    named = [("exchange", np.r_[positions[1::-1], positions[2:]]), ("cycle", np.roll(positions, 1))]
     drawn = [(f"random {k}", torch.randperm(size, generator=generator).numpy()) for k in range(1, count - 1)]
     return (named + drawn)[:count]
 

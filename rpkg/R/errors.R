@@ -3,9 +3,8 @@
 # Calls a function that gequi/_r_interface.py declares, and returns what it returned, as R has it (see from_python()).
 #
 # ...       the function's arguments under its own names; see to_python().
-# .indexes  ignored: training.R still gives it.
 # .call     the user's function, which errors name.
-call_core <- function(.name, ..., .indexes = NULL, .call = rlang::caller_env()) {
+call_core <- function(.name, ..., .call = rlang::caller_env()) {
   arguments <- list(...)
   door <- core(.call) # before the first value is converted, which would start Python without our words for it
   arguments <- Map(function(value, name) to_python(value, name, .call), arguments, rlang::names2(arguments))

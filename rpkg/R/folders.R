@@ -7,18 +7,18 @@
 #'
 #' Each process takes a part of the files and waits for no other. A line that is run again does what is left.
 #'
-#' @param network a network or a module; one that [fit()] trained knows its classes.
+#' @param model a network or a module; one that [fit()] trained knows its classes.
 #' @param images a folder, of which all .npy, .png, .jpg, .tif and .bmp files are taken in the order of their names;
 #'   or a character vector of files. All have one size. A picture has one channel (grey) or three, from 0 to 1; a .npy
 #'   file holds (channel, row, column), or (row, column) of one channel, as it is.
-#' @param type `"raw"`, what the network puts out; for classes `"prob"`, their probabilities, or `"class"`, the most
+#' @param type `"raw"`, the output of the network; for classes `"prob"`, their probabilities, or `"class"`, the most
 #'   probable one.
 #' @param batch_size how many go through at once.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
 #' @param devices processes on this machine, or on each of `nodes` machines.
 #' @param folder an empty folder that all machines see.
 #' @param nodes machines.
-#' @param about a named list of plain data to keep with the job.
+#' @param metadata a named list of plain data to keep with the job.
 #' @return `predict_folder()` and `collect_prediction()`: a list of `files`, their paths, and `output`, in the order
 #'   of the files, as [predict.gequi_fit()] returns it for each `type`. `prepare_prediction()`: a list of two
 #'   commands, of which one is needed, as of [prepare_job()].
@@ -35,22 +35,22 @@
 #' dir.create(folder)
 #' for (i in 1:3) png::writePNG(matrix(i / 4, 5, 5), file.path(folder, paste0(i, ".png")))
 #' predict_folder(network, folder, type = "prob")$output
-predict_folder <- function(network, images, type = "raw", batch_size = 64, device = "auto", devices = 1) {
+predict_folder <- function(model, images, type = "raw", batch_size = 64, device = "auto", devices = 1) {
   found <- call_core(
-    "predict_folder", network = network, images = as_path(images), type = type, batch_size = batch_size,
+    "predict_folder", model = model, images = as_path(images), type = type, batch_size = batch_size,
     device = device, devices = devices
   )
-  as_prediction_of_files(found, type, network$levels)
+  as_prediction_of_files(found, type, model$levels)
 }
 
 #' @rdname predict_folder
 #' @export
-prepare_prediction <- function(folder, network, images, type = "raw", batch_size = 64, device = "auto", devices = 1,
-                               nodes = 1, about = NULL) {
+prepare_prediction <- function(folder, model, images, type = "raw", batch_size = 64, device = "auto", devices = 1,
+                               nodes = 1, metadata = NULL) {
   call_core(
-    "prepare_prediction", folder = as_path(folder), network = network, images = as_path(images), type = type,
+    "prepare_prediction", folder = as_path(folder), model = model, images = as_path(images), type = type,
     batch_size = batch_size, device = device, devices = devices, nodes = nodes,
-    about = utils::modifyList(as.list(about), list(levels = as.list(network$levels)))
+    metadata = utils::modifyList(as.list(metadata), list(levels = as.list(model$levels)))
   )
 }
 
@@ -58,8 +58,8 @@ prepare_prediction <- function(folder, network, images, type = "raw", batch_size
 #' @export
 collect_prediction <- function(folder) {
   found <- call_core("collect_prediction", folder = as_path(folder))
-  job <- call_core("folders.about_prediction", as_path(folder))
-  as_prediction_of_files(found, job$type, unlist(job$about$levels))
+  job <- call_core("prediction_job", as_path(folder))
+  as_prediction_of_files(found, job$type, unlist(job$metadata$levels))
 }
 
 as_prediction_of_files <- function(found, type, levels) {

@@ -9,18 +9,19 @@
 #' `invert_map()` finds the map back by Newton's method. `map_jacobian()` is the determinant of the map's derivative:
 #' by how much it enlarges, and below 0 where it folds.
 #'
-#' @param shape the image's sizes: (row, column) or (row, column, depth). In `invert_map()` those of the moving image;
+#' @param shape the image's sizes: (row, column) or (depth, row, column). In `invert_map()` those of the moving image;
 #'   `NULL` is the size of `map`.
 #' @param dtype `"float32"` or `"float64"`.
-#' @param image the moving image, (row, column) or (row, column, depth), or several channels with their axis in front.
-#' @param map,outer,inner arrays (axis, row, column) or (axis, row, column, depth), in pixels from 1.
+#' @param image the moving image, (row, column) or (depth, row, column), or several channels with their axis in front.
+#' @param map,outer,inner arrays (axis, row, column) or (axis, depth, row, column), in pixels from 1.
 #' @param interpolation `"linear"`; `"cubic"`, an interpolating spline; `"nearest"`, for labels.
 #' @param fill the value where the map leaves the image by more than half a pixel; `NULL` takes the nearest pixel.
 #' @param points a matrix (point, axis), in pixels from 1; a single point, as a vector, will do.
 #' @param steps the most Newton steps to take.
 #' @param spacing the size of the fixed image's pixels, one number or one for each axis; `NULL` is 1.
 #' @param moving_spacing that of the moving image; `NULL` is `spacing`.
-#' @param matrix whether to return the derivatives themselves, (axis, axis, row, column).
+#' @param matrix whether to return the derivatives themselves, (axis, axis, row, column) or
+#'   (axis, axis, depth, row, column).
 #' @return a map; for `warp_image()` an image of the map's size, for `warp_points()` the points in the moving image,
 #'   for `map_jacobian()` a matrix or array of the map's size.
 #' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a map that folds

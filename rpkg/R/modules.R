@@ -61,6 +61,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @param x an array, batch first.
 #' @param ... further arrays, for modules of several inputs.
 #' @param batch_size how many go through at once.
+#' @param newdata another name for `x`, as other packages have it.
 #' @return an array, batch first.
 #' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do
 #'   not fit.
@@ -69,7 +70,8 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @examplesIf gequi_available()
 #' model <- unet(levels = 2, width = 4, seed = 1)
 #' dim(predict(model, array(0, c(1, 1, 16, 24))))
-predict.gequi_module <- function(object, x, ..., batch_size = 64) {
+predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL) {
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
   rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()
   more <- lapply(list(...), to_python, "...", call)

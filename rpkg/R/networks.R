@@ -164,6 +164,7 @@ kept_weights <- function(network) {
 #' @param ... not used.
 #' @param batch_size how many go through at once.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
+#' @param newdata another name for `x`, as other packages have it.
 #' @return an array, batch first.
 #' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it
 #'   (the message names the layer); `gequi_input_error` for values that are not finite numbers.
@@ -177,9 +178,10 @@ kept_weights <- function(network) {
 #'   layer_conv(c(regular = 3), kernel_size = 3)
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
-predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL) {
+predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
   rlang::check_dots_empty() # a misspelt option would do nothing
-  call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype)
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
+  call_core("predict", model = object, x = x, batch_size = batch_size, dtype = dtype)
 }
 
 #' The shape of a network's output
@@ -230,7 +232,7 @@ get_weights <- function(model) call_core("get_weights", model = model)
 #' @export
 set_weights <- function(model, weights) {
   if (inherits(model, "gequi_module")) return(with_weights(model, weights))
-  check_network(model, argument = "model")
+  check_model(model)
   copy <- call_core("copy_network", model)
   call_core("set_weights", model = copy, weights = weights)
   kept <- kept_weights(model)

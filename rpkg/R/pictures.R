@@ -1,43 +1,54 @@
-#' Read a picture in grey
+#' Read a picture in grayscale
 #'
 #' Whatever holds a picture, as a matrix or volume of numbers. [register_images()] reads its images in this way.
 #'
-#' Colours become grey by 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). What transparency there is, is left
-#' aside.
+#' Colours become gray by 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Transparency is ignored. Of a TIFF file
+#' with several pages the first is read.
+#'
+#' The voxels (i, j, k) of a NIfTI image are brought into the order (depth, row, column) by the affine transformation in
+#' its header: the sform, else the qform, else i, j and k run along +x, +y and +z. Columns then run along +x (to the
+#' right of the patient), rows along -y (to the back) and depth along -z (downwards). Each voxel axis goes to the world
+#' axis that it is closest to; axes are permuted and flipped, nothing is resampled. A slice becomes (row, column) in the
+#' same way. See `orientation` below for the way back.
 #'
 #' @param x one of
-#'   * a matrix (row, column), which is grey already;
-#'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: grey, grey and alpha, red, green
-#'     and blue, or these and alpha. With a longer third axis an array is a volume (row, column, depth), in grey;
+#'   * a matrix (row, column), which is grayscale already;
+#'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: gray, gray and alpha, red, green
+#'     and blue, or these and alpha. With a longer third axis an array is a volume (depth, row, column), in grayscale;
 #'   * a picture of the package magick;
-#'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib, axes in their order;
+#'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib;
 #'   * the name of a PNG, JPEG, TIFF or NIfTI file, or of any other that magick reads.
-#' @return a matrix (row, column) or an array (row, column, depth), with row 1 on top. Where the picture knows the size
-#'   of its pixels, as NIfTI does, the attribute `spacing` has it, one number for each axis.
+#' @return a matrix (row, column) or an array (depth, row, column), with row 1 on top. Where the picture knows the size
+#'   of its pixels, as NIfTI does, the attribute `spacing` has it, one number for each axis. Of a NIfTI image the
+#'   attribute `orientation`, a matrix (axis, axis + 1), says where the voxel v = c(i, j, k) is, both counted from 1:
+#'   position = orientation\[, -n\] v + orientation\[, n\], with n its last column. So
+#'   `solve(orientation[, -n], position - orientation[, n])` is the voxel at a position, and the inverse of the matrix
+#'   brings a landmark of a registration back to the voxels of the file.
 #' @section Errors: `gequi_setup_error` where the package that reads such a file is missing; `gequi_input_error` for
 #'   what is no picture; `gequi_shape_error` for other axes, and for several pictures in one.
 #' @family images
 #' @export
 #' @examplesIf gequi_available()
 #' red <- array(c(1, 0, 0), c(1, 1, 3))
-#' grey_image(red)
-grey_image <- function(x) {
+#' to_grayscale(red)
+to_grayscale <- function(x) {
   picture <- read_picture(x, "x", rlang::current_env())
-  grey <- in_grey(picture, "x", rlang::current_env())
-  if (!is.null(picture$spacing)) attr(grey, "spacing") <- picture$spacing
-  grey
+  pixels <- as_grayscale(picture, "x", rlang::current_env())
+  attr(pixels, "spacing") <- picture$spacing
+  attr(pixels, "orientation") <- picture$orientation
+  pixels
 }
 
-# Only colours are for the core to turn to grey: what is grey already need not travel.
-in_grey <- function(picture, argument, call) {
+# Only colours are for the core to turn to grayscale: what is grayscale already need not travel.
+as_grayscale <- function(picture, argument, call) {
   if (!picture$channels) return(picture$pixels)
-  call_core("pictures.to_grey", x = picture$pixels, argument = argument, .call = call)
+  call_core("as_grayscale", x = picture$pixels, argument = argument, .call = call)
 }
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-# A picture as list(pixels, channels, spacing): an array (row, column), (row, column, depth) or, where `channels` is
-# TRUE, (row, column, channel); and the size of its pixels or NULL.
+# A picture as list(pixels, channels, spacing, orientation): an array (row, column), (depth, row, column) or, where
+# `channels` is TRUE, (row, column, channel); the size of its pixels or NULL; and how its axes were turned, or NULL.
 read_picture <- function(x, argument, call) {
   if (inherits(x, "magick-image")) {
     return(read_magick(x, argument, call))
@@ -52,15 +63,15 @@ read_picture <- function(x, argument, call) {
   }
   if (!length(dim(x)) %in% 2:3) {
     abort_gequi(c("ShapeError", "InputError"), paste0(
-      "`", argument, "` must be a matrix (row, column) or an array with channels or depth as a third axis; got ",
-      max(1, length(dim(x))), " axes."
+      "`", argument, "` must be a matrix (row, column) or an array (row, column, channel) or (depth, row, column); ",
+      "got ", max(1, length(dim(x))), " axes."
     ), argument, call)
   }
   new_picture(array(as.vector(x), dim(x)), length(dim(x)) == 3 && dim(x)[3] <= 4, attr(x, "spacing"))
 }
 
-new_picture <- function(pixels, channels, spacing = NULL) {
-  list(pixels = pixels, channels = channels, spacing = spacing)
+new_picture <- function(pixels, channels, spacing = NULL, orientation = NULL) {
+  list(pixels = pixels, channels = channels, spacing = spacing, orientation = orientation)
 }
 
 read_magick <- function(x, argument, call) {
@@ -73,18 +84,13 @@ read_magick <- function(x, argument, call) {
   new_picture(as.integer(magick::image_data(x, "rgb")) / 255, TRUE)
 }
 
+# ---- NIfTI ----------------------------------------------------------------------------------------------------------
+
 # The objects of RNifti and oro.nifti are arrays that carry their header; that of Rniftilib is a pointer with methods of
 # its own, which R finds only by name.
 read_nifti <- function(x, argument, call) {
-  if (typeof(x) == "externalptr") {
-    own <- function(name) exported("Rniftilib", name)
-    values <- own("[.nifti")(x)
-    spacing <- own("$.nifti")(x, "pixdim")
-  } else {
-    spacing <- attr(x, "pixdim")
-    if (isS4(x)) spacing <- spacing[-1] # the header's own first number says how the axes are turned
-    values <- if (inherits(x, "internalImage")) as.array(x) else x
-  }
+  values <- if (typeof(x) == "externalptr") exported("Rniftilib", "[.nifti")(x) else x
+  if (inherits(x, "internalImage")) values <- as.array(x)
   size <- dim(values)
   while (length(size) > 2 && size[length(size)] == 1) size <- size[-length(size)]
   if (!length(size) %in% 2:3) {
@@ -92,9 +98,40 @@ read_nifti <- function(x, argument, call) {
       "`", argument, "` must be one image or volume; its NIfTI has the axes ", paste(size, collapse = " x "), "."
     ), argument, call)
   }
-  spacing <- as.numeric(spacing)[seq_along(size)]
-  new_picture(array(as.vector(values), size), FALSE, if (!anyNA(spacing) && all(spacing > 0)) spacing)
+  axes <- call_core("nifti_axes", size = size, header = nifti_header(x), .call = call)
+  pixels <- aperm(array(as.vector(values), size), unlist(axes$order) + 1)
+  kept <- Map(function(n, flip) if (flip) rev(seq_len(n)) else seq_len(n), dim(pixels), axes$flipped)
+  pixels <- do.call(`[`, c(list(pixels), kept, list(drop = FALSE)))
+  spacing <- if (length(axes$spacing)) as.numeric(unlist(axes$spacing))
+  new_picture(pixels, FALSE, spacing, affine_from_one(axes$orientation))
 }
+
+# The fields of a header that say how the voxels lie, as the core takes them.
+nifti_fields <- c(
+  "sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim"
+)
+
+nifti_header <- function(x) {
+  if (typeof(x) == "externalptr") {
+    field <- function(name) tryCatch(exported("Rniftilib", "$.nifti")(x, name), error = function(error) NULL)
+    header <- lapply(stats::setNames(nm = nifti_fields), field)
+    header$pixdim <- c(field("qfac"), header$pixdim)
+    matrix <- field("sto_xyz") # for the rows of the sform
+    if (!is.null(matrix)) header[c("srow_x", "srow_y", "srow_z")] <- asplit(matrix, 1)[1:3]
+  } else if (isS4(x)) {
+    header <- lapply(stats::setNames(nm = nifti_fields), function(name) attr(x, name))
+    if (isTRUE(attr(x, "reoriented"))) header <- c(radiological, header["pixdim"])
+  } else if (is_installed("RNifti")) {
+    header <- unclass(exported("RNifti", "niftiHeader")(x))[nifti_fields]
+  } else {
+    header <- list(pixdim = c(1, attr(x, "pixdim")))
+  }
+  lapply(Filter(length, header), as.numeric)
+}
+
+# oro.nifti::readNIfTI() turns what it reads, if it is not told otherwise, until x runs to the left, y to the front and
+# z up, and leaves the header as it was.
+radiological <- list(sform_code = 1, srow_x = c(-1, 0, 0, 0), srow_y = c(0, 1, 0, 0), srow_z = c(0, 0, 1, 0))
 
 # ---- files ----------------------------------------------------------------------------------------------------------
 
@@ -137,7 +174,7 @@ read_nifti_file <- function(file, argument, call) {
     ), argument, call)
   }
   read <- exported(there[1], nifti_readers[[there[1]]])
-  read_nifti(read(file), argument, call)
+  read_nifti(if (there[1] == "oro.nifti") read(file, reorient = FALSE) else read(file), argument, call)
 }
 
 exported <- function(package, name) getExportedValue(package, name)

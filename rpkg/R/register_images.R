@@ -1,25 +1,25 @@
 #' Register two images or two volumes
 #'
-#' The map that carries one image onto another, at any angle, with what is not known about it: moving(map(x)) =
-#' fixed(x). Nothing is trained and nothing is drawn at random: a descriptor of each token in every pose (16 in an
-#' image, 216 in a volume), attention over position and pose, the linear maps on which strong matches agree, each
-#' verified on the images, and a dense map without folds. Mirror images are not searched.
+#' Estimates the transformation that aligns two images, and its uncertainty: moving(map(x)) = fixed(x). The images may
+#' be turned against each other by any angle. Nothing is trained and nothing is drawn at random. Each token of an image
+#' is described in every pose (16 in an image, 216 in a volume); attention over position and pose matches the tokens;
+#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Mirror
+#' images are not searched.
 #'
 #' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map
 #' accordingly.
 #'
-#' @param moving,fixed two images, each as [grey_image()] takes it: a matrix (row, column), a colour array, a picture of
-#'   magick, a NIfTI image, or the name of a file; or two volumes (row, column, depth); of at least 16 pixels along each
-#'   side and of any two sizes. Or two lists of them (or vectors of file names), for many pairs; the options then hold
-#'   for each pair. What is said of pixels holds for the voxels of volumes.
+#' @param moving,fixed two images, each as [to_grayscale()] takes it: a matrix (row, column), a colour array, a picture
+#'   of magick, a NIfTI image, or the name of a file; or two volumes (depth, row, column); of at least 16 pixels along
+#'   each side and of any two sizes. Or two lists of them (or vectors of file names), for many pairs; the options then
+#'   hold for each pair. What is said of pixels holds for the voxels of volumes.
 #' @param spacing the size of the pixels of `fixed`, one number or one for each axis. `NULL` is what the image says of
 #'   itself, as NIfTI does; else what `moving` says; else 1. For lists it may be a list too, one for each pair.
 #' @param moving_spacing that of `moving`; `NULL` is what the image says of itself, else `spacing`.
-#' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is to be looked at; `NULL` is everywhere. Outside of
-#'   the smallest box that holds a mask nothing is looked at, and the map goes on straight. For lists, one for all
-#'   pairs, or a list of them.
-#' @param transform `"dense"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
-#'   `"rigid"` (turn and shift, with lengths in the units of `spacing`).
+#' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is used; `NULL` is everywhere. Outside of the smallest box
+#'   that holds a mask nothing is used, and the map goes on straight. For lists, one for all pairs, or a list of them.
+#' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
+#'   `"rigid"` (rotation and shift, with lengths in the units of `spacing`).
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
@@ -28,12 +28,12 @@
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
-#' @param device `"cpu"` or `"cuda"`, where the work is done.
-#' @param progress for lists, whether to show a progress bar; `NULL` shows one in an interactive session. Or a function
-#'   that is called with (pairs done, pairs) after each.
+#' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
+#' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
+#'   is called after each pair with a list of `done` and `total` (pairs) and `seconds_left`.
 #' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
-#'   `map`, (axis, row, column) or (axis, row, column, depth), on `fixed` and `inverse_map` on `moving`, in pixels
+#'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
 #'   from 1;
 #'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
 #'   `warped`, `moving` seen through the map;
@@ -41,9 +41,9 @@
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
 #'   `confidence`, the correlation of the two images after local normalisation, at a coarse scale;
 #'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `confidence`;
-#'   `figures`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels)
+#'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels)
 #'   and `seconds`;
-#'   and what it was made of, in grey: `moving`, `fixed`, `moving_spacing` and `spacing`.
+#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
 #' @section Errors: `gequi_unrelated_images_error` where no map makes the images look alike; `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
@@ -56,13 +56,14 @@
 #' register_images(moving = turned, fixed = image)
 #'
 #' # a volume, seen from another side
-#' volume <- with(expand.grid(x = 1:24, y = 1:26, z = 1:28), sin(x * y / 40) + cos(z / 3) * sin(x / 4))
+#' voxels <- expand.grid(depth = 1:24, row = 1:26, column = 1:28)
+#' volume <- with(voxels, sin(depth * row / 40) + cos(column / 3) * sin(depth / 4))
 #' dim(volume) <- c(24, 26, 28)
 #' elsewhere <- aperm(volume, c(2, 3, 1))
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
-                            fixed_mask = NULL, transform = "dense", contrast = "same", encoder = NULL,
-                            min_confidence = NULL, dtype = "float32", device = "cpu", progress = NULL) {
+                            fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
+                            min_confidence = NULL, dtype = "float32", device = "auto", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -76,7 +77,8 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
   spacing <- of_each(spacing, length(pairs), "spacing", here)
   images <- lapply(pairs, function(i) {
     read <- function(images, name) {
-      if (several) read_grey(images[[i]], paste0(name, "[[", i, "]]"), here) else read_grey(images, name, here)
+      if (!several) return(read_grayscale(images, name, here))
+      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), here)
     }
     as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
   })
@@ -89,9 +91,9 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
     min_confidence = min_confidence, dtype = dtype, device = device, progress = bar$report
   )
-  if (!several) return(new_registration(found, images[[1]]))
+  if (!several) return(new_registration(found, here))
   names <- if (is.character(fixed)) basename(fixed) else names(fixed)
-  structure(stats::setNames(Map(new_registration, found, images), names), class = "gequi_registrations")
+  structure(stats::setNames(lapply(found, new_registration, here), names), class = "gequi_registrations")
 }
 
 # ---- what comes in --------------------------------------------------------------------------------------------------
@@ -110,9 +112,9 @@ of_each <- function(value, pairs, argument, call) {
   value
 }
 
-read_grey <- function(x, argument, call) {
+read_grayscale <- function(x, argument, call) {
   picture <- read_picture(x, argument, call)
-  list(pixels = in_grey(picture, argument, call), spacing = picture$spacing)
+  list(pixels = as_grayscale(picture, argument, call), spacing = picture$spacing)
 }
 
 # A pair as the core takes it. A spacing that is not given is the image's own; where it has none, the other's.
@@ -136,11 +138,11 @@ pairs_reporter <- function(progress, several, call) {
   if (!progress || !several) return(list(report = NULL, close = function() NULL))
   id <- NULL
   list(
-    report = function(done, pairs) {
+    report = function(info) {
       if (is.null(id)) {
-        id <<- new_bar(pairs, "Registering {cli::pb_bar} {cli::pb_current}/{cli::pb_total}  {cli::pb_eta_str}")
+        id <<- new_bar(info$total, "Registering {cli::pb_bar} {cli::pb_current}/{cli::pb_total}  {cli::pb_eta_str}")
       }
-      cli::cli_progress_update(set = done, id = id)
+      cli::cli_progress_update(set = info$done, id = id)
     },
     close = function() close_bar(id)
   )
@@ -148,27 +150,75 @@ pairs_reporter <- function(progress, several, call) {
 
 # ---- what comes out -------------------------------------------------------------------------------------------------
 
-# R counts pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
-new_registration <- function(found, images) {
-  axes <- length(dim(images$fixed))
-  found$map <- found$map + 1
-  found$inverse_map <- found$inverse_map + 1
-  found$affine <- affine_from_one(found$affine)
-  found$alternatives <- lapply(found$alternatives, function(other) {
-    other$affine <- affine_from_one(other$affine)
-    other
-  })
-  spacing <- if (is.null(images$spacing)) 1 else as.numeric(images$spacing)
-  moving_spacing <- if (is.null(images$moving_spacing)) spacing else as.numeric(images$moving_spacing)
-  made_of <- list(
-    moving = images$moving, fixed = images$fixed, moving_spacing = rep_len(moving_spacing, axes),
-    spacing = rep_len(spacing, axes)
-  )
-  structure(c(found, made_of), class = "gequi_registration")
+# What R keeps of the core's registration: its plain data, and the quantiles that print() and summary() show. R counts
+# pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
+new_registration <- function(python, call) {
+  told <- call_core("describe_registration", python, .call = call)
+  plain <- moved_by(told$plain, 1)
+  plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
+  made <- do.call(new_handle, c(list("gequi_registration"), plain, list(python = python)))
+  made$handle$spread <- as_spread(told$spread)
+  made
 }
 
-affine_from_one <- function(affine) {
+make_python.gequi_registration <- function(x, call) {
+  call_core("make_registration", plain = moved_by(plain_data(x), -1), .call = call)
+}
+
+plain_data <- function(x) {
+  x <- unclass(x)
+  x[setdiff(names(x), "handle")]
+}
+
+# Maps that count from 0, by 1 more, or back.
+moved_by <- function(plain, by) {
+  for (name in c("map", "inverse_map")) plain[[name]] <- plain[[name]] + by
+  plain$affine <- affine_moved_by(plain$affine, by)
+  plain$alternatives <- lapply(plain$alternatives, function(other) {
+    other$affine <- affine_moved_by(other$affine, by)
+    other
+  })
+  plain
+}
+
+affine_moved_by <- function(affine, by) {
   axes <- nrow(affine)
-  affine[, axes + 1] <- affine[, axes + 1] + 1 - rowSums(affine[, seq_len(axes)])
+  affine[, axes + 1] <- affine[, axes + 1] + by * (1 - rowSums(affine[, seq_len(axes)]))
   affine
 }
+
+affine_from_one <- function(affine) affine_moved_by(affine, 1)
+
+# Rows with the same names, which are shown as they are.
+as_spread <- function(rows) {
+  columns <- lapply(names(rows[[1]]), function(name) vapply(rows, `[[`, rows[[1]][[name]], name))
+  table <- as.data.frame(columns)
+  names(table) <- names(rows[[1]])
+  table
+}
+
+spread_of <- function(x, call = rlang::caller_env()) {
+  if (is.null(x$handle$spread)) {
+    x$handle$spread <- as_spread(call_core("describe_registration", x, .call = call)$spread)
+  }
+  x$handle$spread
+}
+
+# A registration in which something is replaced is another one, whose Python object is not made yet.
+another <- function(x) {
+  class <- class(x)
+  x <- unclass(x)
+  x$handle <- new.env(parent = emptyenv())
+  structure(x, class = class)
+}
+
+#' @export
+`$<-.gequi_registration` <- function(x, name, value) {
+  if (name == "handle") NextMethod() else another(NextMethod()) # what is noted in the handle is no change
+}
+
+#' @export
+`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+
+#' @export
+`[<-.gequi_registration` <- function(x, i, value) another(NextMethod())

@@ -60,7 +60,7 @@ registration_encoder <- function(images = NULL, contrast = "same", steps = 600, 
   })
   encoder <- as_model(python, call_core("get_weights", python))
   if (is.null(images) || is.character(images)) return(encoder)
-  as_fit(encoder, as_history(call_core("registration.encoder.history", python)), FALSE, NULL)
+  as_fit(encoder, as_history(call_core("encoder_history", python)), FALSE, NULL)
 }
 
 #' Layers that describe images

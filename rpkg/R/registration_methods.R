@@ -1,7 +1,7 @@
 # What can be done with a registration, or with a list of them: print, summary, predict, as.data.frame. The pictures are
 # in registration_plots.R.
 
-axis_names <- function(axes) c("row", "column", "depth")[seq_len(axes)]
+axis_names <- function(axes) utils::tail(c("depth", "row", "column"), axes)
 
 axes_of <- function(registration) length(dim(registration$fixed))
 
@@ -15,15 +15,22 @@ pixels_of <- function(registration) if (axes_of(registration) == 3) "voxels" els
 two_digits <- function(x) formatC(x, digits = 2, format = "f")
 
 #' @export
+format.gequi_registration <- function(x, ...) sizes_of(x)
+
+#' @export
+str.gequi_registration <- function(object, ...) utils::str(plain_data(object), ...)
+
+#' @export
 print.gequi_registration <- function(x, ...) {
   cat(title_line("registration", sizes_of(x)), "\n", sep = "")
-  figures <- x$figures
+  metrics <- x$metrics
+  uncertainty <- spread_of(x)[1, ]
   cat(
-    "similarity   ", two_digits(figures$similarity_before), " before, ", two_digits(figures$similarity_after),
+    "similarity   ", two_digits(metrics$similarity_before), " before, ", two_digits(metrics$similarity_after),
     " after; confidence ", two_digits(x$confidence), "\n",
-    "uncertainty  ", two_digits(stats::median(x$uncertainty)), " ", pixels_of(x), " (median), ",
-    two_digits(max(x$uncertainty)), " at most\n",
-    "map          ", figures$folds, " folds; ", round(100 * figures$overlap), " % of the fixed image is seen in both\n",
+    "uncertainty  ", two_digits(uncertainty$median), " ", pixels_of(x), " (median), ",
+    two_digits(uncertainty$largest), " at most\n",
+    "map          ", metrics$folds, " folds; ", round(100 * metrics$overlap), " % of the fixed image is seen in both\n",
     sep = ""
   )
   if (length(x$alternatives)) {
@@ -39,7 +46,7 @@ print.gequi_registration <- function(x, ...) {
 #' @param object,x what [register_images()] returned.
 #' @param ... not used.
 #' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
-#'   `figures`, `confidence`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
+#'   `metrics`, `confidence`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
 #'   image: of `uncertainty`, in pixels of the moving one, and of `jacobian`. Of a list of registrations, a data frame
 #'   with a row for each: `pair`, `confidence`, `similarity_before`, `similarity_after`, `uncertainty` (the median),
 #'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
@@ -51,14 +58,10 @@ print.gequi_registration <- function(x, ...) {
 #' summary(register_images(moving = turned, fixed = image))
 summary.gequi_registration <- function(object, ...) {
   rlang::check_dots_empty()
-  quantiles <- function(x) stats::quantile(x, c(0, 0.25, 0.5, 0.75, 0.95, 1), names = FALSE)
-  spread <- as.data.frame(rbind(quantiles(object$uncertainty), quantiles(object$jacobian)))
-  names(spread) <- c("least", "25 %", "median", "75 %", "95 %", "largest")
-  spread <- cbind(over_pixels = c("uncertainty", "jacobian"), spread)
   structure(
     list(
-      sizes = sizes_of(object), affine = object$affine, figures = object$figures, confidence = object$confidence,
-      alternatives = object$alternatives, spread = spread
+      sizes = sizes_of(object), affine = object$affine, metrics = object$metrics, confidence = object$confidence,
+      alternatives = object$alternatives, spread = spread_of(object)
     ),
     class = "summary.gequi_registration"
   )
@@ -67,11 +70,11 @@ summary.gequi_registration <- function(object, ...) {
 #' @export
 print.summary.gequi_registration <- function(x, ...) {
   cat(title_line("registration", x$sizes), "\n", sep = "")
-  figures <- x$figures
+  metrics <- x$metrics
   print_table(data.frame(
-    confidence = two_digits(x$confidence), similarity_before = two_digits(figures$similarity_before),
-    after = two_digits(figures$similarity_after), overlap = paste(round(100 * figures$overlap), "%"),
-    folds = figures$folds, seconds = two_digits(figures$seconds)
+    confidence = two_digits(x$confidence), similarity_before = two_digits(metrics$similarity_before),
+    after = two_digits(metrics$similarity_after), overlap = paste(round(100 * metrics$overlap), "%"),
+    folds = metrics$folds, seconds = two_digits(metrics$seconds)
   ), right = c("confidence", "similarity before", "after", "overlap", "seconds"))
   cat(cli::col_grey("\nover the pixels of the fixed image"), "\n", sep = "")
   shown <- x$spread
@@ -102,13 +105,13 @@ print.summary.gequi_registration <- function(x, ...) {
 summary.gequi_registrations <- function(object, ...) {
   rlang::check_dots_empty()
   number <- function(f) vapply(object, f, 0, USE.NAMES = FALSE)
-  figure <- function(name) number(function(each) as.numeric(each$figures[[name]]))
+  metric <- function(name) number(function(each) as.numeric(each$metrics[[name]]))
   table <- data.frame(
     pair = if (is.null(names(object))) seq_along(object) else names(object),
     confidence = number(function(each) each$confidence),
-    similarity_before = figure("similarity_before"), similarity_after = figure("similarity_after"),
-    uncertainty = number(function(each) stats::median(each$uncertainty)), folds = figure("folds"),
-    overlap = figure("overlap"), others = number(function(each) length(each$alternatives)), seconds = figure("seconds")
+    similarity_before = metric("similarity_before"), similarity_after = metric("similarity_after"),
+    uncertainty = number(function(each) spread_of(each)$median[1]), folds = metric("folds"),
+    overlap = metric("overlap"), others = number(function(each) length(each$alternatives)), seconds = metric("seconds")
   )
   structure(table, class = c("gequi_table", "data.frame"))
 }
@@ -140,9 +143,9 @@ print.gequi_registrations <- function(x, ..., n = 12) {
 #'
 #' @param x what [register_images()] returned for a pair.
 #' @param row.names,optional,... not used.
-#' @return a data frame with a row for each pixel of the fixed image, columns of the image one after the other: `row`,
-#'   `column` (and `depth`) of the pixel; `map_row`, `map_column` (and `map_depth`), where it is found in the moving
-#'   image; `jacobian`; and `uncertainty`, in pixels of the moving image.
+#' @return a data frame with a row for each pixel of the fixed image, the first axis running fastest: (`depth`,)
+#'   `row` and `column` of the pixel; (`map_depth`,) `map_row` and `map_column`, its position in the moving image;
+#'   `jacobian`; and `uncertainty`, in pixels of the moving image.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -151,11 +154,11 @@ print.gequi_registrations <- function(x, ..., n = 12) {
 #' head(as.data.frame(register_images(moving = turned, fixed = image)))
 as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FALSE, ...) {
   axes <- axes_of(x)
-  places <- expand.grid(lapply(dim(x$fixed), seq_len), KEEP.OUT.ATTRS = FALSE)
+  pixels <- expand.grid(lapply(dim(x$fixed), seq_len), KEEP.OUT.ATTRS = FALSE)
   mapped <- as.data.frame(t(matrix(x$map, axes)))
-  names(places) <- axis_names(axes)
+  names(pixels) <- axis_names(axes)
   names(mapped) <- paste0("map_", axis_names(axes))
-  cbind(places, mapped, jacobian = c(x$jacobian), uncertainty = c(x$uncertainty))
+  cbind(pixels, mapped, jacobian = c(x$jacobian), uncertainty = c(x$uncertainty))
 }
 
 # ---- carrying over --------------------------------------------------------------------------------------------------
@@ -164,10 +167,10 @@ as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FAL
 #'
 #' @param object what [register_images()] returned for a pair.
 #' @param newdata what lies in the image that `direction` starts from:
-#'   * an image of its size, in any form that [grey_image()] takes; colours are kept;
+#'   * an image of its size, in any form that [to_grayscale()] takes; colours are kept;
 #'   * labels, an array of its size, of which no new values shall arise: take `type = "labels"`. What is logical is
 #'     taken for labels without being told;
-#'   * points, a matrix (point, axis) or a data frame with the columns `row`, `column` (and `depth`), in pixels from 1.
+#'   * points, a matrix (point, axis) or a data frame with the columns (`depth`,) `row` and `column`, in pixels from 1.
 #' @param direction `"moving_to_fixed"` carries what lies in the moving image onto the fixed one; `"fixed_to_moving"`
 #'   carries back.
 #' @param type `"image"`, `"labels"` or `"points"`; `NULL` says by the form of `newdata`.
@@ -203,21 +206,17 @@ predict.gequi_registration <- function(object, newdata, direction = c("moving_to
   if (se.fit && type != "points") {
     abort_gequi("InputError", paste0("`se.fit` is for points; `newdata` is taken for ", type, "."), "se.fit")
   }
-  onto_fixed <- direction == "moving_to_fixed"
-  if (type == "points") return(predict_registered_points(object, newdata, onto_fixed, se.fit, here))
-  # An image is pulled: each pixel of the other image asks where it is to be found.
-  map <- if (onto_fixed) object$map else object$inverse_map
-  side <- if (onto_fixed) "moving" else "fixed"
-  size <- dim(object[[side]])
-  if (type == "labels") return(warp_labels(newdata, map, size, side, fill, here))
+  if (type == "points") return(carry_points(object, newdata, direction, se.fit, here))
+  carry <- function(pixels, interpolation) {
+    call_core(
+      "carry", object, "warp", pixels, interpolation = interpolation, fill = fill,
+      direction = direction, .call = here
+    )
+  }
+  if (type == "labels") return(carry_labels(newdata, carry, here))
   picture <- read_picture(newdata, "newdata", here)
-  channels <- picture$channels && length(size) == 2
-  check_size(picture$pixels, size, channels, side, here)
-  pixels <- if (channels) aperm(picture$pixels, c(3, 1, 2)) else picture$pixels
-  warped <- call_core(
-    "warp_image", image = pixels, map = as_index(map), interpolation = interpolation, fill = fill, .call = here
-  )
-  if (channels) aperm(warped, c(2, 3, 1)) else warped
+  if (!picture$channels || axes_of(object) == 3) return(carry(picture$pixels, interpolation))
+  aperm(carry(aperm(picture$pixels, c(3, 1, 2)), interpolation), c(2, 3, 1))
 }
 
 # A picture has at least 16 columns, so as many columns as there are axes are coordinates.
@@ -236,16 +235,7 @@ check_choice <- function(value, choices, argument, call) {
   ), argument, call)
 }
 
-check_size <- function(pixels, size, channels, side, call) {
-  given <- dim(pixels)
-  if (identical(as.numeric(if (channels) given[1:2] else given), as.numeric(size))) return(invisible())
-  abort_gequi(c("ShapeError", "InputError"), paste0(
-    "`newdata` must have the size of the ", side, " image, ", paste(size, collapse = " x "), "; got ",
-    paste(given, collapse = " x "), "."
-  ), "newdata", call)
-}
-
-warp_labels <- function(labels, map, size, side, fill, call) {
+carry_labels <- function(labels, carry, call) {
   names <- levels(labels)
   kind <- if (is.factor(labels)) "integer" else typeof(labels)
   if (is.null(dim(labels)) || !kind %in% c("logical", "integer", "double")) {
@@ -253,19 +243,14 @@ warp_labels <- function(labels, map, size, side, fill, call) {
       "`newdata` must be an array of labels, numbers, logicals or a factor with dim(); got ", class(labels)[1], "."
     ), "newdata", call)
   }
-  values <- array(as.numeric(labels), dim(labels))
-  check_size(values, size, FALSE, side, call)
-  warped <- call_core(
-    "warp_image", image = values, map = as_index(map), interpolation = "nearest", fill = fill, .call = call
-  )
+  warped <- carry(array(as.numeric(labels), dim(labels)), "nearest")
   storage.mode(warped) <- kind
   if (is.null(names)) return(warped)
   structure(factor(names[warped], names), dim = dim(warped))
 }
 
-predict_registered_points <- function(object, newdata, onto_fixed, se.fit, call) {
-  axes <- axes_of(object)
-  columns <- axis_names(axes)
+carry_points <- function(object, newdata, direction, se.fit, call) {
+  columns <- axis_names(axes_of(object))
   points <- newdata
   if (is.data.frame(newdata)) {
     missing <- setdiff(columns, names(newdata))
@@ -275,26 +260,15 @@ predict_registered_points <- function(object, newdata, onto_fixed, se.fit, call)
         " is missing."
       ), "newdata", call)
     }
-    points <- as.matrix(newdata[columns])
+    points <- unname(as.matrix(newdata[columns]))
   }
   refuse_what_python_cannot_see(points, "newdata", call)
-  fits <- if (is.matrix(points)) ncol(points) == axes else is.null(dim(points)) && length(points) == axes
-  if (!is.numeric(points) || !fits) {
-    abort_gequi(c("ShapeError", "InputError"), paste0(
-      "`newdata` must have ", axes, " coordinates for each point: ", paste(columns, collapse = ", "), "."
-    ), "newdata", call)
-  }
-  at <- matrix(as.numeric(points), ncol = axes)
-  carried <- warp_points(at, if (onto_fixed) object$inverse_map else object$map)
+  carried <- call_core(
+    "carry", object, "transform_points", as_index(points), direction = direction,
+    return_std = se.fit, .call = call
+  )
   fit <- newdata
-  if (is.data.frame(newdata)) fit[columns] <- as.data.frame(carried) else fit[] <- carried
-  if (!se.fit) return(fit)
-  in_fixed <- array(t(if (onto_fixed) carried else at), c(axes, nrow(at), rep(1, axes - 1)))
-  read <- function(image) c(warp_image(image, in_fixed))
-  sure <- read(object$uncertainty)
-  if (onto_fixed) {
-    volume <- read(object$jacobian) * prod(object$spacing) / prod(object$moving_spacing)
-    sure <- sure / volume^(1 / axes)
-  }
-  list(fit = fit, se.fit = sure)
+  values <- if (se.fit) carried[[1]] else carried
+  if (is.data.frame(newdata)) fit[columns] <- as.data.frame(values + 1) else fit[] <- values + 1
+  if (se.fit) list(fit = fit, se.fit = as.numeric(carried[[2]])) else fit
 }

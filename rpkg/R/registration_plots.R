@@ -12,7 +12,8 @@
 #' @param x what [register_images()] returned for a pair.
 #' @param type of the picture.
 #' @param slice of a volume, the number of the slice of the fixed image that is shown, from 1; `NULL` is the middle one.
-#' @param axis of a volume, the axis that is cut across. The grid of a volume is seen along it.
+#' @param axis of a volume, the axis that is cut across: 1 (depth), 2 (row) or 3 (column). The grid of a volume is seen
+#'   along it.
 #' @param squares along the longer side of a checkerboard, or of the grid.
 #' @param ... not used.
 #' @return a ggplot.
@@ -26,7 +27,7 @@
 #' plot(found)
 #' plot(found, type = "grid")
 plot.gequi_registration <- function(x, type = c("overlay", "grid", "jacobian", "uncertainty", "checkerboard"),
-                                    slice = NULL, axis = 3, squares = NULL, ...) {
+                                    slice = NULL, axis = 1, squares = NULL, ...) {
   rlang::check_dots_empty()
   here <- rlang::current_env()
   kinds <- c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")
@@ -73,6 +74,14 @@ sliced <- function(image, cut, slice = cut$slice) {
   asplit(image, cut$axis)[[slice]]
 }
 
+# The part of a map that leads to what is shown, with as many axes as before.
+sliced_map <- function(map, cut) {
+  if (is.null(cut$axis)) return(map)
+  kept <- lapply(dim(map), seq_len)
+  kept[[cut$axis + 1]] <- cut$slice
+  do.call(`[`, c(list(map), kept, list(drop = FALSE)))
+}
+
 # ---- pixels in colour -----------------------------------------------------------------------------------------------
 
 # The pixels of a matrix about (0, 0), in units of length.
@@ -92,14 +101,12 @@ stretched <- function(image) {
 
 # The moving image on the pixels of the fixed one, before (by their middles) and after, dark where it is not seen.
 moving_on_fixed <- function(x, cut) {
-  size <- dim(x$fixed)
-  apart <- function(place, i) {
-    (place - (size[i] + 1) / 2) * x$spacing[i] / x$moving_spacing[i] + (dim(x$moving)[i] + 1) / 2
-  }
-  unmoved <- identity_map(size)
-  for (i in seq_along(size)) unmoved[slice.index(unmoved, 1) == i] <- apart(asplit(unmoved, 1)[[i]], i)
   moving <- stretched(x$moving)
-  lapply(list(before = unmoved, after = x$map), function(map) sliced(warp_image(moving, map, fill = 0), cut))
+  maps <- list(before = call_core("unmoved_map", x) + 1, after = x$map)
+  lapply(maps, function(map) {
+    size <- dim(sliced(x$fixed, cut))
+    array(warp_image(moving, sliced_map(map, cut), fill = 0), size)
+  })
 }
 
 before_and_after <- function(x, cut, colours) {
@@ -128,7 +135,7 @@ plot_overlay <- function(x, cut) {
 plot_checkerboard <- function(x, cut, squares) {
   before_and_after(x, cut, function(fixed, moving, cells) {
     side <- max(diff(range(cells$x)), diff(range(cells$y))) / squares
-    of <- function(place) floor((place - min(place)) / (side * (1 + 1e-9)))
+    of <- function(at) floor((at - min(at)) / (side * (1 + 1e-9)))
     of_fixed <- (of(cells$x) + of(-cells$y)) %% 2 == 0
     grDevices::grey(ifelse(of_fixed, fixed, moving))
   }) +

@@ -10,7 +10,7 @@
 #'
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path the file; one that exists is replaced.
-#' @param about a named list of plain data to keep beside the model. The classes and the history of a network that was
+#' @param metadata a named list of plain data to keep beside the model. The classes and the history of a network that was
 #'   fitted are kept there in any case.
 #' @return `save_model()`: the path, invisibly. `load_model()`: the model, with its history and its classes where it
 #'   was fitted. Checkpoints of [fit()] are model files too.
@@ -26,9 +26,9 @@
 #' file <- tempfile(fileext = ".gequi")
 #' save_model(network, file)
 #' all.equal(predict(load_model(file), volcano), predict(network, volcano))
-save_model <- function(model, path, about = NULL) {
+save_model <- function(model, path, metadata = NULL) {
   check_model(model)
-  invisible(call_core("save_model", model = model, path = as_path(path), about = about_model(model, about)))
+  invisible(call_core("save_model", model = model, path = as_path(path), metadata = metadata_of(model, metadata)))
 }
 
 #' @rdname save_model
@@ -40,7 +40,7 @@ load_model <- function(path) {
 
 #' A model as raw bytes
 #'
-#' For what keeps or sends no R objects with a life of their own: a database, a queue, a worker in another process.
+#' The model as bytes that can be stored in a database, put into a queue or sent to another process.
 #' The bytes are those of the file that [save_model()] writes; no code is in them.
 #'
 #' A model lives partly in Python, and that part does not outlive its R session. What R keeps of it, the recipe and
@@ -61,7 +61,7 @@ load_model <- function(path) {
 #' identical(predict(unmarshal(data), x, x), predict(module, x, x))
 marshal <- function(model) {
   check_model(model)
-  as.raw(call_core("model_to_bytes", model = model, about = about_model(model)))
+  as.raw(call_core("model_to_bytes", model = model, metadata = metadata_of(model)))
 }
 
 #' @rdname marshal
@@ -75,23 +75,23 @@ unmarshal <- function(data) {
 }
 
 # What is kept beside a model: of one that was fitted, its history and its classes.
-about_model <- function(model, about = NULL) {
-  if (!inherits(model, "gequi_fit")) return(about)
+metadata_of <- function(model, metadata = NULL) {
+  if (!inherits(model, "gequi_fit")) return(metadata)
   rows <- lapply(seq_len(NROW(model$history)), function(i) {
     row <- as.list(as.data.frame(model$history)[i, ])
     row[!vapply(row, is.na, NA)]
   })
   fitted <- list(history = rows, classes = model$classes, levels = as.list(model$levels))
-  utils::modifyList(as.list(about), fitted)
+  utils::modifyList(as.list(metadata), fitted)
 }
 
 # The R object of a model that was saved, and of what was kept beside it.
 saved_model <- function(read, call = rlang::caller_env()) {
-  about <- read$about
+  metadata <- read$metadata
   model <- as_model(read$handle, call_core("get_weights", read$handle, .call = call), call)
-  if (is.null(about$classes)) return(model)
-  history <- if (length(about$history)) as_history(about$history)
-  as_fit(model, history, about$classes, unlist(about$levels))
+  if (is.null(metadata$classes)) return(model)
+  history <- if (length(metadata$history)) as_history(metadata$history)
+  as_fit(model, history, metadata$classes, unlist(metadata$levels))
 }
 
 as_path <- function(path) if (is.character(path)) path.expand(path) else path

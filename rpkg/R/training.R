@@ -35,12 +35,18 @@
 #' @param devices processes on this machine; each takes a part of every batch.
 #' @param nodes machines.
 #' @param batches batches in an epoch, where `x` is a function.
-#' @param progress whether to show a progress bar; or a function that is called about ten times a second with a list
-#'   (`epoch`, `loss`, `step`, `steps`, `seconds_left`, ...); the training stops where it returns `FALSE`.
+#' @param progress whether to show a progress bar (default: only in interactive sessions); or a function that is called
+#'   about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and
+#'   the metrics so far); the training stops where it returns `FALSE`.
+#' @param callbacks a list with any of the functions `on_epoch_begin`, `on_epoch_end` and `on_batch_end`, or a list of
+#'   such lists. Each function is called with the list that `progress` is called with: without metrics when an epoch
+#'   begins, with those of the validation when it ends. Where one of them returns `FALSE`, the training stops after the
+#'   batch (of `on_epoch_begin`, the one that follows), and can be resumed. A training that is resumed within an epoch
+#'   begins that epoch again. Not where several processes train.
 #' @return a network of class `gequi_fit`: all that works on a network works on it. Its `history` is a data frame with
 #'   a row for each epoch: `epoch`, `loss` and, for classes, `accuracy` as the training went; `val_loss` and further
-#'   metrics as in [evaluate()]; `learning_rate`, `seconds`, and `stopped`: `""` or, in the last row, `"interrupt"` or
-#'   `"patience"`. `plot()` draws it. [saveRDS()] and [save_model()] keep the weights.
+#'   metrics as in [evaluate()]; `learning_rate`, `seconds`, and `stopped`: `""` or, in the last row, `"interrupt"`,
+#'   `"callback"` or `"patience"`. `plot()` draws it. [saveRDS()] and [save_model()] keep the weights.
 #' @section Errors: `gequi_shape_error` for inputs or targets that do not fit the network; `gequi_input_error` for an
 #'   option out of range, or a loss that is no longer finite (before it reaches the weights); `gequi_setup_error`
 #'   where the Python packages lightning or torchmetrics are missing.
@@ -64,21 +70,17 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
                               learning_rate = 0.001, optimizer = "adam", schedule = "constant", validation = NULL,
                               augment = NULL, class_weights = NULL, precision = NULL, device = "auto", seed = NULL,
                               checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
-                              progress = rlang::is_interactive()) {
+                              progress = rlang::is_interactive(), callbacks = NULL) {
   here <- rlang::current_env()
   rlang::check_dots_empty()
   targets <- read_targets(x, y, loss)
-  if (is.list(validation) && length(validation) == 2) validation[[2]] <- targets$encode(validation[[2]])
-  if (!is.null(names(class_weights))) class_weights <- unname(class_weights[targets$levels()])
+  options <- core_options(mget(fit_options(), here), targets)
   python <- copy_of(object)
   history <- while_reporting(progress, function(report) {
-    call_core(
-      "fit", network = python, x = targets$x, y = targets$y, loss = targets$loss, epochs = epochs,
-      batch_size = batch_size, learning_rate = learning_rate, optimizer = optimizer, schedule = schedule,
-      validation = validation, augment = augment, class_weights = class_weights, precision = precision,
-      device = device, seed = seed, checkpoint = as_path(checkpoint), patience = patience, devices = devices,
-      nodes = nodes, batches = batches, progress = report, .indexes = "class", .call = here
-    )
+    rlang::inject(call_core(
+      "fit", model = python, x = targets$x, y = targets$y, progress = report, callbacks = as_callbacks(callbacks),
+      !!!options, .call = here
+    ))
   })
   trained <- trained_from(object, call_core("get_weights", python), python)
   as_fit(trained, as_history(history), targets$classes, targets$levels())
@@ -88,60 +90,35 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
 #' @export
 fit.gequi_module <- fit.gequi_network
 
-#' Train on several machines
-#'
-#' `prepare_job()` writes a training down as a folder, and says which command does it on a cluster. `collect_job()`
-#' fetches the network when it is done. On one machine, `fit(devices = 2)` does all of this at once.
-#'
-#' @param folder an empty folder that all machines see.
-#' @param network a network, from [equivariant_network()], or a module such as [unet()].
-#' @param x,y inputs and targets, as in [fit()]. The path of a .npy file is passed on, not its contents.
-#' @param about a named list of plain data to keep with the job.
-#' @param ... options of [fit()]; `devices` are the processes on each of `nodes` machines.
-#' @return `prepare_job()`: a list of two commands, of which one is needed: `torchrun`, for each machine, with the name
-#'   of the first in place of FIRST_MACHINE; `srun`, for a batch script of SLURM. `collect_job()`: the network, as
-#'   [fit()] returns it.
-#' @inheritSection fit.gequi_network Errors
-#' @family training
-#' @export
-#' @examplesIf gequi_available()
-#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
-#'   layer_global_avg_pool() |>
-#'   layer_dense(2)
-#' folder <- tempfile("job")
-#' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
-#' y <- factor(rep(c("even", "odd"), 8))
-#' prepare_job(folder, network, x, y, nodes = 2, devices = 4, epochs = 3)$srun
-prepare_job <- function(folder, network, x, y, about = NULL, ...) {
-  options <- list(...)
-  targets <- read_targets(x, y, options$loss)
+# The names of the options of fit() that the core keeps with a training: all arguments but the data and what is called
+# in this session.
+fit_options <- function() {
+  setdiff(names(formals(fit.gequi_network)), c("object", "x", "y", "...", "progress", "callbacks"))
+}
+
+# Options of fit() as the core takes them; `targets` are those of read_targets().
+core_options <- function(options, targets) {
+  options["loss"] <- list(targets$loss)
   if (is.list(options$validation) && length(options$validation) == 2) {
     options$validation[[2]] <- targets$encode(options$validation[[2]])
   }
-  options$loss <- targets$loss
-  fitted <- list(classes = targets$classes, levels = as.list(targets$levels()))
-  do.call(call_core, c(
-    list(
-      "prepare_job", folder = as_path(folder), network = network, x = targets$x, y = targets$y,
-      about = utils::modifyList(as.list(about), fitted)
-    ),
-    options, list(.indexes = "class", .call = rlang::current_env())
-  ))
+  weights <- options$class_weights
+  if (!is.null(names(weights))) options$class_weights <- unname(weights[targets$levels()])
+  if (!is.null(options$checkpoint)) options$checkpoint <- as_path(options$checkpoint)
+  options
 }
 
-#' @rdname prepare_job
-#' @export
-collect_job <- function(folder, network) {
-  python <- copy_of(network)
-  history <- call_core("collect_job", folder = as_path(folder), network = python)
-  about <- call_core("training._jobs.about_job", as_path(folder))
-  trained <- trained_from(network, call_core("get_weights", python), python)
-  as_fit(trained, as_history(history), isTRUE(about$classes), unlist(about$levels))
+# Callbacks as the core takes them: whatever else than FALSE a function returns, the training goes on.
+as_callbacks <- function(callbacks) {
+  if (!is.list(callbacks)) return(callbacks)
+  lapply(callbacks, function(each) {
+    if (is.function(each)) function(info) !isFALSE(each(info)) else as_callbacks(each)
+  })
 }
 
 # A Python object of its own with the same weights, for the training to change; and the R object of it afterwards.
 copy_of <- function(object) {
-  if (inherits(object, "gequi_network")) return(call_core("networks.copy_network", object))
+  if (inherits(object, "gequi_network")) return(call_core("copy_network", object))
   handle_of(with_weights(object, list()))
 }
 
@@ -201,15 +178,15 @@ as_classes <- function(y, levels = NULL) {
 
 # ---- progress -----------------------------------------------------------------------------------------------------
 
-# What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
-# training after the batch.
-# What `train` returns, given a function that reports its progress.
+# The value of `train`, a function of the function that the core reports its progress to.
 while_reporting <- function(progress, train) {
   bar <- progress_reporter(progress)
   # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
   suspendInterrupts(tryCatch(train(bar$report), finally = bar$close()))
 }
 
+# What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
+# training after the batch.
 progress_reporter <- function(progress) {
   show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else function(told) NULL
   list(
@@ -251,68 +228,6 @@ format_seconds <- function(seconds) {
   paste0(format(seconds / 3600, digits = 2), " h")
 }
 
-# ---- history ------------------------------------------------------------------------------------------------------
-
-as_history <- function(rows) {
-  keys <- unique(unlist(lapply(rows, names)))
-  full <- lapply(rows, function(row) stats::setNames(row[keys], keys)) # an interrupted epoch knows less
-  table <- as_table(full)
-  class(table) <- c("gequi_history", class(table))
-  table
-}
-
-#' @export
-print.gequi_history <- function(x, ..., n = 12) {
-  shown <- as.data.frame(x)
-  stopped <- shown$stopped[nrow(shown)]
-  left_out <- nrow(shown) - n
-  if (left_out > 0) {
-    cat(cli::col_grey(paste0("  ", left_out, " earlier epochs ...")), "\n", sep = "")
-    shown <- shown[-seq_len(left_out), , drop = FALSE]
-  }
-  shown$stopped <- NULL
-  numbers <- setdiff(names(shown), "epoch")
-  shown[numbers] <- lapply(shown[numbers], function(column) {
-    text <- formatC(as.numeric(column), digits = 3, format = "g", flag = "#")
-    ifelse(is.na(column), "", sub("\\.$", "", text))
-  })
-  print_table(shown, right = numbers)
-  reasons <- c(interrupt = "stopped by an interrupt", patience = "stopped by `patience`: the best weights were taken")
-  if (nzchar(stopped)) cat(cli::col_grey(reasons[[stopped]]), "\n", sep = "")
-  invisible(x)
-}
-
-#' @export
-as.data.frame.gequi_history <- function(x, row.names = NULL, optional = FALSE, ...) {
-  class(x) <- "data.frame"
-  x
-}
-
-#' @export
-plot.gequi_history <- function(x, ...) {
-  table <- as.data.frame(x)
-  measures <- setdiff(names(table), c("epoch", "learning_rate", "seconds", "stopped"))
-  long <- do.call(rbind, lapply(measures, function(name) {
-    data.frame(
-      epoch = table$epoch, value = as.numeric(table[[name]]), metric = gsub("_", " ", sub("^val_", "", name)),
-      examples = if (startsWith(name, "val_")) "validation" else "training"
-    )
-  }))
-  long <- long[!is.na(long$value), ]
-  long$metric <- factor(long$metric, unique(long$metric))
-  ggplot2::ggplot(long, ggplot2::aes(.data$epoch, .data$value, colour = .data$examples)) +
-    ggplot2::geom_line() +
-    ggplot2::geom_point(size = 1) +
-    ggplot2::facet_wrap(ggplot2::vars(.data$metric), scales = "free_y") +
-    ggplot2::scale_colour_manual(values = c(training = "#c2a5cf", validation = "#1b7837"), name = NULL) +
-    ggplot2::scale_x_continuous(breaks = function(limits) unique(round(pretty(limits)))) +
-    ggplot2::labs(x = "epoch", y = NULL) +
-    ggplot2::theme_minimal() +
-    ggplot2::theme(
-      plot.background = white(), legend.position = "top", panel.grid.minor = ggplot2::element_blank()
-    )
-}
-
 #' @export
 plot.gequi_fit <- function(x, ...) plot(x$history, ...)
 
@@ -329,11 +244,12 @@ print.gequi_fit <- function(x, ...) {
 
 # ---- predicting and measuring -------------------------------------------------------------------------------------
 
-#' What a trained network makes of images
+#' Predict with a trained network
 #'
 #' @param object a network that [fit()] trained.
 #' @param x,batch_size,dtype as in [predict.gequi_network()].
-#' @param type `"raw"`, what the network puts out; for a network that was trained on classes also `"class"` and
+#' @param newdata another name for `x`, as other packages have it.
+#' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
 #'   `"prob"`. `NULL` is `"class"` where there are classes, else `"raw"`.
 #' @param ... not used.
 #' @return `"class"`: a factor with the levels of the targets (whole numbers from 1 where they had none; an array
@@ -348,7 +264,8 @@ print.gequi_fit <- function(x, ...) {
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' fitted <- fit(network, x, factor(rep(c("even", "odd"), 8)), epochs = 1, seed = 1)
 #' predict(fitted, x[1:2, , , , drop = FALSE], type = "prob")
-predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL) {
+predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
   if (is.null(type)) type <- if (object$classes) "class" else "raw"
   allowed <- c("raw", if (object$classes) c("class", "prob"))
   if (!rlang::is_string(type) || !type %in% allowed) {
@@ -358,8 +275,17 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   }
   rlang::check_dots_empty()
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
-  value <- call_core("training.predict_classes", object, x = x, type = type, batch_size = batch_size)
+  value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
   as_prediction(value, type, object$levels)
+}
+
+# What a method of predict() is given to predict for: as `x` or, as in other packages, as `newdata`.
+x_or_newdata <- function(x, newdata, call = rlang::caller_env()) {
+  if (!is.null(x) && !is.null(newdata)) {
+    abort_gequi("InputError", "Give `x` or `newdata`, not both: they are two names of one argument.", "newdata", call)
+  }
+  if (is.null(x) && is.null(newdata)) abort_gequi("InputError", "`x` is missing.", "x", call)
+  if (is.null(x)) newdata else x
 }
 
 # What the core predicts of classes, as R has it: named columns, and classes that count from 1 or are those of a factor.
@@ -374,9 +300,9 @@ as_prediction <- function(value, type, levels) {
   value
 }
 
-#' How well a network does
+#' Measure a network on examples with known targets
 #'
-#' @param network a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
+#' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param x,y,loss inputs, targets and loss, as in [fit()].
 #' @param batch_size how many go through at once.
 #' @return a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the
@@ -392,13 +318,11 @@ as_prediction <- function(value, type, levels) {
 #'   layer_dense(2)
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
-evaluate <- function(network, x, y, loss = NULL, batch_size = 64) {
+evaluate <- function(model, x, y, loss = NULL, batch_size = 64) {
   if (is_classes(y, loss)) {
-    levels <- if (inherits(network, "gequi_fit") && length(network$levels)) network$levels else levels(y)
+    levels <- if (inherits(model, "gequi_fit") && length(model$levels)) model$levels else levels(y)
     y <- as_classes(y, levels)
     loss <- "cross_entropy"
   }
-  value <- call_core("evaluate", network = network, x = x, y = y, loss = loss, batch_size = batch_size,
-                     .indexes = "class")
-  as_table(list(value))
+  as_table(list(call_core("evaluate", model = model, x = x, y = y, loss = loss, batch_size = batch_size)))
 }

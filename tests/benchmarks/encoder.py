@@ -54,7 +54,7 @@ def main() -> None:
 
     encoder = gequi.registration_encoder(images(), device="cpu", progress=progress, **options)
     about = {"command": "python tests/benchmarks/encoder.py", "options": options, "pictures": [*PICTURES, *SAMPLES]}
-    gequi.save_model(encoder, chosen.file, about={**about, "history": encoder.history})
+    gequi.save_model(encoder, chosen.file, metadata={**about, "history": encoder.history})
     print()
     for row in encoder.history:
         print({name: row[name] for name in ("epoch", "loss", "learning_rate", "seconds")})

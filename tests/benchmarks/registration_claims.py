@@ -28,6 +28,7 @@ from scipy import ndimage
 
 import gequi
 from gequi.errors import AmbiguousRegistrationWarning, UnrelatedImagesError
+from gequi.registration import Registration
 
 HERE = Path(__file__).parent
 TOKEN = 4  # pixels
@@ -43,7 +44,7 @@ def any_pairs(count: int, seed: int, size: int = 128, change: str = "clean") -> 
         yield benchmark.make_pair(name, image, size, random.uniform(0, 360), random, change)
 
 
-def registered(moving: np.ndarray, fixed: np.ndarray, **options: object) -> dict:
+def registered(moving: np.ndarray, fixed: np.ndarray, **options: object) -> Registration:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
         return gequi.register_images(moving, fixed, **options)
@@ -84,11 +85,11 @@ def law(seed: int, dtype: str) -> None:
     worst, worst_attention = [], []
     for pair in itertools.islice(any_pairs(8, seed), 0, 8, 2):
         moving, fixed = pair.moving.astype(dtype), pair.fixed.astype(dtype)
-        map = registered(moving, fixed, dtype=dtype)["map"]
+        map = registered(moving, fixed, dtype=dtype).map
         places = attention(moving, fixed, dtype)
         for of_moving, of_fixed in itertools.product(range(4), range(4)):
             images = turned(moving, of_moving), turned(fixed, of_fixed)
-            found = registered(*images, dtype=dtype)["map"]
+            found = registered(*images, dtype=dtype).map
             worst.append(np.abs(found - turned_map(map, of_moving, of_fixed, 128)).max())
             there = attention(*images, dtype)
             worst_attention.append(np.abs(there - turned_map(places, of_moving, of_fixed, 128)).max())
@@ -103,7 +104,7 @@ def shifts(seed: int, dtype: str) -> None:
         for other in ((16, 16), (8, 24), (24, 8)):
             moving, moving_mask = framed(pair.moving, *at)
             fixed, fixed_mask = framed(pair.fixed, *other)
-            found = registered(moving, fixed, moving_mask=moving_mask, fixed_mask=fixed_mask, dtype=dtype)["map"]
+            found = registered(moving, fixed, moving_mask=moving_mask, fixed_mask=fixed_mask, dtype=dtype).map
             part = found[:, other[0] : other[0] + INNER, other[1] : other[1] + INNER] - np.reshape(at, (2, 1, 1))
             reference = part if reference is None else reference
             difference = benchmark.length(part - reference)[benchmark.scored(pair)]
@@ -133,10 +134,10 @@ def angles(count: int, seed: int) -> None:
         one, other = random.choice(36, 2) * 10.0
         fixed, _ = seen(image, warp, 0)
         moving, _ = seen(image, pixels, 0)
-        reference = registered(moving, fixed, min_confidence=0)["map"]
+        reference = registered(moving, fixed, min_confidence=0).map
         fixed_turned, of_fixed = seen(image, warp, one)
         moving_turned, of_moving = seen(image, pixels, other)
-        map = registered(moving_turned, fixed_turned, min_confidence=0)["map"]
+        map = registered(moving_turned, fixed_turned, min_confidence=0).map
         at = np.tensordot(of_fixed, pixels - 63.5, axes=1) + 63.5
         expected = np.stack([ndimage.map_coordinates(part, at, order=1, mode="nearest") for part in reference])
         expected = np.tensordot(of_moving.T, expected - 63.5, axes=1) + 63.5
@@ -157,8 +158,8 @@ def angles(count: int, seed: int) -> None:
 def swap(count: int, seed: int) -> None:
     means = []
     for pair in any_pairs(count, seed):
-        there = registered(pair.moving, pair.fixed)["map"]
-        back = registered(pair.fixed, pair.moving)["map"]
+        there = registered(pair.moving, pair.fixed).map
+        back = registered(pair.fixed, pair.moving).map
         both = gequi.compose_maps(back, there)
         means.append(benchmark.length(both - np.indices(pair.fixed.shape))[benchmark.scored(pair)].mean())
     print(f"swapped images, {count} pairs: {np.mean(means):.3f} pixels, median {np.median(means):.3f}")
@@ -169,12 +170,12 @@ def claims(count: int, seed: int) -> None:
         within = []
         for pair in any_pairs(count if size == 128 else count // 4, seed, size, change):
             found = registered(pair.moving, pair.fixed, min_confidence=0)
-            within.append(benchmark.error(found["map"], pair) <= 2 * found["uncertainty"][benchmark.scored(pair)])
+            within.append(benchmark.error(found.map, pair) <= 2 * found.uncertainty[benchmark.scored(pair)])
         print(f"claims, {size} pixels, {change}: {100 * np.concatenate(within).mean():.1f} % within 2 deviations")
     half = next(any_pairs(1, seed))
     mask = np.indices(half.fixed.shape)[1] < 64
     flat = [np.where(mask, image.mean(), image) for image in (half.moving, half.moving)]
-    deviation = registered(*flat)["uncertainty"]
+    deviation = registered(*flat).uncertainty
     ratio = np.median(deviation[:, :48]) / np.median(deviation[:, 80:])
     print(f"claims, a flat half: {ratio:.1f} times the deviation of the other half")
 
@@ -194,7 +195,7 @@ def periodic(count: int, seed: int) -> None:
             pair = benchmark.make_pair(name, image, 128, random.uniform(0, 360), random)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                map = gequi.register_images(pair.moving, pair.fixed, min_confidence=0)["map"]
+                map = gequi.register_images(pair.moving, pair.fixed, min_confidence=0).map
             missed = benchmark.error(map, pair).mean() >= 2
             wrong, warned, silent = wrong + missed, warned + bool(caught), silent + (missed and not caught)
         print(f"periodic, {name}: of {count} maps {wrong} wrong, {warned} with a warning, {silent} wrong without one")
@@ -206,8 +207,8 @@ def folds(count: int, seed: int) -> None:
         change = ("clean", "photometric")[number % 2]
         fixed = benchmark.changed(pair.fixed, change, np.random.default_rng(number))
         found = registered(pair.moving, fixed, min_confidence=0)
-        total, smallest = total + found["figures"]["folds"], min(smallest, found["jacobian"].min())
-        inverse.append(found["figures"]["inverse_consistency"])
+        total, smallest = total + found.metrics["folds"], min(smallest, found.jacobian.min())
+        inverse.append(found.metrics["inverse_consistency"])
     print(
         f"folds, {count} pairs: {total} pixels, least determinant {smallest:.2f}; inverse {np.mean(inverse):.4f} pixels"
     )

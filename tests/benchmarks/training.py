@@ -57,7 +57,7 @@ def plain(widths: tuple[int, ...] = (13, 20, 26)) -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
-def turned(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+def rotated(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     return move(torch.tensor(x), rotation_matrix(torch.tensor(np.deg2rad(np.broadcast_to(degrees, len(x)))))).numpy()
 
 
@@ -81,10 +81,10 @@ def compare_digits() -> None:
             return 100 * float((gequi.predict(network, images).argmax(1) == y_test).mean())
 
         quarters = " ".join(f"{right(np.rot90(x_test, k, (2, 3))):6.2f}" for k in (1, 2, 3))
-        anywhere = statistics.mean(right(turned(x_test, each)) for each in angles)
+        anywhere = statistics.mean(right(rotated(x_test, each)) for each in angles)
         weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
         print(f"{name + f', {epochs} epochs':44s} {weights:8d} {right(x_test):8.2f} {quarters:>20s} "
-              f"{right(turned(x_test, np.array(45.0))):6.2f} {anywhere:6.2f} {seconds:6.0f}", flush=True)  # fmt: skip
+              f"{right(rotated(x_test, np.array(45.0))):6.2f} {anywhere:6.2f} {seconds:6.0f}", flush=True)  # fmt: skip
 
 
 # ---- what the engine costs ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ MILLIMETRES = 8.0  # of the warp, at most
 
 
 class Pair(NamedTuple):
-    """Two volumes, the true map (axis, row, column, depth) between them, and where the brain and its grey matter are."""
+    """Two volumes, the true map (axis, depth, row, column) between them, and where the brain and its grey matter are."""
 
     moving: np.ndarray
     fixed: np.ndarray
@@ -90,7 +90,7 @@ def dice(map: np.ndarray, pair: Pair) -> float:
 def gequi_map(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     import gequi
 
-    return gequi.register_images(moving, fixed, min_confidence=0)["map"]
+    return gequi.register_images(moving, fixed, min_confidence=0).map
 
 
 def demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:

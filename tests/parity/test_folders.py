@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gequi
-from gequi import folders
+from gequi.folders import prediction
 
 
 @pytest.fixture
@@ -37,6 +37,6 @@ def test_prepare_prediction_and_collect_prediction(r, both, same, images, tmp_pa
     expected = gequi.prepare_prediction(places[1], ours, images, **options)
     same(r.value(lines), {key: line.replace(str(places[1]), str(places[0])) for key, line in expected.items()})
     for place in places:
-        folders.work(place)
+        prediction.work(place)
     found = gequi.collect_prediction(places[1])
     same(r.value(r.collect_prediction(str(places[0]))), {**found, "output": found["output"].astype(float)})

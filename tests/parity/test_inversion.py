@@ -64,8 +64,8 @@ def test_a_network(r, same, both, random):
 
 def test_progress_sees_the_same_steps(r, same):
     seen = r.code("new.env()")
-    watch = r.code("function(step, loss) { assign(paste(step), loss, envir = seen); step < 3 }", seen=seen)
-    found = gequi.invert_input("image_value", TARGET, START, steps=10, progress=lambda step, loss: step < 3)
+    watch = r.code("function(info) { assign(paste(info$step), info$loss, envir = seen); info$step < 3 }", seen=seen)
+    found = gequi.invert_input("image_value", TARGET, START, steps=10, progress=lambda info: info["step"] < 3)
     agree(r, same, r.invert_input("image_value", TARGET, START, steps=10, progress=watch), found)
     assert found["stopped"] == "progress"
     same(r.value(r.code("unlist(mget(paste(0:3), seen))", seen=seen)), found["loss"].tolist())

@@ -34,6 +34,13 @@ def test_invert_function_of_points(r, same, random):
     same(r.value(r.invert_function(places, values, query)), gequi.invert_function(places, values, query))
 
 
+def parts(r, registration):
+    """What R keeps of a registration, or of several, as Python has it."""
+    several = r.code("inherits(x, 'gequi_registrations')", x=registration)[0]
+    kept = "function(x) unclass(x)[names(x) != 'handle']"
+    return r.value(r.code(f"lapply(x, {kept})" if several else f"({kept})(x)", x=registration))
+
+
 @pytest.mark.parametrize("options", [{}, {"transform": "affine", "contrast": "any", "spacing": [1.0, 2.0], "dtype": "float64"}])
 def test_register_images(r, same, options):
     image = gequi.sample_image("cat")
@@ -41,40 +48,126 @@ def test_register_images(r, same, options):
     mask = np.ones(fixed.shape)
     mask[:10, :20] = 0
     ours = gequi.register_images(moving, fixed, fixed_mask=mask, **options)
-    theirs = r.value(r.register_images(moving, fixed, fixed_mask=mask, **options))
-    assert list(theirs) == [*ours, "moving", "fixed", "moving_spacing", "spacing"]  # what R's pictures are made of
+    theirs = parts(r, r.register_images(moving, fixed, fixed_mask=mask, **options))
+    assert list(theirs) == list(ours.to_dict())
     for part in ("map", "inverse_map"):
-        np.testing.assert_allclose(theirs[part], ours[part] + 1, rtol=0, atol=1e-6)
-    for part in ("warped", "jacobian", "uncertainty"):
-        np.testing.assert_allclose(theirs[part], ours[part], rtol=0, atol=1e-6)
-    corner = ours["affine"] @ [4, 7, 1]  # a pixel, counted from 0 and from 1
+        np.testing.assert_allclose(theirs[part], getattr(ours, part) + 1, rtol=0, atol=1e-6)
+    for part in ("warped", "jacobian", "uncertainty", "moving", "fixed"):
+        np.testing.assert_allclose(theirs[part], getattr(ours, part), rtol=0, atol=1e-6)
+    for part in ("moving_spacing", "spacing"):
+        assert theirs[part] == getattr(ours, part).tolist()
+    assert (theirs["transform"], theirs["contrast"]) == (ours.transform, ours.contrast)
+    corner = ours.affine @ [4, 7, 1]  # a pixel, counted from 0 and from 1
     np.testing.assert_allclose(theirs["affine"] @ [5, 8, 1], corner + 1, rtol=0, atol=1e-6)
-    figures, given = theirs["figures"], ours["figures"]
-    assert figures.pop("seconds") > 0
+    metrics, given = theirs["metrics"], dict(ours.metrics)
+    assert metrics.pop("seconds") > 0
     assert given.pop("seconds") > 0
-    same(figures, given)
-    assert theirs["confidence"] == ours["confidence"]
+    same(metrics, given)
+    assert theirs["confidence"] == ours.confidence
+
+
+@pytest.fixture
+def pair(r):
+    """A registration of images whose pixels have two lengths, in R and in Python."""
+    image = gequi.sample_image("cat")
+    moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
+    options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25], "min_confidence": 0, "transform": "affine"}
+    return r.register_images(moving, fixed, **options), gequi.register_images(moving, fixed, **options)
+
+
+@pytest.fixture
+def volumes(r):
+    depth, row, column = np.indices((20, 22, 24))
+    fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)
+    options = {"transform": "rigid", "spacing": [1.0, 1.0, 2.0], "moving_spacing": [1.0, 2.0, 1.0]}
+    images = fixed.transpose(1, 2, 0), fixed
+    return r.register_images(*images, **options), gequi.register_images(*images, **options)
+
+
+@pytest.mark.parametrize("given", ["pair", "volumes"])
+@pytest.mark.parametrize("direction", ["moving_to_fixed", "fixed_to_moving"])
+def test_points_of_a_registration(r, request, given, direction):
+    theirs, ours = request.getfixturevalue(given)
+    points = np.random.default_rng(1).uniform(0, 20, size=(9, ours.fixed.ndim))
+    carried, std = ours.transform_points(points, direction, return_std=True)
+    told = r.value(r.predict(theirs, points + 1, direction, **{"se.fit": True}))
+    np.testing.assert_allclose(told["fit"], carried + 1, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(told["se.fit"], std, rtol=1e-9)
+    alone = r.value(r.predict(theirs, points + 1, direction))
+    np.testing.assert_allclose(alone, carried + 1, rtol=0, atol=1e-9)
+    again = r.code("x$handle <- new.env(parent = emptyenv()); predict(x, p, d, se.fit = TRUE)", x=theirs, p=points + 1, d=direction)
+    np.testing.assert_allclose(r.value(again)["se.fit"], std, rtol=1e-9)  # made again from R's plain data
+
+
+@pytest.mark.parametrize("given", ["pair", "volumes"])
+def test_images_and_labels_of_a_registration(r, request, given):
+    theirs, ours = request.getfixturevalue(given)
+    for direction, image in (("moving_to_fixed", ours.moving), ("fixed_to_moving", ours.fixed)):
+        for interpolation in ("cubic", "linear"):
+            told = r.value(r.predict(theirs, image, direction, interpolation=interpolation, fill=-1.0))
+            expected = ours.warp(image, interpolation, fill=-1.0, direction=direction)
+            np.testing.assert_allclose(told, expected, rtol=0, atol=1e-9)
+        labels = (image > np.median(image)).astype(float)
+        told = r.value(r.predict(theirs, labels, direction, type="labels"))
+        np.testing.assert_array_equal(told, ours.warp(labels, "nearest", direction=direction))
+
+
+def test_colours_of_a_registration(r, pair):
+    theirs, ours = pair
+    colours = np.stack([ours.moving, 1 - ours.moving, ours.moving**2])
+    told = r.value(r.predict(theirs, colours.transpose(1, 2, 0)))
+    np.testing.assert_allclose(told.transpose(2, 0, 1), ours.warp(colours), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("given", ["pair", "volumes"])
+def test_the_summary_of_a_registration(r, same, request, given):
+    theirs, ours = request.getfixturevalue(given)
+    told, expected = r.value(r.code("unclass(summary(x))", x=theirs)), ours.summary()
+    same(told["spread"], expected["spread"])
+    for each in (told["metrics"], expected["metrics"]):
+        each.pop("seconds")
+    same(told["metrics"], expected["metrics"])
+    assert told["confidence"] == expected["confidence"]
+    assert told["sizes"] == " onto ".join(" x ".join(map(str, expected[side])) for side in ("moving", "fixed"))
+
+
+def test_the_unmoved_map_of_a_registration(r, pair):
+    theirs, ours = pair
+    told = r.value(r.code('gequiR:::call_core("registration.result.unmoved_map", x)', x=theirs))
+    np.testing.assert_allclose(told, ours.unmoved_map(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("predict(x, volcano)", "`newdata` must have the size of the moving image, 80 x 90; got 87 x 61."),
+        ("predict(x, 1:3, type = 'points')", "`newdata` must have 2 coordinates for each point: row, column."),
+    ],
+)
+def test_what_cannot_be_carried_is_refused_with_the_name_that_r_has_for_it(r, pair, code, message):
+    told = r.code(f"tryCatch({code}, error = conditionMessage)", x=pair[0])[0]
+    assert told == message
 
 
 def test_register_images_of_volumes(r):
-    x, y, z = np.indices((20, 22, 24))
-    fixed = np.sin(x * y / 30) + np.cos(z / 3) * np.sin(x / 4) + 0.2 * np.sin(y + z / 2)
+    depth, row, column = np.indices((20, 22, 24))
+    fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)
     moving = fixed.transpose(1, 2, 0)
     ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_confidence=0)
-    theirs = r.value(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
+    theirs = parts(r, r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
     for part, shift in {"map": 1, "inverse_map": 1, "warped": 0, "jacobian": 0, "uncertainty": 0}.items():
-        np.testing.assert_allclose(theirs[part], ours[part] + shift, rtol=0, atol=1e-6)
-    corner = ours["affine"] @ [4, 7, 3, 1]
+        np.testing.assert_allclose(theirs[part], getattr(ours, part) + shift, rtol=0, atol=1e-6)
+    corner = ours.affine @ [4, 7, 3, 1]
     np.testing.assert_allclose(theirs["affine"] @ [5, 8, 4, 1], corner + 1, rtol=0, atol=1e-6)
 
 
 def test_register_images_in_lists(r):
     image = gequi.sample_image("cat")[60:124, 160:224]
     images = [image, np.rot90(image)]
-    theirs = r.value(r.register_images(images, images))
+    theirs = parts(r, r.register_images(images, images))
     assert len(theirs) == 2
     ours = gequi.register_images(images, images)
-    np.testing.assert_allclose(theirs[1]["map"], ours[1]["map"] + 1, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(theirs[1]["map"], ours[1].map + 1, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("contrast", ["same", "any"])
@@ -82,9 +175,9 @@ def test_registration_encoder(r, same, contrast):
     image = gequi.sample_image("cat")[60:124, 160:230]
     theirs, ours = r.registration_encoder(contrast=contrast), gequi.registration_encoder(contrast=contrast)
     same(r.value(r.predict(theirs, image)), gequi.predict(ours, image))
-    result = r.value(r.register_images(np.rot90(image), image, contrast=contrast, encoder=theirs))
+    result = parts(r, r.register_images(np.rot90(image), image, contrast=contrast, encoder=theirs))
     expected = gequi.register_images(np.rot90(image), image, contrast=contrast, encoder=ours)
-    np.testing.assert_allclose(result["map"], expected["map"] + 1, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(result["map"], expected.map + 1, rtol=0, atol=1e-6)
 
 
 def test_registration_encoder_that_is_trained(r, same):
@@ -107,12 +200,11 @@ def test_register_images_in_lists_with_options_of_their_own(r):
     images, options = [image, np.rot90(image)], {"transform": "affine", "min_confidence": 0}
     mask = np.ones(image.shape)
     mask[:12] = 0
-    theirs = r.value(
-        r.register_images(images, images, spacing=[np.array([1.0]), np.array([1.0, 2.0])], fixed_mask=[mask, mask], **options)
-    )
+    spacing = [np.array([1.0]), np.array([1.0, 2.0])]
+    theirs = parts(r, r.register_images(images, images, spacing=spacing, fixed_mask=[mask, mask], **options))
     ours = gequi.register_images(images, images, spacing=[[1.0], [1.0, 2.0]], fixed_mask=[mask, mask], **options)
     for one, other in zip(theirs, ours, strict=True):
-        np.testing.assert_allclose(one["map"], other["map"] + 1, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(one["map"], other.map + 1, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"contrast": "any", "transform": "rigid", "dtype": "float64"}])
@@ -130,14 +222,14 @@ def test_registration_steps(r, same, options):
         assert list(theirs[name]) == list(ours[name])
         same(theirs[name]["lifted"], numbers(ours[name]["lifted"]))
         assert theirs[name]["tokens"] == ours[name]["tokens"]
-        same(theirs[name]["places"], numbers(ours[name]["places"]) + 1)
+        same(theirs[name]["positions"], numbers(ours[name]["positions"]) + 1)
         same(numbers(theirs[name]["strength"]), numbers(ours[name]["strength"]))
         same(theirs["matches"][name], numbers(ours["matches"][name]) + 1)
-    for name in ("turn", "weight"):
+    for name in ("rotation", "weight"):
         same(numbers(theirs["matches"][name]), numbers(ours["matches"][name]))
     attention, given = theirs["attention"], ours["attention"]
     assert attention["token"] == given["token"] + 1
-    same(numbers(attention["place"]), numbers(given["place"]) + 1)
+    same(numbers(attention["position"]), numbers(given["position"]) + 1)
     for name in ("scores", "weights"):
         same(attention[name], numbers(given[name]))
     for one, other in zip(theirs["hypotheses"], ours["hypotheses"], strict=True):

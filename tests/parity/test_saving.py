@@ -20,11 +20,11 @@ def test_save_model_in_r_and_load_it_in_python(r, both, same, tmp_path, random, 
         name: random.random(weight.shape).astype(dtype) for name, weight in gequi.get_weights(ours).items() if weight.ndim
     }
     theirs = r.set_weights(theirs, weights)
-    r.save_model(theirs, str(tmp_path / "net.gequi"), about={"by": "R"})
+    r.save_model(theirs, str(tmp_path / "net.gequi"), metadata={"by": "R"})
     x = random.normal(size=(2, 1, 9, 9))
     again = gequi.load_model(tmp_path / "net.gequi")
     same(r.value(r.predict(theirs, x)), gequi.predict(again, x).astype(np.float64))
-    assert describe_model_file(tmp_path / "net.gequi")["about"] == {"by": "R"}
+    assert describe_model_file(tmp_path / "net.gequi")["metadata"] == {"by": "R"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -48,7 +48,7 @@ def test_modules_of_other_makers_go_both_ways(r, same, tmp_path, random):
     theirs = r.set_weights(theirs, {"down.0.0.weight": weight})
     gequi.set_weights(ours, {"down.0.0.weight": weight})
     r.save_model(theirs, str(tmp_path / "r.gequi"))
-    gequi.save_model(ours, tmp_path / "python.gequi", about={})
+    gequi.save_model(ours, tmp_path / "python.gequi", metadata={})
     assert describe_model_file(tmp_path / "r.gequi")["recipe"] == ours.recipe
     x = random.normal(size=(2, 1, 6, 8))
     np.testing.assert_array_equal(gequi.predict(gequi.load_model(tmp_path / "r.gequi"), x), gequi.predict(ours, x))

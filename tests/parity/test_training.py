@@ -1,11 +1,12 @@
 """training: the same seed gives the same weights and the same history from both languages, to the bit."""
 
+import inspect
+
 import numpy as np
 import pytest
 import rpy2.robjects as ro
 
 import gequi
-from gequi.training import _jobs
 
 OPTIONS = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "seed": 3, "validation": 0.25}
 
@@ -57,18 +58,47 @@ def test_the_same_errors_but_that_r_counts_classes_from_one(r, both, examples):
     assert "from 1 to 10, one for each output of the network; got 11" in r.code("conditionMessage(e)", e=condition)[0]
 
 
-def test_prepare_job_and_collect_job(r, both, same, examples, tmp_path):
+def test_fit_has_the_same_options_with_the_same_defaults(r):
+    ours = inspect.signature(gequi.fit).parameters
+    theirs = list(r.code("names(formals(gequiR:::fit.gequi_network))"))
+    assert theirs[:4] == ["object", "x", "y", "..."]
+    assert theirs[4:] == list(ours)[3:]
+    for name in theirs[4:]:
+        if name != "progress":  # R shows a bar to a person
+            assert r.value(r.code(f"eval(formals(gequiR:::fit.gequi_network)${name})")) == ours[name].default
+
+
+def test_callbacks_are_called_in_the_same_sequence_with_the_same_numbers(r, both, examples):
     theirs, ours = both()
     x, y = examples
-    labels = ro.FactorVector(ro.StrVector([f"class {k}" for k in y]))
-    folders = [tmp_path / "r", tmp_path / "python"]
-    lines = r.prepare_job(str(folders[0]), theirs, x, labels, about={"by": "R"}, **OPTIONS)
-    expected = gequi.training.prepare_job(folders[1], ours, x, y, **OPTIONS)
-    same(r.value(lines), {key: line.replace(str(folders[1]), str(folders[0])) for key, line in expected.items()})
-    for folder in folders:
-        _jobs.work(folder, gequi.training._fit)
-    fitted = r.collect_job(str(folders[0]), theirs)
-    history = gequi.collect_job(folders[1], ours)
-    same(without_times(r.value(fitted.rx2("history"))), without_times(history))
+    told = []
+
+    def note(event):
+        return lambda info: told.append({"event": event, **info})
+
+    events = ("on_epoch_begin", "on_batch_end", "on_epoch_end")
+    gequi.fit(ours, x, y, callbacks={event: note(event) for event in events}, **OPTIONS)
+    found = r.code(
+        """
+        told <- list()
+        note <- function(event) function(info) told <<- c(told, list(c(list(event = event), info)))
+        fit(network, x, y, epochs = 2, batch_size = 8, learning_rate = 0.01, seed = 3, validation = 0.25, callbacks =
+          list(on_epoch_begin = note("on_epoch_begin"), on_batch_end = note("on_batch_end"), on_epoch_end = note("on_epoch_end")))
+        told
+        """,
+        network=theirs, x=x, y=ro.IntVector(y + 1),
+    )  # fmt: skip
+    timed = ("seconds", "seconds_left")
+    expected = [{key: value for key, value in info.items() if key not in timed} for info in told]
+    assert [{key: value for key, value in info.items() if key not in timed} for info in r.value(found)] == expected
+    assert [info["event"] for info in told] == [events[0], *[events[1]] * 3, events[2]] * 2
+
+
+def test_a_callback_stops_both(r, both, same, examples):
+    theirs, ours = both()
+    x, y = examples
+    history = gequi.fit(ours, x, y, callbacks={"on_batch_end": lambda info: info["step"] < 4}, **OPTIONS)
+    callbacks = r.code("list(on_batch_end = function(info) info$step < 4)")
+    fitted = r.fit(theirs, x, ro.IntVector(y + 1), callbacks=callbacks, **OPTIONS)
+    assert r.value(fitted.rx2("history"))[-1]["stopped"] == history[-1]["stopped"] == "callback"
     same(r.value(r.predict(fitted, x, type="raw")), gequi.predict(ours, x).astype(np.float64))
-    assert set(r.code("levels(predict(fitted, x))", fitted=fitted, x=x)) == {f"class {k}" for k in y}

@@ -206,7 +206,7 @@ def test_the_designed_encoder_is_the_default():
     moving, fixed = CAT[60:140, 160:250], np.rot90(CAT[64:130, 165:245])
     for contrast in ("same", "any"):
         given = register_images(moving, fixed, contrast=contrast, encoder=registration_encoder(contrast=contrast))
-        assert (given["map"] == register_images(moving, fixed, contrast=contrast)["map"]).all()
+        assert (given.map == register_images(moving, fixed, contrast=contrast).map).all()
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -215,7 +215,7 @@ def test_any_network_with_tokens_can_be_the_encoder(name):
     image, encoder = CAT[50:151, 150:273], network(OTHERS[name])
     result = register_images(np.rot90(image), image, encoder=encoder)
     expected = np.stack([122.0 - np.indices(image.shape)[1], np.indices(image.shape)[0]])
-    assert np.abs(result["map"] - expected).max() < 0.05
+    assert np.abs(result.map - expected).max() < 0.05
     assert encoder.training  # as it was
 
 
@@ -223,7 +223,7 @@ def test_an_encoder_of_another_type_works_in_the_type_of_the_registration():
     image, encoder = CAT[50:130, 150:230], network(OTHERS["pooled evenly"])
     result = register_images(np.rot90(image), image, encoder=encoder, dtype="float64")
     law = register_images(image, np.rot90(image), encoder=encoder, dtype="float64")
-    assert np.abs(np.rot90(result["map"][1], 1) - law["map"][0]).max() < 1e-1
+    assert np.abs(np.rot90(result.map[1], 1) - law.map[0]).max() < 1e-1
     assert encoder.dtype == torch.float32
 
 

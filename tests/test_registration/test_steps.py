@@ -19,9 +19,9 @@ def steps():
 
 def test_the_best_hypothesis_has_the_confidence_of_the_registration(steps):
     found = register_images(TURNED, IMAGE)
-    assert max(each["confidence"] for each in steps["hypotheses"]) == found["confidence"]
+    assert max(each["confidence"] for each in steps["hypotheses"]) == found.confidence
     best = max(steps["hypotheses"], key=lambda each: each["confidence"])
-    np.testing.assert_allclose(best["affine"], found["affine"], atol=1e-3)
+    np.testing.assert_allclose(best["affine"], found.affine, atol=1e-3)
 
 
 def test_a_quarter_turn_turns_what_is_lifted_and_rolls_its_channels(steps):
@@ -33,16 +33,16 @@ def test_a_quarter_turn_turns_what_is_lifted_and_rolls_its_channels(steps):
 def test_the_attention_of_a_token_leads_to_its_match(steps):
     attention, matches = steps["attention"], steps["matches"]
     assert attention["token"] == 500
-    np.testing.assert_array_equal(attention["place"], matches["fixed"][500])
+    np.testing.assert_array_equal(attention["position"], matches["fixed"][500])
     assert attention["scores"].shape == (POSES, 32, 32)
     assert abs(attention["scores"]).max() <= 1 + 1e-5
     best_pose = attention["scores"].max(0).astype(float)
     weights = np.exp(40 * (best_pose - best_pose.max()))  # the sharpness of the first attempt
     np.testing.assert_allclose(attention["weights"], weights / weights.sum(), atol=1e-5)
     pose, row, column = np.unravel_index(attention["scores"].argmax(), attention["scores"].shape)
-    best = steps["moving"]["places"].reshape(32, 32, 2)[row, column]
+    best = steps["moving"]["positions"].reshape(32, 32, 2)[row, column]
     assert abs(matches["moving"][500] - best).max() <= 4  # its neighbours have a part in it
-    assert abs(np.exp(1j * matches["turn"][500]) - np.exp(2j * np.pi * pose / POSES)) <= np.pi / POSES
+    assert abs(np.exp(1j * matches["rotation"][500]) - np.exp(2j * np.pi * pose / POSES)) <= np.pi / POSES
 
 
 def test_the_default_token_is_that_of_the_heaviest_match(steps):

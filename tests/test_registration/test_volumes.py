@@ -45,30 +45,30 @@ def found(seed, change="clean", resolution=6, dtype="float32"):
 def test_a_brain_turned_by_any_rotation_is_found_to_a_fraction_of_a_voxel(change, most, least):
     for seed in SEEDS:  # the whole benchmark is tests/benchmarks/volumes.py
         result = found(seed, change)
-        assert benchmark.error(result["map"], pair(seed, change)).mean() < most
-        assert benchmark.dice(result["map"], pair(seed, change)) > least
-        assert result["figures"]["folds"] == 0
-        assert result["alternatives"] == []
+        assert benchmark.error(result.map, pair(seed, change)).mean() < most
+        assert benchmark.dice(result.map, pair(seed, change)) > least
+        assert result.metrics["folds"] == 0
+        assert result.alternatives == ()
 
 
 def test_the_result_has_the_volumes_axes():
     given, result = pair(0), found(0)
     shape = given.fixed.shape
-    assert result["map"].shape == result["inverse_map"].shape == (3, *shape)
-    assert result["affine"].shape == (3, 4)
-    assert result["warped"].shape == result["jacobian"].shape == result["uncertainty"].shape == shape
-    assert np.corrcoef(given.fixed[given.brain], result["warped"][given.brain])[0, 1] > 0.99
-    np.testing.assert_allclose(result["jacobian"], gequi.map_jacobian(result["map"]), rtol=0, atol=1e-4)
-    assert result["figures"]["inverse_consistency"] <= 0.02
-    there_and_back = compose_maps(result["map"], result["inverse_map"])
-    inside = ((result["inverse_map"] > 0) & (result["inverse_map"] < np.reshape(shape, (3, 1, 1, 1)) - 1)).all(0)
+    assert result.map.shape == result.inverse_map.shape == (3, *shape)
+    assert result.affine.shape == (3, 4)
+    assert result.warped.shape == result.jacobian.shape == result.uncertainty.shape == shape
+    assert np.corrcoef(given.fixed[given.brain], result.warped[given.brain])[0, 1] > 0.99
+    np.testing.assert_allclose(result.jacobian, gequi.map_jacobian(result.map), rtol=0, atol=1e-4)
+    assert result.metrics["inverse_consistency"] <= 0.02
+    there_and_back = compose_maps(result.map, result.inverse_map)
+    inside = ((result.inverse_map > 0) & (result.inverse_map < np.reshape(shape, (3, 1, 1, 1)) - 1)).all(0)
     assert length(there_and_back - identity_map(shape))[inside].mean() <= 0.02
 
 
 def test_nine_of_ten_errors_lie_within_two_claimed_standard_deviations():
     within = [
-        benchmark.error(found(seed, change)["map"], pair(seed, change))
-        < 2 * found(seed, change)["uncertainty"][benchmark.scored(pair(seed, change))]
+        benchmark.error(found(seed, change).map, pair(seed, change))
+        < 2 * found(seed, change).uncertainty[benchmark.scored(pair(seed, change))]
         for seed in SEEDS
         for change in ("clean", "photometric")
     ]
@@ -94,15 +94,15 @@ def test_a_linear_map_is_found_to_a_hundredth_of_a_voxel(transform, matrix):
     moving, fixed, map = linear_pair(matrix, (1.0, -2.0, 1.5))
     result = register_images(moving, fixed, transform=transform)
     brain = fixed > 0.1
-    assert length(result["map"] - map)[brain].max() < 0.02
-    np.testing.assert_allclose(result["affine"][:, :3], matrix, rtol=0, atol=2e-3)
-    assert result["uncertainty"][brain].max() < 0.1
+    assert length(result.map - map)[brain].max() < 0.02
+    np.testing.assert_allclose(result.affine[:, :3], matrix, rtol=0, atol=2e-3)
+    assert result.uncertainty[brain].max() < 0.1
 
 
 def test_inverted_contrast_is_found_where_any_contrast_is_allowed():
     given = pair(0)
     result = register_images(given.moving, 1 - given.fixed, contrast="any")
-    assert benchmark.error(result["map"], given).mean() < 0.25
+    assert benchmark.error(result.map, given).mean() < 0.25
 
 
 # ---- the law --------------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def test_turning_each_volume_by_its_own_quarters_turns_the_map(numbers, dtype):
     given, result = pair(0, resolution=8), found(0, resolution=8, dtype=dtype)
     turns = [TURNS[number] for number in numbers]
     moved = register_images(turned(given.moving, turns[0]), turned(given.fixed, turns[1]), dtype=dtype)
-    expected = turned_map(result["map"], given.moving.shape, *turns)
-    assert length(moved["map"] - expected).max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
-    assert moved["confidence"] == pytest.approx(result["confidence"], abs=1e-3)
-    np.testing.assert_allclose(moved["uncertainty"], turned(result["uncertainty"], turns[1]), rtol=0.02)
+    expected = turned_map(result.map, given.moving.shape, *turns)
+    assert length(moved.map - expected).max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
+    assert moved.confidence == pytest.approx(result.confidence, abs=1e-3)
+    np.testing.assert_allclose(moved.uncertainty, turned(result.uncertainty, turns[1]), rtol=0.02)
 
 
 def test_wigner_matrices_turn_the_harmonics():
@@ -196,11 +196,11 @@ def test_voxels_of_any_shape_are_respected():
     expected = given.map.copy()
     steps = given.moving.shape[2] / flat.shape[2]
     expected[2] = (expected[2] + 0.5) / steps - 0.5
-    off = length((result["map"] - expected) * np.reshape((1, 1, steps), (3, 1, 1, 1)))
+    off = length((result.map - expected) * np.reshape((1, 1, steps), (3, 1, 1, 1)))
     assert off[given.brain].mean() < 0.3
-    assert result["inverse_map"].shape == (3, *flat.shape)
+    assert result.inverse_map.shape == (3, *flat.shape)
     truth = gequi.map_jacobian(expected, spacing=6.0, moving_spacing=(6.0, 6.0, 12.0))
-    assert np.abs(result["jacobian"] - truth)[given.brain].mean() < 0.1
+    assert np.abs(result.jacobian - truth)[given.brain].mean() < 0.1
 
 
 def test_what_a_mask_hides_does_not_count():
@@ -211,24 +211,24 @@ def test_what_a_mask_hides_does_not_count():
     spoilt[~shown] = np.random.default_rng(0).uniform(size=np.sum(~shown))
     result = register_images(given.moving, spoilt, fixed_mask=shown)
     near = given.brain & ndimage.binary_erosion(shown, iterations=3)
-    assert length(result["map"] - given.map)[near].mean() < 0.15
+    assert length(result.map - given.map)[near].mean() < 0.15
     spoilt[~shown] = 3.0
     again = register_images(given.moving, spoilt, fixed_mask=shown)
-    np.testing.assert_array_equal(again["map"], result["map"])
+    np.testing.assert_array_equal(again.map, result.map)
 
 
 def test_volumes_of_different_sizes_are_fine():
     given = pair(0)
     part = given.fixed[4:-3, 5:-6, 2:]
     result = register_images(given.moving, part)
-    assert length(result["map"] - given.map[:, 4:-3, 5:-6, 2:])[given.brain[4:-3, 5:-6, 2:]].mean() < 0.15
+    assert length(result.map - given.map[:, 4:-3, 5:-6, 2:])[given.brain[4:-3, 5:-6, 2:]].mean() < 0.15
 
 
 def test_every_tensor_is_made_on_the_device_that_was_asked_for():
     given = pair(0, resolution=8)
     with torch.device("meta"):
         away = register_images(given.moving, given.fixed, device="cpu")
-    np.testing.assert_array_equal(away["map"], found(0, resolution=8)["map"])
+    np.testing.assert_array_equal(away.map, found(0, resolution=8).map)
 
 
 # ---- what is refused ------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_unrelated_volumes_are_refused():
         register_images(*noise)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
-        assert register_images(*noise, min_confidence=0)["confidence"] < 0.62
+        assert register_images(*noise, min_confidence=0).confidence < 0.62
 
 
 VOLUME = np.random.default_rng(0).normal(size=(16, 17, 18))

@@ -33,15 +33,15 @@ def gsa_network(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> EquivariantNetwork:
-    """A classifier of images by group self-attention: its outputs do not change when the image is turned.
+    """A classifier of images by group self-attention: its outputs do not change when the image is rotated.
 
     lifting_attention to `fields` regular fields, `blocks` times group_attention_block, then the mean over all points
     and the mean (or maximum) over all poses, and one linear layer to `units` numbers. With `patch_size` above 1, a
-    convolution to regular fields with that kernel size and stride stands in place of lifting_attention.
+    convolution to regular fields with that kernel size and stride replaces lifting_attention.
 
     Args:
         space: a gspace of the plane with a finite group.
-        input: the fields of the image, such as "trivial" for a grey and `{"trivial": 3}` for a colour image.
+        input: the fields of the image, such as "trivial" for a grayscale and `{"trivial": 3}` for a colour image.
         units: numbers that come out, such as classes.
         fields: regular fields inside.
         blocks: number of residual blocks.
@@ -55,7 +55,7 @@ def gsa_network(
         mlp_ratio: hidden units of a block's two-layer map for each field.
         patch_size: side of a patch, pixels, odd.
         size: side of the images, pixels, or (row, column); needed with patches, which must cover it exactly, or
-            turning the image would not turn the patches.
+            rotating the image would not rotate the patches.
         pool: "mean" or "max", over poses.
         seed, dtype: as in `equivariant_network()`.
 
@@ -113,7 +113,7 @@ def _check_patches(patch: int, size: Any) -> None:
     for length in np.asarray(size).reshape(-1).tolist():
         if check_integer(length, "size", minimum=1) % patch:
             raise InputError(
-                "`{argument}` must be divisible by patch_size = {patch}, so that turning the image turns its patches; "
+                "`{argument}` must be divisible by patch_size = {patch}, so that rotating the image rotates its patches; "
                 "got {length}.",
                 "size", patch=patch, length=length,
             )  # fmt: skip

@@ -25,7 +25,7 @@ _WITHOUT_GRID = {
 def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str | None = None) -> np.ndarray:
     """What a network of attention layers makes of features at points instead of pixels.
 
-    Points can be turned by any angle, so the law holds exactly for every element of the group: for features of
+    Points can be rotated by any angle, so the law holds exactly for every element of the group: for features of
     which no channel changes, predict(x, g points) = rho(g) predict(x, points).
 
     Args:
@@ -59,17 +59,17 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
             "x", size=network.in_type.size, fields=show_fields(network.in_type), channels=features.shape[1],
             shape=features.shape,
         )  # fmt: skip
-    places = as_array(points, "points", ndim=(2, 3), axes="(point, 2) or (batch, point, 2)")
-    places = places[None] if places.ndim == 2 else places
+    coordinates = as_array(points, "points", ndim=(2, 3), axes="(point, 2) or (batch, point, 2)")
+    coordinates = coordinates[None] if coordinates.ndim == 2 else coordinates
     batch, _, count = features.shape
-    if places.shape not in ((1, count, 2), (batch, count, 2)):
+    if coordinates.shape not in ((1, count, 2), (batch, count, 2)):
         raise ShapeError(
             "`{argument}` must have the shape {one} or {several}, as `{x:name}` has {count} points in a batch of "
             "{batch}; got {shape}.",
             "points", one=(count, 2), several=(batch, count, 2), x="x", count=count, batch=batch, shape=np.shape(points),
         )  # fmt: skip
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    token = points_in_place_of_pixels.set(own_tensor(places, torch.float64).to(device))
+    token = points_in_place_of_pixels.set(own_tensor(coordinates, torch.float64).to(device))
     try:
         with evaluating(network), torch.no_grad():
             out = network(own_tensor(features, network.dtype).to(device)[..., None])

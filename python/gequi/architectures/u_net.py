@@ -46,7 +46,7 @@ def unet(
     Returns:
         a torch module from (batch, channel, row, column), both sizes divisible by 2^levels, to (batch, class, row,
         column), logits: 31,030,658 parameters at its defaults, 123,664,898 for "circuit". With `space`, an
-        equivariant network whose output turns with the image.
+        equivariant network whose output rotates with the image.
 
     Raises:
         InputError: sizes that are not whole numbers of at least 1, or with `space` a width that the order of the group

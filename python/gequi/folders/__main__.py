@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from . import work
+from .prediction import work
 
 if __name__ == "__main__":
     work(Path(sys.argv[1]))

@@ -26,19 +26,28 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
         if folder.is_file():
             return list_images([images], argument)
         if not folder.is_dir():
-            raise InputError(f"`{argument}` must be a folder, or a list of files; there is no folder {shown(folder)}.", argument)
+            raise InputError(
+                "`{argument}` must be a folder, or a list of files; there is no folder {folder}.",
+                argument, folder=shown(folder),
+            )  # fmt: skip
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
         if not files:
-            raise InputError(f"`{argument}`: {shown(folder)} has no file that ends with {' '.join(ENDINGS)}.", argument)
+            raise InputError(
+                "`{argument}`: {folder} has no file that ends with {endings}.",
+                argument, folder=shown(folder), endings=" ".join(ENDINGS),
+            )  # fmt: skip
         return files
     if not isinstance(images, Sequence) or not images:
-        raise InputError(f"`{argument}` must be a folder, or a list of files; got {images!r:.60}.", argument)
+        raise InputError("`{argument}` must be a folder, or a list of files; got {value!r:.60}.", argument, value=images)
     files = [check_path(each, argument) for each in images]
     for file in files:
         if not file.is_file():
-            raise InputError(f"`{argument}`: there is no file {shown(file)}.", argument)
+            raise InputError("`{argument}`: there is no file {file}.", argument, file=shown(file))
         if file.suffix.lower() not in ENDINGS:
-            raise InputError(f"`{argument}`: {shown(file)} must end with one of {' '.join(ENDINGS)}.", argument)
+            raise InputError(
+                "`{argument}`: {file} must end with one of {endings}.",
+                argument, file=shown(file), endings=" ".join(ENDINGS),
+            )  # fmt: skip
     return files
 
 
@@ -50,18 +59,23 @@ def read_image(file: Path, axes: int = 2) -> np.ndarray:
     try:
         image = np.load(file, allow_pickle=False) if file.suffix.lower() == ".npy" else _picture(file)
     except (OSError, ValueError, SyntaxError) as error:  # what numpy and pillow say of damaged files
-        raise InputError(f"`images`: {shown(file)} cannot be read ({error}).", "images") from None
+        raise InputError(
+            "`{argument}`: {file} cannot be read ({reason}).", "images", file=shown(file), reason=str(error)
+        ) from None
     image = image[None] if image.ndim == axes else image
     if image.ndim != axes + 1 or image.dtype.kind not in "fiub":
         wanted = "(channel, row, column)" if axes == 2 else "(channel, depth, row, column)"
-        raise ShapeError(f"`images`: {shown(file)} must hold numbers {wanted}; got {image.dtype} of shape {image.shape}.", "images")
+        raise ShapeError(
+            "`{argument}`: {file} must hold numbers {wanted}; got {type} of shape {shape}.",
+            "images", file=shown(file), wanted=wanted, type=image.dtype, shape=image.shape,
+        )  # fmt: skip
     return np.asarray(image)
 
 
 def _picture(file: Path) -> np.ndarray:
     if importlib.util.find_spec("PIL") is None:
         raise SetupError("reading pictures needs pillow: install gequi[images].")
-    from PIL import Image
+    from PIL import Image  # here, since only pictures need it
 
     with Image.open(file) as picture:
         values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
@@ -76,6 +90,7 @@ def read_batch(files: Sequence[Path], shape: tuple[int, ...], axes: int) -> np.n
     for file, image in zip(files, images, strict=True):
         if image.shape != shape:
             raise ShapeError(
-                f"`images` must have one shape; {shown(file)} has {image.shape}, the first one {shape}.", "images"
-            )
+                "`{argument}` must have one shape; {file} has {shape}, the first one {first}.",
+                "images", file=shown(file), shape=image.shape, first=shape,
+            )  # fmt: skip
     return np.stack(images)

@@ -26,7 +26,7 @@ def pixel_points(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
 class AdditiveScores(nn.Module):
     """rho_P and rho_H, as features to append to queries and keys."""
 
-    turns: torch.Tensor  # (wave, 2, 2): one matrix of the group for each wave vector of an orbit, v and -v being one
+    matrices: torch.Tensor  # (wave, 2, 2): one matrix of the group for each wave vector of an orbit, v and -v being one
     source: torch.Tensor  # (element, wave): the wave that an element's inverse leads to
     sign: torch.Tensor  # (element, wave): -1 where it leads to the opposite of that wave
     relative: torch.Tensor  # (element, element): the number of h^-1 w
@@ -36,10 +36,10 @@ class AdditiveScores(nn.Module):
 
     def __init__(self, space: GSpace, heads: int, key_dim: int, frequencies: int, poses: bool) -> None:
         super().__init__()
-        turns, source, sign, relative = _tables(space)
+        matrices, source, sign, relative = _tables(space)
         order, waves = source.shape
         self.order, self.key_size = order, key_dim
-        for name, table in (("turns", turns), ("source", source), ("sign", sign), ("relative", relative)):
+        for name, table in (("matrices", matrices), ("source", source), ("sign", sign), ("relative", relative)):
             self.register_buffer(name, torch.as_tensor(table), persistent=False)
         shapes = {
             "frequencies": (heads, frequencies, 2),
@@ -62,7 +62,7 @@ class AdditiveScores(nn.Module):
 
     def phases(self, points: torch.Tensor) -> torch.Tensor | None:
         """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
-        return None if self.frequencies is None else phases_of(self.turns, self.frequencies, points)
+        return None if self.frequencies is None else phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
         """Queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
@@ -100,15 +100,15 @@ class RotaryScores(nn.Module):
     Source: Su et al. 2021 (arXiv 2104.09864), on one axis and without a group.
     """
 
-    turns: torch.Tensor
+    matrices: torch.Tensor
     source: torch.Tensor
     sign: torch.Tensor
 
     def __init__(self, space: GSpace, heads: int, key_dim: int, lifting: bool) -> None:
         super().__init__()
-        turns, source, sign, _ = _tables(space)
+        matrices, source, sign, _ = _tables(space)
         self.order, self.waves = source.shape
-        for name, table in (("turns", turns), ("source", source), ("sign", sign)):
+        for name, table in (("matrices", matrices), ("source", source), ("sign", sign)):
             self.register_buffer(name, torch.as_tensor(table), persistent=False)
         count = check_rotary(space, key_dim)
         self.key_size = count if lifting else key_dim
@@ -119,21 +119,21 @@ class RotaryScores(nn.Module):
 
     def phases(self, points: torch.Tensor) -> torch.Tensor:
         """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
-        return phases_of(self.turns, self.frequencies, points)
+        return phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-        """Queries (batch, heads, element or 1, point, feature), their numbers turned, for each element."""
-        return self._turn(query, phases.cos().to(query.dtype), phases.sin().to(query.dtype))
+        """Queries (batch, heads, element or 1, point, feature), with rotated complex numbers, for each element."""
+        return self._rotate(query, phases.cos().to(query.dtype), phases.sin().to(query.dtype))
 
     def of_keys(self, key: torch.Tensor, phases: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        """Keys (batch, heads, element or 1, point, feature), their numbers turned and multiplied by `gain`."""
+        """Keys (batch, heads, element or 1, point, feature), with rotated complex numbers, multiplied by `gain`."""
         cos, sin = gain * phases.cos().to(key.dtype), gain * phases.sin().to(key.dtype)
         if key.shape[-1] == 2 * cos.shape[-1]:
-            return self._turn(key, cos, sin)
+            return self._rotate(key, cos, sin)
         key = key.repeat(1, 1, 1, 1, self.waves)
         return torch.cat([key * cos, key * sin], -1)
 
-    def _turn(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    def _rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         numbers = x.expand(-1, -1, self.order, -1, -1).unflatten(-1, (2, self.waves, -1))
         numbers = torch.stack([numbers[:, :, h, :, :, source] for h, source in enumerate(self.source)], 2)
         real, imaginary = (part.flatten(-2) for part in numbers.unbind(-3))
@@ -154,21 +154,21 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
     return key_dim // (2 * waves)
 
 
-def phases_of(turns: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def phases_of(matrices: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); in float64, since phases grow large."""
-    waves = torch.einsum("wab,hfb->hwfa", turns.double(), frequencies.double()).flatten(1, 2)
+    waves = torch.einsum("wab,hfb->hwfa", matrices.double(), frequencies.double()).flatten(1, 2)
     return (points.double()[:, None] @ waves.mT).unsqueeze(2)
 
 
 def draw_frequencies(frequencies: torch.Tensor, generator: torch.Generator) -> None:
     """Wave vectors (heads, frequency, 2) of wavelengths from 2 to 16 pixels in all directions."""
-    octaves, turn = torch.rand((2, *frequencies.shape[:2]), generator=generator, dtype=torch.float64)
-    size, angle = 2 * math.pi / (2 * 8**octaves), 2 * math.pi * turn
+    octaves, direction = torch.rand((2, *frequencies.shape[:2]), generator=generator, dtype=torch.float64)
+    size, angle = 2 * math.pi / (2 * 8**octaves), 2 * math.pi * direction
     frequencies.data.copy_(torch.stack([size * angle.cos(), size * angle.sin()], -1))
 
 
 def _tables(space: GSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of both scores: turns, source, sign, relative.
+    """The tables of both scores: matrices, source, sign, relative.
 
     Where the group holds the half turn, the waves of v and -v are the same up to the sign of the sine, so one of
     each pair stands for both: half the features for the same functions.

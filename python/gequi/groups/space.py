@@ -30,7 +30,7 @@ _SUMMARIES = {
     "mirOnR3": "one mirror",
     "invOnR3": "the inversion x -> -x",
     "trivialOnR3": "no symmetry but translation of space",
-    "no_base_space": "any group, acting on vectors that sit at no place",
+    "no_base_space": "any group, acting on vectors without a position",
 }
 GROUP_FACTORIES = {
     name: getattr(escnn.group, name)

@@ -42,7 +42,7 @@ class Window:
     def left_over(self, length: int) -> int:
         """How many pixels at the far end no window reaches: 0 if the windows lie symmetrically on the axis.
 
-        A turn by 90 degrees, or a mirror, maps the windows onto themselves only if they lie symmetrically:
+        A rotation by 90 degrees, or a reflection, maps the windows onto themselves only if they lie symmetrically:
         (length + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
         """
         return self._room(length) % self.stride

@@ -1,4 +1,4 @@
-"""Layers that change what features are: their group, their extent, their place; and layers made of layers."""
+"""Layers that change the group, the extent or the position of features, and layers made of layers."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def equivariant_network(
 
     Args:
         space: a gspace, from `gspace()`.
-        input: the fields of the input, such as `{"trivial": 1}` for a grey image, `{"trivial": 3}` for colour,
+        input: the fields of the input, such as `{"trivial": 1}` for a grayscale image, `{"trivial": 3}` for colour,
             `{"irrep_1": 1}` for a vector at each pixel.
         layers: a list of `{"layer": kind, option: value, ...}`; `layer_kinds()` lists kinds and options.
         seed: of the initial weights; the same seed gives the same weights in R and in Python. None draws one, which

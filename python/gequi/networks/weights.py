@@ -68,7 +68,7 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
     for name, value in weights.items():
         if name not in state:
             raise InputError(
-                "`{argument}` has no place for {name!r}; the network's are {choices:list}.{hint}",
+                "`{argument}` holds an unknown weight, {name!r}; the network's are {choices:list}.{hint}",
                 "weights", name=name, choices=list(state), hint=nearest(name, state),
             )  # fmt: skip
         array = as_array(value, f"weights${name}")

@@ -2,10 +2,12 @@
 
 from .curves import fourier_features, invert_function, register_curves
 from .encoder import registration_encoder
-from .images import register_images
+from .register import register_images
+from .result import Registration
 from .steps import registration_steps
 
 __all__ = [
+    "Registration",
     "fourier_features",
     "invert_function",
     "register_curves",

@@ -12,14 +12,26 @@ Source: Greer 2023 (hgreer.com/Reports/Sep142023), the beginning of CARL (Greer 
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
-from ..arrays import as_array, as_numpy, check_choice, check_dtype, check_flag, check_integer, check_number, own_tensor
+from ..arrays import (
+    as_array,
+    as_numpy,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_positive,
+    own_tensor,
+)
 from ..attention import attend, attention_weights, generator_of
 from ..errors import InputError, ShapeError
 
@@ -82,12 +94,12 @@ class _Waves:
 
 def _waves(axes: int, features: object, bandwidth: object, phase: object, seed: object) -> _Waves:
     count = check_integer(features, "features", minimum=1)
-    width = _positive(bandwidth, "bandwidth")
+    width = check_positive(bandwidth, "bandwidth")
     check_choice(phase, "phase", PHASES)
     generator = generator_of(seed)
     frequencies = torch.randn(axes, count, generator=generator, dtype=torch.float64) / width
-    turns = torch.rand(count, generator=generator, dtype=torch.float64)
-    return _Waves(frequencies, 2 * math.pi * turns if phase == "uniform" else (2 * turns - 1) / math.sqrt(axes))
+    drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+    return _Waves(frequencies, 2 * math.pi * drawn if phase == "uniform" else (2 * drawn - 1) / math.sqrt(axes))
 
 
 def invert_function(
@@ -106,12 +118,12 @@ def invert_function(
 ) -> Any:
     """The inverse of a sampled function, by attention: softmax(similarity(query, y)) x.
 
-    Where the function takes a value at several places, the answer is the mean of them.
+    Where the function takes a value at several positions, the answer is the mean of them.
 
     Args:
         x: where the function was sampled: (sample) or (sample, axis).
         y: its values there: (sample) or (sample, channel).
-        query: values whose places are asked for: (query) or (query, channel).
+        query: values whose positions are asked for: (query) or (query, channel).
         kernel: "gaussian": the similarity is -|query - y|^2 / (2 bandwidth^2), without any random number.
             "fourier": the dot product of `fourier_features()`, the source's own.
         bandwidth: for "gaussian" the standard deviation of the kernel in the units of `y`; None is 3/4 of the mean
@@ -134,7 +146,7 @@ def invert_function(
 
     Raises:
         ShapeError: arrays that do not fit each other.
-        InputError: a function that is constant, or a refinement on several axes or of places given twice.
+        InputError: a function that is constant, or a refinement on several axes or of positions given twice.
 
     Source:
         Greer 2023 (hgreer.com/Reports/Sep142023). The Gaussian kernel is the limit of its features in number.
@@ -144,32 +156,8 @@ def invert_function(
         >>> invert_function(x, x**2, [0.25, 0.49], refine=3).round(9).tolist()
         [0.5, 0.7]
     """
-    kind = check_dtype(dtype)
-    check_choice(kernel, "kernel", KERNELS)
-    steps = check_integer(refine, "refine", minimum=0)
-    cooling = _positive(temperature, "temperature")
-    places, values, asked = (_points(array, name) for array, name in ((x, "x"), (y, "y"), (query, "query")))
-    if len(values) != len(places):
-        raise ShapeError(f"`y` must have one value for each of the {len(places)} samples `x`; got {len(values)}.", "y")
-    if asked.shape[1] != values.shape[1]:
-        raise ShapeError(f"`query` must have the channels of `y`, {values.shape[1]}; got {asked.shape[1]}.", "query")
-    step = _mean_step(values, places.shape[1])
-    if steps:
-        _check_spline(places)
-    width = None if bandwidth is None else _positive(bandwidth, "bandwidth")
-    if kernel == "gaussian":
-        tokens = _gaussian_tokens(asked, values, width or 0.75 * step, kind)
-    else:
-        extent = float(np.linalg.norm(np.ptp(values, axis=0)))
-        waves = _waves(values.shape[1], features, width or extent / _PUBLISHED, phase, seed)
-        tokens = (waves(own_tensor(asked, torch.float64)).to(kind), waves(own_tensor(values, torch.float64)).to(kind))
-    found = as_numpy(attend(*tokens, own_tensor(places, kind), 1 / cooling))
-    if steps:
-        found = _newton(places[:, 0], values, asked, found[:, 0].astype(np.float64), steps)[:, None].astype(found.dtype)
-    output = found[:, 0] if np.ndim(x) == 1 else found
-    if not check_flag(weights, "weights"):
-        return output
-    return {"output": output, "weights": as_numpy(attention_weights(*tokens, 1 / cooling))}
+    samples = _check_samples({"x": x, "y": y, "query": query})
+    return _invert(samples, kernel, bandwidth, temperature, phase, refine, features, seed, weights, dtype)
 
 
 def register_curves(a: Any, b: Any, x: Any = None, **options: Any) -> Any:
@@ -200,17 +188,67 @@ def register_curves(a: Any, b: Any, x: Any = None, **options: Any) -> Any:
     """
     if x is None:
         x = np.linspace(0, 1, len(_points(a, "a")))
-    try:
-        return invert_function(x, a, b, **options)
-    except InputError as error:
-        renamed = {"y": "a", "query": "b"}
-        if error.argument not in renamed:
-            raise
-        text = str(error).replace("`y`", "`a`").replace("`query`", "`b`")
-        raise type(error)(text, renamed[error.argument]) from None
+    given = inspect.signature(invert_function).bind(x, a, b, **options)
+    given.apply_defaults()
+    kept = {name: value for name, value in given.arguments.items() if name not in ("x", "y", "query")}
+    return _invert(_check_samples({"x": x, "a": a, "b": b}), **kept)
 
 
 # ---- what they are made of ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """A sampled function and the values whose positions are asked for, as float64 points (point, axis)."""
+
+    positions: np.ndarray
+    values: np.ndarray
+    asked: np.ndarray
+    step: float  # the mean distance of neighbouring values
+    flat: bool  # whether the positions came as numbers, not as points
+
+
+def _check_samples(arrays: Mapping[str, Any]) -> _Samples:
+    """Positions, values and queries, in this order, under the names that messages use."""
+    x, y, query = arrays
+    positions, values, asked = (_points(array, name) for name, array in arrays.items())
+    if len(values) != len(positions):
+        template = "`{argument}` must have one value for each of the {wanted} samples `{x:name}`; got {given}."
+        raise ShapeError(template, y, wanted=len(positions), x=x, given=len(values))
+    if asked.shape[1] != values.shape[1]:
+        template = "`{argument}` must have the channels of `{y:name}`, {wanted}; got {given}."
+        raise ShapeError(template, query, y=y, wanted=values.shape[1], given=asked.shape[1])
+    step = _mean_step(values, positions.shape[1], y)
+    return _Samples(positions, values, asked, step, np.ndim(arrays[x]) == 1)
+
+
+def _invert(
+    samples: _Samples, kernel: str, bandwidth: float | None, temperature: float, phase: str, refine: int, features: int,
+    seed: int | None, weights: bool, dtype: str,
+) -> Any:  # fmt: skip
+    """`invert_function()` of samples that are checked."""
+    kind = check_dtype(dtype)
+    check_choice(kernel, "kernel", KERNELS)
+    steps = check_integer(refine, "refine", minimum=0)
+    scale = 1 / check_positive(temperature, "temperature")
+    positions, values, asked = samples.positions, samples.values, samples.asked
+    if steps:
+        _check_spline(positions)
+    width = None if bandwidth is None else check_positive(bandwidth, "bandwidth")
+    if kernel == "gaussian":
+        tokens = _gaussian_tokens(asked, values, width or 0.75 * samples.step, kind)
+    else:
+        extent = float(np.linalg.norm(np.ptp(values, axis=0)))
+        waves = _waves(values.shape[1], features, width or extent / _PUBLISHED, phase, seed)
+        tokens = (waves(own_tensor(asked, torch.float64)).to(kind), waves(own_tensor(values, torch.float64)).to(kind))
+    found = as_numpy(attend(*tokens, own_tensor(positions, kind), scale))
+    if steps:
+        start = found[:, 0].astype(np.float64)
+        found = _newton(positions[:, 0], values, asked, start, steps)[:, None].astype(found.dtype)
+    output = found[:, 0] if samples.flat else found
+    if not check_flag(weights, "weights"):
+        return output
+    return {"output": output, "weights": as_numpy(attention_weights(*tokens, scale))}
 
 
 def _points(x: Any, argument: str) -> np.ndarray:
@@ -219,18 +257,12 @@ def _points(x: Any, argument: str) -> np.ndarray:
     return np.array(array[:, None] if array.ndim == 1 else array, dtype=np.float64, order="C")
 
 
-def _positive(value: object, argument: str) -> float:
-    number = check_number(value, argument)
-    if number <= 0:
-        raise InputError(f"`{argument}` must be greater than 0; got {number!r}.", argument)
-    return number
-
-
-def _mean_step(values: np.ndarray, axes: int) -> float:
+def _mean_step(values: np.ndarray, axes: int, argument: str) -> float:
     """The mean distance of neighbouring values, as if the samples lay on a grid with so many axes."""
     extent = float(np.linalg.norm(np.ptp(values, axis=0)))
     if extent == 0:
-        raise InputError("`y` must take at least two different values: a constant function has no inverse.", "y")
+        template = "`{argument}` must take at least two different values: a constant function has no inverse."
+        raise InputError(template, argument)
     return extent / math.sqrt(axes) / max(len(values) ** (1 / axes) - 1, 1)
 
 
@@ -249,20 +281,21 @@ def _gaussian_tokens(
     return own_tensor(queries, dtype), own_tensor(keys, dtype)
 
 
-def _check_spline(places: np.ndarray) -> None:
-    if places.shape[1] != 1:
-        raise InputError(
-            f"`refine` works along one axis, where a cubic spline runs through the samples; `x` has {places.shape[1]}.",
-            "refine",
-        )
-    if len(np.unique(places)) < len(places):
-        raise InputError("`refine` needs each place of `x` once; some are given twice.", "refine")
+def _check_spline(positions: np.ndarray) -> None:
+    """Refuses positions through which no cubic spline runs."""
+    if positions.shape[1] != 1:
+        template = "`{argument}` works along one axis, where a cubic spline runs through the samples; `x` has {axes}."
+        raise InputError(template, "refine", axes=positions.shape[1])
+    if len(np.unique(positions)) < len(positions):
+        raise InputError("`{argument}` needs each position in `x` once; some are given twice.", "refine")
 
 
-def _newton(places: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
-    """The place where the cubic spline through the samples takes the value asked for, by steps from `start`."""
-    order = np.argsort(places)
-    knots = places[order]
+def _newton(
+    positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int
+) -> np.ndarray:
+    """The position where the cubic spline through the samples takes the value asked for, by steps from `start`."""
+    order = np.argsort(positions)
+    knots = positions[order]
     spline = CubicSpline(knots, values[order])
     low, high = 2 * knots[0] - knots[1], 2 * knots[-1] - knots[-2]  # a grid 0, 0.01, ..., 0.99 stands for 0 to 1
     at = np.clip(start, low, high)

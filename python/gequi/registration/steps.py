@@ -13,7 +13,7 @@ from .dense import coarser
 from .descriptors import PlanarDescriptor, Tokens
 from .descriptors.planar import lift, pose_score
 from .frames import prepare_pair
-from .images import CONTRASTS, TRANSFORMS
+from .register import CONTRASTS, TRANSFORMS
 from .search import PLANS, averaged, check, descriptor_of, propose, tokens_of
 
 
@@ -21,7 +21,7 @@ def registration_steps(
     moving: Any,
     fixed: Any,
     token: int | None = None,
-    transform: str = "dense",
+    transform: str = "deformable",
     contrast: str = "same",
     dtype: str = "float32",
 ) -> dict[str, Any]:
@@ -38,13 +38,13 @@ def registration_steps(
     Returns:
         a dict:
         `fixed` and `moving`, for each image a dict of `lifted` (channel, row, column), the answers to edges in 16
-        directions (in 8, blind to the sign, with contrast "any"); `tokens`, how many (row, column); `places` (token,
-        axis), in pixels from 0; `strength` (token);
-        `attention`, of one token, a dict of `token`; `place` (axis); `scores` (pose, row, column), how alike it is to
+        directions (in 8, blind to the sign, with contrast "any"); `tokens`, how many (row, column); `positions`
+        (token, axis), in pixels from 0; `strength` (token);
+        `attention`, of one token, a dict of `token`; `position` (axis); `scores` (pose, row, column), how alike it is to
         each token of `moving` in each pose, between -1 and 1; `weights` (row, column), the softmax of the best
         scores over the poses, times a sharpness;
-        `matches`, a dict of `fixed` and `moving` (token, axis), the places of each token and of its match; `turn`
-        (token), the angle between them in radians, from rows to columns; `weight` (token);
+        `matches`, a dict of `fixed` and `moving` (token, axis), the positions of each token and of its match;
+        `rotation` (token), the angle between them in radians, from rows to columns; `weight` (token);
         `hypotheses`, a list of dicts, the most voted first: `similarity` (2, 3), on which matches agree; `votes`, the
         sum of their weights; `affine` (2, 3), the linear map that is fitted from there (for "similarity" and "rigid"
         one of that kind); `confidence`, the correlation of the images under it after a few steps.
@@ -77,15 +77,17 @@ def registration_steps(
     sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
     tokens = tokens_of(pair, scale, descriptor)
     matches = descriptor.match(*tokens, attempt.sharpness)
-    linear, voted, votes = propose(pair, plan, scale, transform, attempt, matches)
-    found = check(pair, plan, scale, transform, attempt, linear)
+    # the name that the search has for a deformable map
+    kind_of_map = "dense" if transform == "deformable" else transform
+    linear, voted, votes = propose(pair, plan, scale, kind_of_map, attempt, matches)
+    found = check(pair, plan, scale, kind_of_map, attempt, linear)
     shown = int(matches.weight.argmax()) if token is None else check_integer(token, "token", 0, len(matches.weight) - 1)
     return {
         **{
             name: {
                 "lifted": as_numpy(lift(descriptor.encoder, *part)[0]),
                 "tokens": list(each.size),
-                "places": as_numpy(each.positions),
+                "positions": as_numpy(each.positions),
                 "strength": as_numpy(each.strength),
             }
             for name, part, each in zip(("fixed", "moving"), averaged(pair, sizes), tokens, strict=True)
@@ -94,7 +96,7 @@ def registration_steps(
         "matches": {
             "fixed": as_numpy(matches.fixed),
             "moving": as_numpy(matches.moving),
-            "turn": as_numpy(torch.atan2(matches.rotation[:, 1, 0], matches.rotation[:, 0, 0])),
+            "rotation": as_numpy(torch.atan2(matches.rotation[:, 1, 0], matches.rotation[:, 0, 0])),
             "weight": as_numpy(matches.weight),
         },
         "hypotheses": [
@@ -115,7 +117,7 @@ def _attention(fixed: Tokens, moving: Tokens, token: int, sharpness: float) -> d
     weights = torch.softmax(sharpness * scores.amax(0), 0)
     return {
         "token": token,
-        "place": as_numpy(fixed.positions[token]),
+        "position": as_numpy(fixed.positions[token]),
         "scores": as_numpy(scores.unflatten(1, tuple(moving.size))),
         "weights": as_numpy(weights.reshape(tuple(moving.size))),
     }

@@ -56,7 +56,7 @@ def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
         fitting = [d for d in range(1, deepest + 1) if len(_Drawing(rows, d).nodes) <= 34]
         depth = max(fitting, default=1)
     drawing = _Drawing(rows, check_integer(depth, "depth", minimum=1))
-    drawing.place()
+    drawing.arrange()
     return {"boxes": drawing.boxes(), **drawing.wires(), "frames": drawing.frames()}
 
 
@@ -106,9 +106,9 @@ class _Drawing:
                         target.sources.append(before)
         self.spots: dict[tuple[int, int], dict[int, _Node]] = {}  # (level, lane) -> rank -> node
 
-    # ---- places -----------------------------------------------------------------------------------------
+    # ---- positions --------------------------------------------------------------------------------------
 
-    def place(self) -> None:
+    def arrange(self) -> None:
         sizes = sorted({_extent(node) for node in self.nodes.values()}, reverse=True)
         for node in self.nodes.values():
             node.rank = 1 + max((source.rank for source in node.sources), default=-1)

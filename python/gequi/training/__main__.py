@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from . import _fit
-from ._jobs import work
+from .cluster import work
 
 if __name__ == "__main__":
-    work(Path(sys.argv[1]), _fit)
+    work(Path(sys.argv[1]))

@@ -35,15 +35,21 @@ class Augmentation:
         if kind == "group":
             self._take_elements(own)
         elif axes != 2:
-            raise InputError("`augment` = 'rotation' turns images in the plane; for other inputs take 'group'.", "augment")
+            raise InputError(
+                "`{argument}` = {rotation!r} turns images in the plane; for other inputs take {group!r}.",
+                "augment", rotation="rotation", group="group",
+            )  # fmt: skip
         else:
             for fields in (self.fields, self.target_fields):
                 if fields is not None:
-                    turning_parts(fields)  # refuses what has no action of every angle
+                    rotatable_parts(fields)  # refuses what has no action of every angle
 
     def _take_elements(self, network: EquivariantNetwork | None) -> None:
         if network is None:
-            raise InputError("`augment` = 'group' needs a network that declares its group; take 'rotation'.", "augment")
+            raise InputError(
+                "`{argument}` = {group!r} needs a network that declares its group; take {rotation!r}.",
+                "augment", rotation="rotation", group="group",
+            )  # fmt: skip
         rows = []
         for element in groups.elements(network.space):
             on_output = network.to_output(element)
@@ -67,11 +73,11 @@ class Augmentation:
             matrices, on_input, on_target = (part[motions] for part in self.table)
         else:
             matrices = rotation_matrix(motions)
-            on_input = None if self.fields is None else turned(self.fields, motions)
-            on_target = None if self.target_fields is None else turned(self.target_fields, motions)
+            on_input = None if self.fields is None else represent_rotations(self.fields, motions)
+            on_target = None if self.target_fields is None else represent_rotations(self.target_fields, motions)
         x = move(act_on_channels(x, on_input), matrices)
         if self.task.name == "segmentation":
-            # No class is known where the turned image shows what was outside: -1.
+            # No class is known where the rotated image shows what was outside: -1.
             shifted = (y - IGNORED).to(x.dtype)[:, None]
             return x, move(shifted, matrices, "nearest")[:, 0].round().to(y.dtype) + IGNORED
         if self.task.name in ("regression", "binary") and y.ndim > 1:
@@ -82,7 +88,7 @@ class Augmentation:
         return x, y
 
 
-def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
+def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
     """For each field its change of basis and the frequencies of its irreps, where they allow every angle."""
     parts = []
     for representation in fields.representations:
@@ -90,17 +96,17 @@ def turning_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
         frequencies = [int(irrep.attributes.get("frequency", 0)) for irrep in irreps]
         if any(irrep.size != (2 if k else 1) for irrep, k in zip(irreps, frequencies, strict=True)):
             raise FieldError(
-                f"`augment` = 'rotation' turns by every angle, which {show_fields(fields)} do not all allow; take "
-                f"'group', or fields such as trivial and irrep_1.",
-                "augment",
-            )
+                "`{argument}` = {rotation!r} turns by every angle, which {fields} do not all allow; take {group!r}, or "
+                "fields such as trivial and irrep_1.",
+                "augment", rotation="rotation", group="group", fields=show_fields(fields),
+            )  # fmt: skip
         parts.append((representation.change_of_basis, frequencies))
     return parts
 
 
-def turned(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
+def represent_rotations(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
     """rho (batch, channel, channel) for each angle; None where no angle changes the channels."""
-    parts = turning_parts(fields)
+    parts = rotatable_parts(fields)
     if not any(any(frequencies) for _, frequencies in parts):
         return None
     rho = torch.zeros(len(angles), fields.size, fields.size, dtype=torch.float64)

@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from ..errors import InputError
 from ..networks import get_weights, set_weights
 from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, read_file, shown, unpack, write_file
 
-if TYPE_CHECKING:
-    from ._run import Run
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    path: Path
+    metadata: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Of the run that wrote it."""
+        return dict(self.metadata["training"]["identity"])
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        return dict(self.metadata["training"])
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {key.removeprefix(EXTRA): value for key, value in self.tensors.items() if key.startswith(EXTRA)}
 
 
-def save_checkpoint(path: Path, run: Run) -> None:
-    """Writes the state of a run, whole or not at all."""
-    network = check_saveable(run.network)
-    plain, arrays = run.state()
-    tensors = {**get_weights(network), **{EXTRA + name: value for name, value in arrays.items()}}
-    write_file(path, pack(tensors, {**describe_model(network), "training": {**plain, "identity": run.identity}}))
+def save_checkpoint(
+    path: Path, model: torch.nn.Module, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Writes the weights of a model and the state of its run, whole or not at all."""
+    tensors = {**get_weights(check_saveable(model)), **{EXTRA + name: value for name, value in arrays.items()}}
+    write_file(path, pack(tensors, {**describe_model(model), "training": dict(plain)}))
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], Any] | None:
-    """The plain data and the arrays of a checkpoint; None where there is no file yet."""
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """A checkpoint; None where there is no file yet."""
     if not path.exists():
         return None
     metadata, tensors = unpack(read_file(path), shown(path))
     if "training" not in metadata:
-        raise InputError(f"`checkpoint`: {shown(path)} is a model file, but no checkpoint; take another name.", "checkpoint")
-    return metadata, tensors
+        raise InputError(
+            "`{argument}`: {path} is a model file, but no checkpoint; take another name.", "checkpoint", path=shown(path)
+        )
+    return Checkpoint(path, metadata, tensors)
 
 
-def resume(run: Run, path: Path, found: tuple[dict[str, Any], Any]) -> None:
-    """Puts the state of a checkpoint into a run of the same network, data and options."""
-    metadata, tensors = found
-    saved = metadata["training"]
-    for name, value in run.identity.items():
-        if saved["identity"].get(name) != value:
+def take_weights(checkpoint: Checkpoint, model: torch.nn.Module, identity: Mapping[str, Any]) -> None:
+    """Puts the weights of a checkpoint into a model, where it is of the same network, data and options."""
+    for name, value in identity.items():
+        before = checkpoint.identity.get(name)
+        if before != value:
             raise InputError(
-                f"`checkpoint`: {shown(path)} is of another run: its {name} was {saved['identity'].get(name)!r:.80}, "
-                f"now it is {value!r:.80}. Take another name, or remove the file to begin anew.",
-                "checkpoint",
-            )
-    set_weights(run.network, get_weights(build_model(metadata, tensors, shown(path))))
-    run.restore(saved, {key.removeprefix(EXTRA): value for key, value in tensors.items() if key.startswith(EXTRA)})
+                "`{argument}`: {path} is of another run: its {name} was {before!r:.80}, now it is {now!r:.80}. Take "
+                "another name, or remove the file to begin anew.",
+                "checkpoint", path=shown(checkpoint.path), name=name, before=before, now=value,
+            )  # fmt: skip
+    set_weights(model, get_weights(build_model(checkpoint.metadata, checkpoint.tensors, shown(checkpoint.path))))

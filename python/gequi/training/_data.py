@@ -13,8 +13,9 @@ import torch
 from ..arrays import as_array, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import AXES, check_features
+from ..jobs import Part
 from ..networks import EquivariantNetwork
-from ._settings import generator_for
+from ._seeds import generator_for
 from ._tasks import IGNORED, check_classes
 
 # ---- what comes in --------------------------------------------------------------------------------------
@@ -27,29 +28,36 @@ def open_array(value: Any, argument: str) -> Any:
     try:
         return np.load(Path(os.fspath(value)).expanduser(), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"`{argument}` must be an array or the path of a .npy file; {error}.", argument) from None
+        raise InputError(
+            "`{argument}` must be an array or the path of a .npy file; {reason}.", argument, reason=str(error)
+        ) from None
 
 
-def check_inputs(x: Any, network: torch.nn.Module, argument: str = "x") -> np.ndarray:
-    """`x` with the axes and channels that the network takes. A memory map is not read for it."""
+def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> np.ndarray:
+    """`x` with the axes and channels that the model takes. A memory map is not read for it."""
     if isinstance(x, np.memmap):
         sample = x[:1]
-        checked = check_features(sample, network.in_type, argument) if isinstance(network, EquivariantNetwork) else sample
+        checked = check_features(sample, model.in_type, argument) if isinstance(model, EquivariantNetwork) else sample
         if checked.shape != sample.shape or x.dtype.kind not in "fiub":
-            raise ShapeError(f"`{argument}` must be a file of numbers {AXES[2]}; got shape {x.shape}.", argument)
+            raise ShapeError(
+                "`{argument}` must be a file of numbers {axes}; got shape {shape}.", argument, axes=AXES[2], shape=x.shape
+            )
         return x
-    if isinstance(network, EquivariantNetwork):
-        return check_features(x, network.in_type, argument)
+    if isinstance(model, EquivariantNetwork):
+        return check_features(x, model.in_type, argument)
     return as_array(x, argument, ndim=range(2, 6), axes=AXES[2])
 
 
 def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
     """`y` as an array with one target for each example."""
     if y is None:
-        raise InputError(f"`{argument}` is missing.", argument)
+        raise InputError("`{argument}` is missing.", argument)
     y = y if isinstance(y, np.memmap) else as_array(y, argument)
     if y.ndim == 0 or len(y) != count:
-        raise ShapeError(f"`{argument}` must have {count} targets, one an example; got shape {y.shape}.", argument)
+        raise ShapeError(
+            "`{argument}` must have {count} targets, one an example; got shape {shape}.",
+            argument, count=count, shape=y.shape,
+        )  # fmt: skip
     return y
 
 
@@ -91,9 +99,9 @@ class Examples:
     def batches(self, batch_size: int) -> int:
         return -(-self.count // batch_size)
 
-    def take(self, places: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The examples at some places."""
-        at = self.chosen[places]
+    def take(self, indexes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some of the examples."""
+        at = self.chosen[indexes]
         index = torch.from_numpy(at)
         x = self._read(self.x, at, self.dtype, "x") if self.held is None else self.held[index]
         if self.held_targets is not None:
@@ -111,9 +119,9 @@ class Examples:
         """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
         if self._order[0] != epoch:
             self._order = epoch, torch.randperm(self.count, generator=generator_for(seed, "order", epoch)).numpy()
-        places = self._order[1][number * batch_size : (number + 1) * batch_size]
-        own, counts = part.of(places)
-        return (*self.take(own), counts, len(places))
+        indexes = self._order[1][number * batch_size : (number + 1) * batch_size]
+        own, counts = part.of(indexes)
+        return (*self.take(own), counts, len(indexes))
 
 
 class Made:
@@ -140,37 +148,13 @@ class Made:
         return own_tensor(x[own], self.dtype), own_tensor(y[own], self.target_dtype), counts, len(x)
 
 
-class Part:
-    """The part of each batch that one of several processes takes."""
-
-    def __init__(self, rank: int = 0, processes: int = 1) -> None:
-        self.rank, self.processes = rank, processes
-
-    def of(self, places: np.ndarray) -> tuple[np.ndarray, bool]:
-        """This process's places, and whether they count: a process that is left none takes the first, for nothing."""
-        own = self.slice(places)
-        return (own, True) if len(own) else (places[:1], False)
-
-    def slice(self, values: Any) -> Any:
-        """This process's part of anything with one entry an example."""
-        ends = [len(values) * i // self.processes for i in range(self.processes + 1)]
-        return values[ends[self.rank] : ends[self.rank + 1]]
-
-    def total(self, values: list[float], device: torch.device) -> list[float]:
-        """Sums over all processes; on their device, since those of GPUs add up nothing elsewhere."""
-        if self.processes == 1:
-            return values
-        tensor = torch.tensor(values, dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(tensor)
-        return list(tensor.tolist())
-
-
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
     """Examples to learn from and examples to validate with, drawn from the seed."""
     order = torch.randperm(examples.count, generator=generator_for(seed, "validation")).numpy()
     held_out = max(1, round(fraction * examples.count))
     if held_out >= examples.count:
         raise InputError(
-            f"`validation` = {fraction:g} of {examples.count} examples leaves none to learn from.", "validation"
-        )
+            "`{argument}` = {fraction:g} of {count} examples leaves none to learn from.",
+            "validation", fraction=fraction, count=examples.count,
+        )  # fmt: skip
     return examples.subset(np.sort(order[held_out:])), examples.subset(np.sort(order[:held_out]))

@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     from lightning.pytorch.strategies import DDPStrategy
 
 from ..interrupts import listens_to_interrupts
+from ..jobs import Part
 from ..quiet import quiet
-from ._data import Part
 from ._run import Row, Run
 
 _SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
@@ -26,20 +26,20 @@ _SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.py
 
 def train(run: Run) -> list[Row]:
     """Turns a run to its end, or to a stop, and returns its history."""
-    settings = run.settings
-    many = settings.devices * settings.nodes > 1
-    accelerator = _accelerator(settings.device)
-    was_training = run.network.training
-    run.network.train()
+    options = run.options
+    many = options.processes > 1
+    accelerator = _accelerator(options.device)
+    was_training = run.model.training
+    run.model.train()
     if run.step < run.steps and not run.stop:
         with quiet(_SPEAKERS, "lightning|torch|torchmetrics"), _interrupts(run), torch.random.fork_rng(_gpus(accelerator)):
             trainer = Trainer(
                 accelerator=accelerator,
-                devices=settings.devices,
-                num_nodes=settings.nodes,
+                devices=options.devices,
+                num_nodes=options.nodes,
                 # The statistics of batch normalisation are averaged by the run, and bases are constants.
                 strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
-                precision="bf16-mixed" if settings.precision == "bfloat16" else "32-true",  # "32": as the network is
+                precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",  # "32": as the network is
                 max_epochs=1,  # to lightning, all epochs are one: a resumed run begins within it
                 logger=False,
                 enable_checkpointing=False,
@@ -55,9 +55,9 @@ def train(run: Run) -> list[Row]:
                 trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
             except (KeyboardInterrupt, SystemExit):  # lightning makes the first into the second
                 run.stop = run.stop or "interrupt"
-    run.network.train()
+    run.model.train()
     if not was_training:
-        run.network.eval()
+        run.model.eval()
     return run.finish()
 
 
@@ -95,7 +95,7 @@ class _Lesson(LightningModule):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.network = run.network
+        self.model = run.model
         object.__setattr__(self, "run", run)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -105,7 +105,7 @@ class _Lesson(LightningModule):
         self.run.begin()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.run.set_learning_rate()
+        self.run.begin_batch()
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return self.run.loss(batch)

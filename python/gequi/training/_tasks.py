@@ -72,6 +72,7 @@ class Task:
 
     def metrics(self, shared: bool = False) -> dict[str, Any]:
         """torchmetrics' measures of the task; `shared`: of the examples of all processes together."""
+        # Here, since torchmetrics takes seconds to import.
         from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
         from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy, MulticlassJaccardIndex
 
@@ -120,36 +121,40 @@ def find_task(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[
         return Task(loss, output_shape, y.shape[1:]), y
     if not fits:
         raise ShapeError(
-            f"`y` must have the shape of the network's output, (batch, {', '.join(map(str, output_shape))}); "
-            f"got {y.shape}.",
-            "y",
-        )
+            "`{argument}` must have the shape of the network's output, (batch, {sizes}); got {shape}.",
+            "y", sizes=_sizes(output_shape), shape=y.shape,
+        )  # fmt: skip
     if loss == "binary_cross_entropy" and isinstance(y, np.ndarray) and not np.isin(np.asarray(y), (0, 1)).all():
-        raise InputError("`y` must hold 0 and 1 only for the loss 'binary_cross_entropy'.", "y")
+        raise InputError("`{argument}` must hold 0 and 1 only for the loss {loss!r}.", "y", loss=loss)
     return Task(loss, target, target), y.reshape(len(y), *target) if y.ndim == 1 else y
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    """The sizes of axes as messages show them after others."""
+    return ", ".join(map(str, shape))
 
 
 def _classes_task(y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, np.ndarray]:
     target = y.shape[1:]
     if not target and any(n != 1 for n in output_shape[1:]):
         raise ShapeError(
-            f"`y` has one class an image, but the network gives one for each of {output_shape[1:]} places; end it "
-            f"with global_avg_pool, or give a class for each pixel.",
-            "y",
-        )
+            "`{argument}` has one class an image, but the network gives one for each of {shape} places; end it with "
+            "global_avg_pool, or give a class for each pixel.",
+            "y", shape=output_shape[1:],
+        )  # fmt: skip
     if target and target != output_shape[1:]:
         raise ShapeError(
-            f"`y` must have a class for each pixel of the network's output, (batch, "
-            f"{', '.join(map(str, output_shape[1:]))}), or one for each image, (batch); got {y.shape}.",
-            "y",
-        )
+            "`{argument}` must have a class for each pixel of the network's output, (batch, {sizes}), or one for each "
+            "image, (batch); got {shape}.",
+            "y", sizes=_sizes(output_shape[1:]), shape=y.shape,
+        )  # fmt: skip
     classes, least = output_shape[0], IGNORED if target else 0
     if classes < 2:
         raise ShapeError(
             "the network has one output, so it cannot tell classes apart: give it one for each class, or take the "
-            "loss 'binary_cross_entropy' with targets 0 and 1.",
-            "loss",
-        )
+            "loss {loss!r} with targets 0 and 1.",
+            "loss", loss="binary_cross_entropy",
+        )  # fmt: skip
     if not isinstance(y, np.memmap):
         check_classes(y, least, classes)
     return Task("cross_entropy", (classes, *target), target), y
@@ -160,12 +165,12 @@ def check_classes(y: np.ndarray, least: int, classes: int) -> None:
     values = np.unique(y)
     wrong = values[(values < least) | (values >= classes) | (values != np.floor(values))]
     if wrong.size:
-        # The argument is "class": R, which counts classes from 1, shows these numbers as it counts.
+        value = float(wrong[0])
         raise InputError(
-            f"`y` must hold classes, whole numbers from {least} to {classes - 1}, one for each output of the network; "
-            f"got {wrong[0]:g}.",
-            "class",
-        )
+            "`{argument}` must hold classes, whole numbers from {least:index} to {most:index}, one for each output of "
+            "the network; got {value:index}.",
+            "y", least=least, most=classes - 1, value=int(value) if value.is_integer() else value,
+        )  # fmt: skip
 
 
 def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
@@ -173,12 +178,18 @@ def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
     if given is None:
         return
     if task.loss != "cross_entropy":
-        raise InputError("`class_weights` needs the loss 'cross_entropy'.", "class_weights")
+        raise InputError("`{argument}` needs the loss {loss!r}.", "class_weights", loss="cross_entropy")
     if isinstance(given, str):
         if given != "balanced":
-            raise InputError(f"`class_weights` must be numbers or 'balanced'; got {given!r}.", "class_weights")
+            raise InputError(
+                "`{argument}` must be numbers or {balanced!r}; got {given!r}.",
+                "class_weights", balanced="balanced", given=given,
+            )  # fmt: skip
         if y is None:
-            raise InputError("`class_weights` cannot be 'balanced' where `x` is a function: give numbers.", "class_weights")
+            raise InputError(
+                "`{argument}` cannot be {balanced!r} where `x` is a function: give numbers.",
+                "class_weights", balanced="balanced",
+            )  # fmt: skip
         flat = np.asarray(y).astype(np.int64).ravel()
         counts = np.bincount(flat[flat >= 0], minlength=task.classes)
         values = np.where(counts > 0, counts.sum() / (task.classes * np.maximum(counts, 1)), 0.0)
@@ -186,8 +197,9 @@ def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
         values = as_array(given, "class_weights", ndim=1)
         if len(values) != task.classes:
             raise ShapeError(
-                f"`class_weights` must have {task.classes} numbers, one a class; got {len(values)}.", "class_weights"
-            )
+                "`{argument}` must have {classes} numbers, one a class; got {count}.",
+                "class_weights", classes=task.classes, count=len(values),
+            )  # fmt: skip
         for value in values:
             check_number(value, "class_weights", minimum=0)
     task.class_weights = torch.tensor(np.asarray(values, dtype=np.float64))

@@ -32,7 +32,7 @@ test_that("two processes predict what one does", {
 test_that("a job keeps the classes of the network", {
   model <- trained()
   job <- tempfile("job")
-  lines <- prepare_prediction(job, model, folder, type = "class", nodes = 2, devices = 4, about = list(by = "me"))
+  lines <- prepare_prediction(job, model, folder, type = "class", nodes = 2, devices = 4, metadata = list(by = "me"))
   expect_match(lines$srun, "srun --nodes 2 --ntasks-per-node 4 python -m gequi.folders", fixed = TRUE)
   expect_refused(collect_prediction(job), "is not done; none of its parts are there", "input")
   python <- reticulate::py_config()$python
@@ -47,9 +47,9 @@ test_that("what does not fit is refused", {
   model <- trained()
   expect_refused(predict_folder(model, tempfile()), "there is no folder", "input")
   expect_refused(predict_folder(model, folder, type = "klass"), "Did you mean 'class'?", "input")
-  expect_refused(predict_folder("net", folder), "`network` must be a network", "input")
+  expect_refused(predict_folder("net", folder), "`model` must be a network", "input")
   expect_refused(prepare_prediction(folder, model, folder), "is not empty", "input")
   expect_refused(collect_prediction(folder), "holds no predictions", "input")
   colours <- equivariant_network(c4(), c(trivial = 3), seed = 1)
-  expect_refused(predict_folder(colours, folder), "image-1.png' does not fit the network", "shape")
+  expect_refused(predict_folder(colours, folder), "image-1.png' does not fit the model", "shape")
 })

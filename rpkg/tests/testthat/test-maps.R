@@ -28,7 +28,8 @@ test_that("two images are registered, with a word about it", {
 
 test_that("volumes are registered as images are", {
   needs_python()
-  volume <- with(expand.grid(x = 1:20, y = 1:22, z = 1:24), sin(x * y / 30) + cos(z / 3) * sin(x / 4))
+  voxels <- expand.grid(depth = 1:20, row = 1:22, column = 1:24)
+  volume <- with(voxels, sin(depth * row / 30) + cos(column / 3) * sin(depth / 4))
   dim(volume) <- c(20, 22, 24)
   found <- register_images(aperm(volume, c(2, 3, 1)), volume, transform = "rigid")
   expect_identical(dim(found$map), c(3L, 20L, 22L, 24L))

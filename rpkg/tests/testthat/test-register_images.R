@@ -20,7 +20,7 @@ test_that("an image's own spacing is taken where none is given", {
   known <- function(image, spacing) structure(image, class = c("niftiImage", "array"), pixdim = spacing)
   both <- register_images(known(turned(), c(2, 2)), known(upright(), c(2, 2)), transform = "similarity")
   expect_equal(both[c("moving_spacing", "spacing")], list(moving_spacing = c(2, 2), spacing = c(2, 2)))
-  halved <- known(warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5), c(4, 4))
+  halved <- known(warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5), c(4, 4)) # turned over as the other is
   two <- register_images(halved, known(upright(), c(2, 2)), transform = "rigid") # of one length, in millimetres
   expect_equal(two[c("moving_spacing", "spacing")], list(moving_spacing = c(4, 4), spacing = c(2, 2)))
   expect_equal(abs(det(two$affine[, 1:2])), 1 / 4, tolerance = 1e-3)
@@ -53,9 +53,10 @@ test_that("many registrations are a list with a table", {
   told <- NULL
   found <- register_images(
     list(turned(), upright()), list(turn = upright(), none = upright()),
-    progress = function(done, pairs) told <<- c(told, done, pairs)
+    progress = function(info) told <<- c(told, list(info))
   )
-  expect_equal(told, c(1, 2, 2, 2))
+  expect_identical(lapply(told, `[[`, "done"), list(1L, 2L))
+  expect_identical(names(told[[1]]), c("done", "total", "seconds_left"))
   expect_s3_class(found, "gequi_registrations")
   expect_s3_class(found$turn, "gequi_registration")
   table <- as.data.frame(found)
@@ -72,7 +73,7 @@ test_that("a progress bar can be shown, and an error of a callback is its own", 
   rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
   pairs <- rep(list(upright()), 2)
   expect_message(register_images(pairs, pairs, progress = TRUE), "2/2")
-  expect_error(register_images(pairs, pairs, progress = function(done, pairs) stop("enough")), "enough")
+  expect_error(register_images(pairs, pairs, progress = function(info) stop("enough")), "enough")
   wrong <- "`progress` must be TRUE, FALSE or a function"
   expect_refused(register_images(pairs, pairs, progress = "yes"), wrong, "input")
 })
@@ -80,10 +81,44 @@ test_that("a progress bar can be shown, and an error of a callback is its own", 
 test_that("an interrupt is R's own", {
   needs_python()
   pairs <- rep(list(upright()), 2)
-  stop_here <- function(done, pairs) rlang::interrupt()
+  stop_here <- function(info) rlang::interrupt()
   expect_identical(
     tryCatch(register_images(pairs, pairs, progress = stop_here), interrupt = function(condition) "stopped"), "stopped"
   )
+})
+
+test_that("a registration is kept with its R object, and made again from it", {
+  needs_python()
+  found <- registered()
+  points <- rbind(c(10, 20), c(40, 70))
+  expected <- predict(found, points, se.fit = TRUE)
+  expect_true(is_alive(found))
+  read <- saved_and_read(found)
+  expect_false(is_alive(read))
+  expect_output(print(read), "0 folds", fixed = TRUE)
+  expect_false(is_alive(read)) # to print needs no Python
+  expect_equal(predict(read, points, se.fit = TRUE), expected, tolerance = 1e-9)
+  expect_true(is_alive(read))
+  expect_equal(summary(read), summary(found))
+})
+
+test_that("what is replaced in a registration counts", {
+  needs_python()
+  found <- registered()
+  before <- predict(found, c(10, 20), "fixed_to_moving", se.fit = TRUE)
+  other <- found
+  other$uncertainty <- 2 * other$uncertainty
+  expect_equal(predict(other, c(10, 20), "fixed_to_moving", se.fit = TRUE)$se.fit, 2 * before$se.fit)
+  expect_equal(summary(other)$spread$median[1], 2 * summary(found)$spread$median[1])
+  expect_equal(predict(found, c(10, 20), "fixed_to_moving", se.fit = TRUE), before)
+  other[["map"]] <- other$map + 1
+  expect_equal(predict(other, c(10, 20), "fixed_to_moving"), before$fit + 1)
+})
+
+test_that("a registration lists its parts", {
+  needs_python()
+  expect_output(str(registered()), "$ contrast      : chr \"same\"", fixed = TRUE)
+  expect_identical(format(registered()), "80 x 80 onto 80 x 80")
 })
 
 test_that("points are carried both ways, with their error", {
@@ -171,7 +206,7 @@ test_that("the steps of a registration count from 1", {
   needs_python()
   steps <- registration_steps(turned(), upright(), token = 21)
   expect_identical(steps$attention$token, 21L)
-  expect_equal(steps$attention$place, c(6.5, 2.5)) # 20 tokens to a row of 80 pixels
+  expect_equal(steps$attention$position, c(6.5, 2.5)) # 20 tokens to a row of 80 pixels
   expect_equal(steps$hypotheses[[1]]$affine, cbind(c(0, 1), c(-1, 0), c(81, 0)), tolerance = 1e-2)
   expect_refused(registration_steps(turned(), upright(), token = 0), "`token` must be from 1 to 400; got 0", "input")
 })
@@ -184,7 +219,7 @@ test_that("volumes are registered, cut, carried and tabulated", {
     (-1)^number * exp(-colSums((place - middle)^2) / 12)
   }
   volume <- Reduce(`+`, lapply(1:40, blob))
-  turned <- aperm(volume, c(2, 1, 3))[30:1, , ] # what is at (x, y, z) is at (31 - y, x, z)
+  turned <- aperm(volume, c(2, 1, 3))[30:1, , ] # what is at (depth, row, column) is at (31 - row, depth, column)
   found <- register_images(turned, volume, transform = "rigid", spacing = 2)
   expect_output(print(found), "<registration> 30 x 30 x 30 onto 30 x 30 x 30", fixed = TRUE)
   expect_output(print(summary(found)), "depth", fixed = TRUE)
@@ -192,7 +227,13 @@ test_that("volumes are registered, cut, carried and tabulated", {
   expect_length(predict(found, rbind(c(10, 20, 15), c(3, 4, 5)), se.fit = TRUE)$se.fit, 2)
   expect_lt(max(abs(predict(found, turned)[5:26, 5:26, 5:26] - volume[5:26, 5:26, 5:26])), 0.05)
   expect_identical(predict(found, turned > 0.4)[15, , ], volume[15, , ] > 0.4)
-  expect_identical(names(as.data.frame(found))[1:6], c("row", "column", "depth", "map_row", "map_column", "map_depth"))
+  points <- data.frame(column = 15, name = "a", depth = 10, row = 20)
+  there <- predict(found, points, "fixed_to_moving")
+  expect_equal(there, data.frame(column = 15, name = "a", depth = 11, row = 10), tolerance = 1e-2)
+  words <- "the columns depth, row, column; depth, column is missing"
+  expect_refused(predict(found, data.frame(row = 1)), words, "input")
+  expect_identical(names(as.data.frame(found))[1:6], c("depth", "row", "column", "map_depth", "map_row", "map_column"))
+  expect_identical(unique(plot(found, "uncertainty", slice = 9)$data$value), unique(c(found$uncertainty[9, , ])))
   for (type in c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")) {
     for (axis in 1:3) expect_s3_class(ggplot2::ggplot_build(plot(found, type, slice = 9, axis = axis))$plot, "ggplot")
   }

@@ -24,7 +24,7 @@ test_that("a network comes back with its weights, layers and predictions", {
 
 test_that("a fitted network comes back with its classes and its history", {
   model <- fitted()
-  save_model(model, file, about = list(author = "me"))
+  save_model(model, file, metadata = list(author = "me"))
   again <- load_model(file)
   expect_identical(predict(again, x, type = "prob"), predict(model, x, type = "prob"))
   expect_identical(predict(again, x), predict(model, x))

@@ -40,6 +40,14 @@ test_that("factors come back as factors, and probabilities as a named matrix", {
   expect_identical(dim(predict(numbers, x)), c(12L, 2L))
 })
 
+test_that("predict() takes `newdata` as other packages do", {
+  fitted <- quick(y = y)
+  expect_identical(predict(fitted, newdata = x), predict(fitted, x))
+  expect_identical(predict(fitted, newdata = x, type = "prob"), predict(fitted, x, "prob"))
+  expect_refused(predict(fitted, x, newdata = x), "Give `x` or `newdata`, not both", "input")
+  expect_refused(predict(fitted), "`x` is missing", "input")
+})
+
 test_that("classes count from 1 as integers do, and the order of a factor's levels is kept", {
   as_factor <- quick(y = y)
   as_integers <- quick(y = as.integer(y))
@@ -105,6 +113,47 @@ test_that("a progress function sees where the training is and stops it with FALS
   expect_error(fit(small(), x, y, progress = function(now) stop("of mine")), "of mine")
 })
 
+test_that("callbacks are called when an epoch begins, a batch ends and an epoch ends", {
+  told <- list()
+  note <- function(event) function(info) told <<- c(told, list(c(list(event = event), info)))
+  counted <- 0
+  fitted <- quick(y = y, validation = 0.25, callbacks = list(
+    list(on_epoch_begin = note("begin"), on_batch_end = note("batch"), on_epoch_end = note("end")),
+    list(on_batch_end = function(info) counted <<- counted + 1)
+  ))
+  events <- vapply(told, function(info) info$event, "")
+  expect_identical(events, rep(c("begin", "batch", "batch", "batch", "end"), 2))
+  expect_identical(counted, 6)
+  expect_identical(vapply(told, function(info) info$step, 0L), c(0:3, 3L, 3:6, 6L))
+  expect_identical(vapply(told, function(info) info$batch, 0L), rep(c(0:3, 3L), 2))
+  expect_null(told[[1]]$loss)
+  expect_identical(told[[10]]$val_loss, fitted$history$val_loss[2])
+  expect_identical(get_weights(fitted), get_weights(quick(y = y, validation = 0.25)))
+})
+
+test_that("a callback ends the training with FALSE, and with nothing else", {
+  stops <- function(info) if (info$step == 4) FALSE else NULL
+  stopped <- quick(y = y, epochs = 5, callbacks = list(on_batch_end = stops))
+  expect_identical(stopped$history$stopped, c("", "callback"))
+  expect_output(print(stopped$history), "stopped by a callback", fixed = TRUE)
+  goes_on <- list(on_epoch_begin = function(info) data.frame(a = 1), on_epoch_end = function(info) 0)
+  expect_identical(nrow(quick(y = y, callbacks = goes_on)$history), 2L)
+  file <- tempfile(fileext = ".gequi")
+  on.exit(unlink(file))
+  quick(y = y, epochs = 3, checkpoint = file, callbacks = list(on_epoch_end = function(info) FALSE))
+  expect_identical(
+    get_weights(quick(y = y, epochs = 3, checkpoint = file)), get_weights(quick(y = y, epochs = 3))
+  )
+  expect_error(quick(y = y, callbacks = list(on_epoch_end = function(info) stop("of mine"))), "of mine")
+  expect_refused(quick(y = y, callbacks = list(on_epoch = identity)), "unknown event `on_epoch`", "input")
+  expect_refused(quick(y = y, callbacks = list(on_epoch_end = 3)), "`on_epoch_end` must be a function", "input")
+  expect_refused(quick(y = y, callbacks = function(info) TRUE), "`callbacks` must have at least one of", "input")
+  expect_refused(
+    quick(y = y, devices = 2, callbacks = list(on_epoch_end = identity)),
+    "`callbacks` cannot be used where several processes train", "input"
+  )
+})
+
 test_that("an interrupt ends the training after the batch and gives the network as it stands", {
   fitted <- fit(small(), x, y, epochs = 100000, seed = 1, progress = function(now) {
     if (now$epoch > 3) tools::pskill(Sys.getpid(), tools::SIGINT)
@@ -162,6 +211,14 @@ test_that("a network that was fitted goes on from its weights", {
   again <- quick(once, y)
   expect_identical(class(again), class(once))
   expect_false(identical(get_weights(again), get_weights(once)))
+})
+
+test_that("the options of fit() are named once: they are those that the core knows", {
+  needs_python()
+  expect_identical(fit_options(), names(formals(fit.gequi_network))[5:21])
+  expect_refused(
+    prepare_job(tempfile(), small(), x, y, epoch = 3), "unknown option `epoch`; the options are", "input"
+  )
 })
 
 test_that("the progress bar can be drawn", {

@@ -1,0 +1,58 @@
+"""The weights of an attention: exponentials of the scores, scaled to sum to 1."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import as_array, as_numpy, check_dtype, check_index, own_tensor
+from ..errors import InputError, ShapeError
+
+
+def softmax(x: Any, axis: int | None = None, dtype: str = "float64") -> np.ndarray:
+    """Exponentials, scaled to sum to 1 along an axis: exp(x_i) / sum_j exp(x_j).
+
+    Args:
+        x: numbers, any shape with at least one axis. -Inf is a weight of 0.
+        axis: the axis that sums to 1; None is the last.
+        dtype: "float32" or "float64".
+
+    Returns:
+        an array of the shape of `x`.
+
+    Raises:
+        InputError: NaN or +Inf, or nothing but -Inf along the axis.
+        ShapeError: no such axis.
+
+    Example:
+        >>> softmax([[0.0, 0.0], [1.0, 1.0]]).tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
+    """
+    array = as_array(x, "x", finite=False)
+    if array.ndim == 0:
+        raise ShapeError("`{argument}` must have at least one axis; got a single number.", "x")
+    along = array.ndim - 1 if axis is None else check_index(axis, "axis", array.ndim, from_end=True)
+    check_scores(array, "x")
+    if np.isneginf(array.max(axis=along)).any():
+        template = "`{argument}` must have a finite value in each run along axis {axis:index}; one is all -Inf."
+        raise InputError(template, "x", axis=along)
+    return as_numpy(torch.softmax(own_tensor(array, check_dtype(dtype)), along))
+
+
+def check_scores(array: np.ndarray, argument: str) -> None:
+    """Refuses NaN and +Inf. -Inf is a score like any other: it takes no part."""
+    if np.isnan(array).any() or np.isposinf(array).any():
+        raise InputError("`{argument}` must hold finite numbers or -Inf; it holds NaN or +Inf.", argument)
+
+
+def attention_weights(
+    query: torch.Tensor, key: torch.Tensor, scale: float, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The weights (..., query, key) that `attend()` never holds at once."""
+    scores = scale * (query @ key.mT)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return torch.softmax(scores, -1)

@@ -1,0 +1,29 @@
+"""Images as matrices: normalised, multiplied, warped, and composed; and samples to do it with.
+
+Convention. An image is a matrix (row, column); row 0 is the top. Every operation takes what `numpy.asarray` takes
+and returns a numpy array: float32 where all its images are float32, else float64. A torch tensor comes back as a
+tensor on torch's graph, so a function composed of these operations is differentiable as it stands.
+
+The operations are those of Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and
+softmax", JuliaCon 2021 (virtual poster).
+"""
+
+from .composition import OPERATIONS, image_composition
+from .normalize import normalize_columns, normalize_image, normalize_rows, signed_image
+from .products import gram_image, image_product, image_value
+from .samples import sample_image
+from .warp import oscillatory_warp
+
+__all__ = [
+    "OPERATIONS",
+    "gram_image",
+    "image_composition",
+    "image_product",
+    "image_value",
+    "normalize_columns",
+    "normalize_image",
+    "normalize_rows",
+    "oscillatory_warp",
+    "sample_image",
+    "signed_image",
+]

@@ -1,0 +1,85 @@
+"""The job folder of a training run: `job.json` with the options, the model, and the data or the paths of their files.
+
+The first worker writes at the end `result.gequi` and `history.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import jobs
+from ..errors import InputError
+from ..networks import get_weights, set_weights
+from ..saving import check_saveable, load_model, save_model, shown, write_file
+from .options import FitOptions
+
+MODULE = "gequi.training"  # what a worker runs
+
+
+def write_job(
+    folder: Path, model: torch.nn.Module, x: Any, y: Any, options: FitOptions, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Writes a training run down; `options` are checked already."""
+    for name, value in (("x", x), ("loss", options.loss)):
+        if callable(value):
+            raise InputError("`{argument}` cannot be a function where several processes train.", name)
+    check_saveable(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder / "model.gequi")
+    job: dict[str, Any] = {"x": _by_reference(folder, "x", x), "y": _by_reference(folder, "y", y)}
+    if isinstance(options.validation, tuple | list):
+        names = ("validation_x", "validation_y")
+        pair = [_by_reference(folder, name, value) for name, value in zip(names, options.validation, strict=True)]
+        options = replace(options, validation=pair)
+    if options.class_weights is not None and not isinstance(options.class_weights, str):
+        options = replace(options, class_weights=np.asarray(options.class_weights, dtype=float).tolist())
+    jobs.write_job(folder, {**job, **options.plain(), "metadata": dict(metadata or {})})
+
+
+def _by_reference(folder: Path, name: str, value: Any) -> str:
+    """The path of a .npy file with the values: their own, where they are in one."""
+    if isinstance(value, str | os.PathLike):
+        return str(Path(value).expanduser().absolute())
+    path = folder / f"{name}.npy"
+    np.save(path, value)
+    return str(path.absolute())
+
+
+def read_job(folder: Path) -> tuple[torch.nn.Module, str, str, FitOptions]:
+    """The model, the paths of the data and the options of a job folder."""
+    job = jobs.read_job(folder)
+    if job is None:
+        raise no_job(folder)
+    return load_model(folder / "model.gequi"), job["x"], job["y"], FitOptions.of(job)
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """The plain data that were kept with a job."""
+    job = jobs.read_job(folder)
+    if job is None:
+        raise no_job(folder)
+    return dict(job.get("metadata") or {})
+
+
+def write_result(folder: Path, model: torch.nn.Module, history: list[dict[str, Any]]) -> None:
+    """Writes down what a job has learned."""
+    save_model(model, folder / "result.gequi")
+    write_file(folder / "history.json", json.dumps(history).encode())
+
+
+def read_result(folder: Path, model: torch.nn.Module) -> list[dict[str, Any]]:
+    """The history of a job that is done; its weights go into the model."""
+    set_weights(model, get_weights(load_model(folder / "result.gequi")))
+    return list(json.loads((folder / "history.json").read_text()))
+
+
+def no_job(folder: object) -> InputError:
+    return InputError("`{argument}`: {folder} holds no job.", "folder", folder=shown(folder))

@@ -1,0 +1,141 @@
+"""The options of `fit()`: named and checked here, the same object in a call, a job folder, a worker and a checkpoint.
+
+They are plain data, apart from a `loss` that is a function and from arrays for `validation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, get_args, get_type_hints
+
+from ..arrays import check_choice, check_integer, check_number
+from ..errors import InputError, nearest
+from ..jobs import DEVICES
+from ..networks import choose_seed
+from ..saving import check_path
+from ._optimizers import OPTIMIZERS, SCHEDULES
+from ._tasks import LOSSES
+
+AUGMENTATIONS = ("group", "rotation")
+# Options that do not change the weights: a checkpoint may be resumed with others.
+_ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
+
+Check = Callable[[Any, str], Any]
+
+
+def _one_of(*choices: str) -> Check:
+    return lambda value, name: check_choice(value, name, choices)
+
+
+def _at_least(minimum: int) -> Check:
+    return lambda value, name: check_integer(value, name, minimum=minimum)
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def check_loss(loss: Any, argument: str = "loss") -> Any:
+    """The name of a loss, a function, or None for the one that suits the targets."""
+    return loss if loss is None or callable(loss) else check_choice(loss, argument, LOSSES)
+
+
+def _check_optimizer(given: Any, argument: str) -> dict[str, Any]:
+    """{"optimizer": name, option: value, ...} with every option of that optimiser."""
+    options = dict(given) if isinstance(given, Mapping) else {"optimizer": given}
+    name = check_choice(options.pop("optimizer", None), argument, OPTIMIZERS)
+    defaults = OPTIMIZERS[name][1]
+    for key in options:
+        if key not in defaults:
+            raise InputError(
+                "`{argument}`: {name} has no option {option!r}; it has {choices:list}.{hint}",
+                argument, name=name, option=key, choices=list(defaults), hint=nearest(key, defaults),
+            )  # fmt: skip
+    checked = {key: check_number(options.get(key, value), f"{argument}${key}", 0) for key, value in defaults.items()}
+    return {"optimizer": name, **checked}
+
+
+def _check_validation(value: Any, argument: str) -> Any:
+    """A fraction, or a pair (x, y)."""
+    if not isinstance(value, tuple | list):
+        return check_number(value, argument, minimum=0, maximum=1)
+    if len(value) != 2:
+        raise InputError(
+            "`{argument}` must be a fraction or a pair (x, y); got {count} things.", argument, count=len(value)
+        )
+    return value
+
+
+def _not_negative(value: Any, argument: str) -> float:
+    return check_number(value, argument, minimum=0)
+
+
+def _check_seed(value: Any, argument: str) -> int:
+    """A seed, drawn where there is none."""
+    return choose_seed(value)
+
+
+def _as_it_is(value: Any, argument: str) -> Any:
+    return value
+
+
+def _absolute(value: Any, argument: str) -> str:
+    return str(check_path(value, argument).absolute())
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The options of `fit()`, in its order, each with the check that it must pass and its default."""
+
+    loss: Annotated[Any, check_loss] = None
+    epochs: Annotated[int, _at_least(1)] = 10
+    batch_size: Annotated[int, _at_least(1)] = 32
+    learning_rate: Annotated[float, _not_negative] = 1e-3
+    optimizer: Annotated[Any, _check_optimizer] = "adam"
+    schedule: Annotated[str, _one_of(*SCHEDULES)] = "constant"
+    validation: Annotated[Any, _or_none(_check_validation)] = None
+    augment: Annotated[str | None, _or_none(_one_of(*AUGMENTATIONS))] = None
+    class_weights: Annotated[Any, _as_it_is] = None  # by the classes, which the data have
+    precision: Annotated[str | None, _or_none(_one_of("bfloat16"))] = None
+    device: Annotated[str, _one_of(*DEVICES)] = "auto"
+    seed: Annotated[Any, _check_seed] = None
+    checkpoint: Annotated[Any, _or_none(_absolute)] = None
+    patience: Annotated[int | None, _or_none(_at_least(1))] = None
+    devices: Annotated[int, _at_least(1)] = 1
+    nodes: Annotated[int, _at_least(1)] = 1
+    batches: Annotated[int | None, _or_none(_at_least(1))] = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FitOptions:
+        """The options among these variables."""
+        return cls(**{name: given[name] for name in OPTIONS})
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.nodes
+
+    def checked(self) -> FitOptions:
+        """The same options, each of its type and within its limits; the messages name the option."""
+        checked = {name: check(getattr(self, name), name) for name, check in _CHECKS.items()}
+        least = checked["devices"] * checked["nodes"]
+        check_integer(checked["batch_size"], "batch_size", minimum=least)
+        return replace(self, **checked)
+
+    def plain(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in OPTIONS}
+
+    def identity(self) -> dict[str, Any]:
+        """The options that must agree where a checkpoint is resumed."""
+        left_out = (*_ELSEWHERE, *(["epochs"] if self.schedule == "constant" else []))  # a longer run begins alike
+        return {name: value for name, value in self.plain().items() if name not in left_out}
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        return self.learning_rate * SCHEDULES[self.schedule](step / steps)
+
+
+OPTIONS = [each.name for each in fields(FitOptions)]
+_CHECKS: dict[str, Check] = {
+    name: get_args(hint)[1] for name, hint in get_type_hints(FitOptions, include_extras=True).items()
+}
