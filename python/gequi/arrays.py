@@ -72,7 +72,7 @@ def check_index(value: object, argument: str, count: int, from_end: bool = False
     """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
-        raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
+        raise InputError("`{argument}` must be a whole number; got {value:index}.", argument, value=number)
     first = -count if from_end else 0
     if not first <= number < count:
         raise InputError(
