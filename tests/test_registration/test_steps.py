@@ -96,7 +96,7 @@ def volume_steps():
 def test_the_best_hypothesis_of_volumes_has_the_confidence_of_the_registration(volume_steps):
     found = register_images(TURNED_VOLUME, VOLUME)
     best = max(volume_steps["hypotheses"], key=lambda each: each["confidence"])
-    assert best["confidence"] == found["confidence"]
+    assert best["confidence"] == found.confidence
     assert best["similarity"].shape == (3, 4)
     np.testing.assert_allclose(best["affine"], found["affine"], atol=1e-2)
     np.testing.assert_allclose(best["affine"][:, :3], QUARTER, atol=1e-2)
