@@ -126,7 +126,7 @@ def test_the_summary_of_a_registration(r, same, request, given):
 
 def test_the_unmoved_map_of_a_registration(r, pair):
     theirs, ours = pair
-    told = r.value(r.code('gequiR:::call_core("registration.result.unmoved_map", x)', x=theirs))
+    told = r.value(r.code('gequiR:::call_core("unmoved_map", x)', x=theirs))
     np.testing.assert_allclose(told, ours.unmoved_map(), rtol=0, atol=1e-12)
 
 
