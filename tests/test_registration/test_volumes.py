@@ -253,7 +253,7 @@ VOLUME = np.random.default_rng(0).normal(size=(16, 17, 18))
     ("moving", "fixed", "options", "error", "message"),
     [
         (VOLUME[0], VOLUME, {}, ShapeError, r"`moving` and `fixed` must be two images or two volumes; their shapes are \(17, 18\) and"),
-        (VOLUME[None], VOLUME, {}, ShapeError, r"`moving` must have 2 or 3 axes \(row, column\) or \(row, column, depth\)"),
+        (VOLUME[None], VOLUME, {}, ShapeError, r"`moving` must have 2 or 3 axes \(row, column\) or \(depth, row, column\)"),
         (VOLUME[:5, :5, :5], VOLUME, {}, ShapeError, r"`moving` must be at least 16 pixels along each side; its shape is \(5, 5, 5\)"),
         (VOLUME, np.ones((16, 16, 16)), {}, InputError, r"`fixed` is constant, 1\.0 everywhere"),
         (VOLUME, VOLUME * np.nan, {}, InputError, r"`fixed` must be finite"),
