@@ -65,8 +65,8 @@ class Preset:
     # ---- descriptors and the search. The attempts are not tuned
     usual: int  # pixels along a side of images of the usual size
     unit: float  # pixels to a unit, in which candidates and alternatives are compared
-    descriptor: Callable[[Attempt, bool, str], Descriptor]  # the designed one, for any contrast or not, in a dtype
-    of_encoder: Callable[[EquivariantNetwork], Descriptor]
+    descriptor: Callable[[EquivariantNetwork], Descriptor]  # of an encoder
+    encoder: Callable[[Attempt, bool, str], EquivariantNetwork]  # the designed one, for any contrast or not, in a dtype
     first: Attempt
     second: tuple[Attempt, ...]  # what is tried next
     retry_below: float = 0.72  # the confidence below which `second` is tried; not tuned
@@ -159,19 +159,19 @@ class Preset:
         return self.min_confidence_any_contrast if any_contrast else self.min_confidence
 
 
-def _planar(attempt: Attempt, any_contrast: bool, dtype: str) -> Descriptor:
-    return PlanarDescriptor(designed(any_contrast, attempt.rings, attempt.window, dtype))
+def _image_encoder(attempt: Attempt, any_contrast: bool, dtype: str) -> EquivariantNetwork:
+    return designed(any_contrast, attempt.rings, attempt.window, dtype)
 
 
-def _spherical(attempt: Attempt, any_contrast: bool, dtype: str) -> Descriptor:
-    return SphericalDescriptor(designed_for_volumes(any_contrast, attempt.rings, attempt.window, dtype))
+def _volume_encoder(attempt: Attempt, any_contrast: bool, dtype: str) -> EquivariantNetwork:
+    return designed_for_volumes(any_contrast, attempt.rings, attempt.window, dtype)
 
 
 IMAGES = Preset(
     usual=128,
     unit=1.0,
-    descriptor=_planar,
-    of_encoder=PlanarDescriptor,
+    descriptor=PlanarDescriptor,
+    encoder=_image_encoder,
     first=Attempt(RINGS, 1.0),
     second=(
         Attempt(WIDE_RINGS, 1.0, sharpness=20.0, candidates=12, steps=12),
@@ -198,8 +198,8 @@ IMAGES = Preset(
 VOLUMES = Preset(
     usual=56,
     unit=0.5,
-    descriptor=_spherical,
-    of_encoder=SphericalDescriptor,
+    descriptor=SphericalDescriptor,
+    encoder=_volume_encoder,
     first=Attempt(SPHERES, 4.0),
     second=(
         Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, candidates=12, steps=12),

@@ -153,12 +153,8 @@ def alternatives(found: Found, tolerance: tuple[float, float]) -> list[int]:
 
 def descriptor_factory(pair: Pair, encoder: EquivariantNetwork | None = None) -> DescriptorFactory:
     """Makes the descriptor of an attempt: the designed one, or that of an encoder, which is the same in each attempt."""
-    preset = preset_for(pair.axes)
-    if encoder is not None:
-        given = preset.of_encoder(encoder)
-        return lambda attempt: given
-    dtype = str(pair.fixed.dtype).removeprefix("torch.")
-    return lambda attempt: preset.descriptor(attempt, pair.any_contrast, dtype)
+    preset, dtype = preset_for(pair.axes), str(pair.fixed.dtype).removeprefix("torch.")
+    return lambda attempt: preset.descriptor(encoder or preset.encoder(attempt, pair.any_contrast, dtype))
 
 
 def usual_sizes(pair: Pair) -> list[Size]:
