@@ -76,7 +76,7 @@ def kinds(layers):
     }
 
 
-NOT_EXPORTED = {"oriented_gradients", "ring_descriptor", "token_pool"}
+NOT_EXPORTED = {"oriented_gradients", "ring_descriptor", "local_normalization", "sphere_descriptor", "token_pool"}
 
 
 def test_the_networks_here_have_every_kind_of_layer():
@@ -89,10 +89,11 @@ def test_the_networks_here_have_every_kind_of_layer():
 @pytest.mark.parametrize("layer", sorted(NOT_EXPORTED))
 def test_layers_made_for_each_size_of_image_are_refused_by_name(tmp_path, layer, format):
     before = [{"layer": "oriented_gradients"}] if layer == "ring_descriptor" else []
-    net = gequi.equivariant_network(C4, "trivial", [*before, {"layer": layer}], seed=1)
+    space = gequi.gspace("rot3dOnR3") if layer == "sphere_descriptor" else C4
+    net = gequi.equivariant_network(space, "trivial", [*before, {"layer": layer}], seed=1)
     first = (before or [{"layer": layer}])[0]["layer"]
     with pytest.raises(InputError, match=f"`model` has a layer {first}, which is not exported"):
-        gequi.export_model(net, tmp_path / "net", (1, 1, 32, 32), format=format)
+        gequi.export_model(net, tmp_path / "net", (1, 1, *[32] * space.dimensionality), format=format)
     assert list(tmp_path.iterdir()) == []
 
 

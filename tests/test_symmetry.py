@@ -100,6 +100,7 @@ KINDS = {
     "softmax": ([conv(), {"layer": "group_pool"}, conv({"trivial": 3}, 1), {"layer": "softmax"}], "trivial"),
     "oriented_gradients": ([{"layer": "oriented_gradients", "signed": False}, conv()], "trivial"),
     "ring_descriptor": ([{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "token": 3}], "trivial"),
+    "local_normalization": ([{"layer": "local_normalization"}, conv()], "trivial"),
     "token_pool": ([conv(VECTORS), {"layer": "token_pool", "token": 2}], "trivial"),
     "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
 }  # fmt: skip
@@ -119,7 +120,10 @@ def test_every_kind_that_exists_is_checked_here():
 
 
 # Kinds of layers with a law of their own, checked by the tests of their subject.
-ELSEWHERE: set[str] = {"lifting_attention", "group_attention", "group_attention_block"}  # test_group_attention.py
+ELSEWHERE: set[str] = {
+    "lifting_attention", "group_attention", "group_attention_block",  # test_group_attention.py
+    "sphere_descriptor",  # test_encoders.py
+}  # fmt: skip
 
 
 def test_fourier_elu_keeps_the_quarter_turns_of_a_continuous_group(dtype, exactness, random):

@@ -8,6 +8,7 @@ from ._version import __version__ as __version__
 from .architectures import gsa_network, identity_resnet, image_classifier_mlp, predict_points, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
+from .encoders import registration_encoder
 from .export import export_model
 from .fields import field_type, transform_field
 from .folders import collect_prediction, predict_folder, prepare_prediction
@@ -33,7 +34,6 @@ from .registration import (
     invert_function,
     register_curves,
     register_images,
-    registration_encoder,
     registration_steps,
 )
 from .saving import load_model, save_model

@@ -41,7 +41,7 @@ PRIVATE_FUNCTIONS = {
     "count_parameters": "tracing:count_parameters(model)",
     "describe_network": "networks:describe_network(network, input_shape)",
     "describe_registration": "registration.result:describe_registration(registration)",
-    "encoder_history": "registration.encoder:history(network)",
+    "encoder_history": "encoders:history(network)",
     "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
     "gsa_layers": "architectures:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "

@@ -28,8 +28,10 @@ class _Renderer(string.Formatter):
     """Templates as Python writes them."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        if format_spec in ("index", "name"):
+        if format_spec == "name":
             return str(value)
+        if format_spec == "index":
+            return repr(value.item() if isinstance(value, np.generic) else value)
         if format_spec == "list":
             return ", ".join(repr(each) for each in value)
         return str(super().format_field(value, format_spec))
@@ -123,7 +125,7 @@ def _as_piece(piece: Any) -> dict[str, Any]:
         return {"text": piece}
     value, conversion, form = piece
     if form in ("index", "list", "name"):
-        return {"kind": form, "value": list(value) if form == "list" else _plain(value)}
+        return {"kind": form, "value": [_plain(each) for each in value] if form == "list" else _plain(value)}
     if conversion == "r":
         limit = int(form[1:]) if form.startswith(".") else None
         return {"kind": "code", "value": _plain(value), "limit": limit}

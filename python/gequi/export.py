@@ -57,8 +57,8 @@ def export_model(
     Raises:
         ShapeError: a shape that does not fit the network, or an image too small for a layer (named).
         InputError: a layer that has no form of its own for all sizes of image (oriented_gradients, ring_descriptor,
-            token_pool), a module that torch cannot export (the message holds torch's reason), or a path that cannot
-            be written to.
+            local_normalization, sphere_descriptor, token_pool), a module that torch cannot export (the message holds
+            torch's reason), or a path that cannot be written to.
         SetupError: onnx or onnxscript are not installed, which "onnx" needs.
 
     Source:

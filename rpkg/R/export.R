@@ -22,8 +22,8 @@
 #' @return the path, invisibly.
 #' @section Errors: `gequi_shape_error` for a shape that does not fit the network, or an image too small for a layer,
 #'   which is named; `gequi_input_error` for layers whose matrices are made for each size of image (oriented_gradients,
-#'   ring_descriptor, token_pool), and for a path that cannot be written to; `gequi_setup_error` where the Python
-#'   packages onnx or onnxscript are missing, which `"onnx"` needs.
+#'   ring_descriptor, local_normalization, sphere_descriptor, token_pool), and for a path that cannot be written to;
+#'   `gequi_setup_error` where the Python packages onnx or onnxscript are missing, which `"onnx"` needs.
 #' @references ONNX, onnx.ai (opset 18).
 #' @family training
 #' @export

@@ -20,8 +20,8 @@
 #'   loss: `"squared"` rather than `"norm"`.
 #' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
-#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function of (step, loss),
-#'   called at every x, which ends the descent by returning `FALSE`.
+#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function that is called at
+#'   every x with a list (`step`, `steps`, `loss`); the descent ends where it returns `FALSE`.
 #' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
 #'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
 #'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
@@ -48,7 +48,7 @@ invert_input <- function(
     progress = NULL) {
   if (is.function(f)) f <- trace_steps(f)
   if (!is.function(progress) && !is.null(progress) && !rlang::is_bool(progress)) {
-    abort_gequi("InputError", "`progress` must be TRUE, FALSE, NULL or a function of (step, loss).", "progress")
+    abort_gequi("InputError", "`progress` must be TRUE, FALSE, NULL or a function.", "progress")
   }
   watch <- watch_interrupts(progress, steps)
   found <- NULL
@@ -81,12 +81,12 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
   } else if (isTRUE(progress) || (is.null(progress) && rlang::is_interactive())) {
     descent_bar(steps, frame)
   } else {
-    function(step, loss) NULL
+    function(info) NULL
   }
-  look <- function(step, loss) {
+  look <- function(info) {
     tryCatch(
       allowInterrupts({
-        go_on <- shown(step, loss)
+        go_on <- shown(info)
         Sys.sleep(1e-6) # R asks for interrupts here
         go_on
       }),
@@ -107,8 +107,8 @@ descent_bar <- function(steps, frame) {
     total = if (is.numeric(steps)) steps else NA, .envir = frame,
     format = "{cli::pb_bar} {cli::pb_current}/{cli::pb_total} steps, {cli::pb_status}"
   )
-  function(step, loss) {
-    cli::cli_progress_update(set = step, status = sprintf("loss %.4g", loss), id = bar, .envir = frame)
+  function(info) {
+    cli::cli_progress_update(set = info$step, status = sprintf("loss %.4g", info$loss), id = bar, .envir = frame)
     NULL
   }
 }

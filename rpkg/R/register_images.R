@@ -23,8 +23,8 @@
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
-#'   regular fields of rotations of the plane, with a token every few pixels; `NULL` is the designed one of
-#'   [registration_encoder()], for this `contrast`.
+#'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
+#'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.

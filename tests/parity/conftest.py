@@ -68,6 +68,12 @@ class R:
             return ro.StrVector(value) if kinds == {str} else ro.r["list"](*map(self.make, value))
         return ro.NULL if value is None else ro.r["c"](value)
 
+    def parts(self, registration):
+        """What R keeps of a registration, or of several, as Python has it."""
+        several = self.code("inherits(x, 'gequi_registrations')", x=registration)[0]
+        kept = "function(x) unclass(x)[names(x) != 'handle']"
+        return self.value(self.code(f"lapply(x, {kept})" if several else f"({kept})(x)", x=registration))
+
     def value(self, x):
         """An R value as Python has it: tables as lists of dicts, arrays as numpy, all axes and bits as they are."""
         if isinstance(x, type(ro.NULL)):

@@ -42,6 +42,9 @@ NETWORKS = {
     "softmax": (C4, [CONV, {"layer": "group_pool"}, {"layer": "softmax"}]),
     "oriented_gradients": (C4, [{"layer": "oriented_gradients", "sigma": 0.8, "signed": False}]),
     "ring_descriptor": (C4, [{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "rings": [[0, 1], [2.5, 1]]}]),
+    "local_normalization": (C4, [{"layer": "local_normalization", "window": 3, "sigma": 0.5, "signed": False}]),
+    "sphere_descriptor": (("rot3dOnR3", {"maximum_frequency": 3}),
+                          [{"layer": "local_normalization"}, {"layer": "sphere_descriptor", "spheres": [[2, 1], [3, 1]]}]),
     "token_pool": (C4, [CONV, {"layer": "token_pool", "token": 2}]),
     "dense": (C4, [CONV, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 3}]),
 }  # fmt: skip
@@ -75,5 +78,5 @@ def test_piped_layers_make_the_same_recipe_and_the_same_numbers(r, same, random,
     theirs = r.piped(r.gspace(space[0], **space[1]), layers, seed=3, dtype="float64")
     recipe = r.code('reticulate::import("json")$dumps(reticulate::r_to_py(network)$recipe)', network=theirs)
     assert json.loads(recipe[0]) == json.loads(json.dumps(ours.recipe))
-    x = random.normal(size=(2, 1, 11, 11))
+    x = random.normal(size=(2, 1, *[11] * ours.space.dimensionality))
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))

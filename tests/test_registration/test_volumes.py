@@ -17,7 +17,7 @@ import gequi
 from gequi import compose_maps, identity_map, register_images
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
 from gequi.geometry.rotations import cube_rotations
-from gequi.registration.descriptors import spherical
+from gequi.registration.descriptors import DEGREE, SphericalDescriptor, designed_for_volumes, harmonics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import volumes as benchmark
@@ -132,23 +132,24 @@ def test_turning_each_volume_by_its_own_quarters_turns_the_map(numbers, dtype):
 
 
 def test_wigner_matrices_turn_the_harmonics():
-    turns, wigner = spherical.poses(torch.float64, torch.device("cpu"))
+    degrees = tuple(range(DEGREE + 1))
+    turns, wigner = harmonics.poses(degrees, torch.float64, torch.device("cpu"))
     directions = np.random.default_rng(0).normal(size=(6, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     for turn, row in zip(turns[::37].numpy(), wigner[::37].numpy(), strict=True):
         start = 0
-        for degree in range(spherical.DEGREE + 1):
-            count, block = 2 * degree + 1, slice(degree**2, (degree + 1) ** 2)
+        for degree in degrees:
+            count = 2 * degree + 1
             matrix = row[start : start + count**2].reshape(count, count)
             start += count**2
             np.testing.assert_allclose(matrix @ matrix.T, np.eye(count), rtol=0, atol=1e-12)
-            before, after = (spherical.harmonics(u)[:, block] for u in (directions, directions @ turn.T))
+            before, after = (harmonics.harmonics(u, degree) for u in (directions, directions @ turn.T))
             np.testing.assert_allclose(after, before @ matrix.T, rtol=0, atol=1e-12)
         assert start == len(row)
 
 
 def test_poses_are_double_cosets_of_the_cubes_turns_and_leave_no_wide_gap():
-    turns = spherical.poses(torch.float64, torch.device("cpu"))[0].numpy()
+    turns = harmonics.rotations()
     assert turns.shape == (216, 3, 3)
     flat = turns.reshape(-1, 9)
     for both in (TURNS[5] @ turns, turns @ TURNS[9]):
@@ -163,21 +164,23 @@ def test_a_token_turns_with_its_volume():
     """Tokens move, and their coefficients turn by Wigner's matrices: shown by what is the same in every pose."""
     volume = torch.as_tensor(pair(0).moving, dtype=torch.float64)[None, None]
     away = torch.as_tensor(turned(pair(0).moving, TURNS[9]).copy())[None, None]
-    here, there = (spherical.describe_volume(each, torch.ones_like(each)) for each in (volume, away))
+    descriptor = SphericalDescriptor(designed_for_volumes(False, dtype="float64"))
+    here, there = (descriptor.describe(each, torch.ones_like(each)) for each in (volume, away))
     middle = (np.array(volume.shape[2:]) - 1) / 2
     places = (here.positions.numpy() - middle) @ TURNS[9].T + np.abs(TURNS[9]) @ middle
     order = np.abs(places[:, None] - there.positions.numpy()).max(2).argmin(1)
     np.testing.assert_allclose(there.positions.numpy()[order], places, rtol=0, atol=1e-9)
-    for degree in range(spherical.DEGREE + 1):
-        block = slice(degree**2, (degree + 1) ** 2)
-        energies = [tokens.features[:, :, block].norm(dim=2) for tokens in (here, there)]
+    for degree in descriptor.degrees:
+        block = slice(5 * degree**2, 5 * (degree + 1) ** 2)  # of 5 spheres
+        energies = [tokens.features[:, block].unflatten(1, (5, -1)).norm(dim=2) for tokens in (here, there)]
         np.testing.assert_allclose(energies[1][order], energies[0], rtol=0, atol=1e-10)
 
 
 def test_matches_know_where_a_token_went_and_how_it_turned():
     here = torch.as_tensor(pair(0).moving)[None, None]
     there = torch.as_tensor(turned(pair(0).moving, TURNS[9]).copy())[None, None]
-    matches = spherical.match_volumes(*(spherical.describe_volume(each, torch.ones_like(each)) for each in (here, there)))
+    descriptor = SphericalDescriptor(designed_for_volumes(False, dtype=str(here.dtype).removeprefix("torch.")))
+    matches = descriptor.match(*(descriptor.describe(each, torch.ones_like(each)) for each in (here, there)))
     middle = (np.array(here.shape[2:]) - 1) / 2
     expected = (matches.fixed.numpy() - middle) @ TURNS[9].T + np.abs(TURNS[9]) @ middle
     strong = matches.weight > 0.2 * matches.weight.max()
@@ -250,7 +253,7 @@ VOLUME = np.random.default_rng(0).normal(size=(16, 17, 18))
     ("moving", "fixed", "options", "error", "message"),
     [
         (VOLUME[0], VOLUME, {}, ShapeError, r"`moving` and `fixed` must be two images or two volumes; their shapes are \(17, 18\) and"),
-        (VOLUME[None], VOLUME, {}, ShapeError, r"`moving` must have 2 or 3 axes \(row, column\) or \(row, column, depth\)"),
+        (VOLUME[None], VOLUME, {}, ShapeError, r"`moving` must have 2 or 3 axes \(row, column\) or \(depth, row, column\)"),
         (VOLUME[:5, :5, :5], VOLUME, {}, ShapeError, r"`moving` must be at least 16 pixels along each side; its shape is \(5, 5, 5\)"),
         (VOLUME, np.ones((16, 16, 16)), {}, InputError, r"`fixed` is constant, 1\.0 everywhere"),
         (VOLUME, VOLUME * np.nan, {}, InputError, r"`fixed` must be finite"),

@@ -1,7 +1,6 @@
 """Registration by attention: the inverse of a sampled function, and the map that carries one image onto another."""
 
 from .curves import fourier_features, invert_function, register_curves
-from .encoder import registration_encoder
 from .register import register_images
 from .result import Registration
 from .steps import registration_steps
@@ -12,6 +11,5 @@ __all__ = [
     "invert_function",
     "register_curves",
     "register_images",
-    "registration_encoder",
     "registration_steps",
 ]

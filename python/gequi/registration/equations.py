@@ -1,4 +1,4 @@
-"""The linear equations of a dense step: a symmetric matrix at each cell, and a prior that is diagonal among cosines."""
+"""The linear equations of a deformable step: a symmetric matrix at each cell, and a prior that is diagonal among cosines."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Equations:
     prior: torch.Tensor
 
     def solve(self, right: torch.Tensor, modes: int, steps: int) -> torch.Tensor:
-        """By so many conjugate gradients from 0 on the cosine coefficients.
+        """The solution by so many conjugate gradients from 0 on the cosine coefficients.
 
         The preconditioner is the matrix itself among the `modes` lowest frequencies along each axis, and its diagonal
-        elsewhere. What a flat part of the image does hangs on its surroundings through the lowest: with the diagonal
+        elsewhere. A flat part of the image depends on its surroundings through the lowest frequencies: with the diagonal
         alone several times as many steps are needed.
         """
         lowest = (slice(None), slice(None), *[slice(modes)] * right.shape[1])
-        diagonal = [number for number, (i, j) in enumerate(upper(right.shape[1])) if i == j]
+        diagonal = [number for number, (i, j) in enumerate(upper_entries(right.shape[1])) if i == j]
         mean = self.tensor[:, diagonal].flatten(1).mean(1).reshape(-1, *[1] * (right.shape[1] + 1))
         inverse = 1 / (mean + self.prior)
-        factor, scale = self.factor(modes)
+        factor, scale = self.cholesky(modes)
 
         def precondition(x: torch.Tensor) -> torch.Tensor:
             low = torch.cholesky_solve(x[lowest].flatten(1)[..., None] * scale, factor) * scale
@@ -40,17 +40,17 @@ class Equations:
             return x
 
         def operator(x: torch.Tensor) -> torch.Tensor:
-            return dct(times(self.tensor, dct(x, inverse=True))) + self.prior * x
+            return dct(symmetric_product(self.tensor, dct(x, inverse=True))) + self.prior * x
 
         return dct(conjugate_gradients(operator, precondition, dct(right), steps), inverse=True)
 
-    def factor(self, modes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def cholesky(self, modes: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The Cholesky factor of the matrix among the lowest frequencies, scaled to the diagonal 1, and that scale."""
         batch, _, *size = self.tensor.shape
         axes, count = len(size), modes ** len(size)
         numbers = dct_products(self.tensor, modes).reshape(batch, -1, count, count)
         matrix = numbers.new_zeros(batch, axes, count, axes, count)
-        for number, (i, j) in enumerate(upper(axes)):
+        for number, (i, j) in enumerate(upper_entries(axes)):
             matrix[:, i, :, j] = matrix[:, j, :, i] = numbers[:, number]
         matrix = matrix.reshape(batch, axes * count, axes * count)
         lowest = self.prior[(slice(modes),) * axes].flatten().repeat(axes)
@@ -62,34 +62,34 @@ class Equations:
         return torch.linalg.cholesky(matrix), scale
 
 
-def times(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Symmetric matrices, each as its 3 or 6 numbers, times the vectors x (batch, axis, *size)."""
+def symmetric_product(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Symmetric matrices (batch, entry, *size), each as its 3 or 6 entries, times the vectors x (batch, axis, *size)."""
     axes = x.shape[1]
-    number = {entry: n for n, entry in enumerate(upper(axes))}
+    number = {entry: n for n, entry in enumerate(upper_entries(axes))}
     columns = x.unbind(1)
     numbers = tensor.unbind(1)
     rows = [[numbers[number[min(i, j), max(i, j)]] * columns[j] for j in range(axes)] for i in range(axes)]
     return torch.stack([sum(row[1:], row[0]) for row in rows], 1)
 
 
-def filtered(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def apply_spectrum(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """x with each of its cosine coefficients multiplied."""
     return dct(spectrum * dct(x), inverse=True)
 
 
-def upper(axes: int) -> list[tuple[int, int]]:
-    """Rows and columns of the 3 or 6 numbers that make a symmetric matrix."""
+def upper_entries(axes: int) -> list[tuple[int, int]]:
+    """Rows and columns of the 3 or 6 entries that determine a symmetric matrix."""
     return list(itertools.combinations_with_replacement(range(axes), 2))
 
 
-def positive(numbers: torch.Tensor, axes: int) -> torch.Tensor:
-    """Symmetric matrices, each as its numbers (number, cell), without their negative eigenvalues."""
-    place = torch.zeros(axes, axes, dtype=torch.long, device=numbers.device)
-    for number, (i, j) in enumerate(upper(axes)):
-        place[i, j] = place[j, i] = number
-    values, vectors = torch.linalg.eigh(numbers[place].movedim(2, 0))
+def project_positive_semidefinite(entries: torch.Tensor, axes: int) -> torch.Tensor:
+    """Symmetric matrices, each as its entries (entry, cell), without their negative eigenvalues."""
+    position = torch.zeros(axes, axes, dtype=torch.long, device=entries.device)
+    for number, (i, j) in enumerate(upper_entries(axes)):
+        position[i, j] = position[j, i] = number
+    values, vectors = torch.linalg.eigh(entries[position].movedim(2, 0))
     matrices = (vectors * values.clamp_min(0)[:, None]) @ vectors.mT
-    return torch.stack([matrices[:, i, j] for i, j in upper(axes)])
+    return torch.stack([matrices[:, i, j] for i, j in upper_entries(axes)])
 
 
 def conjugate_gradients(

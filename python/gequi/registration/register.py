@@ -19,16 +19,17 @@ from ..geometry.linalg import determinant
 from ..geometry.sampling import grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
-from .dense import Level, apply_linear, flow
-from .descriptors.planar import check_encoder, ready
-from .encoder import CONTRASTS
-from .frames import Frame, prepare_pair
+from .descriptors import CONTRASTS, check_encoder, ready
+from .preprocess import Frame, prepare_pair
+from .presets import preset_for
+from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
+from .score import score_maps
 from .search import Found, register
+from .transforms import apply_linear, flow
+from .uncertainty import claim_uncertainty
 
 TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
-LEAST_CONFIDENCE = {"same": 0.62, "any": 0.58}  # deformable; one unrelated pair in a hundred has more
-LEAST_LINEAR_CONFIDENCE = 0.4
 
 
 def register_images(
@@ -67,8 +68,8 @@ def register_images(
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
-            regular fields of rotations of the plane, with a token every few pixels; None is the designed one of
-            `registration_encoder()`, for this `contrast`.
+            regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
+            every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
         dtype: "float32" or "float64", in which the work is done.
@@ -83,7 +84,8 @@ def register_images(
     Raises:
         ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
         InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
-            no network, or has too few tokens, or (FieldError) other fields; one for volumes.
+            no network, or has too few tokens, or (FieldError) other fields; one of images for volumes, or of volumes
+            for images.
         UnrelatedImagesError: no map under which the images look alike.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
@@ -111,7 +113,7 @@ def register_images(
     """
     kind_of_map = check_choice(transform, "transform", TRANSFORMS)
     kind_of_pair = check_choice(contrast, "contrast", CONTRASTS)
-    least = _least_confidence(min_confidence, transform, contrast)
+    least = None if min_confidence is None else check_number(min_confidence, "min_confidence", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
     options = _Options(kind_of_map, kind_of_pair, describer, least, kind)
@@ -136,14 +138,8 @@ class _Options:
     transform: str
     contrast: str
     encoder: EquivariantNetwork | None
-    min_confidence: float
+    min_confidence: float | None
     kind: Kind
-
-
-def _least_confidence(given: Any, transform: str, contrast: str) -> float:
-    if given is not None:
-        return check_number(given, "min_confidence", 0, 1)
-    return LEAST_CONFIDENCE[contrast] if transform == "deformable" else LEAST_LINEAR_CONFIDENCE
 
 
 def _is_list(images: Any) -> bool:
@@ -187,16 +183,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
     pair, (moving_frame, fixed_frame), moving_pixels, area = prepare_pair(
         moving, fixed, **areas, contrast=options.contrast, kind=options.kind
     )
-    if options.encoder is not None and len(pair.fixed_size) != 2:
-        raise InputError("`encoder` describes images; leave it out for volumes.", "encoder")
-    # the name that the search has for a deformable map
-    transform = "dense" if options.transform == "deformable" else options.transform
-    found, others, confidence = register(pair, transform, options.encoder)
-    if confidence[0] < options.min_confidence:
+    _check_dimension(options.encoder, pair.axes)
+    found, others, confidence = register(pair, options.transform, options.encoder)
+    least = options.min_confidence
+    if least is None:
+        least = preset_for(pair.axes).least_confidence(options.transform, pair.any_contrast)
+    if confidence[0] < least:
         raise UnrelatedImagesError(
             "`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence:.2f}; "
             "`min_confidence` is {least:.2f}.",
-            confidence=confidence[0], least=options.min_confidence,
+            confidence=confidence[0], least=least,
         )  # fmt: skip
     plain = _maps_of(moving_frame, fixed_frame, found, moving_pixels, options.transform)
     plain["jacobian"] *= area
@@ -228,6 +224,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
     )
 
 
+def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
+    """Refuses an encoder of images for volumes, and one of volumes for images."""
+    names = {2: "images", 3: "volumes"}
+    if encoder is not None and encoder.space.dimensionality != axes:
+        raise InputError(
+            "`{argument}` describes {described}; `moving` and `fixed` are {given}.",
+            "encoder", described=names[encoder.space.dimensionality], given=names[axes],
+        )  # fmt: skip
+
+
 def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:
     length = check_spacing(spacing, axes, "spacing")
     other = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
@@ -240,21 +246,18 @@ def _maps_of(
     """The maps, what is known of them, and the metrics, from the working pixels back on the images' own."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
-    on_work = level.map(linear, velocity)[0]
+    on_work = map_at_cells(level, linear, velocity)[0]
     at_fixed = fixed_frame.to_work(pixel_grid(fixed_frame.pixels, **kind))
     at_moving = moving_frame.to_work(pixel_grid(moving_frame.pixels, **kind))
     same_pixels = fixed_frame.is_same
     map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], at_fixed[None])[0])
     back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, at_moving))
-    if transform == "deformable":
-        uncertainty = level.uncertainty(linear, velocity)
-    else:
-        uncertainty = level.linear_uncertainty(linear, transform)
+    uncertainty = claim_uncertainty(level, linear, velocity, transform)
     if not same_pixels:
         uncertainty = grid_sample(uncertainty, at_fixed[None])
     uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** (1 / len(map))
     jacobian = determinant(jacobian_matrix(map))
-    shift = moving_frame.middle(kind) - fixed_frame.middle(kind)
+    shift = moving_frame.center(kind) - fixed_frame.center(kind)
     unmoved = torch.cat([torch.eye(len(map), **kind), shift[:, None]], 1)[None]
     return {
         "map": as_numpy(map.double()),
@@ -264,8 +267,8 @@ def _maps_of(
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {
-            "similarity_before": float(level.score(unmoved, torch.zeros_like(velocity))[0]),
-            "similarity_after": float(level.score(linear, velocity)[0]),
+            "similarity_before": float(score_maps(level, unmoved, torch.zeros_like(velocity))[0]),
+            "similarity_after": float(score_maps(level, linear, velocity)[0]),
             "folds": int((jacobian <= 0).sum()),
             **consistency(map, back),
         },

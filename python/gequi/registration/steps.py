@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 
-from ..arrays import as_numpy, check_choice, check_dtype, check_integer
-from ..errors import ShapeError
+from ..arrays import as_numpy, check_choice, check_dtype, check_index
 from ..geometry.grids import Kind
-from .dense import coarser
-from .descriptors import PlanarDescriptor, Tokens
-from .descriptors.planar import lift, pose_score
-from .frames import prepare_pair
-from .register import CONTRASTS, TRANSFORMS
-from .search import PLANS, averaged, check, descriptor_of, propose, tokens_of
+from .candidates import fit_candidates
+from .descriptors import CONTRASTS, Descriptor, Matches, Tokens, lift
+from .preprocess import Pair, prepare_pair
+from .presets import preset_for
+from .register import TRANSFORMS
+from .search import Found, averaged, descriptor_factory, tokens_of, usual_sizes, verify
 
 
 def registration_steps(
@@ -25,32 +24,40 @@ def registration_steps(
     contrast: str = "same",
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """What `register_images()` makes of a pair on its way: features, attention, matches, hypotheses.
+    """The intermediate results of `register_images()` for a pair: features, attention, matches, hypotheses.
 
-    The functions that do it are those that `register_images()` calls, in its first attempt.
+    The functions that compute them are those that `register_images()` calls, in its first attempt.
 
     Args:
-        moving, fixed: grey images (row, column), as in `register_images()`.
+        moving, fixed: grey images (row, column) or volumes (depth, row, column), as in `register_images()`.
         token: the number of the token of `fixed` whose attention is shown, from 0, row by row; None is the one whose
             match has the largest weight.
         transform, contrast, dtype: as in `register_images()`.
 
     Returns:
-        a dict:
-        `fixed` and `moving`, for each image a dict of `lifted` (channel, row, column), the answers to edges in 16
-        directions (in 8, blind to the sign, with contrast "any"); `tokens`, how many (row, column); `positions`
-        (token, axis), in pixels from 0; `strength` (token);
-        `attention`, of one token, a dict of `token`; `position` (axis); `scores` (pose, row, column), how alike it is to
-        each token of `moving` in each pose, between -1 and 1; `weights` (row, column), the softmax of the best
-        scores over the poses, times a sharpness;
-        `matches`, a dict of `fixed` and `moving` (token, axis), the positions of each token and of its match;
-        `rotation` (token), the angle between them in radians, from rows to columns; `weight` (token);
-        `hypotheses`, a list of dicts, the most voted first: `similarity` (2, 3), on which matches agree; `votes`, the
-        sum of their weights; `affine` (2, 3), the linear map that is fitted from there (for "similarity" and "rigid"
-        one of that kind); `confidence`, the correlation of the images under it after a few steps.
+        a dict. Where it says `*size`, arrays have (row, column) for images and (depth, row, column) for volumes.
+
+        `fixed` and `moving`: for each image a dict of `lifted` (channel, *size), the output of the first layer of the
+        encoder: for an image the answers to edges in 16 directions (in 8, without the sign, with contrast "any"), for a
+        volume one channel, the locally normalized volume (its absolute value with contrast "any"); `tokens`, how many
+        along each axis; `positions` (token, axis), in pixels from 0; `strength` (token).
+
+        `attention`: of one token of `fixed`, a dict of its number `token`; its `position` (axis); `scores`
+        (pose, *size), its similarity to each token of `moving` in each pose, between -1 and 1, where an image has 16
+        poses and a volume 216; `weights` (*size), the softmax of the best scores over the poses, times a sharpness.
+
+        `matches`: a dict of `token` (match), the numbers of the tokens of `fixed` that were matched, for a volume the
+        500 strongest; `fixed` and `moving` (match, axis), the positions of each of these and of its match; `rotation`,
+        for images (match) the angle between them in radians, from rows to columns, for volumes (match, axis, axis) the
+        rotation matrix on the axes (depth, row, column); `weight` (match).
+
+        `hypotheses`: a list of dicts, the most voted first: `similarity` (axis, axis + 1), on which matches agree;
+        `votes`, the sum of their weights; `affine` (axis, axis + 1), the linear map that is fitted from there (for
+        "similarity" and "rigid" one of that kind); `confidence`, the correlation of the images under it after a few
+        steps.
 
     Raises:
-        ShapeError, InputError: as `register_images()`; volumes; no such token.
+        ShapeError, InputError: as `register_images()`; no such token.
 
     Source:
         as `register_images()`.
@@ -68,52 +75,43 @@ def registration_steps(
     check_choice(contrast, "contrast", CONTRASTS)
     kind = Kind(dtype=check_dtype(dtype), device=torch.device("cpu"))
     pair, _, _, _ = prepare_pair(moving, fixed, None, None, None, None, contrast, kind)
-    if len(pair.fixed_size) != 2:
-        raise ShapeError("`fixed` must be an image (row, column): the steps of volumes are not shown.", "fixed")
-    plan = PLANS[2]
-    attempt, scale = plan.first, plan.scale(pair)
-    descriptor = descriptor_of(pair, attempt)
-    assert isinstance(descriptor, PlanarDescriptor)
-    sizes = [coarser(size, scale) for size in (pair.fixed_size, pair.moving_size)]
-    tokens = tokens_of(pair, scale, descriptor)
+    preset = preset_for(pair.axes)
+    attempt, scale = preset.first, preset.scale(pair.fixed_size, pair.moving_size)
+    descriptor = descriptor_factory(pair)(attempt)
+    tokens = tokens_of(pair, descriptor)
+    if token is not None:
+        token = check_index(token, "token", len(tokens[0].positions))
     matches = descriptor.match(*tokens, attempt.sharpness)
-    # the name that the search has for a deformable map
-    kind_of_map = "dense" if transform == "deformable" else transform
-    linear, voted, votes = propose(pair, plan, scale, kind_of_map, attempt, matches)
-    found = check(pair, plan, scale, kind_of_map, attempt, linear)
-    shown = int(matches.weight.argmax()) if token is None else check_integer(token, "token", 0, len(matches.weight) - 1)
+    linear, voted, votes = fit_candidates(matches, pair.fixed_size, transform, attempt.candidates, preset, scale)
+    found = verify(pair, transform, linear, attempt.steps)
+    shown = int(matches.token[matches.weight.argmax()]) if token is None else token
     return {
-        **{
-            name: {
-                "lifted": as_numpy(lift(descriptor.encoder, *part)[0]),
-                "tokens": list(each.size),
-                "positions": as_numpy(each.positions),
-                "strength": as_numpy(each.strength),
-            }
-            for name, part, each in zip(("fixed", "moving"), averaged(pair, sizes), tokens, strict=True)
-        },
-        "attention": _attention(*tokens, shown, attempt.sharpness),
-        "matches": {
-            "fixed": as_numpy(matches.fixed),
-            "moving": as_numpy(matches.moving),
-            "rotation": as_numpy(torch.atan2(matches.rotation[:, 1, 0], matches.rotation[:, 0, 0])),
-            "weight": as_numpy(matches.weight),
-        },
-        "hypotheses": [
-            {
-                "similarity": as_numpy(similarity.double()),
-                "votes": float(vote),
-                "affine": as_numpy(affine.double()),
-                "confidence": float(score),
-            }
-            for similarity, vote, affine, score in zip(voted, votes, linear, found.scores, strict=True)
-        ],
+        **_images(pair, descriptor, tokens),
+        "attention": _attention(descriptor, tokens, shown, attempt.sharpness),
+        "matches": _matches(matches),
+        "hypotheses": _hypotheses(voted, votes, linear, found),
     }
 
 
-def _attention(fixed: Tokens, moving: Tokens, token: int, sharpness: float) -> dict[str, Any]:
-    query = fixed.features[token : token + 1, 0]
-    scores = torch.cat([pose_score(query, moving, pose) for pose in range(moving.features.shape[1])])
+def _images(
+    pair: Pair, descriptor: Descriptor, tokens: tuple[Tokens, Tokens]
+) -> dict[str, dict[str, Any]]:
+    """The first layer's output and the tokens of the fixed and of the moving image."""
+    parts = averaged(pair, usual_sizes(pair))
+    return {
+        name: {
+            "lifted": as_numpy(lift(descriptor.encoder, *part)[0]),
+            "tokens": list(each.size),
+            "positions": as_numpy(each.positions),
+            "strength": as_numpy(each.strength),
+        }
+        for name, part, each in zip(("fixed", "moving"), parts, tokens, strict=True)
+    }
+
+
+def _attention(descriptor: Descriptor, tokens: tuple[Tokens, Tokens], token: int, sharpness: float) -> dict[str, Any]:
+    fixed, moving = tokens
+    scores = descriptor.scores(fixed, token, moving)
     weights = torch.softmax(sharpness * scores.amax(0), 0)
     return {
         "token": token,
@@ -121,3 +119,28 @@ def _attention(fixed: Tokens, moving: Tokens, token: int, sharpness: float) -> d
         "scores": as_numpy(scores.unflatten(1, tuple(moving.size))),
         "weights": as_numpy(weights.reshape(tuple(moving.size))),
     }
+
+
+def _matches(matches: Matches) -> dict[str, Any]:
+    rotation = matches.rotation
+    if rotation.shape[-1] == 2:
+        rotation = torch.atan2(rotation[:, 1, 0], rotation[:, 0, 0])
+    return {
+        "token": as_numpy(matches.token),
+        "fixed": as_numpy(matches.fixed),
+        "moving": as_numpy(matches.moving),
+        "rotation": as_numpy(rotation),
+        "weight": as_numpy(matches.weight),
+    }
+
+
+def _hypotheses(voted: torch.Tensor, votes: torch.Tensor, linear: torch.Tensor, found: Found) -> list[dict[str, Any]]:
+    return [
+        {
+            "similarity": as_numpy(similarity.double()),
+            "votes": float(vote),
+            "affine": as_numpy(affine.double()),
+            "confidence": float(score),
+        }
+        for similarity, vote, affine, score in zip(voted, votes, linear, found.scores, strict=True)
+    ]

@@ -35,7 +35,7 @@ test_that("what does not fit is refused by name", {
   needs_python()
   network <- equivariant_network(c4(), c(trivial = 1), seed = 1)
   expect_refused(
-    layer_group_attention(network, c(regular = 2)), "layer 1 (group_attention): it works on poses", "field"
+    layer_group_attention(network, c(regular = 2)), "layer 1 (group_attention): the layer works on poses", "field"
   )
   expect_refused(layer_lifting_attention(network, c(regular = 2), window = 4), "`window` must be odd", "input")
   expect_refused(gsa_network(c4(), patch_size = 3, size = 10), "`size` must be divisible by patch_size = 3", "input")

@@ -48,9 +48,9 @@ test_that("what is no gspace, option, representation or element is refused", {
   needs_python()
   expect_refused(gspace("rot2dOnR"), "Did you mean 'rot2dOnR3'?", "input")
   expect_refused(gspace("rot2dOnR2", 4), "must be named, such as N = 4", "input")
-  expect_refused(gspace("rot2dOnR2", M = 4), "`M` is no option of rot2dOnR2", "input")
+  expect_refused(gspace("rot2dOnR2", M = 4), 'unknown option `M`; the options of rot2dOnR2 are "N"', "input")
   expect_refused(group_elements("C4"), "`space` must be a gspace", "input")
-  expect_refused(representation_matrix(c4(), "irrep_9", 1), "must be one of 'trivial'", "field")
+  expect_refused(representation_matrix(c4(), "irrep_9", 1), 'must be one of "trivial"', "field")
   expect_refused(cayley_table(gspace("rot2dOnR2")), "finite group", "input")
 })
 

@@ -52,9 +52,9 @@ test_that("features of a network are inverted back to pixels", {
 test_that("progress sees every step and stops the descent by FALSE", {
   needs_python()
   seen <- data.frame(step = integer(), loss = numeric())
-  found <- invert_input("image_value", target(), small, steps = 50, progress = function(step, loss) {
-    seen[nrow(seen) + 1, ] <<- list(step, loss)
-    step < 5
+  found <- invert_input("image_value", target(), small, steps = 50, progress = function(info) {
+    seen[nrow(seen) + 1, ] <<- list(info$step, info$loss)
+    info$step < 5
   })
   expect_equal(found$stopped, "progress")
   expect_equal(seen, found$loss, ignore_attr = TRUE)
@@ -65,9 +65,9 @@ test_that("an interrupt keeps the best so far", {
   needs_python()
   skip_on_os("windows") # which has no signal to send
   expect_message(
-    found <- invert_input("image_value", target(), small, steps = 1e6, progress = function(step, loss) {
-      if (step == 20) tools::pskill(Sys.getpid(), tools::SIGINT)
-      if (step > 2000) stop("the interrupt was lost")
+    found <- invert_input("image_value", target(), small, steps = 1e6, progress = function(info) {
+      if (info$step == 20) tools::pskill(Sys.getpid(), tools::SIGINT)
+      if (info$step > 2000) stop("the interrupt was lost")
     }),
     "Interrupted: the best of"
   )
@@ -79,7 +79,7 @@ test_that("an interrupt keeps the best so far", {
 test_that("an error of progress is the user's own", {
   needs_python()
   expect_error(
-    invert_input("image_value", target(), small, progress = function(step, loss) rlang::abort("mine", class = "mine")),
+    invert_input("image_value", target(), small, progress = function(info) rlang::abort("mine", class = "mine")),
     class = "mine"
   )
 })

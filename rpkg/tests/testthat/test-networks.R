@@ -95,7 +95,7 @@ test_that("weights that do not fit are refused", {
   missing <- list(layers.0.bias = c(1, 2, 3, NA))
   expect_refused(set_weights(network, missing), "`weights$layers.0.bias` must have no missing values", "input")
   expect_refused(set_weights(network, 3), "`weights` must map names to arrays", "input")
-  expect_refused(set_weights("network", list()), "`network` must be a network", "input")
+  expect_refused(set_weights("network", list()), "`model` must be a network", "input")
 })
 
 test_that("a network survives saveRDS() and readRDS() with the weights that were set", {
@@ -141,7 +141,7 @@ test_that("what makes no network is refused", {
   expect_refused(equivariant_network("C4", "trivial"), "`space` must be a gspace", "input")
   expect_refused(equivariant_network(c4(), "trivial", seed = 1.5), "`seed` must be a whole number; got 1.5", "input")
   expect_refused(equivariant_network(c4(), "trivial", dtype = "float16"), "`dtype` must be one of", "input")
-  expect_refused(equivariant_network(c4(), "trivial", "conv"), "such as list(layer = 'relu')", "input")
+  expect_refused(equivariant_network(c4(), "trivial", "conv"), 'such as list(layer = "relu")', "input")
   expect_refused(equivariant_network(c4(), "trivial", list(list(layer = "conf"))), "Did you mean 'conv'?", "input")
   expect_refused(predict(classifier(), matrix(0, 2, 2)), "layer 1 (conv): features of size (2, 2) are smaller", "shape")
   expect_refused(predict(classifier(), volcano, batch_size = 2.5), "`batch_size` must be a whole number", "input")

@@ -1,4 +1,4 @@
-"""The designed encoder of images: its layers have no weights."""
+"""The designed encoders of images and of volumes: their layers have no weights."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from typing import Any
 
 from ...groups import gspace
 from ...networks import EquivariantNetwork, equivariant_network
-from .kinds import RINGS
+from .kinds import DEGREE, RINGS, SPHERES
 
+CONTRASTS = ("same", "any")
 POSES = 16
 
 Rings = tuple[tuple[float, float], ...]
 
 
 def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0) -> list[dict[str, Any]]:
-    """The layers of the designed encoder."""
+    """The layers of the designed encoder of images."""
     return [
         {"layer": "oriented_gradients", "sigma": sigma, "signed": not any_contrast},
         {"layer": "ring_descriptor", "rings": [list(ring) for ring in rings]},
+    ]
+
+
+def designed_volume_layers(any_contrast: bool, spheres: Rings = SPHERES, window: float = 4.0) -> list[dict[str, Any]]:
+    """The layers of the designed encoder of volumes."""
+    return [
+        {"layer": "local_normalization", "window": window, "signed": not any_contrast},
+        {"layer": "sphere_descriptor", "spheres": [list(sphere) for sphere in spheres]},
     ]
 
 
@@ -26,6 +35,15 @@ def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0
 def designed(
     any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0, dtype: str = "float32"
 ) -> EquivariantNetwork:
-    """The designed encoder: nothing in it is trained, or drawn."""
+    """The designed encoder of images. Nothing in it is trained or random."""
     layers = designed_layers(any_contrast, rings, sigma)
     return equivariant_network(gspace("rot2dOnR2", N=POSES), "trivial", layers, seed=0, dtype=dtype)
+
+
+@lru_cache(maxsize=32)
+def designed_for_volumes(
+    any_contrast: bool, spheres: Rings = SPHERES, window: float = 4.0, dtype: str = "float32"
+) -> EquivariantNetwork:
+    """The designed encoder of volumes. Nothing in it is trained or random."""
+    layers = designed_volume_layers(any_contrast, spheres, window)
+    return equivariant_network(gspace("rot3dOnR3", maximum_frequency=DEGREE), "trivial", layers, seed=0, dtype=dtype)

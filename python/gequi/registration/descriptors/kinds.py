@@ -1,10 +1,13 @@
-"""The layers of the designed encoder: an image lifted to poses, a group convolution over rings, and pooling to tokens.
+"""The layers of the designed encoders, which describe the tokens of images and of volumes.
 
-They are kinds of layers as all others, for the rotations C_N of the plane: `oriented_gradients` leads from a trivial to
-a regular field, `ring_descriptor` from it to regular fields on tokens. A turn of the image by 2 pi / N moves the tokens
-and rolls the channels of each field; quarter turns do so up to rounding, at every size of image.
+They are kinds of layers as all others. `oriented_gradients` and `ring_descriptor` are for images and the rotations C_N
+of the plane: they lead from a trivial field to a regular one, and from it to regular fields on tokens. A rotation of
+the image by 2 pi / N moves the tokens and rolls the channels of each field. `local_normalization` is for images and
+volumes, and `sphere_descriptor` is for volumes and all rotations of space: it leads to irreps on tokens. Quarter turns
+are exact up to rounding at every size of image.
 
-Source: the descriptors of SIFT (Lowe 2004) and DAISY (Tola, Lepetit and Fua 2010), written as two such layers.
+Source: the descriptors of SIFT (Lowe 2004) and DAISY (Tola, Lepetit and Fua 2010), written as two layers; local
+descriptors on spheres, Kazhdan, Funkhouser and Rusinkiewicz 2003.
 """
 
 from __future__ import annotations
@@ -12,25 +15,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..._escnn import EquivariantModule, FieldType, GeometricTensor
+from ..._escnn import EquivariantModule, FieldType, GeometricTensor, GSpace
 from ...arrays import as_array, check_flag, check_integer, check_number
 from ...errors import FieldError, InputError, ShapeError
 from ...fields import field_type, show_fields
-from ...geometry.filters import gaussian_filter, gradient, masked_gaussian_filter
+from ...geometry.filters import gaussian_filter, gradient, local_normalize, masked_gaussian_filter
 from ...geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
 from ...geometry.sampling import grid_sample
 from ...layers.plan import Step, dimension_of, kind
+from .harmonics import harmonics, quadrature
 
 TOKEN = 4  # pixels
 RINGS = ((0.0, 2.0), (6.0, 2.5), (12.0, 4.0))  # radius and smoothing, in pixels
 WIDE_RINGS = ((0.0, 2.0), (8.0, 3.0), (16.0, 5.0))
 DIRECTIONS = 8  # that a descriptor reads, where the group has a multiple of it
+SPHERES = ((2.0, 0.8), (4.0, 1.0), (6.0, 1.3), (8.0, 1.6), (10.0, 2.0))  # radius and smoothing, in voxels
+WIDE_SPHERES = ((3.0, 1.2), (6.0, 1.5), (9.0, 2.0), (12.0, 2.5), (15.0, 3.0))
+DEGREE = 3  # of the spherical harmonics
+CONTRAST_FLOOR = 0.05  # the least local standard deviation, for images in about [0, 1]
 
-# Where an image is to be looked at, (1, 1, row, column), for the layers that read pixels; None is everywhere.
+# Where an image is to be looked at, (1, 1, *size), for the layers that read pixels; None is everywhere.
 seen_pixels: ContextVar[torch.Tensor | None] = ContextVar("seen", default=None)
 
 
@@ -39,36 +49,65 @@ def direction_step(order: int) -> int:
     return order // DIRECTIONS if order % DIRECTIONS == 0 else 1
 
 
-# ---- the lift -------------------------------------------------------------------------------------------
+def is_rotations_of_plane(space: GSpace) -> bool:
+    """Whether a gspace is that of 4 or more rotations of the plane."""
+    order = int(space.fibergroup.order())
+    return space.dimensionality == 2 and order >= 4 and space.fibergroup.name == f"C{order}"
+
+
+def is_rotations_of_space(space: GSpace) -> bool:
+    """Whether a gspace is that of all rotations of space."""
+    return space.dimensionality == 3 and space.fibergroup.name == "SO(3)"
+
+
+def _check_image_field(before: FieldType) -> None:
+    """Refuses fields that are not one image or volume in grey."""
+    if len(before) != 1 or not before.representations[0].is_trivial():
+        image = "image" if before.gspace.dimensionality == 2 else "volume"
+        raise FieldError(
+            "it takes one grey {image} (a trivial field); before it come {fields}.",
+            "layers",
+            image=image,
+            fields=show_fields(before),
+        )
+
+
+def _mask_of(image: torch.Tensor) -> torch.Tensor:
+    """The mask (1, 1, *size) under which the layers look at an image."""
+    mask = seen_pixels.get()
+    return torch.ones_like(image[:1]) if mask is None else mask
+
+
+# ---- edges ----------------------------------------------------------------------------------------------
 
 
 @kind
 def plan_oriented_gradients(before: FieldType, *, sigma: float = 1.0, signed: bool = True) -> Step:
-    """Edges by their direction: the locally normalised gradient of an image in [0, 1], to one channel a rotation.
+    """Edges by their direction: the locally normalized gradient of an image in [0, 1], to one channel a rotation.
 
-    `sigma` of the Gaussian derivative, pixels; without `signed`, the channels are blind to which side is the brighter,
-    and there is one for each rotation up to a half turn.
+    `sigma` of the Gaussian derivative, pixels. Without `signed`, the channels do not tell which side is brighter, and
+    there is one for each rotation up to a half turn.
     """
     order = _cyclic_order(before)
     sigma = check_number(sigma, "sigma", minimum=0.1)
     signed = check_flag(signed, "signed")
-    if len(before) != 1 or not before.representations[0].is_trivial():
-        raise FieldError(f"it takes one grey image (a trivial field); before it come {show_fields(before)}.", "layers")
+    _check_image_field(before)
     if order % 2 and not signed:
-        raise FieldError(f"without `signed` it needs an even number of rotations; got {order}.", "signed")
+        raise FieldError("without `signed` it needs an even number of rotations; got {order}.", "signed", order=order)
     after = field_type(before.gspace, {"regular" if signed else "quotient(2)": 1})
     return Step(after, lambda: OrientedGradients(before, after, sigma, signed))
 
 
 def _cyclic_order(before: FieldType) -> int:
+    """The number of rotations of the plane."""
     dimension_of(before, 2)
-    order = int(before.gspace.fibergroup.order())
-    if before.gspace.fibergroup.name != f"C{order}" or order < 4:
+    if not is_rotations_of_plane(before.gspace):
         raise FieldError(
-            f"it needs the rotations of rot2dOnR2 with N of 4 or more; the group is {before.gspace.fibergroup}.",
+            "it needs the rotations of rot2dOnR2 with N of 4 or more; the group is {group}.",
             "layers",
+            group=str(before.gspace.fibergroup),
         )
-    return order
+    return int(before.gspace.fibergroup.order())
 
 
 class OrientedGradients(EquivariantModule):
@@ -86,8 +125,7 @@ class OrientedGradients(EquivariantModule):
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
         image, windows = x.tensor, (self.sigma, self.sigma)
-        mask = seen_pixels.get()
-        mask = torch.ones_like(image[:1]) if mask is None else mask
+        mask = _mask_of(image)
         blurred = masked_gaussian_filter(image, mask, windows, normalized=True)
         slope = gradient(blurred, (1.0, 1.0)) * mask
         length = (slope.square().sum(1, keepdim=True) + 1e-12).sqrt()
@@ -101,7 +139,7 @@ class OrientedGradients(EquivariantModule):
         return (input_shape[0], self.out_type.size, *input_shape[2:])
 
 
-# ---- the descriptor -------------------------------------------------------------------------------------
+# ---- rings ----------------------------------------------------------------------------------------------
 
 
 @kind
@@ -109,15 +147,16 @@ def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = T
     """Describes tokens every few pixels by oriented gradients, smoothed and read on rings about each token.
 
     `rings`, pairs of radius (0: the token itself) and smoothing, pixels (None: 0 and 2, 6 and 2.5, 12 and 4); `token`,
-    the pixels from token to token. A channel is the pose in which the ring is read; a field, how much further an edge
-    is turned than the pose.
+    the pixels from token to token. A channel is the pose in which the ring is read, a field the angle of an edge from
+    the pose.
     """
     order = _cyclic_order(before)
     if len(before) != 1 or not _is_lifted(before):
-        raise FieldError(f"it reads oriented_gradients; before it come {show_fields(before)}.", "layers")
-    rings, token = _check_rings(RINGS if rings is None else rings), check_integer(token, "token", minimum=1)
-    turns = len(range(0, before.size, direction_step(order)))
-    after = field_type(before.gspace, {"regular": sum(turns if radius else 1 for radius, _ in rings)})
+        raise FieldError("it reads oriented_gradients; before it come {fields}.", "layers", fields=show_fields(before))
+    rings = _check_radii(RINGS if rings is None else rings, "rings", "ring")
+    token = check_integer(token, "token", minimum=1)
+    angles = len(range(0, before.size, direction_step(order)))
+    after = field_type(before.gspace, {"regular": sum(angles if radius else 1 for radius, _ in rings)})
     return Step(after, lambda: RingDescriptor(before, after, rings, token), resize=lambda n: tokens_along(n, token))
 
 
@@ -127,12 +166,18 @@ def _is_lifted(fields: FieldType) -> bool:
     return fields.representations[0] in lifted
 
 
-def _check_rings(rings: Any) -> list[tuple[float, float]]:
-    array = as_array(rings, "rings")
+def _check_radii(value: Any, argument: str, ring: str) -> list[tuple[float, float]]:
+    """The radius and the smoothing of each ring or sphere."""
+    array = as_array(value, argument)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
-        raise ShapeError(f"`rings` must hold a radius and a smoothing for each ring; got shape {array.shape}.", "rings")
+        raise ShapeError(
+            "`{argument}` must hold a radius and a smoothing for each {ring}; got shape {shape}.",
+            argument,
+            ring=ring,
+            shape=array.shape,
+        )
     if (array[:, 0] < 0).any() or (array[:, 1] <= 0).any():
-        raise InputError("`rings` must have radii of 0 or more and smoothing above 0.", "rings")
+        raise InputError("`{argument}` must have radii of 0 or more and smoothing above 0.", argument)
     return [(float(radius), float(blur)) for radius, blur in array]
 
 
@@ -142,7 +187,7 @@ def tokens_along(pixels: int, token: int) -> int:
 
 
 class RingDescriptor(EquivariantModule):
-    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and turn d; R_0[h] = (G_0 * channel h)(token).
+    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and angle d; R_0[h] = (G_0 * channel h)(token).
 
     Points outside the image count as 0. Tokens cover the image evenly.
     """
@@ -160,18 +205,18 @@ class RingDescriptor(EquivariantModule):
         lifted = x.tensor
         shape, channels, kind = size_of(lifted), lifted.shape[1], kind_of(lifted)
         size = tuple(tokens_along(n, self.token) for n in shape)
-        places = cell_centers(size, shape, **kind).flatten(1)
+        positions = cell_centers(size, shape, **kind).flatten(1)
         pose = torch.arange(self.order, device=lifted.device)
-        turn = torch.arange(0, channels, direction_step(self.order), device=lifted.device)[:, None]
+        angle = torch.arange(0, channels, direction_step(self.order), device=lifted.device)[:, None]
         angles = pose.to(lifted.dtype) * (2 * math.pi / self.order)
         directions = torch.stack([angles.cos(), angles.sin()])
         fields = []
         for radius, blur in self.rings:
-            points = places[:, None] + (radius * directions if radius else torch.zeros(2, 1, **kind))[:, :, None]
+            points = positions[:, None] + (radius * directions if radius else torch.zeros(2, 1, **kind))[:, :, None]
             smoothed = gaussian_filter(lifted, (blur, blur), True)
             read = grid_sample(smoothed, points.expand(len(lifted), *points.shape), padding="zeros")
             if radius:
-                fields.append(read[:, (pose + turn) % channels, pose.expand(len(turn), -1)])
+                fields.append(read[:, (pose + angle) % channels, pose.expand(len(angle), -1)])
             else:  # a field of half the poses stands twice in a regular one, and counts as before
                 fields.append(read[:, None, pose % channels, 0] * math.sqrt(channels / self.order))
         joined = torch.cat(fields, 1).flatten(1, 2)
@@ -179,6 +224,114 @@ class RingDescriptor(EquivariantModule):
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (input_shape[0], self.out_type.size, *[tokens_along(n, self.token) for n in input_shape[2:]])
+
+
+# ---- volumes --------------------------------------------------------------------------------------------
+
+
+@kind
+def plan_local_normalization(
+    before: FieldType, *, window: float = 4.0, sigma: float = 0.7, signed: bool = True
+) -> Step:
+    """Subtracts the local mean of an image or volume in [0, 1] and divides by the local standard deviation.
+
+    `window` of both, and `sigma` of the smoothing before them, are standard deviations of Gaussians in pixels. Without
+    `signed`, the absolute value is taken, which does not tell bright from dark.
+    """
+    dimension_of(before, 2, 3)
+    _check_image_field(before)
+    window = check_number(window, "window", minimum=0.1)
+    sigma = check_number(sigma, "sigma", minimum=0.1)
+    signed = check_flag(signed, "signed")
+    return Step(before, lambda: LocalNormalization(before, window, sigma, signed))
+
+
+class LocalNormalization(EquivariantModule):
+    """(y - mean(y)) / sqrt(variance(y) + 0.05^2) with y = G_sigma * x, or its absolute value, within the mask."""
+
+    not_exported = "local_normalization"  # its matrices are made for each size of image
+
+    def __init__(self, in_type: FieldType, window: float, sigma: float, signed: bool) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+        self.window, self.sigma, self.signed = window, sigma, signed
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        image = x.tensor
+        mask = _mask_of(image).expand(len(image), *[-1] * (image.ndim - 1))
+        axes = image.ndim - 2
+        smoothed = masked_gaussian_filter(image, mask, [self.sigma] * axes, normalized=True)
+        normal = mask * local_normalize(smoothed, mask, [self.window] * axes, CONTRAST_FLOOR)[0]
+        return GeometricTensor(normal if self.signed else normal.abs(), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+@kind
+def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int = TOKEN) -> Step:
+    """Describes tokens every few voxels by what lies on spheres about each, in spherical harmonics up to degree 3.
+
+    `spheres`, pairs of radius and smoothing, voxels (None: 2 and 0.8, 4 and 1, 6 and 1.3, 8 and 1.6, 10 and 2); `token`,
+    the voxels from token to token. There is an irrep of degree 0 for each sphere, then one of degree 1, 2 and 3 each.
+    """
+    dimension_of(before, 3)
+    if not is_rotations_of_space(before.gspace):
+        raise FieldError(
+            "it needs the rotations of rot3dOnR3; the group is {group}.", "layers", group=str(before.gspace.fibergroup)
+        )
+    _check_image_field(before)
+    spheres = _check_radii(SPHERES if spheres is None else spheres, "spheres", "sphere")
+    token = check_integer(token, "token", minimum=1)
+    irreps = [before.gspace.irrep(degree) for degree in range(DEGREE + 1) for _ in spheres]
+    after = FieldType(before.gspace, irreps)
+    return Step(after, lambda: SphereDescriptor(before, after, spheres, token), resize=lambda n: tokens_along(n, token))
+
+
+class SphereDescriptor(EquivariantModule):
+    """The mean of Y_l(u) (G_r * x)(token + r u) over the directions u, for each degree l and sphere r.
+
+    The mean is taken at 50 directions, with Lebedev's weights. Points outside the volume count as 0. Tokens cover the
+    volume evenly.
+    """
+
+    not_exported = "sphere_descriptor"  # its matrices are made for each size of image
+
+    def __init__(
+        self, in_type: FieldType, out_type: FieldType, spheres: Sequence[tuple[float, float]], token: int
+    ) -> None:
+        super().__init__()
+        self.in_type, self.out_type, self.spheres, self.token = in_type, out_type, spheres, token
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        volume = x.tensor
+        shape = size_of(volume)
+        size = tuple(tokens_along(n, self.token) for n in shape)
+        positions = cell_centers(size, shape, **kind_of(volume)).flatten(1).T
+        directions, analysis = _analysis(volume.dtype, volume.device)
+        read = []
+        for radius, blur in self.spheres:
+            points = (positions[:, None] + radius * directions).permute(2, 0, 1).reshape(1, 3, -1)
+            smoothed = gaussian_filter(volume, [blur] * 3, True)
+            values = grid_sample(smoothed, points.expand(len(volume), -1, -1), padding="zeros")
+            read.append(values.reshape(len(volume), len(positions), -1) @ analysis)
+        described = torch.stack(read, 1).mT  # (batch, sphere, harmonic, token)
+        degrees = [described[:, :, degree**2 : (degree + 1) ** 2].flatten(1, 2) for degree in range(DEGREE + 1)]
+        return GeometricTensor(torch.cat(degrees, 1).unflatten(-1, size), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_type.size, *[tokens_along(n, self.token) for n in input_shape[2:]])
+
+
+@lru_cache(maxsize=8)
+def _analysis(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Directions (point, axis), and the weighted harmonics at these of all degrees (point, harmonic)."""
+    points, weights = quadrature()
+    values = np.concatenate([harmonics(points, degree) for degree in range(DEGREE + 1)], 1)
+    return (
+        torch.as_tensor(points, dtype=dtype, device=device),
+        torch.as_tensor(weights[:, None] * values, dtype=dtype, device=device),
+    )
 
 
 # ---- pooling --------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Attention over position and pose: each token of the fixed image finds its position in the moving image.
+"""Tokens, matches, and the attention that leads from one to the other.
 
-The law. Turning either image, each by its own element, turns the places that it holds and rolls the poses; moving one
-by whole tokens moves them. Attention is a sum over tokens, to which their order is nothing.
+Attention over positions and poses finds, for each token of the fixed image, its position in the moving image.
+
+The law. A rotation of either image rotates the positions of its tokens and permutes their poses; a shift of an image by
+whole tokens shifts them. Attention is a sum over tokens and does not depend on their order.
 
 Source: coordinate attention, CARL (Greer et al. 2024, arXiv 2405.16738), here over poses as well.
 """
@@ -15,16 +17,17 @@ from typing import Protocol
 import torch
 
 from ...geometry.grids import Size
+from ...networks import EquivariantNetwork
 
 
 @dataclass
 class Tokens:
-    """The tokens of an image or a volume, evenly about its middle.
+    """The tokens of an image or a volume, evenly about its center.
 
     Attributes:
         size: the number of tokens along each axis.
         positions: (token, axis), in pixels of the image.
-        features: of norm 1; for an image (token, pose, feature), for a volume (token, sphere, harmonic).
+        features: normalized; of an image (token, pose, feature), of a volume (token, channel) in one pose.
         strength: (token), how much there is to see.
     """
 
@@ -36,14 +39,16 @@ class Tokens:
 
 @dataclass
 class Matches:
-    """The match of each token of the fixed image in the moving image.
+    """Tokens of the fixed image and the match of each in the moving image.
 
     Attributes:
-        fixed, moving: the positions (token, axis) of each token and of its match.
-        rotation: (token, axis, axis), the rotation between them.
-        weight: (token).
+        token: (match), the numbers of the tokens of the fixed image.
+        fixed, moving: (match, axis), the positions of each token and of its match.
+        rotation: (match, axis, axis), the rotation between them.
+        weight: (match).
     """
 
+    token: torch.Tensor
     fixed: torch.Tensor
     moving: torch.Tensor
     rotation: torch.Tensor
@@ -53,16 +58,25 @@ class Matches:
 class Descriptor(Protocol):
     """Describes an image or a volume at tokens in all poses, and matches the tokens of two images."""
 
+    @property
+    def encoder(self) -> EquivariantNetwork:
+        """The network that describes."""
+        ...
+
     def fitting_size(self, size: Size) -> Size:
-        """The largest size up to this one at which the tokens lie evenly about the middle of the image."""
+        """The largest size up to this one at which the tokens lie evenly about the center of the image."""
         ...
 
     def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
         """The tokens of an image in about [0, 1] and of its mask, both (1, 1, *size)."""
         ...
 
+    def scores(self, fixed: Tokens, token: int, moving: Tokens) -> torch.Tensor:
+        """The similarity, from -1 to 1, of one token of `fixed` to each of `moving` in each pose: (pose, token)."""
+        ...
+
     def match(self, fixed: Tokens, moving: Tokens, sharpness: float) -> Matches:
-        """The best match of each token of `fixed` over all positions and poses, by attention of this sharpness."""
+        """The best matches of tokens of `fixed` over all positions and poses, by attention of this sharpness."""
         ...
 
 
@@ -73,29 +87,35 @@ def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tenso
     return over_keys, mutual, key
 
 
-def joined(
+def weighted_matches(
     fixed: Tokens,
     moving: Tokens,
-    over_keys: torch.Tensor,
-    mutual: torch.Tensor,
-    key: torch.Tensor,
+    token: torch.Tensor,
+    attention: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     rotation: torch.Tensor,
 ) -> Matches:
-    """Matches of every token of `fixed` with its best key, weighted by their attention and their strengths."""
-    strength = (fixed.strength * moving.strength[key]).clamp_min(0).sqrt()
+    """The matches of some tokens of `fixed` with their best keys, weighted by their attention and their strengths.
+
+    Args:
+        token: (query), the numbers of the tokens of `fixed` that were compared.
+        attention: of these with all tokens of `moving`, as `mutual_attention()` returns it.
+        rotation: (query, axis, axis).
+    """
+    over_keys, mutual, key = attention
+    strength = (fixed.strength[token] * moving.strength[key]).clamp_min(0).sqrt()
     weight = mutual.sqrt() * strength / strength.max().clamp_min(1e-12)
-    return Matches(fixed.positions, partners(moving, key, over_keys), rotation, weight)
+    return Matches(token, fixed.positions[token], _mean_positions(moving, key, over_keys), rotation, weight)
 
 
-def partners(moving: Tokens, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """The mean place of each query's best key and the tokens next to it, under its shares: (query, axis)."""
+def _mean_positions(moving: Tokens, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """The mean position of each query's best key and the tokens next to it, under its shares: (query, axis)."""
     size = torch.tensor(moving.size, device=key.device)
     near = torch.arange(-1, 2, device=key.device)
     around = torch.cartesian_prod(*[near] * len(size))
-    cells = torch.stack(torch.unravel_index(key, moving.size), 1)[:, None] + around  # (query, neighbour, axis)
+    cells = torch.stack(torch.unravel_index(key, moving.size), 1)[:, None] + around  # (query, neighbor, axis)
     exists = ((cells >= 0) & (cells < size)).all(2)
     strides = [math.prod(moving.size[axis + 1 :]) for axis in range(len(size))]
     numbers = sum(cells[..., axis] * stride for axis, stride in enumerate(strides))
-    neighbours = torch.where(exists, numbers, key[:, None])
-    share = share.gather(1, neighbours) * exists
-    return (share[:, :, None] * moving.positions[neighbours]).sum(1) / (share.sum(1, keepdim=True) + 1e-30)
+    neighbors = torch.where(exists, numbers, key[:, None])
+    share = share.gather(1, neighbors) * exists
+    return (share[:, :, None] * moving.positions[neighbors]).sum(1) / (share.sum(1, keepdim=True) + 1e-30)

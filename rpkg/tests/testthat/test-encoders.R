@@ -22,6 +22,31 @@ test_that("its layers can be piped, with rings of one's own", {
   expect_refused(layer_ring_descriptor(network), "reads oriented_gradients", "field")
 })
 
+blob <- function() {
+  at <- expand.grid(depth = 1:24, row = 1:26, column = 1:28)
+  array(sin(at$depth * at$row / 40) + cos(at$column / 3) * sin(at$depth / 4), c(24, 26, 28))
+}
+
+test_that("the designed encoder of volumes is a network that shows its layers, and registers", {
+  encoder <- registration_encoder(dimension = 3)
+  expect_identical(kinds_of(encoder), c("local_normalization", "sphere_descriptor"))
+  expect_output(print(encoder), "rot3dOnR3\\(maximum_frequency = 3\\)")
+  expect_identical(dim(predict(encoder, blob())), c(1L, 80L, 6L, 6L, 7L))
+  found <- register_images(aperm(blob(), c(2, 3, 1)), blob(), transform = "rigid", encoder = encoder)
+  expect_equal(abs(found$affine[, 1:3]), matrix(c(0, 0, 1, 1, 0, 0, 0, 1, 0), 3), tolerance = 0.01)
+  images <- registration_encoder()
+  expect_refused(register_images(blob(), blob(), encoder = images), "`encoder` describes images", "input")
+})
+
+test_that("layers of volumes can be piped, with spheres of one's own", {
+  network <- equivariant_network(gspace("rot3dOnR3"), c(trivial = 1), seed = 1) |>
+    layer_local_normalization(window = 3, signed = FALSE) |>
+    layer_sphere_descriptor(spheres = list(c(2, 1), c(4, 1.5)), token = 5)
+  expect_identical(kinds_of(network), c("local_normalization", "sphere_descriptor"))
+  expect_identical(dim(predict(network, blob())), c(1L, 32L, 4L, 5L, 5L))
+  expect_refused(layer_sphere_descriptor(network), "one grey volume", "field")
+})
+
 test_that("a trained encoder keeps its weights and its history, and registers", {
   trained <- registration_encoder(list(face()), contrast = "any", steps = 2, seed = 1)
   expect_s3_class(trained$history, "gequi_history")
@@ -42,4 +67,6 @@ test_that("what is no encoder, or nothing to learn from, is refused", {
   expect_refused(register_images(face(), face(), encoder = "designed"), "`encoder` must be a network", "input")
   expect_refused(registration_encoder(list(matrix(0, 60, 60))), "number 1 is constant", "input")
   expect_refused(registration_encoder(face()[1:40, ]), "at least 48 pixels", "shape")
+  expect_refused(registration_encoder(list(face()), dimension = 3), "must have 3 or 4 axes", "shape")
+  expect_refused(registration_encoder("multimodal", dimension = 3), "`dimension` must be 2", "input")
 })

@@ -1,4 +1,4 @@
-"""What comes in to a registration: images, masks and spacings, checked and brought to pixels of one length."""
+"""Input of a registration: images, masks and spacings are checked and brought to pixels of one length."""
 
 from __future__ import annotations
 
@@ -12,12 +12,35 @@ import torch
 from ..arrays import as_array, own_tensor
 from ..errors import InputError, ShapeError
 from ..geometry.filters import gaussian_filter, quantile_stretch
-from ..geometry.grids import Kind, Size, resample
+from ..geometry.grids import Kind, Size, resample, size_of
 from ..maps import check_spacing
-from .dense import Pair
 
-AXES = "(row, column) or (row, column, depth), in grey"
+AXES = "(row, column) or (depth, row, column), in grey"
 SMALLEST = 16  # pixels along a side
+FILL_WINDOW = 8.0  # pixels: of the mean that fills what is masked; not tuned
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two images in about [0, 1] and their masks, each (1, 1, *size), on pixels of one size."""
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    fixed_mask: torch.Tensor
+    moving_mask: torch.Tensor
+    any_contrast: bool = False
+
+    @property
+    def axes(self) -> int:
+        return self.fixed.ndim - 2
+
+    @property
+    def fixed_size(self) -> Size:
+        return size_of(self.fixed)
+
+    @property
+    def moving_size(self) -> Size:
+        return size_of(self.moving)
 
 
 def prepare_pair(
@@ -30,20 +53,20 @@ def prepare_pair(
     contrast: str,
     kind: Kind,
 ) -> tuple[Pair, list[Frame], np.ndarray, float]:
-    """A pair on working pixels, from what was given.
+    """The pair on working pixels.
 
-    Besides it the frames of moving and fixed, the pixels of moving, and the area (volume) of a pixel of moving as a
-    multiple of one of fixed.
+    Returns:
+        the pair; the frames of moving and fixed; the pixels of moving; and the area (volume) of a pixel of moving as a
+        multiple of one of fixed.
     """
     moving_pixels = check_image(moving, "moving")
     fixed_pixels = check_image(fixed, "fixed")
     axes = fixed_pixels.ndim
     if moving_pixels.ndim != axes:
         raise ShapeError(
-            f"`moving` and `fixed` must be two images or two volumes; their shapes are {moving_pixels.shape} and "
-            f"{fixed_pixels.shape}.",
-            "moving",
-        )
+            "`moving` and `fixed` must be two images or two volumes; their shapes are {moving!r} and {fixed!r}.",
+            "moving", moving=moving_pixels.shape, fixed=fixed_pixels.shape,
+        )  # fmt: skip
     length = check_spacing(spacing, axes, "spacing")
     moving_length = length if moving_spacing is None else check_spacing(moving_spacing, axes, "moving_spacing")
     masks = [
@@ -63,83 +86,105 @@ def prepare_pair(
 
 
 def check_image(image: Any, argument: str) -> np.ndarray:
-    """`image`, where it is a grey image with something on it."""
+    """`image` as an array: a grey image or volume that is large enough and not constant."""
     array = as_array(image, argument, ndim=(2, 3), axes=AXES)
     if min(array.shape) < SMALLEST:
         raise ShapeError(
-            f"`{argument}` must be at least {SMALLEST} pixels along each side; its shape is {array.shape}.", argument
-        )
+            "`{argument}` must be at least {least} pixels along each side; its shape is {shape!r}.",
+            argument, least=SMALLEST, shape=array.shape,
+        )  # fmt: skip
     if array.min() == array.max():
         raise InputError(
-            f"`{argument}` is constant, {array.flat[0]!s} everywhere: there is nothing to match.", argument
-        )
+            "`{argument}` is constant, {value} everywhere: there is nothing to match.",
+            argument, value=str(array.flat[0]),
+        )  # fmt: skip
     return array
 
 
 def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
-    """A mask of an image, True where it is to be looked at."""
+    """The mask of an image, True where the image is used."""
     if mask is None:
         return np.ones(image.shape, dtype=bool)
     array = as_array(mask, argument, ndim=image.ndim, axes="as its image has")
     if array.shape != image.shape:
-        raise ShapeError(f"`{argument}` must have its image's shape, {image.shape}; got {array.shape}.", argument)
+        raise ShapeError(
+            "`{argument}` must have its image's shape, {shape!r}; got {given!r}.",
+            argument, shape=image.shape, given=array.shape,
+        )  # fmt: skip
     if not np.isin(array, (0, 1)).all():
-        raise InputError(f"`{argument}` must hold nothing but True and False (or 1 and 0).", argument)
+        raise InputError(
+            "`{argument}` must hold nothing but {true!r} and {false!r} (or 1 and 0).", argument, true=True, false=False
+        )
     array = array.astype(bool)
     least = SMALLEST**image.ndim
     if array.sum() < least:
         raise InputError(
-            f"`{argument}` leaves {int(array.sum())} pixels of the image; at least {least} are needed.", argument
-        )
+            "`{argument}` leaves {count} pixels of the image; at least {least} are needed.",
+            argument, count=int(array.sum()), least=least,
+        )  # fmt: skip
     if image[array].min() == image[array].max():
-        raise InputError(f"`{argument}` leaves a constant part of the image: there is nothing to match.", argument)
+        raise InputError("`{argument}` leaves a constant part of the image: there is nothing to match.", argument)
     return array
 
 
 def prepare(
     pixels: np.ndarray, mask: np.ndarray, frame: Frame, argument: str, kind: Kind
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image on working pixels, scaled to about [0, 1], and its mask. What is masked is filled from around it."""
+    """An image on working pixels, scaled to about [0, 1], and its mask. Masked pixels are filled from around them."""
     pixels, mask = frame.cut(pixels), frame.cut(mask)
     exact = own_tensor(pixels, torch.float64, kind["device"])[None, None]
     image = quantile_stretch(exact, own_tensor(mask, torch.bool, kind["device"])).to(**kind)
     seen = own_tensor(mask, **kind)[None, None]
     if not mask.all():
-        windows = [8.0] * pixels.ndim
-        near = gaussian_filter(seen, windows)
-        around = gaussian_filter(seen * image, windows) / near.clamp_min(1e-6)
-        mean = (seen * image).sum() / seen.sum()
-        image = torch.where(seen > 0, image, torch.where(near > 1e-4, around, mean))
+        image = _filled(image, seen)
     if any(step != 1 for step in frame.steps):
         image, seen = (resample(x, frame.work, frame.steps) for x in (image, seen))
     if min(frame.work) < SMALLEST:
         whole = frame.part == frame.pixels
-        what = f"`{argument}` has" if whole else f"`{argument}_mask` leaves a box of"
-        pixels_of = "pixels" if all(step == 1 for step in frame.steps) else "pixels of the larger spacing"
         raise ShapeError(
-            f"{what} {frame.work} {pixels_of}; at least {SMALLEST} along each side are needed.",
+            "`{argument}` {verb} {size!r} {pixels}; at least {least} along each side are needed.",
             argument if whole else f"{argument}_mask",
+            verb="has" if whole else "leaves a box of",
+            size=frame.work,
+            pixels="pixels" if all(step == 1 for step in frame.steps) else "pixels of the larger spacing",
+            least=SMALLEST,
         )
     return image, seen.clamp(0, 1)
 
 
-@dataclass
-class Frame:
-    """The part of an image that is looked at, and square pixels (cubic voxels) of one length on which the work is done.
+def _filled(image: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """The image with the local mean of what is seen where it is masked; with the overall mean where that is far away."""
+    windows = [FILL_WINDOW] * (image.ndim - 2)
+    near = gaussian_filter(seen, windows)
+    around = gaussian_filter(seen * image, windows) / near.clamp_min(1e-6)
+    mean = (seen * image).sum() / seen.sum()
+    return torch.where(seen > 0, image, torch.where(near > 1e-4, around, mean))
 
-    The part is the smallest box that holds the mask, so that a picture that is moved in its image is the same work.
-    The working pixels lie about the part's middle.
+
+@dataclass(frozen=True)
+class Frame:
+    """The part of an image that is used, and the square pixels (cubic voxels) of one length on which the work is done.
+
+    The part is the smallest box that holds the mask, so that an object that is moved in its image is registered in the
+    same way. The working pixels are centered on the part.
+
+    Attributes:
+        pixels: the size of the whole image.
+        corner: the first pixel of the part.
+        part: the size of the part, in pixels.
+        work: the size of the part, in working pixels.
+        steps: the number of pixels to a working pixel along each axis.
     """
 
-    pixels: Size  # of the whole image
-    corner: Size  # the part's first pixel
+    pixels: Size
+    corner: Size
     part: Size
     work: Size
-    steps: tuple[float, ...]  # pixels to a working pixel
+    steps: tuple[float, ...]
 
     @classmethod
     def of(cls, mask: np.ndarray, spacing: np.ndarray) -> Frame:
-        """An image with this mask whose pixels have this spacing, in working pixels."""
+        """The frame of an image with this mask, whose pixels have this spacing in working pixels."""
         ends = [np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))[[0, -1]]
                 for axis in range(mask.ndim)]  # fmt: skip
         corner, part = tuple(int(low) for low, _ in ends), tuple(int(high - low) + 1 for low, high in ends)
@@ -149,6 +194,7 @@ class Frame:
 
     @property
     def is_same(self) -> bool:
+        """Whether the working pixels are the pixels of the image."""
         return self.part == self.pixels and all(step == 1 for step in self.steps)
 
     def cut(self, array: np.ndarray) -> np.ndarray:
@@ -156,7 +202,7 @@ class Frame:
         return array[tuple(slice(low, low + n) for low, n in zip(self.corner, self.part, strict=True))]
 
     def to_work(self, points: torch.Tensor) -> torch.Tensor:
-        """Points (axis, ...) in pixels, in working pixels."""
+        """Points (axis, ...) in pixels, converted to working pixels."""
         if self.is_same:
             return points
         return torch.stack(
@@ -167,6 +213,7 @@ class Frame:
         )
 
     def to_pixels(self, points: torch.Tensor) -> torch.Tensor:
+        """Points (axis, ...) in working pixels, converted to pixels."""
         if self.is_same:
             return points
         return torch.stack(
@@ -176,6 +223,6 @@ class Frame:
             ]
         )
 
-    def middle(self, kind: Kind) -> torch.Tensor:
-        """The middle of the whole image in working pixels: (axis)."""
+    def center(self, kind: Kind) -> torch.Tensor:
+        """The center of the whole image in working pixels: (axis)."""
         return self.to_work(torch.tensor([(n - 1) / 2 for n in self.pixels], **kind)[:, None])[:, 0]

@@ -1,0 +1,177 @@
+"""From matches to candidates, a few linear maps: every strong match votes for one, and the votes that agree are fitted.
+
+No random draws. A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels, for images and for
+volumes. Rotations are fitted by singular values.
+
+Source: Umeyama 1991 (similarities from points), Tukey's and Cauchy's robust weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from ..geometry.grids import Size, kind_of
+from ..geometry.rotations import nearest_rotation
+from .descriptors import Matches
+from .presets import Preset
+from .transforms import image_center, recentered, similar_part
+
+
+class Candidates(NamedTuple):
+    """Linear maps (map, axis, axis + 1), the similarities from which the fits started, and the votes (map) for these."""
+
+    linear: torch.Tensor
+    similarities: torch.Tensor
+    votes: torch.Tensor
+
+
+def fit_candidates(
+    matches: Matches, size: Size, transform: str, count: int, preset: Preset, scale: float
+) -> Candidates:
+    """At most `count` linear maps on which matches agree, the one with the most votes first.
+
+    Args:
+        size: of the fixed image.
+        scale: how many times larger than usual the images are.
+    """
+    unit, rigid = preset.unit * scale, transform == "rigid"
+    similarities, votes = vote(matches, size, count, preset, unit, rigid)
+    if transform in ("deformable", "affine"):
+        return Candidates(fit_affine(similarities, matches, size, preset, unit), similarities, votes)
+    return Candidates(fit_similarity(similarities, matches, preset, unit, rigid), similarities, votes)
+
+
+def vote(
+    matches: Matches, size: Size, count: int, preset: Preset, unit: float, rigid: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best distinct similarities, the best first: (count or fewer, axis, axis + 1), and the votes for each.
+
+    Each of the heaviest matches is a rigid map: its positions and its rotation. All are refined at once by weighted
+    least squares with Tukey's weights of a shrinking tolerance; of those that agree only the best is kept.
+
+    Args:
+        size: of the fixed image: two maps are distinct where they differ by more than some units, in the mean of a few
+            points.
+        unit: pixels to a unit, in which tolerances are measured.
+        rigid: rotations and shifts only.
+    """
+    x, y = matches.fixed, matches.moving
+    axes = x.shape[1]
+    seeds = matches.weight.argsort(descending=True)[: preset.seeds]
+    inner = matches.rotation[seeds]
+    maps = torch.cat([inner, (y[seeds, :, None] - inner @ x[seeds, :, None])], 2)
+    far = torch.cdist(x[seeds], x)
+    rotations = matches.rotation.flatten(1)
+    for tolerance, slack in preset.seed_tolerances:
+        limit = tolerance * unit + slack * far
+        rotation = maps[:, :, :-1].flatten(1)
+        # the trace of a rotation by an angle is 2 cos(angle), plus 1 in a volume
+        cosine = (rotation @ rotations.mT / _scale(maps)[:, None] - (axes - 2)) / 2
+        weight = matches.weight * (1 - (_distances(maps, x, y) / limit) ** 2).clamp_min(0) ** 2
+        weight = weight * (cosine - math.cos(preset.rotation_gate)).clamp_min(0)
+        maps = _least_squares_similarity(x, y, weight, maps, preset.scales, rigid)
+    distance = _distances(maps, x, y) / (preset.vote_tolerance * unit)
+    votes = (matches.weight * (1 - distance**2).clamp_min(0)).sum(1)
+    landing = probes(size, preset.probe_reach, x) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
+    kept = _distinct(votes, landing, preset.apart * unit, count)
+    return maps[kept], votes[kept]
+
+
+def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:
+    """Points from the center of an image towards both ends of each axis, by a part of the way: (point, axis)."""
+    axes = len(size)
+    center = image_center(size, kind_of(like))
+    ends = torch.cat([-torch.eye(axes, **kind_of(like)), torch.eye(axes, **kind_of(like))])
+    return center + reach * center * ends
+
+
+def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: int) -> list[int]:
+    """The numbers of the most voted maps whose probes (map, probe, axis) land further apart than `apart`."""
+    near = (landing[:, None] - landing[None]).norm(dim=-1).mean(-1) <= apart
+    near = near.cpu()
+    kept: list[int] = []
+    for number in votes.argsort(descending=True).tolist():
+        if not bool(near[number, kept].any()):
+            kept.append(number)
+        if len(kept) == count:
+            break
+    return kept
+
+
+def fit_affine(start: torch.Tensor, matches: Matches, size: Size, preset: Preset, unit: float) -> torch.Tensor:
+    """Affine maps (map, axis, axis + 1) from each start, by reweighted least squares.
+
+    The weights are the square of Cauchy's. A ridge draws the linear part towards the similarity in the current fit, not
+    in the start, so that starts in one basin end at the same map: otherwise the result would depend on which of two
+    near-duplicates won.
+    """
+    center = image_center(size, kind_of(start))
+    positions = matches.fixed - center
+    x = torch.cat([positions, torch.ones_like(matches.weight)[:, None]], 1)
+    penalty = torch.diag(torch.ones_like(x[0])) * (preset.ridge * unit**2)
+    penalty[-1] = 0
+    current = recentered(start, center)
+    for _ in range(preset.fit_rounds):
+        weight = _robust_weights(current, positions, matches, preset, unit)
+        pull = penalty * weight.sum(1)[:, None, None]
+        weighted = (x * weight[..., None]).mT
+        similar = similar_part(current)
+        similar[:, :, -1] = 0
+        solved = torch.linalg.solve(weighted @ x + pull, weighted @ matches.moving + pull @ similar.mT)
+        current = solved.mT
+    # the matches of a symmetric body may agree on its mirror image, which this search does not consider
+    mirrored = torch.linalg.det(current[:, :, :-1]) <= 0
+    return torch.where(mirrored[:, None, None], start, recentered(current, -center))
+
+
+def fit_similarity(start: torch.Tensor, matches: Matches, preset: Preset, unit: float, rigid: bool) -> torch.Tensor:
+    """The same for similarities, or for rotations and shifts only."""
+    current = start
+    for _ in range(preset.fit_rounds):
+        weight = _robust_weights(current, matches.fixed, matches, preset, unit)
+        current = _least_squares_similarity(matches.fixed, matches.moving, weight, current, preset.scales, rigid)
+    return current
+
+
+def _distances(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The distance of points x under each map (map, ...) from points y, both (point, axis): (map, point)."""
+    return (maps[:, :, :-1] @ x.T + maps[:, :, -1:] - y.T).square().sum(1).sqrt()
+
+
+def _robust_weights(
+    current: torch.Tensor, positions: torch.Tensor, matches: Matches, preset: Preset, unit: float
+) -> torch.Tensor:
+    distance = _distances(current, positions, matches.moving) / (preset.fit_tolerance * unit)
+    return matches.weight / (1 + distance**2) ** 2
+
+
+def _scale(maps: torch.Tensor) -> torch.Tensor:
+    """The scale of similarities: (map)."""
+    return maps[:, :, :-1].square().sum((1, 2)).div(maps.shape[1]).sqrt().clamp_min(1e-6)
+
+
+def _least_squares_similarity(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weight: torch.Tensor,
+    before: torch.Tensor,
+    scales: tuple[float, float],
+    rigid: bool,
+) -> torch.Tensor:
+    """Weighted least squares of y = s R x + t for each row of weights; as `before` where these determine no rotation."""
+    center_x, center_y = x.mean(0), y.mean(0)
+    x, y = x - center_x, y - center_y  # moments about these lose no digits
+    total = weight.sum(1, keepdim=True).clamp_min(1e-9)
+    mean_x, mean_y = weight @ x / total, weight @ y / total
+    mixed = (weight @ (y[:, :, None] * x[:, None]).flatten(1) / total).unflatten(1, (y.shape[1], -1))
+    spread = (weight @ x.square().sum(1, keepdim=True) / total)[:, 0] - mean_x.square().sum(1)
+    fitted = (mixed - mean_y[:, :, None] * mean_x[:, None]) / spread.clamp_min(1e-6)[:, None, None]
+    rotation = nearest_rotation(fitted)
+    length = (rotation * fitted).sum((1, 2))
+    scale = torch.ones_like(length) if rigid else length.clamp(*scales)
+    inner = torch.where((length > 1e-3)[:, None, None], rotation * scale[:, None, None], before[:, :, :-1])
+    shift = mean_y + center_y - (inner @ (mean_x + center_x)[..., None])[..., 0]
+    return torch.cat([inner, shift[..., None]], 2)

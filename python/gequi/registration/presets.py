@@ -1,0 +1,228 @@
+"""The presets of a registration, one for images and one for volumes: every number that was set by hand.
+
+The comment above each group of fields names the benchmark that set it; where nothing in the history of the repository
+records how a number was set, it is called not tuned. The benchmarks are in tests/benchmarks. Lengths are in pixels
+(voxels) of images of the usual size; larger images have them in proportion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..geometry.grids import Size
+from ..networks import EquivariantNetwork
+from .descriptors import Descriptor, PlanarDescriptor, SphericalDescriptor, designed, designed_for_volumes
+from .descriptors.kinds import RINGS, SPHERES, WIDE_RINGS, WIDE_SPHERES
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Settings of the Gauss-Newton steps for cells of `cell` pixels and more.
+
+    Attributes:
+        cell: the smallest cells, in pixels of images of the usual size.
+        window: the standard deviation of the window of local normalization, in pixels.
+        noise_floor: the least variance of a residual. Where cells are large, most residuals are shifts that are not yet
+            known, not noise: a low floor would trust accidental agreement.
+        steps: the number of steps. A map that is far off is corrected from its border inwards, a little with each step:
+            most steps are taken where they are cheap and an edge is still several cells wide.
+        cg_steps: conjugate gradients in each deformable step, which are cheap in comparison where cells are many.
+    """
+
+    cell: float
+    window: float
+    noise_floor: float
+    steps: int
+    cg_steps: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a descriptor finds matches, and how many candidates are fitted to them and verified.
+
+    Attributes:
+        rings: the radius and the smoothing of each ring (sphere) of the designed descriptor, in pixels.
+        window: of the designed descriptor: of an image, the smoothing before gradients are taken; of a volume, the window
+            of its local normalization; in pixels.
+        sharpness: of the attention.
+        candidates: the largest number of candidates.
+        steps: Gauss-Newton steps of each candidate at the coarsest level.
+    """
+
+    rings: tuple[tuple[float, float], ...]
+    window: float
+    sharpness: float = 40.0
+    candidates: int = 8
+    steps: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """The settings of the registration of images, or of volumes."""
+
+    # ---- descriptors and the search. The attempts are not tuned
+    usual: int  # pixels along a side of images of the usual size
+    unit: float  # pixels to a unit, in which candidates and alternatives are compared
+    descriptor: Callable[[EquivariantNetwork], Descriptor]  # of an encoder
+    encoder: Callable[[Attempt, bool, str], EquivariantNetwork]  # the designed one, for any contrast or not, in a dtype
+    first: Attempt
+    second: tuple[Attempt, ...]  # what is tried next
+    retry_below: float = 0.72  # the confidence below which `second` is tried; not tuned
+
+    # ---- min_confidence. Set by hand; the refusals of registration_claims.py measure these numbers: with a deformable
+    # map one unrelated pair in a hundred reaches more. The numbers for volumes and for linear maps are not tuned
+    min_confidence: float = 0.62
+    min_confidence_any_contrast: float = 0.58
+    min_confidence_linear: float = 0.4
+
+    # ---- candidates. Not tuned, with two exceptions: `fit_rounds` is 60 because after 30 some fits have not converged
+    # and rounding decides between near-duplicates; the `ridge` of volumes was raised from 8 to 128 on volumes.py
+    seeds: int = 400  # the number of matches that are tried as a rigid map each
+    rotation_gate: float = 0.8  # radians by which the rotation of a match may differ from that of the map
+    # Tukey's tolerance in each round of reweighting: units, and units for each unit of distance from the seed
+    seed_tolerances: tuple[tuple[float, float], ...] = ((14.0, 0.12), (9.0, 0.0), (6.0, 0.0))
+    vote_tolerance: float = 6.0  # units within which a match votes for a map
+    scales: tuple[float, float] = (0.7, 1.4)  # the smallest and the largest scale of a similarity
+    probe_reach: float = 0.7  # maps are compared at points this part of the way from the center to the border
+    fit_rounds: int = 60  # of reweighted least squares
+    fit_tolerance: float = 5.0  # units: of Cauchy's weights
+    ridge: float  # units squared: the strength with which affine candidates are drawn towards similarities
+
+    # ---- alternatives. What an alternative may lack of a perfect score: a multiple of what the best map lacks, and a
+    # constant; at the coarsest level and where the best of them is chosen. Set by hand, for images on the chessboards of
+    # registration_claims.py (part "periodic"), for volumes on volumes.py: a wrong map of a brain reaches 0.86 where the
+    # right one has 1, and 0.67 where it has 0.86
+    coarse_tolerance: tuple[float, float]
+    fine_tolerance: tuple[float, float]
+    # not tuned
+    apart: float = 10.0  # units by which two maps, and two candidates, must differ to be distinct
+    most_alternatives: int = 3
+    repeat_correlation: float = 0.4  # of an image with itself, shifted, from which it counts as repeating itself
+    repeat_window: float = 4.0  # pixels: of the local normalization before
+    repeat_floor: float = 0.02  # the least standard deviation in it
+    repeat_overlap: float = 0.25  # the least share of the image that overlaps with itself
+    most_repeats: int = 4
+
+    # ---- levels. Not tuned
+    top: int  # at the usual size a cell of the coarsest level has 2^top pixels
+    decided: int  # levels below the coarsest one where the best of the alternatives is chosen
+    least_cells: int = 4  # along a side
+    upsampling: int = 3  # the moving image is refined by a cubic spline this many times, then read linearly
+
+    # ---- Gauss-Newton steps. The stages, the modes and the noise window of images: registration.py, the success at 512
+    # pixels above all; the rest is not tuned, and for volumes all of it
+    stages: tuple[Stage, ...]
+    modes: int  # along each axis, the lowest frequencies that are solved exactly; a quarter of the velocity's cells at most
+    noise_window: float = 4.0  # pixels: of the variance of the residuals
+    contrast_floor: float = 0.05  # the least standard deviation, for images in about [0, 1]
+    least_window: float = 1.5  # cells: of all windows
+    sign_window: float = 5.0  # pixels: of the local correlation that determines the sign of contrast
+    sign_floor: float = 0.01  # the squared correlation at which the sign becomes uncertain
+    # the prior's precision is stiffness (|k|^4 + membrane |k|^2), and constant where |k|^2 is below `lowest`
+    stiffness: float = 30.0
+    membrane: float = 1e-4
+    lowest: float = 0.01  # |k|^2 in multiples of (pi / the longest side)^2, half a wave along it
+
+    # ---- the score. Not tuned
+    score_window: float = 4.0  # pixels: of the local normalization
+    score_floor: float = 0.02  # the least standard deviation in it
+    score_overlap: float = 0.5  # the share of the smaller image below which the score falls
+
+    # ---- the claimed uncertainty. Set by hand, for images on registration_claims.py (part "claims"), for volumes on the
+    # pairs of volumes.py. `calibration_linear`, `least_uncertainty` and `claim_cells` are not tuned
+    claim_cells: int  # along the longest side
+    claim_noise_floor: float = 0.002  # as that of the stages, which is set for robustness: clean pairs have less noise
+    calibration: float  # a factor of the standard deviation
+    growth: float  # the power of the scale with which the factor grows: finer cells are less independent
+    calibration_linear: float = 2.0  # of linear maps, whose equations take neighboring cells for independent
+    least_uncertainty: float = 0.02  # pixels, from interpolation
+
+    def scale(self, fixed: Size, moving: Size) -> float:
+        """How many times larger than usual the images of these sizes are; at least 1."""
+        longest = [max(fixed), max(moving)]
+        return max(1.0, min(longest) / self.usual, max(longest) / (2 * self.usual))
+
+    def coarsest(self, scale: float) -> int:
+        """The number of the coarsest level of images that are so many times larger than usual."""
+        return max(self.top, round(self.top + math.log2(scale)))
+
+    def stage(self, cell: float) -> Stage:
+        """The stage for cells of this many pixels."""
+        return next(stage for stage in self.stages if cell >= stage.cell)
+
+    def least_confidence(self, transform: str, any_contrast: bool) -> float:
+        """The default of the least confidence at which a map is returned."""
+        if transform != "deformable":
+            return self.min_confidence_linear
+        return self.min_confidence_any_contrast if any_contrast else self.min_confidence
+
+
+def _image_encoder(attempt: Attempt, any_contrast: bool, dtype: str) -> EquivariantNetwork:
+    return designed(any_contrast, attempt.rings, attempt.window, dtype)
+
+
+def _volume_encoder(attempt: Attempt, any_contrast: bool, dtype: str) -> EquivariantNetwork:
+    return designed_for_volumes(any_contrast, attempt.rings, attempt.window, dtype)
+
+
+IMAGES = Preset(
+    usual=128,
+    unit=1.0,
+    descriptor=PlanarDescriptor,
+    encoder=_image_encoder,
+    first=Attempt(RINGS, 1.0),
+    second=(
+        Attempt(WIDE_RINGS, 1.0, sharpness=20.0, candidates=12, steps=12),
+        Attempt(RINGS, 1.6, sharpness=20.0, candidates=12, steps=12),
+    ),
+    ridge=8.0,
+    coarse_tolerance=(2.0, 0.08),
+    fine_tolerance=(2.0, 0.05),
+    top=2,
+    decided=2,
+    stages=(
+        Stage(cell=3.0, window=7.0, noise_floor=1.0, steps=8, cg_steps=6),
+        Stage(cell=1.5, window=5.0, noise_floor=0.3, steps=8, cg_steps=6),
+        Stage(cell=0.75, window=3.0, noise_floor=0.03, steps=16, cg_steps=6),
+        Stage(cell=0.375, window=3.0, noise_floor=0.03, steps=4, cg_steps=20),
+        Stage(cell=0.0, window=3.0, noise_floor=0.03, steps=2, cg_steps=20),
+    ),
+    modes=12,
+    claim_cells=16,
+    calibration=1.15,
+    growth=0.5,
+)
+
+VOLUMES = Preset(
+    usual=56,
+    unit=0.5,
+    descriptor=SphericalDescriptor,
+    encoder=_volume_encoder,
+    first=Attempt(SPHERES, 4.0),
+    second=(
+        Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, candidates=12, steps=12),
+        Attempt(SPHERES, 6.0, sharpness=20.0, candidates=12, steps=12),
+    ),
+    ridge=128.0,
+    coarse_tolerance=(2.0, 0.05),
+    fine_tolerance=(1.5, 0.02),
+    top=1,
+    decided=1,
+    stages=(
+        Stage(cell=0.75, window=5.0, noise_floor=0.03, steps=8, cg_steps=6),
+        Stage(cell=0.0, window=5.0, noise_floor=0.03, steps=3, cg_steps=12),
+    ),
+    modes=5,
+    claim_cells=8,
+    calibration=1.7,
+    growth=1.25,
+)
+
+PRESETS = {2: IMAGES, 3: VOLUMES}
+
+
+def preset_for(axes: int) -> Preset:
+    """The preset of images (2 axes) or volumes (3 axes)."""
+    return PRESETS[axes]

@@ -1,0 +1,151 @@
+"""The levels of a registration: a pair of images at several resolutions, as plain data.
+
+The map at a level is A o exp(v): a linear map A after the flow of a velocity v, so that it has an inverse, exp(-v) after
+A^-1. Shapes are written as (..., *size): (..., row, column), or (..., depth, row, column).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..geometry.filters import gradient
+from ..geometry.grids import (
+    Kind,
+    Size,
+    area_resample,
+    cell_centers,
+    cubic_resample,
+    kind_of,
+    masked_area_resample,
+    squared_frequencies,
+)
+from .preprocess import Pair
+from .presets import Preset, Stage, preset_for
+from .transforms import apply_linear, flow
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A pair at one resolution.
+
+    Attributes:
+        pair: the images.
+        preset, stage: the settings, and those of the Gauss-Newton steps at this level.
+        scale: how many times larger than usual the images are.
+        step: pixels to a cell, about; `steps` along each axis of the fixed image.
+        size, field, moving_size: the size in cells of the level, of the velocity's grid, and of the moving image.
+        fixed, mask, gradient: the fixed image and its mask, (1, 1, *size), and its gradient, (1, axis, *size).
+        moving: the moving image, refined by a cubic spline.
+        moving_mask: its mask, or None where all of it is used.
+        positions: the centers of the cells in pixels of the fixed image, (1, axis, *size).
+        prior: the prior's precision of each cosine coefficient of the velocity, (*field).
+    """
+
+    pair: Pair
+    preset: Preset
+    stage: Stage
+    scale: float
+    step: float
+    steps: tuple[float, ...]
+    size: Size
+    field: Size
+    moving_size: Size
+    fixed: torch.Tensor
+    mask: torch.Tensor
+    gradient: torch.Tensor
+    moving: torch.Tensor
+    moving_mask: torch.Tensor | None
+    positions: torch.Tensor
+    prior: torch.Tensor
+
+    @property
+    def axes(self) -> int:
+        return self.pair.axes
+
+    @property
+    def image(self) -> Size:
+        """The size of the fixed image, in pixels."""
+        return self.pair.fixed_size
+
+    @property
+    def moving_image(self) -> Size:
+        """The size of the moving image, in pixels."""
+        return self.pair.moving_size
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.fixed)
+
+    @property
+    def unit(self) -> float:
+        """Pixels to a unit, in which candidates and alternatives are compared."""
+        return self.preset.unit * self.scale
+
+
+def make_level(pair: Pair, number: int) -> Level:
+    """The level with cells of 2^number pixels. The velocity's cells are not smaller than pixels of the usual size."""
+    preset = preset_for(pair.axes)
+    step, scale = float(2**number), preset.scale(pair.fixed_size, pair.moving_size)
+    image = pair.fixed_size
+    size = coarser_size(image, step, preset)
+    field = coarser_size(image, max(step, max(image) / preset.usual), preset)
+    moving_size = coarser_size(pair.moving_size, step, preset)
+    steps = tuple(n / m for n, m in zip(image, size, strict=True))
+    fixed = masked_area_resample(pair.fixed, pair.fixed_mask, size)
+    moving = masked_area_resample(pair.moving, pair.moving_mask, moving_size)
+    whole = bool((pair.moving_mask == 1).all())
+    return Level(
+        pair=pair,
+        preset=preset,
+        stage=preset.stage(step / scale),
+        scale=scale,
+        step=step,
+        steps=steps,
+        size=size,
+        field=field,
+        moving_size=moving_size,
+        fixed=fixed,
+        mask=area_resample(pair.fixed_mask, size),
+        gradient=gradient(fixed, steps),
+        moving=cubic_resample(moving, tuple(preset.upsampling * n for n in moving_size)),
+        moving_mask=None if whole else area_resample(pair.moving_mask, moving_size),
+        positions=cell_centers(size, image, **kind_of(fixed))[None],
+        prior=prior_precision(field, image, step, scale, preset, kind_of(fixed)),
+    )
+
+
+def coarsest_level(pair: Pair) -> int:
+    """The number of the coarsest level of a pair."""
+    preset = preset_for(pair.axes)
+    return preset.coarsest(preset.scale(pair.fixed_size, pair.moving_size))
+
+
+def coarser_size(size: Size, factor: float, preset: Preset) -> Size:
+    """The number of cells of about `factor` pixels that cover an image of this size."""
+    return tuple(max(round(n / factor), preset.least_cells) for n in size)
+
+
+def stretch(step: float, scale: float) -> float:
+    """How many times wider than usual the windows are, in pixels."""
+    return max(1.0, min(scale, step))
+
+
+def prior_precision(size: Size, image: Size, step: float, scale: float, preset: Preset, kind: Kind) -> torch.Tensor:
+    """The prior's precision of each cosine coefficient on `size` cells that cover an image: (*size)."""
+    squared = squared_frequencies(size, image, **kind)
+    # a constant counts as a very long wave: where nothing is seen it would have no precision at all
+    squared = squared.clamp_min(preset.lowest * (math.pi / max(image)) ** 2)
+    return preset.stiffness * stretch(step, scale) * scale * (squared**2 + preset.membrane * squared)
+
+
+def zero_velocity(level: Level, maps: int) -> torch.Tensor:
+    """The velocity 0 of so many maps: (map, axis, *field)."""
+    return torch.zeros(maps, level.axes, *level.field, **level.kind)
+
+
+def map_at_cells(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+    """A o exp(v) at the level's cells, in pixels of the moving image: (map, axis, *size)."""
+    return apply_linear(linear, level.positions + cubic_resample(flow(velocity, level.image), level.size))
