@@ -71,7 +71,9 @@ def check_index(value: object, argument: str, count: int, from_end: bool = False
     With `from_end`, -1 is the last of them, as for the axes of an array.
     """
     number = scalar(value)
-    if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
+    if number != number // 1:
         raise InputError("`{argument}` must be a whole number; got {value:index}.", argument, value=number)
     first = -count if from_end else 0
     if not first <= number < count:
