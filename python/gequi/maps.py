@@ -192,7 +192,7 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     lost = int((error > 1e-3).sum())
     if lost:
         raise InputError(
-            "`{argument}` has no inverse that {steps} steps could find at {lost} of {pixels} pixels.",
+            "`{argument}` has no inverse at {lost} of {pixels} pixels, or {steps} steps do not find it.",
             "map", steps=count, lost=lost, pixels=error.numel(),
         )  # fmt: skip
     return as_numpy(found.to(_dtype_of(coordinates)))
