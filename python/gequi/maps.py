@@ -1,7 +1,7 @@
 """Coordinate maps: warping images and points by them, composing, inverting and measuring them.
 
 Convention. map[i, ...] is the moving image's i-th coordinate, in pixels from 0, for each pixel of the fixed image:
-moving(map(x)) = fixed(x). A map has the axes (axis, row, column), or (axis, row, column, depth) for volumes. Between
+moving(map(x)) = fixed(x). A map has the axes (axis, row, column), or (axis, depth, row, column) for volumes. Between
 its pixels a map is interpolated linearly. Beyond its border it goes on straight: from the nearest pixel on, by its
 mean linear part. An image goes on with the value of its nearest pixel.
 """
@@ -20,7 +20,7 @@ from .geometry.grids import pixel_grid
 from .geometry.linalg import determinant, solve, vector_norm
 from .geometry.sampling import INTERPOLATIONS, grid_sample, inside, nearest_pixels
 
-MAP_AXES = "(axis, row, column) or (axis, row, column, depth)"
+MAP_AXES = "(axis, row, column) or (axis, depth, row, column)"
 
 # ---- functions on arrays --------------------------------------------------------------------------------
 
@@ -29,11 +29,11 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
     """The map that leaves every pixel where it is.
 
     Args:
-        shape: the image's sizes, (row, column) or (row, column, depth).
+        shape: the image's sizes, (row, column) or (depth, row, column).
         dtype: "float32" or "float64".
 
     Returns:
-        (axis, row, column) or (axis, row, column, depth), in pixels.
+        (axis, row, column) or (axis, depth, row, column), in pixels.
 
     Raises:
         ShapeError: neither 2 nor 3 sizes.
@@ -50,9 +50,9 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
     """The image seen through a map: warped(x) = image(map(x)).
 
     Args:
-        image: the moving image, (row, column) or (row, column, depth), or several channels of it with their axis in
+        image: the moving image, (row, column) or (depth, row, column), or several channels of it with their axis in
             front.
-        map: (axis, row, column) or (axis, row, column, depth), in pixels of `image`.
+        map: (axis, row, column) or (axis, depth, row, column), in pixels of `image`.
         interpolation: "linear"; "cubic", an interpolating spline, smooth and sharper; "nearest", for labels: no new
             values arise.
         fill: the value where the map leaves the image by more than half a pixel; None takes the image's nearest pixel.
@@ -97,7 +97,7 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
 
     Args:
         points: (point, axis), in pixels from 0 of the fixed image; a single point (axis) will do.
-        map: (axis, row, column) or (axis, row, column, depth).
+        map: (axis, row, column) or (axis, depth, row, column).
 
     Returns:
         the points in the moving image, in the shape of `points`. Beyond the map's border it goes on straight.
@@ -113,10 +113,8 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
     coordinates = check_map(map, "map")
     at = as_array(points, "points", ndim=(1, 2), axes="(point, axis)")
     if at.shape[-1] != len(coordinates):
-        raise ShapeError(
-            f"`points` must have {len(coordinates)} coordinates each, as the map has axes; got shape {at.shape}.",
-            "points",
-        )
+        template = "`{argument}` must have {wanted} coordinates each, as the map has axes; got shape {shape}."
+        raise ShapeError(template, "points", wanted=len(coordinates), shape=at.shape)
     dtype = _dtype_of(at, coordinates)
     queries = own_tensor(np.atleast_2d(at).T, dtype)[None]
     return as_numpy(sample_map(own_tensor(coordinates, dtype)[None], queries)[0].T).reshape(at.shape)
@@ -128,7 +126,7 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
     Warping by the result is warping by `outer` first: image(outer(inner(x))).
 
     Args:
-        outer: (axis, row, column) or (axis, row, column, depth), on the image that `inner` leads to.
+        outer: (axis, row, column) or (axis, depth, row, column), on the image that `inner` leads to.
         inner: a map of as many axes, of any size.
 
     Returns:
@@ -144,9 +142,8 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
     """
     second, first = check_map(outer, "outer"), check_map(inner, "inner")
     if len(second) != len(first):
-        raise ShapeError(
-            f"`inner` must have as many axes as `outer`, {len(second)}; got {len(first)}, shape {first.shape}.", "inner"
-        )
+        template = "`{argument}` must have as many axes as `outer`, {wanted}; got {axes}, shape {shape}."
+        raise ShapeError(template, "inner", wanted=len(second), axes=len(first), shape=first.shape)
     dtype = _dtype_of(second, first)
     return as_numpy(sample_map(own_tensor(second, dtype)[None], own_tensor(first, dtype)[None])[0])
 
@@ -155,7 +152,7 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     """The map back: result(map(x)) = x, by Newton's method at each pixel of the moving image.
 
     Args:
-        map: (axis, row, column) or (axis, row, column, depth), without folds.
+        map: (axis, row, column) or (axis, depth, row, column), without folds.
         shape: sizes of the moving image, on whose pixels the result is; None is the size of `map`.
         steps: the most Newton steps to take.
 
@@ -175,21 +172,19 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     count = check_integer(steps, "steps", minimum=1)
     sizes = coordinates.shape[1:] if shape is None else _check_shape(shape, "shape")
     if len(sizes) != len(coordinates):
-        raise ShapeError(f"`shape` must have {len(coordinates)} sizes, as the map has axes; got {len(sizes)}.", "shape")
-    if min(coordinates.shape[1:]) < 2:
-        raise ShapeError(f"`map` must have at least 2 pixels along each axis; its shape is {coordinates.shape}.", "map")
+        template = "`{argument}` must have {wanted} sizes, as the map has axes; got {given}."
+        raise ShapeError(template, "shape", wanted=len(coordinates), given=len(sizes))
+    _check_extent(coordinates)
     tensor = own_tensor(coordinates, torch.float64)
     folds = int((determinant(jacobian_matrix(tensor)) <= 0).sum())
     if folds:
-        raise InputError(
-            f"`map` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse.", "map"
-        )
+        template = "`{argument}` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse."
+        raise InputError(template, "map", folds=folds)
     found, error = _inverse(tensor, sizes, count)
     lost = int((error > 1e-3).sum())
     if lost:
-        raise InputError(
-            f"`map` has no inverse at {lost} of {error.numel()} pixels that {count} steps could find.", "map"
-        )
+        template = "`{argument}` has no inverse at {lost} of {pixels} pixels that {steps} steps could find."
+        raise InputError(template, "map", lost=lost, pixels=error.numel(), steps=count)
     return as_numpy(found.to(_dtype_of(coordinates)))
 
 
@@ -199,13 +194,13 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
     Central differences, one-sided at the border.
 
     Args:
-        map: (axis, row, column) or (axis, row, column, depth).
+        map: (axis, row, column) or (axis, depth, row, column).
         spacing: the size of the fixed image's pixels along each axis, or one number; None is 1.
         moving_spacing: that of the moving image; None is `spacing`.
         matrix: return the derivatives themselves.
 
     Returns:
-        (row, column) or (row, column, depth); with `matrix` (axis, axis, row, column): [i, j] is the derivative of
+        (row, column) or (depth, row, column); with `matrix` (axis, axis, row, column): [i, j] is the derivative of
         the moving image's i-th coordinate by the fixed image's j-th, both in units of length.
 
     Raises:
@@ -217,8 +212,7 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
         [4.0, 4.0, 4.0]
     """
     coordinates = check_map(map, "map")
-    if min(coordinates.shape[1:]) < 2:
-        raise ShapeError(f"`map` must have at least 2 pixels along each axis; its shape is {coordinates.shape}.", "map")
+    _check_extent(coordinates)
     fixed = check_spacing(spacing, len(coordinates), "spacing")
     moving = fixed if moving_spacing is None else check_spacing(moving_spacing, len(coordinates), "moving_spacing")
     derivatives = jacobian_matrix(own_tensor(coordinates, _dtype_of(coordinates)))
@@ -235,20 +229,27 @@ def check_map(map: Any, argument: str) -> np.ndarray:
     array = as_array(map, argument, ndim=(3, 4), axes=MAP_AXES)
     if len(array) != array.ndim - 1:
         raise ShapeError(
-            f"`{argument}` must hold {array.ndim - 1} coordinates for its {array.ndim - 1} axes, {MAP_AXES}; "
-            f"got shape {array.shape}.",
-            argument,
-        )
+            "`{argument}` must hold {count} coordinates for its {count} axes, {axes}; got shape {shape}.",
+            argument, count=array.ndim - 1, axes=MAP_AXES, shape=array.shape,
+        )  # fmt: skip
     return array
+
+
+def _check_extent(coordinates: np.ndarray) -> None:
+    """Refuses a map without a derivative along one of its axes."""
+    if min(coordinates.shape[1:]) < 2:
+        template = "`{argument}` must have at least 2 pixels along each axis; its shape is {shape}."
+        raise ShapeError(template, "map", shape=coordinates.shape)
 
 
 def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
     """Spacing along each axis: one positive number for all, or one for each; None is 1."""
     values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1)).astype(np.float64).reshape(-1)
     if len(values) not in (1, axes):
-        raise ShapeError(f"`{argument}` must be one number or {axes}, one for each axis; got {len(values)}.", argument)
+        template = "`{argument}` must be one number or {axes}, one for each axis; got {given}."
+        raise ShapeError(template, argument, axes=axes, given=len(values))
     if (values <= 0).any():
-        raise InputError(f"`{argument}` must be positive; got {values.tolist()}.", argument)
+        raise InputError("`{argument}` must be positive; got {value!r}.", argument, value=values.tolist())
     return np.broadcast_to(values, axes).copy()
 
 
@@ -256,8 +257,9 @@ def _check_shape(shape: Any, argument: str) -> tuple[int, ...]:
     sizes = tuple(check_integer(size, argument, minimum=1) for size in np.asarray(shape).reshape(-1))
     if len(sizes) not in (2, 3):
         raise ShapeError(
-            f"`{argument}` must have 2 or 3 sizes, (row, column) or (row, column, depth); got {sizes}.", argument
-        )
+            "`{argument}` must have 2 or 3 sizes, (row, column) or (depth, row, column); got {sizes}.",
+            argument, sizes=sizes,
+        )  # fmt: skip
     return sizes
 
 
