@@ -192,7 +192,7 @@ def test_a_saved_model_is_read_with_what_is_kept_beside_it(tmp_path):
     gequi.save_model(net, tmp_path / "a.gequi", {"note": "a"})
     read.append(call("read_model_file", tmp_path / "a.gequi")["value"])
     for each in read:
-        assert each["about"]["note"] == "a"
+        assert each["metadata"]["note"] == "a"
         assert call("recipe_of_model", each["handle"])["value"] == net.recipe
 
 

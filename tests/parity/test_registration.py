@@ -175,10 +175,15 @@ def test_register_images_in_lists_with_options_of_their_own(r):
         np.testing.assert_allclose(one["map"], other.map + 1, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
 @pytest.mark.parametrize("options", [{}, {"contrast": "any", "transform": "rigid", "dtype": "float64"}])
-def test_registration_steps(r, same, options):
+def test_registration_steps(r, same, dimension, options):
     image = gequi.sample_image("cat")
     moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
+    if dimension == 3:
+        x, y, z = np.indices((22, 24, 26))
+        fixed = np.sin(x * y / 30) + np.cos(z / 3) * np.sin(x / 4)
+        moving = fixed.transpose(1, 2, 0)
     ours = gequi.registration_steps(moving, fixed, token=100, **options)
     theirs = r.value(r.registration_steps(moving, fixed, token=101, **options))
     assert list(theirs) == list(ours)
@@ -193,6 +198,7 @@ def test_registration_steps(r, same, options):
         same(theirs[name]["positions"], numbers(ours[name]["positions"]) + 1)
         same(numbers(theirs[name]["strength"]), numbers(ours[name]["strength"]))
         same(theirs["matches"][name], numbers(ours["matches"][name]) + 1)
+    same(numbers(theirs["matches"]["token"]), numbers(ours["matches"]["token"]) + 1)
     for name in ("rotation", "weight"):
         same(numbers(theirs["matches"][name]), numbers(ours["matches"][name]))
     attention, given = theirs["attention"], ours["attention"]
@@ -204,4 +210,4 @@ def test_registration_steps(r, same, options):
         assert list(one) == list(other)
         assert (one["votes"], one["confidence"]) == (other["votes"], other["confidence"])
         for name in ("similarity", "affine"):
-            np.testing.assert_allclose(one[name] @ [5, 8, 1], other[name] @ [4, 7, 1] + 1, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9)

@@ -98,7 +98,7 @@ def test_the_best_hypothesis_of_volumes_has_the_confidence_of_the_registration(v
     best = max(volume_steps["hypotheses"], key=lambda each: each["confidence"])
     assert best["confidence"] == found.confidence
     assert best["similarity"].shape == (3, 4)
-    np.testing.assert_allclose(best["affine"], found["affine"], atol=1e-2)
+    np.testing.assert_allclose(best["affine"], found.affine, atol=1e-2)
     np.testing.assert_allclose(best["affine"][:, :3], QUARTER, atol=1e-2)
 
 

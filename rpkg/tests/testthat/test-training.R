@@ -234,9 +234,9 @@ test_that("after a training, Ctrl-C still reaches R", {
   quick(y = y)
   target <- image_value(matrix(c(3, 1, 4, 2) / 4, 2))
   expect_message(
-    found <- invert_input("image_value", target, matrix(1:4 / 4, 2), steps = 1e6, progress = function(step, loss) {
-      if (step == 20) tools::pskill(Sys.getpid(), tools::SIGINT)
-      if (step > 2000) stop("the interrupt was lost")
+    found <- invert_input("image_value", target, matrix(1:4 / 4, 2), steps = 1e6, progress = function(info) {
+      if (info$step == 20) tools::pskill(Sys.getpid(), tools::SIGINT)
+      if (info$step > 2000) stop("the interrupt was lost")
     }),
     "Interrupted: the best of"
   )
