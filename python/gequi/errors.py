@@ -233,8 +233,3 @@ def nearest(name: object, choices: Iterable[str]) -> str:
     known = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean '{known[close[0]]}'?" if close else ""
-
-
-def listing(choices: Iterable[object]) -> str:
-    """'a', 'b', 'c': choices as a message lists them."""
-    return ", ".join(repr(choice) for choice in choices)

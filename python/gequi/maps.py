@@ -113,10 +113,8 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
     coordinates = check_map(map, "map")
     at = as_array(points, "points", ndim=(1, 2), axes="(point, axis)")
     if at.shape[-1] != len(coordinates):
-        raise ShapeError(
-            "`{argument}` must have {axes} coordinates each, as the map has axes; got shape {shape}.",
-            "points", axes=len(coordinates), shape=at.shape,
-        )  # fmt: skip
+        template = "`{argument}` must have {wanted} coordinates each, as the map has axes; got shape {shape}."
+        raise ShapeError(template, "points", wanted=len(coordinates), shape=at.shape)
     dtype = _dtype_of(at, coordinates)
     queries = own_tensor(np.atleast_2d(at).T, dtype)[None]
     return as_numpy(sample_map(own_tensor(coordinates, dtype)[None], queries)[0].T).reshape(at.shape)
@@ -144,10 +142,8 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
     """
     second, first = check_map(outer, "outer"), check_map(inner, "inner")
     if len(second) != len(first):
-        raise ShapeError(
-            "`{argument}` must have as many axes as `outer`, {axes}; got {given}, shape {shape}.",
-            "inner", axes=len(second), given=len(first), shape=first.shape,
-        )  # fmt: skip
+        template = "`{argument}` must have as many axes as `outer`, {wanted}; got {axes}, shape {shape}."
+        raise ShapeError(template, "inner", wanted=len(second), axes=len(first), shape=first.shape)
     dtype = _dtype_of(second, first)
     return as_numpy(sample_map(own_tensor(second, dtype)[None], own_tensor(first, dtype)[None])[0])
 
@@ -176,25 +172,19 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     count = check_integer(steps, "steps", minimum=1)
     sizes = coordinates.shape[1:] if shape is None else _check_shape(shape, "shape")
     if len(sizes) != len(coordinates):
-        raise ShapeError(
-            "`{argument}` must have {axes} sizes, as the map has axes; got {given}.",
-            "shape", axes=len(coordinates), given=len(sizes),
-        )  # fmt: skip
-    _check_differentiable(coordinates)
+        template = "`{argument}` must have {wanted} sizes, as the map has axes; got {given}."
+        raise ShapeError(template, "shape", wanted=len(coordinates), given=len(sizes))
+    _check_extent(coordinates)
     tensor = own_tensor(coordinates, torch.float64)
     folds = int((determinant(jacobian_matrix(tensor)) <= 0).sum())
     if folds:
-        raise InputError(
-            "`{argument}` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse.",
-            "map", folds=folds,
-        )  # fmt: skip
+        template = "`{argument}` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse."
+        raise InputError(template, "map", folds=folds)
     found, error = _inverse(tensor, sizes, count)
     lost = int((error > 1e-3).sum())
     if lost:
-        raise InputError(
-            "`{argument}` has no inverse at {lost} of {pixels} pixels, or {steps} steps do not find it.",
-            "map", steps=count, lost=lost, pixels=error.numel(),
-        )  # fmt: skip
+        template = "`{argument}` has no inverse at {lost} of {pixels} pixels that {steps} steps could find."
+        raise InputError(template, "map", lost=lost, pixels=error.numel(), steps=count)
     return as_numpy(found.to(_dtype_of(coordinates)))
 
 
@@ -222,7 +212,7 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
         [4.0, 4.0, 4.0]
     """
     coordinates = check_map(map, "map")
-    _check_differentiable(coordinates)
+    _check_extent(coordinates)
     fixed = check_spacing(spacing, len(coordinates), "spacing")
     moving = fixed if moving_spacing is None else check_spacing(moving_spacing, len(coordinates), "moving_spacing")
     derivatives = jacobian_matrix(own_tensor(coordinates, _dtype_of(coordinates)))
@@ -239,30 +229,27 @@ def check_map(map: Any, argument: str) -> np.ndarray:
     array = as_array(map, argument, ndim=(3, 4), axes=MAP_AXES)
     if len(array) != array.ndim - 1:
         raise ShapeError(
-            "`{argument}` must hold {axes} coordinates for its {axes} axes, {names}; got shape {shape}.",
-            argument, axes=array.ndim - 1, names=MAP_AXES, shape=array.shape,
+            "`{argument}` must hold {count} coordinates for its {count} axes, {axes}; got shape {shape}.",
+            argument, count=array.ndim - 1, axes=MAP_AXES, shape=array.shape,
         )  # fmt: skip
     return array
 
 
-def _check_differentiable(coordinates: np.ndarray) -> None:
+def _check_extent(coordinates: np.ndarray) -> None:
+    """Refuses a map without a derivative along one of its axes."""
     if min(coordinates.shape[1:]) < 2:
-        raise ShapeError(
-            "`{argument}` must have at least 2 pixels along each axis; its shape is {shape}.",
-            "map", shape=coordinates.shape,
-        )  # fmt: skip
+        template = "`{argument}` must have at least 2 pixels along each axis; its shape is {shape}."
+        raise ShapeError(template, "map", shape=coordinates.shape)
 
 
 def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
     """Spacing along each axis: one positive number for all, or one for each; None is 1."""
     values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1)).astype(np.float64).reshape(-1)
     if len(values) not in (1, axes):
-        raise ShapeError(
-            "`{argument}` must be one number or {axes}, one for each axis; got {given}.",
-            argument, axes=axes, given=len(values),
-        )  # fmt: skip
+        template = "`{argument}` must be one number or {axes}, one for each axis; got {given}."
+        raise ShapeError(template, argument, axes=axes, given=len(values))
     if (values <= 0).any():
-        raise InputError("`{argument}` must be positive; got {values!r}.", argument, values=values.tolist())
+        raise InputError("`{argument}` must be positive; got {value!r}.", argument, value=values.tolist())
     return np.broadcast_to(values, axes).copy()
 
 

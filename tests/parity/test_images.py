@@ -51,5 +51,4 @@ def test_the_same_sentence_but_for_its_quotes_refuses_a_pixel_below_minus_1(r):
     with pytest.raises(gequi.errors.InputError) as raised:
         gequi.image_value(image)
     sentence = r.code("tryCatch(image_value(image), gequi_input_error = conditionMessage)", image=image)
-    assert "'plus_one'" in str(raised.value)
-    assert sentence[0] == str(raised.value).replace("'plus_one'", '"plus_one"')  # each language quotes in its own way
+    assert sentence[0] == str(raised.value).replace("'", '"')
