@@ -20,8 +20,8 @@
 #'   loss: `"squared"` rather than `"norm"`.
 #' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
-#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function that is called at
-#'   every x with a list (`step`, `steps`, `loss`); the descent ends where it returns `FALSE`.
+#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function that is called
+#'   at every x with a list (`step`, `steps`, `loss`); the descent ends where it returns `FALSE`.
 #' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
 #'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
 #'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left

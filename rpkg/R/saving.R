@@ -10,8 +10,8 @@
 #'
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path the file; one that exists is replaced.
-#' @param metadata a named list of plain data to keep beside the model. The classes and the history of a network that was
-#'   fitted are kept there in any case.
+#' @param metadata a named list of plain data to keep beside the model. The classes and the history of a network that
+#'   was fitted are kept there in any case.
 #' @return `save_model()`: the path, invisibly. `load_model()`: the model, with its history and its classes where it
 #'   was fitted. Checkpoints of [fit()] are model files too.
 #' @section Errors: `gequi_model_file_error` for a file that is not there, damaged, foreign, from a newer gequi, or
