@@ -27,9 +27,9 @@ from . import __all__ as PUBLIC_FUNCTIONS
 from . import fields as _fields
 from . import groups, networks, saving
 from ._escnn import GSpace
+from ._recipes import choose_seed
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
-from .recipes import choose_seed
 
 # name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._interrupts import listens_to_interrupts
 from .errors import InputError, TrainingError
-from .interrupts import listens_to_interrupts
 from .saving import check_path, shown, write_file
 
 DEVICES = ("auto", "cpu", "cuda")

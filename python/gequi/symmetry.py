@@ -15,12 +15,12 @@ import torch
 
 from . import groups
 from ._escnn import FieldType, GSpace
+from ._recipes import choose_seed
 from .arrays import as_array, check_dtype, check_index, check_integer, check_number
 from .errors import InputError, ShapeError
 from .fields import act, check_features, parse_fields, show_fields
 from .groups import check_gspace, group_elements
 from .networks import EquivariantNetwork, predict, with_dtype
-from .recipes import choose_seed
 
 # Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}

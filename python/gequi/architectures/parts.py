@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from .._escnn import GSpace
+from .._recipes import choose_seed
 from ..arrays import check_dtype, check_integer
 from ..errors import InputError
 from ..groups import check_gspace
-from ..recipes import choose_seed
 
 OUTPUTS = ("logits", "probabilities")
 Layers = list[dict[str, Any]]

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from .._escnn import GSpace
+from .._recipes import factory
 from ..arrays import check_choice, check_integer
 from ..errors import InputError
 from ..networks import equivariant_network
-from ..recipes import factory
 from .parts import OUTPUTS, Layers, chain, check_integers, head, regular_conv, with_initial_weights
 
 

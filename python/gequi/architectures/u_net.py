@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from .._escnn import GSpace
+from .._recipes import factory
 from ..arrays import check_choice, check_integer
 from ..errors import ShapeError
 from ..networks import equivariant_network
-from ..recipes import factory
 from .parts import Layers, fields_conv, regular_conv, with_initial_weights
 
 VARIANTS = ("ronneberger", "circuit")

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .._recipes import choose_seed, factory
 from ..arrays import check_dtype, check_flag, check_integer
 from ..errors import InputError, ShapeError
-from ..recipes import choose_seed, factory
 from .dot_product import attend, whole_blocks
 
 

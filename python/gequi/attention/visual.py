@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .._recipes import factory
 from ..arrays import check_dtype, check_flag, check_integer
 from ..errors import ShapeError
-from ..recipes import factory
 from .multi_head import HeadMaps, check_heads, generator_of
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._escnn import GSpace, escnn
+from .._recipes import unknown_option
 from ..arrays import check_integer, check_number
 from ..errors import InputError, nearest
-from ..recipes import unknown_option
 
 _SUMMARIES = {
     "rot2dOnR2": "rotations of the plane",

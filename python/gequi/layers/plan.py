@@ -15,10 +15,10 @@ from typing import Any
 from torch import nn
 
 from .._escnn import FieldType, GroupElement, GSpace, escnn
+from .._recipes import unknown_option
 from ..arrays import check_integer
 from ..errors import FieldError, GequiError, InputError, ShapeError, nearest
 from ..fields import field_type, show_fields
-from ..recipes import unknown_option
 
 Size = tuple[int, ...]
 

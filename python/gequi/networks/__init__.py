@@ -4,7 +4,7 @@ A network is plain data (gspace, input fields, a list of layers, a seed) from wh
 recipe is checked before anything is built, is the same in both languages, and is what is saved beside the weights.
 """
 
-from ..recipes import choose_seed
+from .._recipes import choose_seed
 from .module import EquivariantNetwork, check_model, check_network, draw_weights
 from .plans import Plan, describe_plan, plan_network, start_plan
 from .prediction import evaluating, predict

@@ -10,10 +10,10 @@ import numpy as np
 from torch import nn
 
 from .._escnn import GSpace
+from .._recipes import choose_seed, make, plain
 from ..arrays import check_dtype
 from ..fields import field_pairs
 from ..groups import describe_gspace, gspace
-from ..recipes import choose_seed, make, plain
 from .module import EquivariantNetwork
 from .shapes import check_input_shape
 from .weights import get_weights, set_weights

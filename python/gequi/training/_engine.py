@@ -15,9 +15,9 @@ with warnings.catch_warnings():
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 
-from ..interrupts import listens_to_interrupts
+from .._interrupts import listens_to_interrupts
+from .._quiet import quiet
 from ..jobs import Part
-from ..quiet import quiet
 from ._run import Row, Run
 
 _SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
