@@ -96,7 +96,7 @@ MAKERS = [
 
 
 @pytest.mark.parametrize(("make", "shapes"), MAKERS)
-def test_what_other_makers_made_comes_back_too(tmp_path, random, dtype, make, shapes):
+def test_what_other_factories_made_comes_back_too(tmp_path, random, dtype, make, shapes):
     model = make(dtype=dtype)  # with a seed that nobody told
     random_weights = {name: random.random(weight.shape) for name, weight in gequi.get_weights(model).items()}
     arrays = [random.normal(size=shape) for shape in shapes]
@@ -111,20 +111,20 @@ def test_what_other_makers_made_comes_back_too(tmp_path, random, dtype, make, sh
 
 def test_a_recipe_is_the_same_whichever_way_the_arguments_came():
     given = gequi.unet(2, 3, width=np.int64(4), levels=1.0, seed=1)
-    assert given.recipe == {"maker": "unet", "arguments": {
+    assert given.recipe == {"factory": "unet", "arguments": {
         "channels": 2, "classes": 3, "levels": 1, "width": 4, "variant": "ronneberger", "seed": 1, "dtype": "float32",
     }}  # fmt: skip
 
 
-def test_a_maker_or_an_argument_of_the_future_is_named():
+def test_a_factory_or_an_argument_of_the_future_is_named():
     data = model_to_bytes(gequi.unet(levels=1, width=2, seed=1))
     recipe = unpack(data, "")[0]["recipe"]
     with pytest.raises(ModelFileError, match="cannot build: unknown factory 'vnet'. Did you mean 'unet'?"):
-        model_from_bytes(rewritten(data, recipe={**recipe, "maker": "vnet"}))
+        model_from_bytes(rewritten(data, recipe={**recipe, "factory": "vnet"}))
     more = {**recipe, "arguments": {**recipe["arguments"], "depth": 3}}
     refused(rewritten(data, recipe=more), r"cannot build: unet\(\) has other arguments: got an unexpected .*'depth'")
     for call in ("exec", "os.system", "gequi.saving.write_file"):
-        refused(rewritten(data, recipe={"maker": call, "arguments": {}}), f"cannot build: unknown factory '{call}'")
+        refused(rewritten(data, recipe={"factory": call, "arguments": {}}), f"cannot build: unknown factory '{call}'")
     wider = {**recipe, "arguments": {**recipe["arguments"], "width": 4}}
     refused(rewritten(data, recipe=wider), "must be float32 of shape")
 

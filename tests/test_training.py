@@ -723,7 +723,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert told[-1]["step"] == told[-1]["steps"]
 
 
-def test_modules_of_other_makers_are_trained_by_several_processes_and_have_checkpoints(tmp_path):
+def test_modules_of_other_factories_are_trained_by_several_processes_and_have_checkpoints(tmp_path):
     x, y = stripes(22)
     one, two = (gequi.image_classifier_mlp((1, 7, 7), (4,), 2, seed=1) for _ in range(2))
     gequi.fit(one, x, y, **OPTIONS)

@@ -2,7 +2,7 @@
 
 A *factory* is a function that makes modules. A module that a factory returns has a `recipe`: plain data, JSON as it
 stands. The recipe of an equivariant network lists its layers (see `networks`); that of any other module is
-`{"maker": name of the factory, "arguments": {...}}`.
+`{"factory": name of the factory, "arguments": {...}}`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def factory(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.
         module = function(*given.args, **given.kwargs)
         if not hasattr(module, "recipe"):
             kept = {name: plain(value) for name, value in given.arguments.items() if value is not None}
-            module.recipe = {"maker": function.__name__, "arguments": kept}  # type: ignore[assignment]
+            module.recipe = {"factory": function.__name__, "arguments": kept}  # type: ignore[assignment]
         return module
 
     _factories[function.__name__] = make
@@ -55,7 +55,7 @@ def make(recipe: Mapping[str, Any]) -> nn.Module:
     Raises:
         InputError: a factory that is not known here, or arguments that it does not take.
     """
-    name, arguments = recipe["maker"], recipe["arguments"]
+    name, arguments = recipe["factory"], recipe["arguments"]
     if name not in _factories:
         raise InputError("unknown factory {name!r}.{hint}", "recipe", name=name, hint=nearest(name, _factories))
     try:

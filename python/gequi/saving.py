@@ -90,7 +90,7 @@ def load_model(path: Any) -> nn.Module:
 
 
 def describe_model_file(path: Any) -> dict[str, Any]:
-    """What a model file says of itself, without building the model.
+    """Describes a model file without building the model.
 
     Returns:
         a dict: `format`, `version` (of the gequi that wrote it), `recipe`, `metadata`, `weights` (how many numbers).
@@ -124,7 +124,7 @@ def check_saveable(model: object) -> nn.Module:
     """`model`, where it has a recipe from which it can be built again, and finite weights."""
     module = check_model(model, "model")
     recipe = getattr(module, "recipe", None)
-    if not isinstance(recipe, dict) or not ("maker" in recipe or isinstance(module, EquivariantNetwork)):
+    if not isinstance(recipe, dict) or not ("factory" in recipe or isinstance(module, EquivariantNetwork)):
         raise InputError(
             "`{argument}` must carry a recipe, as networks from equivariant_network() and the modules of gequi's other "
             "factories do; a {type} does not. get_weights() gives its weights as plain arrays.",

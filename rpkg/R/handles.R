@@ -22,7 +22,7 @@ make_python <- function(x, call) UseMethod("make_python")
 #' @exportS3Method reticulate::r_to_py
 r_to_py.gequi_handle <- function(x, convert = FALSE) {
   python <- handle_of(x)
-  x$handle$changed <- TRUE # what is done to it out there, nobody tells
+  x$handle$changed <- TRUE # R is not told of changes that are made in Python
   python
 }
 

@@ -22,7 +22,7 @@ sample_image <- function(name = NULL) {
 #' @param x a matrix (row, column); or several images, as a list of matrices or an array (image, row, column).
 #' @param titles one for each image.
 #' @param limits the values to show as black and as white; `NULL` takes the smallest and the largest.
-#' @return a ggplot. Images of together more than a million pixels are shown thinned out.
+#' @return a ggplot. Images that have more than a million pixels together are down-sampled.
 #' @section Errors: `gequi_shape_error` for other axes.
 #' @family images
 #' @export

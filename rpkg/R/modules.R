@@ -1,25 +1,25 @@
 # Modules of torch that are no equivariant networks: what makes them is plain data, and so is what R keeps of them.
 
-# The module that a function of the core makes. Its recipe comes from there: the maker's name, and what it was given,
+# The module that a function of the core makes. Its recipe comes from there: the name of its factory, and what it was given,
 # with a seed, so that it can be made again.
 #
-# maker       name of the core's function
+# factory     name of the core's function
 # arguments   what it is given
-new_module <- function(maker, arguments, call = rlang::caller_env()) {
-  as_model(do.call(call_core, c(list(maker), arguments, list(.call = call))), call = call)
+new_module <- function(factory, arguments, call = rlang::caller_env()) {
+  as_model(do.call(call_core, c(list(factory), arguments, list(.call = call))), call = call)
 }
 
-# What R keeps of a Python model: of an equivariant network its recipe, of any other module maker and arguments.
+# What R keeps of a Python model: of an equivariant network its recipe, of any other module its factory and arguments.
 #
 # python      the model
 # weights     those that are not the seed's
 as_model <- function(python, weights = NULL, call = rlang::caller_env()) {
   recipe <- call_core("recipe_of_model", python, .call = call)
-  if (!is.null(recipe$maker)) {
-    class <- if (recipe$maker %in% c("multi_head_attention", "visual_attention")) "gequi_attention"
+  if (!is.null(recipe$factory)) {
+    class <- if (recipe$factory %in% c("multi_head_attention", "visual_attention")) "gequi_attention"
     return(new_handle(
       c(class, "gequi_module"),
-      maker = recipe$maker, arguments = recipe$arguments, weights = weights, python = python
+      factory = recipe$factory, arguments = recipe$arguments, weights = weights, python = python
     ))
   }
   recipe$space <- do.call(gspace, recipe$space)
@@ -35,7 +35,7 @@ make_python.gequi_module <- function(x, call) {
       " " = "get_weights(module) beside it and put them back with set_weights()."
     ), call = call)
   }
-  python <- do.call(call_core, c(list(x$maker), x$arguments, list(.call = call)))
+  python <- do.call(call_core, c(list(x$factory), x$arguments, list(.call = call)))
   if (length(x$weights)) call_core("set_weights", python, x$weights, .call = call)
   python
 }
@@ -45,7 +45,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
   kept <- kept_weights(module)
   kept[names(weights)] <- weights
   class <- setdiff(class(module), c("gequi_fit", "gequi_handle"))
-  made <- new_handle(class, maker = module$maker, arguments = module$arguments, weights = kept)
+  made <- new_handle(class, factory = module$factory, arguments = module$arguments, weights = kept)
   tryCatch(made$handle$python <- make_python(made, call), gequi_error = function(error) {
     call_core("set_weights", model = module, weights = weights, .call = call) # names the weight as it was given
     rlang::cnd_signal(error)
@@ -87,7 +87,7 @@ format.gequi_module <- function(x, ...) {
     if (is.numeric(each)) each <- as.numeric(each) # as one writes it: without an L
     paste(deparse(each, width.cutoff = 500), collapse = "")
   }, "")
-  paste0(x$maker, "(", paste0(names(given), " = ", shown, collapse = ", "), ")")
+  paste0(x$factory, "(", paste0(names(given), " = ", shown, collapse = ", "), ")")
 }
 
 #' @export

@@ -1,4 +1,4 @@
-#' Register two images or two volumes
+#' Estimate the transformation that aligns two images
 #'
 #' Estimates the transformation that aligns two images, and its uncertainty: moving(map(x)) = fixed(x). The images may
 #' be turned against each other by any angle. Nothing is trained and nothing is drawn at random. Each token of an image

@@ -41,7 +41,7 @@ def test_load_model_in_r_what_python_saved(r, both, same, tmp_path, random, dtyp
     same(r.value(r.predict(longer, x)), gequi.predict(relu, x).astype(np.float64))
 
 
-def test_modules_of_other_makers_go_both_ways(r, same, tmp_path, random):
+def test_modules_of_other_factories_go_both_ways(r, same, tmp_path, random):
     options = {"levels": 1, "width": 3, "dtype": "float64", "seed": 4}
     theirs, ours = r.unet(**options), gequi.unet(**options)
     weight = random.random((3, 1, 3, 3))

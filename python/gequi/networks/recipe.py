@@ -73,7 +73,7 @@ def make_recipe(space: GSpace, input: Any, layers: Any, seed: int | None, dtype:
 
 def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
     """The network, or the module of another factory, that a recipe describes, with its initial weights."""
-    if "maker" in recipe:
+    if "factory" in recipe:
         return make(recipe)
     options = dict(recipe["space"])
     return equivariant_network(

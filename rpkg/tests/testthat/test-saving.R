@@ -45,7 +45,7 @@ test_that("saveRDS() keeps a fitted network, in this session and in another", {
   expect_identical(tail(printed, 1), paste(format(predict(model, x, type = "prob"), digits = 7), collapse = " "))
 })
 
-test_that("modules of every maker come back, trained or not", {
+test_that("modules of every factory come back, trained or not", {
   needs_python()
   made <- list(
     unet(levels = 1, width = 2), image_classifier_mlp(c(1, 7, 7), hidden = c(4, 3), classes = 2),
