@@ -33,7 +33,8 @@
 #' @param learning_rate the peak of its one-cycle schedule; `NULL` is 0.001 for images and 0.005 for volumes.
 #' @param seed of the initial weights and of the pairs; `NULL` draws one.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
-#' @param progress whether to show a progress bar, or a function, as in [fit()]; `NULL` shows one only in an interactive session.
+#' @param progress whether to show a progress bar, or a function, as in [fit()]; `NULL` shows one only in interactive
+#'   sessions.
 #' @return a network, as [equivariant_network()] makes it, that [register_images()] takes as its `encoder`. A trained
 #'   one has a `history`, as [fit()] returns it, with a row for every 50 steps.
 #' @section Errors: `gequi_shape_error` for images that are no images, or too small; `gequi_input_error` for a constant

@@ -1,7 +1,7 @@
 # Modules of torch that are no equivariant networks: what makes them is plain data, and so is what R keeps of them.
 
-# The module that a function of the core makes. Its recipe comes from there: the name of its factory, and what it was given,
-# with a seed, so that it can be made again.
+# The module that a factory of the core makes. The core attaches its recipe: the name of the factory and the arguments,
+# with a seed, from which it can be made again.
 #
 # factory     name of the core's function
 # arguments   what it is given
