@@ -60,6 +60,7 @@ PRIVATE_FUNCTIONS = {
     "read_model_file": "_r_interface:read_model_file(path)",
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
+    "stretched": "plots:stretched(image)",
     "unmoved_map": "registration.result:unmoved_map(registration)",
 }
 

@@ -98,7 +98,7 @@ def _cut(size: tuple[int, ...], slice: int | None, axis: int) -> Cut:
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
-    """The image between 0 and 1, but for the darkest and the brightest half per cent, which are cut off."""
+    """The image between 0 and 1, with the darkest and the brightest half percent cut off."""
     whole = own_tensor(image, torch.float64)[None, None]
     return as_numpy(quantile_stretch(whole)[0, 0].clamp(0, 1))
 

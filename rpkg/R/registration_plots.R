@@ -92,12 +92,8 @@ placed_cells <- function(image, spacing, ...) {
   cells
 }
 
-# From black, the darkest percent, to white.
-stretched <- function(image) {
-  limits <- stats::quantile(image, c(0.005, 0.995), names = FALSE)
-  if (diff(limits) <= 0) limits <- range(image)
-  squish((image - limits[1]) / max(diff(limits), .Machine$double.eps), c(0, 1))
-}
+# The image between 0 and 1, with the darkest and the brightest half percent cut off.
+stretched <- function(image) call_core("stretched", image = image)
 
 # The moving image on the pixels of the fixed one, before (by their middles) and after, dark where it is not seen.
 moving_on_fixed <- function(x, cut) {
