@@ -149,3 +149,19 @@ def test_a_regular_layer_of_a_dihedral_group_can_be_built_with_scikit_learn_inst
     )
     environment = {**os.environ, "GEQUI_CACHE": str(tmp_path)}  # the failure needs a cold cache
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_what_escnn_hardly_needs_is_loaded_when_it_is_used():
+    code = """
+import sys, gequi
+assert "sklearn" not in sys.modules
+assert "scipy.stats" not in sys.modules
+from escnn.nn import init
+assert init.stats.ortho_group.rvs(3).shape == (3, 3)
+from scipy.stats import ortho_group, norm
+assert init.stats.ortho_group is ortho_group and norm.cdf(0) == 0.5
+from sklearn.utils.extmath import randomized_svd
+from escnn.group import _numerical
+assert _numerical.randomized_svd is None
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -94,6 +94,43 @@ def _own_cache() -> Iterator[None]:
         joblib.Memory = memory
 
 
+# ---- 3. scikit-learn ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _without_scikit_learn() -> Iterator[None]:
+    """While escnn is imported, scikit-learn cannot be: escnn then does without the routine that fails.
+
+    The import of scikit-learn would take longer than that of escnn. Where it is imported already it stays.
+    """
+    if "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
+
+
+@contextlib.contextmanager
+def _scipy_stats_later() -> Iterator[None]:
+    """While escnn is imported, it gets a module in place of scipy.stats that loads the real one when it is used.
+
+    escnn needs scipy.stats for one kind of initialization, and its import takes as long as that of escnn itself.
+    """
+    if "scipy.stats" in sys.modules:
+        yield
+        return
+    later = types.ModuleType("scipy.stats")
+    later.__getattr__ = lambda name: getattr(importlib.import_module("scipy.stats"), name)  # type: ignore[method-assign]
+    sys.modules["scipy.stats"] = later
+    try:
+        yield
+    finally:
+        del sys.modules["scipy.stats"]
+
+
 # torch's compiler, which its optimisers import, makes a folder for a cache of its own as it is imported; without this,
 # among the temporary files, where R CMD check takes it for litter.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder().parent / "torchinductor"))
@@ -102,7 +139,7 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder().parent / "to
 # ---- the import -----------------------------------------------------------------------------------------
 
 _supply_lie_learn()
-with _own_cache(), warnings.catch_warnings():
+with _own_cache(), _without_scikit_learn(), _scipy_stats_later(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # py3nj is absent on purpose; torch.jit is deprecated: neither is news
     import escnn
     import escnn.group
@@ -129,8 +166,7 @@ __all__ = [
     "wigner_d_matrix",
 ]
 
-# ---- 3. scikit-learn ------------------------------------------------------------------------------------
-
+# Where scikit-learn was imported first, escnn has found it.
 importlib.import_module("escnn.group._numerical").randomized_svd = None  # type: ignore[attr-defined]
 
 # ---- 4. float64 -----------------------------------------------------------------------------------------
