@@ -117,7 +117,13 @@ def check_flag(value: object, argument: str) -> bool:
 
 
 def as_array(
-    x: Any, argument: str, *, ndim: int | Sequence[int] | None = None, axes: str = "", finite: bool = True
+    x: Any,
+    argument: str,
+    *,
+    ndim: int | Sequence[int] | None = None,
+    axes: str = "",
+    finite: bool = True,
+    flags: bool = False,
 ) -> np.ndarray:
     """`x` as a numeric numpy array (a view where numpy gives one), after the checks that every array passes.
 
@@ -127,6 +133,7 @@ def as_array(
         ndim: the number of axes, or the numbers of axes, that are accepted.
         axes: what the axes are, for the message: "(batch, channel, row, column)".
         finite: refuse NaN and infinite values.
+        flags: keep true and false as they are; else they are the numbers 1.0 and 0.0, with which one can compute.
 
     Raises:
         ShapeError: wrong number of axes, or an axis of size 0.
@@ -134,6 +141,8 @@ def as_array(
     """
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
+    if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would take the values under the mask
+        raise InputError("`{argument}` is a masked array; fill it, as by its method `filled()`.", argument)
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -156,7 +165,28 @@ def as_array(
         bad = int(array.size - np.isfinite(array).sum())
         template = "`{argument}` must be finite; {bad} of its {size} values are NaN or infinite."
         raise InputError(template, argument, bad=bad, size=array.size)
-    return array
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no long double
+        with np.errstate(over="ignore"):
+            narrow = array.astype(np.float64)
+        return _as_finite_as(array, narrow, argument, "float64")
+    return array.astype(np.float64) if array.dtype.kind == "b" and not flags else array
+
+
+def _as_finite_as(before: np.ndarray, after: np.ndarray, argument: str | None, dtype: str) -> np.ndarray:
+    """`after`, where a narrower type has left every finite value of `before` finite."""
+    if np.isinf(after).any() and (np.isinf(after) & ~np.isinf(before)).any():
+        name = "`{argument}`" if argument else "An array"
+        raise InputError(name + " is too large for {dtype}; its largest value is {value:g}.", argument,
+                         dtype=dtype, value=float(np.abs(before[np.isfinite(before)]).max()))  # fmt: skip
+    return after
+
+
+def check_result(result: np.ndarray, argument: str) -> np.ndarray:
+    """The `result` of finite numbers, where it is finite too; `argument` is the one whose size is to blame."""
+    if not np.isfinite(result).all():
+        template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
+        raise InputError(template, argument, dtype=str(result.dtype))
+    return result
 
 
 def as_tensor(
@@ -169,19 +199,33 @@ def as_tensor(
     finite: bool = True,
 ) -> torch.Tensor:
     """`x` as a contiguous tensor in memory of its own; arguments and errors as in `as_array`."""
-    return own_tensor(as_array(x, argument, ndim=ndim, axes=axes, finite=finite), dtype)
+    return own_tensor(as_array(x, argument, ndim=ndim, axes=axes, finite=finite), dtype, argument=argument)
 
 
-def own_tensor(array: np.ndarray, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """A contiguous copy of `array` as a tensor: one buffer of the wanted type, whatever the strides of `array`."""
+def own_tensor(
+    array: np.ndarray, dtype: torch.dtype, device: torch.device | None = None, argument: str | None = None
+) -> torch.Tensor:
+    """A contiguous copy of `array` as a tensor: one buffer of the wanted type, whatever the strides of `array`.
+
+    Raises:
+        InputError: a finite value that `dtype` does not hold; `argument` names the array.
+    """
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        # numpy.ascontiguousarray() keeps the negative stride of an axis of length 1, which torch refuses
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
     if array.dtype.kind in "ub" and array.dtype.itemsize > 1:  # torch copies from few unsigned types
-        array = array.astype(np.int64)
+        beyond = array.size > 0 and int(array.max()) >= 2**63
+        if beyond and not dtype.is_floating_point:
+            template = ("`{argument}`" if argument else "An array") + " is too large for {dtype}."
+            raise InputError(template, argument, dtype="int64")
+        array = array.astype(np.float64 if beyond else np.int64)
     tensor = torch.empty(array.shape, dtype=dtype, device=device)
     with warnings.catch_warnings():  # torch warns of read-only memory, which copy_() only reads
         warnings.simplefilter("ignore", UserWarning)
         tensor.copy_(torch.from_numpy(array))
+    if dtype.is_floating_point and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        if not bool(torch.isfinite(tensor).all()):
+            _as_finite_as(array, as_numpy(tensor.float()), argument, str(dtype).removeprefix("torch."))
     return tensor
 
 

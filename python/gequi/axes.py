@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import as_array, as_numpy, check_dtype, check_integer, own_tensor
+from .arrays import as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
 from .errors import InputError, ShapeError, nearest
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -65,12 +65,13 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
                 "spec", axis=name, hint=nearest(name, names),
             )  # fmt: skip
     numbers = {name: Ellipsis if name == _REST else number for number, name in enumerate(names)}
+    named = [f"operand {number}" for number in range(1, len(arrays) + 1)]
     pairs = [
         part
-        for array, group in zip(arrays, groups, strict=True)
-        for part in (own_tensor(array, kind), [numbers[name] for name in group])
+        for array, group, argument in zip(arrays, groups, named, strict=True)
+        for part in (own_tensor(array, kind, argument=argument), [numbers[name] for name in group])
     ]
-    return as_numpy(torch.einsum(*pairs, [numbers[name] for name in result]))
+    return check_result(as_numpy(torch.einsum(*pairs, [numbers[name] for name in result])), "operand 1")
 
 
 def _read(spec: object) -> tuple[list[list[str]], list[str]]:
@@ -159,7 +160,7 @@ def rearrange(x: Any, spec: str, **sizes: int) -> np.ndarray:
         >>> rearrange([[1, 2, 3, 4]], "row (h k) -> h row k", h=2).tolist()
         [[[1, 2]], [[3, 4]]]
     """
-    array = as_array(x, "x", finite=False)
+    array = as_array(x, "x", finite=False, flags=True)
     if not isinstance(spec, str) or spec.count("->") != 1 or "," in spec:
         template = "`{argument}` must read as {example!r}; got {spec!r}."
         raise InputError(template, "spec", example="row (h k) -> h row k", spec=spec)
@@ -282,7 +283,7 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
     inner = [name for name in result if name not in over]
 
     def repeated(*operands: Any) -> np.ndarray:
-        arrays = [as_array(each, f"operand {number}") for number, each in enumerate(operands, start=1)]
+        arrays = [as_array(each, f"operand {number}", flags=True) for number, each in enumerate(operands, start=1)]
         if len(arrays) != len(groups):
             template = "{spec!r} is a function of {wanted} arrays; got {given}."
             raise InputError(template, "operands", spec=spec, wanted=len(groups), given=len(arrays))
@@ -294,7 +295,7 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
                 array[tuple(at.get(name, slice(None)) for name in group)].copy()
                 for array, group in zip(arrays, groups, strict=True)
             ]
-            piece = as_array(f(*parts), "result of f", finite=False)
+            piece = as_array(f(*parts), "result of f", finite=False, flags=True)
             if piece.size == 1 and max(piece.ndim, len(inner)) == 1:  # R has no number without an axis
                 piece = piece.reshape((1,) * len(inner))
             _check_piece(piece, inner, sizes, pieces)

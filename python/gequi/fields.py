@@ -17,7 +17,7 @@ import torch
 
 from . import groups
 from ._escnn import FieldType, GroupElement, GSpace
-from .arrays import as_array, as_numpy, check_integer, own_tensor
+from .arrays import as_array, as_numpy, check_integer, check_result, own_tensor
 from .errors import FieldError, InputError, ShapeError
 from .geometry.grids import turned_grid
 from .geometry.rotations import on_array_axes
@@ -180,7 +180,7 @@ def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
     """
     check_type(type)
     array = check_features(x, type)
-    moved = act(array, type, groups.check_element(type.gspace, element))
+    moved = check_result(act(array, type, groups.check_element(type.gspace, element)), "x")
     return moved[0, 0] if np.ndim(x) == type.gspace.dimensionality else moved
 
 
@@ -223,7 +223,7 @@ def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
         moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
         reversed_axes = tuple(spatial[i] for i in range(n) if rounded[i, source[i]] < 0)
-        return np.ascontiguousarray(np.flip(moved, reversed_axes))
+        return np.array(np.flip(moved, reversed_axes), order="C")  # of positive strides, also along an axis of 1
     channels = own_tensor(x.reshape(1, -1, *x.shape[-n:]), torch.float64)
     points = turned_grid(x.shape[-n:], torch.as_tensor(on_axes[None]))
     return as_numpy(grid_sample(channels, points, "cubic", "zeros")).reshape(x.shape).astype(x.dtype, copy=False)

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import as_array, as_numpy, check_choice, check_dtype, check_flag, check_integer, check_number, own_tensor
+from .arrays import (
+    as_array,
+    as_numpy,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_number,
+    check_result,
+    own_tensor,
+)
 from .errors import InputError, ShapeError
 from .geometry.grids import pixel_grid
 from .geometry.linalg import determinant, solve, vector_norm
@@ -76,7 +86,8 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
     check_choice(interpolation, "interpolation", INTERPOLATIONS)
     coordinates = check_map(map, "map")
     axes = len(coordinates)
-    pixels = as_array(image, "image", ndim=(axes, axes + 1), axes=f"for a map of {axes} axes, with or without channels")
+    pixels = as_array(image, "image", ndim=(axes, axes + 1), axes=f"for a map of {axes} axes, with or without channels",
+                      flags=interpolation == "nearest")  # fmt: skip
     dtype = _dtype_of(pixels, coordinates)
     channels = pixels if pixels.ndim > axes else pixels[None]
     points = own_tensor(coordinates, dtype)[None]
@@ -85,7 +96,8 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
         flat = np.ravel_multi_index(tuple(nearest), channels.shape[1:])
         warped = channels.reshape(len(channels), -1)[:, flat]
     else:
-        warped = as_numpy(grid_sample(own_tensor(channels, dtype)[None], points, interpolation, symmetric=True)[0])
+        sampled = grid_sample(own_tensor(channels, dtype)[None], points, interpolation, symmetric=True)[0]
+        warped = check_result(as_numpy(sampled), "image")
     if fill is not None:
         outside = as_numpy(~inside(points, channels.shape[1:])[0])
         warped[:, outside] = check_number(fill, "fill")
@@ -117,7 +129,8 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
         raise ShapeError(template, "points", wanted=len(coordinates), shape=at.shape)
     dtype = _dtype_of(at, coordinates)
     queries = own_tensor(np.atleast_2d(at).T, dtype)[None]
-    return as_numpy(sample_map(own_tensor(coordinates, dtype)[None], queries)[0].T).reshape(at.shape)
+    carried = sample_map(own_tensor(coordinates, dtype)[None], queries)[0].T
+    return check_result(as_numpy(carried).reshape(at.shape), "points")
 
 
 def compose_maps(outer: Any, inner: Any) -> np.ndarray:
@@ -145,7 +158,8 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
         template = "`{argument}` must have as many axes as `outer`, {wanted}; got {axes}, shape {shape}."
         raise ShapeError(template, "inner", wanted=len(second), axes=len(first), shape=first.shape)
     dtype = _dtype_of(second, first)
-    return as_numpy(sample_map(own_tensor(second, dtype)[None], own_tensor(first, dtype)[None])[0])
+    composed = sample_map(own_tensor(second, dtype)[None], own_tensor(first, dtype)[None])[0]
+    return check_result(as_numpy(composed), "outer")
 
 
 def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
@@ -218,7 +232,7 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
     derivatives = jacobian_matrix(own_tensor(coordinates, _dtype_of(coordinates)))
     scale = np.divide.outer(moving, fixed).reshape(len(fixed), len(fixed), *[1] * len(fixed))
     derivatives = derivatives * torch.as_tensor(scale, dtype=derivatives.dtype)
-    return as_numpy(derivatives if check_flag(matrix, "matrix") else determinant(derivatives))
+    return check_result(as_numpy(derivatives if check_flag(matrix, "matrix") else determinant(derivatives)), "map")
 
 
 # ---- checks ---------------------------------------------------------------------------------------------

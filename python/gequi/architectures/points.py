@@ -12,7 +12,7 @@ from ..errors import InputError, ShapeError
 from ..fields import show_fields
 from ..group_attention.kinds import points_in_place_of_pixels
 from ..layers import Step
-from ..networks import EquivariantNetwork, check_network, evaluating, with_dtype
+from ..networks import EquivariantNetwork, check_network, check_output, evaluating, with_dtype
 
 # The layers that need no grid: they treat each point alone, or all points alike.
 _WITHOUT_GRID = {
@@ -69,13 +69,13 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
             "points", one=(count, 2), several=(batch, count, 2), x="x", count=count, batch=batch, shape=np.shape(points),
         )  # fmt: skip
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    token = points_in_place_of_pixels.set(own_tensor(coordinates, torch.float64).to(device))
+    token = points_in_place_of_pixels.set(own_tensor(coordinates, torch.float64, argument="points").to(device))
     try:
         with evaluating(network), torch.no_grad():
-            out = network(own_tensor(features, network.dtype).to(device)[..., None])
+            out = network(own_tensor(features, network.dtype, argument="x").to(device)[..., None])
     finally:
         points_in_place_of_pixels.reset(token)
-    return as_numpy(out[..., 0] if out.ndim == 4 else out)
+    return check_output(as_numpy(out[..., 0] if out.ndim == 4 else out), network)
 
 
 def _need_no_grid(steps: list[Step]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_number, own_tensor
+from ..arrays import as_array, as_numpy, as_tensor, check_dtype, check_flag, check_number, check_result, own_tensor
 from ..errors import InputError, ShapeError
 from .weights import attention_weights, check_scores
 
@@ -57,11 +57,28 @@ def scaled_dot_product_attention(
     )
     _check_tokens(q, k, v)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else check_number(scale, "scale")
+    _check_products(q, k, factor)
     allowed = None if mask is None else _check_mask(mask, q, k, v, kind)
     if not check_flag(weights, "weights"):
-        return as_numpy(attend(q, k, v, factor, allowed))
+        return check_result(as_numpy(attend(q, k, v, factor, allowed)), "query")
     matrix = attention_weights(q, k, factor, allowed)
-    return {"output": as_numpy(matrix @ v), "weights": as_numpy(matrix)}
+    return {
+        "output": check_result(as_numpy(matrix @ v), "query"),
+        "weights": check_result(as_numpy(matrix), "query"),
+    }
+
+
+def _check_products(query: torch.Tensor, key: torch.Tensor, scale: float) -> None:
+    """Refuses scores that could overflow: the fused kernel makes weights of 0 of them, without a word.
+
+    A score is at most |scale| |q| |k|, and |q| at most the root of the features times the largest feature.
+    """
+    with np.errstate(over="ignore"):
+        reach = np.float64(query.shape[-1]) * float(query.abs().max()) * float(key.abs().max())
+        bound = max(reach, reach * abs(scale), float(query.abs().max()) * abs(scale))
+    if not bound < torch.finfo(query.dtype).max:
+        template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
+        raise InputError(template, "query", dtype=str(query.dtype).removeprefix("torch."))
 
 
 def _check_tokens(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
@@ -86,7 +103,7 @@ def _check_tokens(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -
 def _check_mask(
     mask: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    array = as_array(mask, "mask", finite=False)
+    array = as_array(mask, "mask", finite=False, flags=True)
     is_flag = array.dtype.kind == "b"
     check_scores(array, "mask")
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
@@ -101,7 +118,7 @@ def _check_mask(
     takes_part = array if is_flag else ~np.isneginf(array)
     if not takes_part.any(axis=-1).all():
         raise InputError("`{argument}` leaves a query without any key to attend to; each needs at least one.", "mask")
-    return own_tensor(array, torch.bool if is_flag else dtype)
+    return own_tensor(array, torch.bool if is_flag else dtype, argument="mask")
 
 
 def attend(

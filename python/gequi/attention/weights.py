@@ -39,7 +39,7 @@ def softmax(x: Any, axis: int | None = None, dtype: str = "float64") -> np.ndarr
     if np.isneginf(array.max(axis=along)).any():
         template = "`{argument}` must have a finite value in each run along axis {axis:index}; one is all -Inf."
         raise InputError(template, "x", axis=along)
-    return as_numpy(torch.softmax(own_tensor(array, check_dtype(dtype)), along))
+    return as_numpy(torch.softmax(own_tensor(array, check_dtype(dtype), argument="x"), along))
 
 
 def check_scores(array: np.ndarray, argument: str) -> None:

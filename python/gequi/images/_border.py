@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import as_array, as_numpy, own_tensor
-from ..errors import InputError, ShapeError
+from ..arrays import as_array, as_numpy, check_result, own_tensor
+from ..errors import ShapeError
 
 
 def at_border(operation: Callable[..., torch.Tensor], images: Mapping[str, Any]) -> Any:
@@ -19,16 +19,13 @@ def at_border(operation: Callable[..., torch.Tensor], images: Mapping[str, Any])
         return operation(*(_check_tensor(image, name, tensors[0].dtype) for name, image in images.items()))
     arrays = [as_array(image, name, ndim=2, axes="(row, column)") for name, image in images.items()]
     dtype = torch.float32 if all(array.dtype == np.float32 for array in arrays) else torch.float64
-    result = as_numpy(operation(*(own_tensor(array, dtype) for array in arrays)))
-    if not np.isfinite(result).all():
-        template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
-        raise InputError(template, next(iter(images)), dtype=str(result.dtype))
-    return result
+    result = operation(*(own_tensor(array, dtype) for array in arrays))
+    return check_result(as_numpy(result), next(iter(images)))
 
 
 def _check_tensor(image: Any, name: str, dtype: torch.dtype) -> torch.Tensor:
     if not isinstance(image, torch.Tensor):
-        return own_tensor(as_array(image, name, ndim=2, axes="(row, column)"), dtype)
+        return own_tensor(as_array(image, name, ndim=2, axes="(row, column)"), dtype, argument=name)
     if image.ndim != 2 or image.numel() == 0:
         template = "`{argument}` must be a matrix (row, column); got shape {shape}."
         raise ShapeError(template, name, shape=tuple(image.shape))

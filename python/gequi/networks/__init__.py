@@ -7,7 +7,7 @@ recipe is checked before anything is built, is the same in both languages, and i
 from .._recipes import choose_seed
 from .module import EquivariantNetwork, check_model, check_network, draw_weights
 from .plans import Plan, describe_plan, plan_network, start_plan
-from .prediction import evaluating, predict
+from .prediction import check_output, evaluating, predict
 from .recipe import (
     copy_network,
     describe_network,
@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "check_model",
     "check_network",
+    "check_output",
     "choose_seed",
     "copy_network",
     "describe_network",

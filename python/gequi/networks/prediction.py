@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..arrays import as_array, as_numpy, check_dtype, check_integer, own_tensor
+from ..arrays import as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import check_features
 from .module import EquivariantNetwork, check_model
@@ -48,6 +48,7 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
     """
     check_model(model)
     size = check_integer(batch_size, "batch_size", minimum=1)
+    names = ["x", *["more"] * len(more)]
     if isinstance(model, EquivariantNetwork):
         model = model if dtype is None else with_dtype(model, dtype)
         arrays = [check_features(x, model.in_type)]
@@ -55,7 +56,7 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
         output_size(model, arrays[0].shape)  # an image too small for a layer is refused by name, before any work
         kind = model.dtype
     else:
-        arrays = [as_array(each, name) for each, name in zip((x, *more), ("x", *["more"] * len(more)), strict=True)]
+        arrays = [as_array(each, name) for each, name in zip((x, *more), names, strict=True)]
         kind = next((p.dtype for p in model.parameters()), torch.get_default_dtype())
         if dtype is not None and check_dtype(dtype) != kind:
             raise InputError(
@@ -71,9 +72,20 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
     pieces = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(arrays[0]), size):
-            batch = [own_tensor(each[start : start + size], kind).to(device) for each in arrays]
+            batch = [
+                own_tensor(each[start : start + size], kind, argument=name).to(device)
+                for each, name in zip(arrays, names, strict=False)
+            ]
             pieces.append(as_numpy(model(*batch)))
-    return np.concatenate(pieces)
+    found = np.concatenate(pieces)
+    return check_output(found, model) if hasattr(model, "recipe") else found  # what others' modules mean, they know
+
+
+def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> np.ndarray:
+    """`output` of a model that gequi made, where it is finite; else an error that says whether the weights were."""
+    if np.isfinite(output).all() or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
+        return check_result(output, argument)
+    raise InputError("`{argument}` has weights that are not finite: its training has diverged.", "model")
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
                 "`{argument}${name}` must have the shape {wanted}; got {shape}.",
                 "weights", name=name, wanted=tuple(state[name].shape), shape=array.shape,
             )  # fmt: skip
-        checked[name] = own_tensor(array, state[name].dtype)
+        checked[name] = own_tensor(array, state[name].dtype, argument=f"weights${name}")
     with torch.no_grad():
         for name, tensor in checked.items():
             state[name].copy_(tensor)

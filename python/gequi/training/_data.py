@@ -52,7 +52,7 @@ def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
     """`y` as an array with one target for each example."""
     if y is None:
         raise InputError("`{argument}` is missing.", argument)
-    y = y if isinstance(y, np.memmap) else as_array(y, argument)
+    y = y if isinstance(y, np.memmap) else as_array(y, argument, flags=True)
     if y.ndim == 0 or len(y) != count:
         raise ShapeError(
             "`{argument}` must have {count} targets, one an example; got shape {shape}.",
@@ -81,8 +81,8 @@ class Examples:
         self.target_dtype = dtype if classes is None else torch.int64
         self._order: tuple[int, Any] = (-1, None)  # of the epoch that is under way
         # Arrays in memory become tensors once; files are read a batch at a time.
-        self.held = None if isinstance(x, np.memmap) else own_tensor(x, dtype)
-        self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype)
+        self.held = None if isinstance(x, np.memmap) else own_tensor(x, dtype, argument="x")
+        self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype, argument="y")
 
     def subset(self, chosen: np.ndarray) -> Examples:
         """Some of the examples, over the same memory."""
@@ -113,7 +113,7 @@ class Examples:
 
     @staticmethod
     def _read(source: np.ndarray, at: np.ndarray, dtype: torch.dtype, argument: str) -> torch.Tensor:
-        return own_tensor(as_array(source[at], argument), dtype)
+        return own_tensor(as_array(source[at], argument), dtype, argument=argument)
 
     def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
         """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
@@ -145,7 +145,7 @@ class Made:
     def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
         x, y = self.check(self.make(number))
         own, counts = part.of(np.arange(len(x)))
-        return own_tensor(x[own], self.dtype), own_tensor(y[own], self.target_dtype), counts, len(x)
+        return own_tensor(x[own], self.dtype, argument="x"), own_tensor(y[own], self.target_dtype, argument="y"), counts, len(x)
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -11,7 +11,7 @@ import torch
 
 from ..arrays import check_choice, check_integer
 from ..jobs import Part
-from ..networks import check_model, evaluating, predict
+from ..networks import check_model, check_output, evaluating, predict
 from ._data import Examples, open_array
 from ._prepare import examples_of, need_lightning
 from ._tasks import Task
@@ -55,7 +55,9 @@ def evaluate(
     need_lightning()
     size = check_integer(batch_size, "batch_size", minimum=1)
     examples, task = examples_of(model, open_array(x, "x"), open_array(y, "y"), check_loss(loss), ("x", "y"))
-    return measure(model, examples, task, size)
+    found = measure(model, examples, task, size)
+    check_output(np.asarray(found["loss"], np.dtype(str(examples.dtype).removeprefix("torch."))), model)
+    return found
 
 
 def predict_classes(model: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""What no export may do: compute with values that its type does not hold, and answer with NaN or Inf in silence."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import gequi
+from gequi.errors import InputError
+
+C4 = gequi.gspace("rot2dOnR2", N=4)
+GREY = {"trivial": 1}
+
+
+def network(dtype="float32"):
+    return gequi.equivariant_network(
+        C4, GREY, [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3, "padding": 1}], seed=1, dtype=dtype
+    )
+
+
+def points_network():
+    return gequi.equivariant_network(C4, GREY, [{"layer": "lifting_attention", "fields": {"regular": 2}}], seed=1)
+
+
+def as_batch(x):
+    return x[None, None]
+
+
+def mean_squares(x):
+    return (x**2).mean(axis=(2, 3))
+
+
+# Every export that takes an array of numbers: (function of a matrix of at least 5 x 5, the argument's name). Where it
+# is float32 in which an export computes, that is the row; the others compute in float64.
+ROWS = {
+    "broadcast_over": (lambda x: gequi.broadcast_over(lambda a: a, "c", "a c -> a c")(x), "operand 1"),
+    "compose_maps": (lambda x: gequi.compose_maps(np.stack([x, x]), np.stack([x, x])), "outer"),
+    "einsum": (lambda x: gequi.einsum("i j, i j ->", x, x, dtype="float32"), "operand 1"),
+    "equivariance_error": (lambda x: gequi.equivariance_error(network(), as_batch(x)), "x"),
+    "evaluate": (lambda x: gequi.evaluate(network(), as_batch(x), np.zeros((1, 4, *x.shape))), "x"),
+    "fit": (lambda x: gequi.fit(network(), as_batch(x), np.zeros((1, 4, *x.shape)), epochs=1, seed=1)[0]["loss"], "x"),
+    "gram_image": (gequi.gram_image, "a"),
+    "image_product": (lambda x: gequi.image_product(x, x, None, None), "a"),
+    "image_value": (lambda x: gequi.image_value(x), "a"),
+    "invert_input": (lambda x: gequi.invert_input("image_value", np.eye(5), x, steps=0, dtype="float32"), "start"),
+    "invert_map": (lambda x: gequi.invert_map(gequi.identity_map(x.shape) + x), "map"),
+    "is_equivariant": (lambda x: gequi.is_equivariant(network(), as_batch(x)), "x"),
+    "map_jacobian": (lambda x: gequi.map_jacobian(np.stack([x, x.T])), "map"),
+    "normalize_columns": (lambda x: gequi.normalize_columns(x, "identity"), "x"),
+    "normalize_image": (gequi.normalize_image, "x"),
+    "normalize_rows": (lambda x: gequi.normalize_rows(x, "identity"), "x"),
+    "oscillatory_warp": (gequi.oscillatory_warp, "a"),
+    "permutation_error": (lambda x: gequi.permutation_error(lambda a: a, x, 0, 0, dtype="float32"), "x"),
+    "predict": (lambda x: gequi.predict(network(), as_batch(x)), "x"),
+    "predict_points": (
+        lambda x: gequi.predict_points(points_network(), x[:1][None], np.arange(2.0 * len(x[0])).reshape(-1, 2)), "x"
+    ),
+    "rearrange": (lambda x: gequi.rearrange(x, "a b -> b a"), "x"),
+    "scaled_dot_product_attention": (lambda x: gequi.scaled_dot_product_attention(x, x, x, dtype="float32"), "query"),
+    "set_weights": (lambda x: gequi.set_weights(network(), {"layers.0.bias": x[:1, 0]}), "weights"),
+    "signed_image": (gequi.signed_image, "x"),
+    "softmax": (lambda x: gequi.softmax(x, dtype="float32"), "x"),
+    "to_grayscale": (gequi.to_grayscale, "x"),
+    "transform_field": (lambda x: gequi.transform_field(x, gequi.field_type(C4, GREY), 1), "x"),
+    "warp_image": (lambda x: gequi.warp_image(x, gequi.identity_map(x.shape) + 0.5, "cubic"), "image"),
+    "warp_points": (lambda x: gequi.warp_points(x[:, :2], gequi.identity_map((4, 4))), "points"),
+}  # fmt: skip
+# Exports that take arrays and are checked elsewhere: registration has its own tests, folders read files, `invert_function`
+# and encoders go through registration's door, prepare_job() through that of fit().
+ELSEWHERE = {
+    "fourier_features", "invert_function", "prepare_job", "prepare_prediction", "predict_folder", "register_curves",
+    "register_images", "registration_encoder", "registration_steps",
+}  # fmt: skip
+# Exports that take no array of numbers.
+WITHOUT = {
+    "as_dot", "cayley_table", "collect_job", "collect_prediction", "equivariant_network", "export_model", "field_type",
+    "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
+    "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
+    "representation_matrix", "representations", "sample_image", "save_model", "trace_shapes", "unet",
+    "visual_attention",
+}  # fmt: skip
+BASE = np.random.default_rng(3).uniform(1, 2, (5, 5))
+
+
+def outcome(function, x):
+    """The numbers that come out, or the error; anything else is raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return function(x)
+        except gequi.errors.GequiError as error:
+            return error
+
+
+def numbers(value):
+    """All numbers in a result."""
+    if isinstance(value, dict):
+        return [n for each in value.values() for n in numbers(each)]
+    if isinstance(value, list | tuple):
+        return [n for each in value for n in numbers(each)]
+    if isinstance(value, np.ndarray | float | int | np.generic):
+        return np.asarray(value, dtype=np.float64).ravel().tolist()
+    if isinstance(value, torch.nn.Module):
+        return [n for each in value.parameters() for n in each.detach().double().ravel().tolist()]
+    return []
+
+
+def test_every_export_has_a_row():
+    assert set(ROWS) | ELSEWHERE | WITHOUT == set(gequi.__all__)
+
+
+@pytest.mark.parametrize("size", [1e39, 1e150, 1e200, 1.7e308, -1e300])
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_too_large_is_refused_or_computed_and_never_nan(name, size):
+    x = BASE * size if abs(size) < 1e308 else np.full_like(BASE, size)
+    found = outcome(ROWS[name][0], x)
+    if isinstance(found, Exception):
+        assert isinstance(found, gequi.errors.GequiError)
+        assert "Error:" not in str(found)
+    else:
+        assert np.isfinite(numbers(found)).all()
+
+
+@pytest.mark.parametrize("name", sorted({
+    "einsum", "evaluate", "fit", "invert_input", "predict", "predict_points", "scaled_dot_product_attention",
+    "set_weights", "softmax",
+}))  # fmt: skip
+def test_what_float32_does_not_hold_is_refused_by_name(name):
+    function, argument = ROWS[name]
+    with pytest.raises(InputError, match=rf"`{argument}.*` is too large for float32"):
+        function(BASE * 1e39)
+
+
+# ---- kinds of arrays ------------------------------------------------------------------------------------
+
+KINDS = {
+    "reversed": lambda x: x[::-1, ::-1],
+    "fortran": np.asfortranarray,
+    "every other": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "big-endian": lambda x: x.astype(">f8"),
+    "long double": lambda x: x.astype(np.longdouble),
+    "half": lambda x: x.astype(np.float16),
+    "logical": lambda x: x > 1.5,
+    "uint64": lambda x: (x * 2).astype(np.uint64),
+    "int8": lambda x: (x * 10).astype(np.int8),
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kind_of_numbers_is_the_same_numbers(name, kind):
+    x = KINDS[kind](BASE)
+    plain = np.array(x, dtype=np.float64, order="C")
+    found, expected = outcome(ROWS[name][0], x), outcome(ROWS[name][0], plain)
+    if isinstance(expected, Exception):
+        assert str(found) == str(expected)
+    else:
+        assert np.allclose(numbers(found), numbers(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_masked_arrays_are_refused(name):
+    found = outcome(ROWS[name][0], np.ma.masked_array(BASE, BASE > 1.5))
+    assert isinstance(found, InputError)
+    assert "is a masked array; fill it" in str(found)
+
+
+def test_large_unsigned_numbers_stay_what_they_are():
+    large = np.array([2**64 - 1, 2**63, 1], dtype=np.uint64)
+    assert gequi.einsum("i -> i", large).tolist() == [float(2**64 - 1), float(2**63), 1.0]
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (1, 1)])
+def test_an_axis_of_length_1_can_be_turned_and_reversed(shape):
+    x = np.arange(6.0)[: shape[0] * shape[1]].reshape(shape)
+    assert np.array_equal(gequi.softmax(x[::-1, ::-1]), gequi.softmax(x[::-1, ::-1].copy()))
+    assert gequi.is_equivariant(network(), x + 1)
+    own = gequi.is_equivariant(
+        lambda a: torch.from_numpy(a).square().numpy(), as_batch(x + 1), C4, input=GREY, output=GREY
+    )
+    assert own
