@@ -223,9 +223,9 @@ def own_tensor(
     with warnings.catch_warnings():  # torch warns of read-only memory, which copy_() only reads
         warnings.simplefilter("ignore", UserWarning)
         tensor.copy_(torch.from_numpy(array))
-    if dtype.is_floating_point and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
-        if not bool(torch.isfinite(tensor).all()):
-            _as_finite_as(array, as_numpy(tensor.float()), argument, str(dtype).removeprefix("torch."))
+    narrower = dtype.is_floating_point and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize
+    if narrower and not bool(torch.isfinite(tensor).all()):
+        _as_finite_as(array, as_numpy(tensor.float()), argument, str(dtype).removeprefix("torch."))
     return tensor
 
 
