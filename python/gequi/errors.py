@@ -199,7 +199,7 @@ class SetupError(GequiError):
 
 
 class UnrelatedImagesError(GequiError):
-    """Two images that show nothing alike."""
+    """No map was found under which two images look alike."""
 
 
 class TrainingError(GequiError):

@@ -13,11 +13,11 @@
 #'   of magick, a NIfTI image, or the name of a file; or two volumes (depth, row, column); of at least 16 pixels along
 #'   each side and of any two sizes. Or two lists of them (or vectors of file names), for many pairs; the options then
 #'   hold for each pair. What is said of pixels holds for the voxels of volumes.
-#' @param spacing the size of the pixels of `fixed`, one number or one for each axis. `NULL` is what the image says of
-#'   itself, as NIfTI does; else what `moving` says; else 1. For lists it may be a list too, one for each pair.
-#' @param moving_spacing that of `moving`; `NULL` is what the image says of itself, else `spacing`.
+#' @param spacing the size of the pixels of `fixed`, one number or one for each axis. `NULL` takes the spacing
+#'   that the image states, as NIfTI does; else that of `moving`; else 1. For lists it may be a list, one for each pair.
+#' @param moving_spacing that of `moving`; `NULL` takes the spacing that the image states, else `spacing`.
 #' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is used; `NULL` is everywhere. Outside of the smallest box
-#'   that holds a mask nothing is used, and the map goes on straight. For lists, one for all pairs, or a list of them.
+#'   that holds a mask nothing is used, and the map is continued linearly. For lists, one for all or a list of them.
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
 #'   `"rigid"` (rotation and shift, with lengths in the units of `spacing`).
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are

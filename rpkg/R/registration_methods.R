@@ -168,8 +168,8 @@ as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FAL
 #' @param object what [register_images()] returned for a pair.
 #' @param newdata what lies in the image that `direction` starts from:
 #'   * an image of its size, in any form that [to_grayscale()] takes; colours are kept;
-#'   * labels, an array of its size, of which no new values shall arise: take `type = "labels"`. What is logical is
-#'     taken for labels without being told;
+#'   * labels, an array of its size, with `type = "labels"`: each pixel takes the value of the nearest one, so that no
+#'     new values arise. Logical arrays and factors are taken for labels;
 #'   * points, a matrix (point, axis) or a data frame with the columns (`depth`,) `row` and `column`, in pixels from 1.
 #' @param direction `"moving_to_fixed"` carries what lies in the moving image onto the fixed one; `"fixed_to_moving"`
 #'   carries back.

@@ -259,7 +259,7 @@ def test_a_repeat_that_details_tell_apart_is_decided_by_them_without_a_warning()
 
 
 def test_unrelated_images_are_refused():
-    with pytest.raises(UnrelatedImagesError, match=r"show nothing alike: the best map has a confidence of 0\.\d+"):
+    with pytest.raises(UnrelatedImagesError, match=r"do not look alike under any map: the best one has a confidence of 0\.\d+"):
         register_images(pair("coins", 0).moving, pair("cat", 0).fixed)
     noise = np.random.default_rng(0).normal(size=(2, 64, 64))
     with pytest.raises(UnrelatedImagesError, match="`min_confidence` is 0.40"):

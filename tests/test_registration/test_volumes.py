@@ -239,7 +239,7 @@ def test_every_tensor_is_made_on_the_device_that_was_asked_for():
 
 def test_unrelated_volumes_are_refused():
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 24, 20, 22)), (0, 2, 2, 2))
-    with pytest.raises(UnrelatedImagesError, match="show nothing alike"):
+    with pytest.raises(UnrelatedImagesError, match="do not look alike under any map"):
         register_images(*noise)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)

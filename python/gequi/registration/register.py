@@ -190,7 +190,7 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         least = preset_for(pair.axes).least_confidence(options.transform, pair.any_contrast)
     if confidence[0] < least:
         raise UnrelatedImagesError(
-            "`moving` and `fixed` show nothing alike: the best map has a confidence of {confidence:.2f}; "
+            "`moving` and `fixed` do not look alike under any map: the best one has a confidence of {confidence:.2f}; "
             "`min_confidence` is {least:.2f}.",
             confidence=confidence[0], least=least,
         )  # fmt: skip
