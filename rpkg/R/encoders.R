@@ -53,7 +53,7 @@
 #' # another kind of image: its edges
 #' edges <- sqrt(rbind(0, diff(image))^2 + cbind(0, t(diff(t(image))))^2)
 #' trained <- registration_encoder("multimodal")
-#' register_images(edges, image, contrast = "any", encoder = trained, min_confidence = 0)
+#' register_images(edges, image, contrast = "any", encoder = trained, min_probability = 0)
 #'
 #' # a few steps only: some hundred are of use
 #' trained <- registration_encoder(list(image), steps = 2, seed = 1)

@@ -3,8 +3,8 @@
 #' Estimates the transformation that aligns two images, and its uncertainty: moving(map(x)) = fixed(x). The images may
 #' be turned against each other by any angle. Nothing is trained and nothing is drawn at random. Each token of an image
 #' is described in every pose (16 in an image, 216 in a volume); attention over position and pose matches the tokens;
-#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Mirror
-#' images are not searched.
+#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Where no map
+#' of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
 #'
 #' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map
 #' accordingly.
@@ -22,11 +22,15 @@
 #'   `"rigid"` (rotation and shift, with lengths in the units of `spacing`).
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
+#' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
+#'   takes the map that is right more probably.
+#' @param mask `"auto"` masks a constant black or white border, such as the frame of a round field of view, in an image
+#'   that has no mask; `"none"` does not. The shares that are masked are in `metrics`. Borders at different places in the
+#'   two images may be a background that moves with the object: then the better of both ways is taken.
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
 #'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
-#' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
-#'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
+#' @param min_probability the least probability of being right at which a map is returned at all.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
 #' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
@@ -39,12 +43,15 @@
 #'   `warped`, `moving` seen through the map;
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
-#'   `confidence`, the correlation of the two images after local normalisation, at a coarse scale;
-#'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `confidence`;
-#'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels)
-#'   and `seconds`;
+#'   `probability`, the probability that the map is right, by the evidence of the search: that the search in the other
+#'   direction finds its inverse, and that the images are alike under it;
+#'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `score`;
+#'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels),
+#'   `score` (the correlation of the images at a coarse scale), `round_trip` (the distance of the searches in the two
+#'   directions, a share of the longer side), `masked_moving`, `masked_fixed` and `seconds`;
 #'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
-#' @section Errors: `gequi_unrelated_images_error` where no map makes the images look alike; `gequi_shape_error` and
+#' @section Errors: `gequi_unrelated_images_error` where no map is right with `min_probability`; its message says if
+#'   another `contrast` or `mirror` would be accepted; `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
 #' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007).
@@ -62,8 +69,8 @@
 #' elsewhere <- aperm(volume, c(2, 3, 1))
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
-                            fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
-                            min_confidence = NULL, dtype = "float32", device = "auto", progress = NULL) {
+                            fixed_mask = NULL, transform = "deformable", contrast = "same", mirror = FALSE,
+                            mask = "auto", encoder = NULL, min_probability = 0.5, dtype = "float32", device = "auto", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -88,8 +95,8 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
   found <- call_core(
     "register_images",
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
-    moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
-    min_confidence = min_confidence, dtype = dtype, device = device, progress = bar$report
+    moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, mirror = mirror,
+    mask = mask, encoder = encoder, min_probability = min_probability, dtype = dtype, device = device, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
   names <- if (is.character(fixed)) basename(fixed) else names(fixed)

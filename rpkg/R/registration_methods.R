@@ -27,7 +27,7 @@ print.gequi_registration <- function(x, ...) {
   uncertainty <- spread_of(x)[1, ]
   cat(
     "similarity   ", two_digits(metrics$similarity_before), " before, ", two_digits(metrics$similarity_after),
-    " after; confidence ", two_digits(x$confidence), "\n",
+    " after; probability ", two_digits(x$probability), "\n",
     "uncertainty  ", two_digits(uncertainty$median), " ", pixels_of(x), " (median), ",
     two_digits(uncertainty$largest), " at most\n",
     "map          ", metrics$folds, " folds; ", round(100 * metrics$overlap), " % of the fixed image is seen in both\n",
@@ -46,9 +46,9 @@ print.gequi_registration <- function(x, ...) {
 #' @param object,x what [register_images()] returned.
 #' @param ... not used.
 #' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
-#'   `metrics`, `confidence`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
+#'   `metrics`, `probability`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
 #'   image: of `uncertainty`, in pixels of the moving one, and of `jacobian`. Of a list of registrations, a data frame
-#'   with a row for each: `pair`, `confidence`, `similarity_before`, `similarity_after`, `uncertainty` (the median),
+#'   with a row for each: `pair`, `probability`, `similarity_before`, `similarity_after`, `uncertainty` (the median),
 #'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
 #' @family registration
 #' @export
@@ -60,7 +60,7 @@ summary.gequi_registration <- function(object, ...) {
   rlang::check_dots_empty()
   structure(
     list(
-      sizes = sizes_of(object), affine = object$affine, metrics = object$metrics, confidence = object$confidence,
+      sizes = sizes_of(object), affine = object$affine, metrics = object$metrics, probability = object$probability,
       alternatives = object$alternatives, spread = spread_of(object)
     ),
     class = "summary.gequi_registration"
@@ -72,10 +72,10 @@ print.summary.gequi_registration <- function(x, ...) {
   cat(title_line("registration", x$sizes), "\n", sep = "")
   metrics <- x$metrics
   print_table(data.frame(
-    confidence = two_digits(x$confidence), similarity_before = two_digits(metrics$similarity_before),
+    probability = two_digits(x$probability), similarity_before = two_digits(metrics$similarity_before),
     after = two_digits(metrics$similarity_after), overlap = paste(round(100 * metrics$overlap), "%"),
     folds = metrics$folds, seconds = two_digits(metrics$seconds)
-  ), right = c("confidence", "similarity before", "after", "overlap", "seconds"))
+  ), right = c("probability", "similarity before", "after", "overlap", "seconds"))
   cat(cli::col_grey("\nover the pixels of the fixed image"), "\n", sep = "")
   shown <- x$spread
   shown[-1] <- lapply(shown[-1], two_digits)
@@ -91,7 +91,7 @@ print.summary.gequi_registration <- function(x, ...) {
     others <- do.call(rbind, lapply(x$alternatives, function(other) {
       shift <- as.data.frame(t(two_digits(other$affine[, axes + 1])))
       names(shift) <- paste("shift", axis_names(axes))
-      cbind(confidence = two_digits(other$confidence), shift)
+      cbind(score = two_digits(other$score), shift)
     }))
     print_table(others, right = names(others))
   }
@@ -108,7 +108,7 @@ summary.gequi_registrations <- function(object, ...) {
   metric <- function(name) number(function(each) as.numeric(each$metrics[[name]]))
   table <- data.frame(
     pair = if (is.null(names(object))) seq_along(object) else names(object),
-    confidence = number(function(each) each$confidence),
+    probability = number(function(each) each$probability),
     similarity_before = metric("similarity_before"), similarity_after = metric("similarity_after"),
     uncertainty = number(function(each) spread_of(each)$median[1]), folds = metric("folds"),
     overlap = metric("overlap"), others = number(function(each) length(each$alternatives)), seconds = metric("seconds")
@@ -128,7 +128,7 @@ print.gequi_registrations <- function(x, ..., n = 12) {
   cat(title_line("registrations", paste(length(x), if (length(x) == 1) "pair" else "pairs")), "\n", sep = "")
   if (!length(x)) return(invisible(x))
   table <- as.data.frame(x)
-  measured <- c("confidence", "similarity_before", "similarity_after", "uncertainty", "overlap", "seconds")
+  measured <- c("probability", "similarity_before", "similarity_after", "uncertainty", "overlap", "seconds")
   table[measured] <- lapply(table[measured], two_digits)
   print_table(table, n = n, right = gsub("_", " ", measured))
   invisible(x)

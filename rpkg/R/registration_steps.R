@@ -21,7 +21,7 @@
 #'     rotation matrix; `weight` (match);
 #'   * `hypotheses`, a list of lists, the most voted first: `similarity` (axis, axis + 1), on which matches agree;
 #'     `votes`, the sum of their weights; `affine`, the linear map that is fitted from there (for `"similarity"` and
-#'     `"rigid"` one of that kind); `confidence`, the correlation of the images under it after a few steps.
+#'     `"rigid"` one of that kind); `score`, the correlation of the images under it after a few steps.
 #' @section Errors: as in [register_images()]; `gequi_input_error` for a token that
 #'   is not there.
 #' @seealso `vignette("registering-images", package = "gequiR")`

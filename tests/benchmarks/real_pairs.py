@@ -52,7 +52,7 @@ def measure(moving: np.ndarray, fixed: np.ndarray, from_points: np.ndarray, to_p
     """Median rTRE in percent, robustness, the share within two deviations, the confidence."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = gequi.register_images(moving, fixed, contrast=contrast, min_confidence=0)
+        found = gequi.register_images(moving, fixed, contrast=contrast, min_probability=0)
     carried, deviation = found.transform_points(to_points, "fixed_to_moving", return_std=True)
     error = np.linalg.norm(carried - from_points, axis=1)
     nearer = np.linalg.norm(found.transform_points(from_points) - to_points, axis=1)

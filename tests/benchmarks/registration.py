@@ -158,7 +158,7 @@ def gequi_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
     import gequi
 
     contrast = "same" if change in ("clean", "photometric") else "any"
-    return gequi.register_images(moving, fixed, contrast=contrast, min_confidence=0).map
+    return gequi.register_images(moving, fixed, contrast=contrast, min_probability=0).map
 
 
 def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
@@ -166,7 +166,7 @@ def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.
     import gequi
 
     encoder = gequi.registration_encoder("multimodal")
-    return gequi.register_images(moving, fixed, contrast="any", encoder=encoder, min_confidence=0).map
+    return gequi.register_images(moving, fixed, contrast="any", encoder=encoder, min_probability=0).map
 
 
 def nothing(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:

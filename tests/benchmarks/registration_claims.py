@@ -134,10 +134,10 @@ def angles(count: int, seed: int) -> None:
         one, other = random.choice(36, 2) * 10.0
         fixed, _ = seen(image, warp, 0)
         moving, _ = seen(image, pixels, 0)
-        reference = registered(moving, fixed, min_confidence=0).map
+        reference = registered(moving, fixed, min_probability=0).map
         fixed_turned, of_fixed = seen(image, warp, one)
         moving_turned, of_moving = seen(image, pixels, other)
-        map = registered(moving_turned, fixed_turned, min_confidence=0).map
+        map = registered(moving_turned, fixed_turned, min_probability=0).map
         at = np.tensordot(of_fixed, pixels - 63.5, axes=1) + 63.5
         expected = np.stack([ndimage.map_coordinates(part, at, order=1, mode="nearest") for part in reference])
         expected = np.tensordot(of_moving.T, expected - 63.5, axes=1) + 63.5
@@ -169,7 +169,7 @@ def claims(count: int, seed: int) -> None:
     for size, change in itertools.product((128, 256, 512), ("clean", "photometric")):
         within = []
         for pair in any_pairs(count if size == 128 else count // 4, seed, size, change):
-            found = registered(pair.moving, pair.fixed, min_confidence=0)
+            found = registered(pair.moving, pair.fixed, min_probability=0)
             within.append(benchmark.error(found.map, pair) <= 2 * found.uncertainty[benchmark.scored(pair)])
         print(f"claims, {size} pixels, {change}: {100 * np.concatenate(within).mean():.1f} % within 2 deviations")
     half = next(any_pairs(1, seed))
@@ -195,7 +195,7 @@ def periodic(count: int, seed: int) -> None:
             pair = benchmark.make_pair(name, image, 128, random.uniform(0, 360), random)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                map = gequi.register_images(pair.moving, pair.fixed, min_confidence=0).map
+                map = gequi.register_images(pair.moving, pair.fixed, min_probability=0).map
             missed = benchmark.error(map, pair).mean() >= 2
             wrong, warned, silent = wrong + missed, warned + bool(caught), silent + (missed and not caught)
         print(f"periodic, {name}: of {count} maps {wrong} wrong, {warned} with a warning, {silent} wrong without one")
@@ -206,7 +206,7 @@ def folds(count: int, seed: int) -> None:
     for number, pair in enumerate(any_pairs(count, seed)):
         change = ("clean", "photometric")[number % 2]
         fixed = benchmark.changed(pair.fixed, change, np.random.default_rng(number))
-        found = registered(pair.moving, fixed, min_confidence=0)
+        found = registered(pair.moving, fixed, min_probability=0)
         total, smallest = total + found.metrics["folds"], min(smallest, found.jacobian.min())
         inverse.append(found.metrics["inverse_consistency"])
     print(

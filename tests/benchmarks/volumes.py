@@ -90,7 +90,7 @@ def dice(map: np.ndarray, pair: Pair) -> float:
 def gequi_map(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     import gequi
 
-    return gequi.register_images(moving, fixed, min_confidence=0).map
+    return gequi.register_images(moving, fixed, min_probability=0).map
 
 
 def demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:

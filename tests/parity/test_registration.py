@@ -56,7 +56,7 @@ def test_register_images(r, same, options):
     assert metrics.pop("seconds") > 0
     assert given.pop("seconds") > 0
     same(metrics, given)
-    assert theirs["confidence"] == ours.confidence
+    assert theirs["probability"] == ours.probability
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def pair(r):
     """A registration of images whose pixels have two lengths, in R and in Python."""
     image = gequi.sample_image("cat")
     moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
-    options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25], "min_confidence": 0, "transform": "affine"}
+    options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25], "min_probability": 0, "transform": "affine"}
     return r.register_images(moving, fixed, **options), gequi.register_images(moving, fixed, **options)
 
 
@@ -120,7 +120,7 @@ def test_the_summary_of_a_registration(r, same, request, given):
     for each in (told["metrics"], expected["metrics"]):
         each.pop("seconds")
     same(told["metrics"], expected["metrics"])
-    assert told["confidence"] == expected["confidence"]
+    assert told["probability"] == expected["probability"]
     assert told["sizes"] == " onto ".join(" x ".join(map(str, expected[side])) for side in ("moving", "fixed"))
 
 
@@ -146,8 +146,8 @@ def test_register_images_of_volumes(r):
     depth, row, column = np.indices((20, 22, 24))
     fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)
     moving = fixed.transpose(1, 2, 0)
-    ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_confidence=0)
-    theirs = r.parts(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
+    ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_probability=0)
+    theirs = r.parts(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_probability=0))
     for part, shift in {"map": 1, "inverse_map": 1, "warped": 0, "jacobian": 0, "uncertainty": 0}.items():
         np.testing.assert_allclose(theirs[part], getattr(ours, part) + shift, rtol=0, atol=1e-6)
     corner = ours.affine @ [4, 7, 3, 1]
@@ -165,7 +165,7 @@ def test_register_images_in_lists(r):
 
 def test_register_images_in_lists_with_options_of_their_own(r):
     image = gequi.sample_image("cat")[60:124, 160:224]
-    images, options = [image, np.rot90(image)], {"transform": "affine", "min_confidence": 0}
+    images, options = [image, np.rot90(image)], {"transform": "affine", "min_probability": 0}
     mask = np.ones(image.shape)
     mask[:12] = 0
     spacing = [np.array([1.0]), np.array([1.0, 2.0])]
@@ -208,6 +208,6 @@ def test_registration_steps(r, same, dimension, options):
         same(attention[name], numbers(given[name]))
     for one, other in zip(theirs["hypotheses"], ours["hypotheses"], strict=True):
         assert list(one) == list(other)
-        assert (one["votes"], one["confidence"]) == (other["votes"], other["confidence"])
+        assert (one["votes"], one["score"]) == (other["votes"], other["score"])
         for name in ("similarity", "affine"):
             np.testing.assert_allclose(one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9)

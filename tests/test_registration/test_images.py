@@ -166,7 +166,7 @@ def test_turning_each_image_by_its_own_quarters_turns_the_map(name, angle, turns
     moved = register_images(np.rot90(given.moving, turns[0]), np.rot90(given.fixed, turns[1]), dtype=dtype)
     expected = turned_map(result.map, given.moving.shape, *turns)
     assert np.hypot(*(moved.map - expected)).max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
-    assert moved.confidence == pytest.approx(result.confidence, abs=1e-3)
+    assert moved.probability == pytest.approx(result.probability, abs=1e-3)
     np.testing.assert_allclose(moved.uncertainty, np.rot90(result.uncertainty, turns[1]), rtol=0.02)
 
 
@@ -245,7 +245,7 @@ def test_a_texture_that_repeats_itself_is_warned_of():
     assert 1 <= len(result.alternatives) <= 3
     middle = np.array([63.5, 63.5, 1])
     for other in result.alternatives:
-        assert other["confidence"] > 0.8 * result.confidence
+        assert other["score"] > 0.8 * result.metrics["score"]
         assert np.abs(other["affine"] - result.affine)[:, :2].max() > 0.1 or (
             np.hypot(*((other["affine"] - result.affine) @ middle)) > 8
         )
@@ -262,11 +262,11 @@ def test_unrelated_images_are_refused():
     with pytest.raises(UnrelatedImagesError, match=r"do not look alike under any map: the best one has a confidence of 0\.\d+"):
         register_images(pair("coins", 0).moving, pair("cat", 0).fixed)
     noise = np.random.default_rng(0).normal(size=(2, 64, 64))
-    with pytest.raises(UnrelatedImagesError, match="`min_confidence` is 0.40"):
+    with pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.40"):
         register_images(*noise, transform="affine")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
-        assert register_images(*noise, min_confidence=0).confidence < 0.62
+        assert register_images(*noise, min_probability=0).probability < 0.62
 
 
 # ---- masks, spacing, sizes ------------------------------------------------------------------------------
@@ -286,10 +286,10 @@ ODD = {
 @pytest.mark.parametrize(("moving", "fixed"), [*itertools.permutations(ODD, 2), ("stripes", "stripes")])
 @pytest.mark.filterwarnings("ignore::gequi.errors.AmbiguousRegistrationWarning")
 def test_images_that_say_little_or_too_much_have_a_finite_map(moving, fixed, contrast):
-    result = register_images(ODD[moving], ODD[fixed], contrast=contrast, min_confidence=0)
+    result = register_images(ODD[moving], ODD[fixed], contrast=contrast, min_probability=0)
     for name in ("map", "inverse_map", "uncertainty", "jacobian", "warped"):
         assert np.isfinite(getattr(result, name)).all()
-    assert 0 <= result.confidence <= 1 + 1e-6
+    assert 0 <= result.probability <= 1 + 1e-6
 
 
 def test_what_a_mask_hides_does_not_count():
@@ -314,7 +314,7 @@ def test_a_mask_of_one_image_alone_leaves_the_rest_as_well_matched_as_before():
     given = pair("cat", 0)
     right = np.indices((128, 128))[1] >= 60
     result = register_images(given.moving, given.fixed, fixed_mask=right)
-    assert result.confidence > 0.85
+    assert result.probability > 0.85
     assert result.metrics["similarity_after"] > 0.95
     scored = benchmark.scored(given) & (np.indices((128, 128))[1] >= 66)
     assert np.hypot(*(result.map - given.map))[scored].mean() <= 0.1
@@ -432,7 +432,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
         (IMAGE, IMAGE, {"spacing": (1, 4)}, None, None),
         (IMAGE, IMAGE, {"spacing": 1, "moving_spacing": 0.1}, ShapeError, r"`moving` has \(4, 4\) pixels of the larger spacing"),
         (IMAGE, IMAGE, {"moving_spacing": 0}, InputError, r"`moving_spacing` must be positive"),
-        (IMAGE, IMAGE, {"min_confidence": 2}, InputError, r"`min_confidence` must be from 0 to 1; got 2"),
+        (IMAGE, IMAGE, {"min_probability": 2}, InputError, r"`min_probability` must be from 0 to 1; got 2"),
         (IMAGE, IMAGE, {"device": "gpu"}, InputError, r"`device` must be one of 'auto', 'cpu', 'cuda'; got 'gpu'"),
         (IMAGE, IMAGE, {"dtype": "float16"}, InputError, r"`dtype` must be one of"),
         ([IMAGE], IMAGE, {}, ShapeError, r"`moving` and `fixed` must be two images, or two lists of as many images each"),
@@ -455,10 +455,10 @@ def test_pairs_in_lists_may_have_spacings_and_masks_of_their_own():
     half[:, :40] = False
     found = register_images(
         [given.moving] * 2, [given.fixed] * 2, spacing=[None, [2.0]], moving_spacing=[[1.0], [4.0]], fixed_mask=[None, half],
-        transform="affine", min_confidence=0,
+        transform="affine", min_probability=0,
     )  # fmt: skip
     alone = [
-        register_images(given.moving, given.fixed, transform="affine", min_confidence=0),
+        register_images(given.moving, given.fixed, transform="affine", min_probability=0),
         register_images(
             given.moving,
             given.fixed,
@@ -466,7 +466,7 @@ def test_pairs_in_lists_may_have_spacings_and_masks_of_their_own():
             moving_spacing=4.0,
             fixed_mask=half,
             transform="affine",
-            min_confidence=0,
+            min_probability=0,
         ),
     ]
     for one, other in zip(found, alone, strict=True):

@@ -47,7 +47,7 @@ def volumes():
 def test_a_registration_cannot_be_changed():
     found = quarter()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.confidence = 1.0
+        found.probability = 1.0
     for name in ("map", "warped", "fixed"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(found, name)[0] = 0
@@ -237,7 +237,7 @@ def test_the_summary_is_plain_data():
     summary = found.summary()
     assert (summary["moving"], summary["fixed"]) == ([72, 80], [80, 72])
     assert summary["metrics"] == found.metrics
-    assert summary["confidence"] == found.confidence
+    assert summary["probability"] == found.probability
     of_uncertainty, of_jacobian = summary["spread"]
     assert of_uncertainty["over_pixels"] == "uncertainty"
     assert of_uncertainty["median"] == np.median(found.uncertainty)

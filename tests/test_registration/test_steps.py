@@ -18,10 +18,10 @@ def steps():
     return registration_steps(TURNED, IMAGE, token=500)
 
 
-def test_the_best_hypothesis_has_the_confidence_of_the_registration(steps):
+def test_the_best_hypothesis_has_the_score_of_the_registration(steps):
     found = register_images(TURNED, IMAGE)
-    assert max(each["confidence"] for each in steps["hypotheses"]) == found.confidence
-    best = max(steps["hypotheses"], key=lambda each: each["confidence"])
+    assert max(each["score"] for each in steps["hypotheses"]) == found.metrics["score"]
+    best = max(steps["hypotheses"], key=lambda each: each["score"])
     np.testing.assert_allclose(best["affine"], found.affine, atol=1e-3)
 
 
@@ -93,10 +93,10 @@ def volume_steps():
     return registration_steps(TURNED_VOLUME, VOLUME, token=404)
 
 
-def test_the_best_hypothesis_of_volumes_has_the_confidence_of_the_registration(volume_steps):
+def test_the_best_hypothesis_of_volumes_has_the_score_of_the_registration(volume_steps):
     found = register_images(TURNED_VOLUME, VOLUME)
-    best = max(volume_steps["hypotheses"], key=lambda each: each["confidence"])
-    assert best["confidence"] == found.confidence
+    best = max(volume_steps["hypotheses"], key=lambda each: each["score"])
+    assert best["score"] == found.metrics["score"]
     assert best["similarity"].shape == (3, 4)
     np.testing.assert_allclose(best["affine"], found.affine, atol=1e-2)
     np.testing.assert_allclose(best["affine"][:, :3], QUARTER, atol=1e-2)

@@ -127,7 +127,7 @@ def test_turning_each_volume_by_its_own_quarters_turns_the_map(numbers, dtype):
     moved = register_images(turned(given.moving, turns[0]), turned(given.fixed, turns[1]), dtype=dtype)
     expected = turned_map(result.map, given.moving.shape, *turns)
     assert length(moved.map - expected).max() <= {"float32": 5e-3, "float64": 1e-9}[dtype]
-    assert moved.confidence == pytest.approx(result.confidence, abs=1e-3)
+    assert moved.probability == pytest.approx(result.probability, abs=1e-3)
     np.testing.assert_allclose(moved.uncertainty, turned(result.uncertainty, turns[1]), rtol=0.02)
 
 
@@ -243,7 +243,7 @@ def test_unrelated_volumes_are_refused():
         register_images(*noise)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
-        assert register_images(*noise, min_confidence=0).confidence < 0.62
+        assert register_images(*noise, min_probability=0).probability < 0.62
 
 
 VOLUME = np.random.default_rng(0).normal(size=(16, 17, 18))

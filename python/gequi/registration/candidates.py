@@ -40,8 +40,13 @@ def fit_candidates(
     unit, rigid = preset.unit * scale, transform == "rigid"
     similarities, votes = vote(matches, size, count, preset, unit, rigid)
     if transform in ("deformable", "affine"):
-        return Candidates(fit_affine(similarities, matches, size, preset, unit), similarities, votes)
-    return Candidates(fit_similarity(similarities, matches, preset, unit, rigid), similarities, votes)
+        linear = fit_affine(similarities, matches, size, preset, unit)
+    else:
+        linear = fit_similarity(similarities, matches, preset, unit, rigid)
+    # most fits that start from one basin end at one map
+    landing = _landing(linear, size, preset)
+    kept = _distinct(votes, landing, preset.same * unit, count)
+    return Candidates(linear[kept], similarities[kept], votes[kept])
 
 
 def vote(
@@ -75,9 +80,13 @@ def vote(
         maps = _least_squares_similarity(x, y, weight, maps, preset.scales, rigid)
     distance = _distances(maps, x, y) / (preset.vote_tolerance * unit)
     votes = (matches.weight * (1 - distance**2).clamp_min(0)).sum(1)
-    landing = probes(size, preset.probe_reach, x) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
-    kept = _distinct(votes, landing, preset.apart * unit, count)
+    kept = _distinct(votes, _landing(maps, size, preset), preset.apart * unit, count)
     return maps[kept], votes[kept]
+
+
+def _landing(maps: torch.Tensor, size: Size, preset: Preset) -> torch.Tensor:
+    """Where maps take the probes of an image: (map, probe, axis)."""
+    return probes(size, preset.probe_reach, maps) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
 
 
 def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,11 @@ class Pair:
     def moving_size(self) -> Size:
         return size_of(self.moving)
 
+    @property
+    def exchanged(self) -> Pair:
+        """The pair with the roles of its images exchanged."""
+        return Pair(self.moving, self.fixed, self.moving_mask, self.fixed_mask, self.any_contrast)
+
 
 def prepare_pair(
     moving: Any,
@@ -102,7 +107,7 @@ def check_image(image: Any, argument: str) -> np.ndarray:
 
 
 def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
-    """The mask of an image, True where the image is used."""
+    """The mask of an image, True where the image is used; `find` says to find one where none is given."""
     if mask is None:
         return np.ones(image.shape, dtype=bool)
     array = as_array(mask, argument, ndim=image.ndim, axes="as its image has")
@@ -174,6 +179,7 @@ class Frame:
         part: the size of the part, in pixels.
         work: the size of the part, in working pixels.
         steps: the number of pixels to a working pixel along each axis.
+        mirrored: whether the working pixels run backwards along the last axis.
     """
 
     pixels: Size
@@ -181,6 +187,7 @@ class Frame:
     part: Size
     work: Size
     steps: tuple[float, ...]
+    mirrored: bool = False
 
     @classmethod
     def of(cls, mask: np.ndarray, spacing: np.ndarray) -> Frame:
@@ -195,7 +202,7 @@ class Frame:
     @property
     def is_same(self) -> bool:
         """Whether the working pixels are the pixels of the image."""
-        return self.part == self.pixels and all(step == 1 for step in self.steps)
+        return self.part == self.pixels and all(step == 1 for step in self.steps) and not self.mirrored
 
     def cut(self, array: np.ndarray) -> np.ndarray:
         """The part of the image, or of its mask."""
@@ -205,11 +212,13 @@ class Frame:
         """Points (axis, ...) in pixels, converted to working pixels."""
         if self.is_same:
             return points
-        return torch.stack(
-            [
-                (p - low - (n - 1) / 2) / step + (m - 1) / 2
-                for p, low, n, m, step in zip(points, self.corner, self.part, self.work, self.steps, strict=True)
-            ]
+        return self._reflected(
+            torch.stack(
+                [
+                    (p - low - (n - 1) / 2) / step + (m - 1) / 2
+                    for p, low, n, m, step in zip(points, self.corner, self.part, self.work, self.steps, strict=True)
+                ]
+            )
         )
 
     def to_pixels(self, points: torch.Tensor) -> torch.Tensor:
@@ -219,9 +228,17 @@ class Frame:
         return torch.stack(
             [
                 (p - (m - 1) / 2) * step + (n - 1) / 2 + low
-                for p, low, n, m, step in zip(points, self.corner, self.part, self.work, self.steps, strict=True)
+                for p, low, n, m, step in zip(
+                    self._reflected(points), self.corner, self.part, self.work, self.steps, strict=True
+                )
             ]
         )
+
+    def _reflected(self, points: torch.Tensor) -> torch.Tensor:
+        """Points (axis, ...) in working pixels, counted from the other end of the last axis in a mirrored frame."""
+        if not self.mirrored:
+            return points
+        return torch.cat([points[:-1], self.work[-1] - 1 - points[-1:]])
 
     def center(self, kind: Kind) -> torch.Tensor:
         """The center of the whole image in working pixels: (axis)."""

@@ -69,13 +69,13 @@ class Preset:
     encoder: Callable[[Attempt, bool, str], EquivariantNetwork]  # the designed one, for any contrast or not, in a dtype
     first: Attempt
     second: tuple[Attempt, ...]  # what is tried next
-    retry_below: float = 0.72  # the confidence below which `second` is tried; not tuned
+    ladder: tuple[float, ...] = (1.4, 0.7, 2.0, 0.5)  # scales of the moving image that are tried last
 
-    # ---- min_confidence. Set by hand; the refusals of registration_claims.py measure these numbers: with a deformable
-    # map one unrelated pair in a hundred reaches more. The numbers for volumes and for linear maps are not tuned
-    min_confidence: float = 0.62
-    min_confidence_any_contrast: float = 0.58
-    min_confidence_linear: float = 0.4
+    # ---- the evidence that a map is right: see `evidence.Weights`. Fitted by registration_evidence.py
+    evidence_deformable: tuple[float, ...]
+    evidence_linear: tuple[float, ...]
+    clear: float = 3.0  # the logarithm of the odds from which nothing else is tried: a probability of 0.95
+    most_round_trip: float = 0.02  # of the longer side, up to which an alternative counts as inverted
 
     # ---- candidates. Not tuned, with two exceptions: `fit_rounds` is 60 because after 30 some fits have not converged
     # and rounding decides between near-duplicates; the `ridge` of volumes was raised from 8 to 128 on volumes.py
@@ -98,6 +98,7 @@ class Preset:
     fine_tolerance: tuple[float, float]
     # not tuned
     apart: float = 10.0  # units by which two maps, and two candidates, must differ to be distinct
+    same: float = 0.05  # units within which two candidates are the same map
     most_alternatives: int = 3
     repeat_correlation: float = 0.4  # of an image with itself, shifted, from which it counts as repeating itself
     repeat_window: float = 4.0  # pixels: of the local normalization before
@@ -152,12 +153,6 @@ class Preset:
         """The stage for cells of this many pixels."""
         return next(stage for stage in self.stages if cell >= stage.cell)
 
-    def least_confidence(self, transform: str, any_contrast: bool) -> float:
-        """The default of the least confidence at which a map is returned."""
-        if transform != "deformable":
-            return self.min_confidence_linear
-        return self.min_confidence_any_contrast if any_contrast else self.min_confidence
-
 
 def _image_encoder(attempt: Attempt, any_contrast: bool, dtype: str) -> EquivariantNetwork:
     return designed(any_contrast, attempt.rings, attempt.window, dtype)
@@ -177,6 +172,8 @@ IMAGES = Preset(
         Attempt(WIDE_RINGS, 1.0, sharpness=20.0, candidates=12, steps=12),
         Attempt(RINGS, 1.6, sharpness=20.0, candidates=12, steps=12),
     ),
+    evidence_deformable=(-2.72, -1.29, -13.83, -3.22, 2.85, 6.85),
+    evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
     ridge=8.0,
     coarse_tolerance=(2.0, 0.08),
     fine_tolerance=(2.0, 0.05),
@@ -205,6 +202,8 @@ VOLUMES = Preset(
         Attempt(WIDE_SPHERES, 4.0, sharpness=20.0, candidates=12, steps=12),
         Attempt(SPHERES, 6.0, sharpness=20.0, candidates=12, steps=12),
     ),
+    evidence_deformable=(-2.72, -1.29, -13.83, -3.22, 2.85, 6.85),
+    evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
     ridge=128.0,
     coarse_tolerance=(2.0, 0.05),
     fine_tolerance=(1.5, 0.02),

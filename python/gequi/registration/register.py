@@ -6,30 +6,31 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype, check_number, own_tensor
-from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
+from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
 from ..geometry.sampling import grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
-from .preprocess import Frame, prepare_pair
-from .presets import preset_for
+from .finding import Options, seek
+from .preprocess import Frame
 from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
 from .score import score_maps
-from .search import Found, register
+from .search import Found, descend
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
+from .views import MIRRORS
 
 TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
+MASKS = ("auto", "none")
 
 
 def register_images(
@@ -41,8 +42,10 @@ def register_images(
     fixed_mask: Any = None,
     transform: str = "deformable",
     contrast: str = "same",
+    mirror: bool | str = False,
+    mask: str = "auto",
     encoder: EquivariantNetwork | None = None,
-    min_confidence: float | None = None,
+    min_probability: float = 0.5,
     dtype: str = "float32",
     device: str = "auto",
     progress: Callable[[dict[str, Any]], Any] | None = None,
@@ -52,7 +55,8 @@ def register_images(
     moving(map(x)) = fixed(x). The images may be turned against each other by any angle. Nothing is trained and nothing
     is drawn at random: the same images give the same map. Each token of an image is described in every pose (16 in an
     image, 216 in a volume); attention over position and pose matches the tokens; linear maps are fitted to the matches
-    and verified on the images; a deformable map without folds follows. Mirror images are not searched.
+    and verified on the images; a deformable map without folds follows. Where no
+    map of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
 
     Args:
         moving, fixed: two grayscale images (row, column) or two volumes (depth, row, column), of at least 16 pixels
@@ -67,18 +71,22 @@ def register_images(
             (rotation and shift, with lengths in the units of `spacing`).
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
+        mirror: False; True, where one of the images shows the mirror image of the other; "search" tries both and takes
+            the map that is right more probably.
+        mask: "auto" masks a constant black or white border, such as the frame of a round field of view, in an image that
+            has no mask; "none" does not. The shares that are masked are in `metrics`. Borders at different places in the
+            two images may be a background that moves with the object: then the better of both ways is taken.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
-        min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
-            reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
+        min_probability: the least probability of being right at which a map is returned at all.
         dtype: "float32" or "float64", in which the work is done.
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
         progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
 
     Returns:
         a `Registration`, or a list of them. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
-        `uncertainty`, `confidence`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
+        `uncertainty`, `probability`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
         `transform_points()`, `summary()` and `plot()`, and `inverse` is the registration in the other direction.
 
     Raises:
@@ -86,7 +94,8 @@ def register_images(
         InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
             no network, or has too few tokens, or (FieldError) other fields; one of images for volumes, or of volumes
             for images.
-        UnrelatedImagesError: no map under which the images look alike.
+        UnrelatedImagesError: no map is right with `min_probability`. The message says if another `contrast` or `mirror`
+            would be accepted.
     Warns:
         AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
 
@@ -113,10 +122,12 @@ def register_images(
     """
     kind_of_map = check_choice(transform, "transform", TRANSFORMS)
     kind_of_pair = check_choice(contrast, "contrast", CONTRASTS)
-    least = None if min_confidence is None else check_number(min_confidence, "min_confidence", 0, 1)
+    mirrored = _check_mirror(mirror)
+    masks = check_choice(mask, "mask", MASKS)
+    least = check_number(min_probability, "min_probability", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
-    options = _Options(kind_of_map, kind_of_pair, describer, least, kind)
+    options = Options(kind_of_map, kind_of_pair, mirrored, masks, describer, least, kind)
     areas = {
         "spacing": spacing,
         "moving_spacing": moving_spacing,
@@ -131,15 +142,15 @@ def register_images(
     return _register_pairs(moving, fixed, options, areas, progress)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What holds for every pair."""
-
-    transform: str
-    contrast: str
-    encoder: EquivariantNetwork | None
-    min_confidence: float | None
-    kind: Kind
+def _check_mirror(mirror: object) -> bool | str:
+    if isinstance(mirror, bool | np.bool_):
+        return bool(mirror)
+    if isinstance(mirror, str) and mirror in MIRRORS:
+        return mirror
+    raise InputError(
+        "`{argument}` must be {true!r}, {false!r} or {search!r}; got {value!r}.",
+        "mirror", true=True, false=False, search="search", value=mirror,
+    )  # fmt: skip
 
 
 def _is_list(images: Any) -> bool:
@@ -159,7 +170,7 @@ def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
 
 
 def _register_pairs(
-    moving: Any, fixed: Any, options: _Options, areas: dict[str, Any], progress: Callable[[dict[str, Any]], Any] | None
+    moving: Any, fixed: Any, options: Options, areas: dict[str, Any], progress: Callable[[dict[str, Any]], Any] | None
 ) -> list[Registration]:
     total, start, results = len(fixed), time.perf_counter(), []
     of_each = {
@@ -177,28 +188,26 @@ def _register_pairs(
     return results
 
 
-def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int = 3, **areas: Any) -> Registration:
+def _register_pair(moving: Any, fixed: Any, options: Options, stacklevel: int = 3, **areas: Any) -> Registration:
     """The registration of two images; `stacklevel` leads from here to the caller of `register_images()`."""
     start = time.perf_counter()
-    pair, (moving_frame, fixed_frame), moving_pixels, area = prepare_pair(
-        moving, fixed, **areas, contrast=options.contrast, kind=options.kind
-    )
-    _check_dimension(options.encoder, pair.axes)
-    found, others, confidence = register(pair, options.transform, options.encoder)
-    least = options.min_confidence
-    if least is None:
-        least = preset_for(pair.axes).least_confidence(options.transform, pair.any_contrast)
-    if confidence[0] < least:
-        raise UnrelatedImagesError(
-            "`moving` and `fixed` do not look alike under any map: the best one has a confidence of {confidence:.2f}; "
-            "`min_confidence` is {least:.2f}.",
-            confidence=confidence[0], least=least,
-        )  # fmt: skip
-    plain = _maps_of(moving_frame, fixed_frame, found, moving_pixels, options.transform)
-    plain["jacobian"] *= area
+    sought = seek(moving, fixed, areas, options)
+    view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
+    found, others, scores = descend(view.rivals(options.transform), options.transform)
+    plain = _maps_of(view.frame, fixed_frame, found, moving_pixels, options.transform)
+    plain["jacobian"] *= sought.area
+    unmoved = _unmoved(sought.base, view.frame, fixed_frame, kind_of(found.linear))
+    plain["metrics"] = {
+        "similarity_before": float(score_maps(found.level, unmoved, torch.zeros_like(found.velocity))[0]),
+        **plain["metrics"],
+        "score": scores[0],
+        "round_trip": float(view.evidence.round_trip[view.evidence.best]),
+        "masked_moving": sought.masked[0],
+        "masked_fixed": sought.masked[1],
+    }
     alternatives = [
-        {"affine": _in_pixels(other, moving_frame, fixed_frame), "confidence": value}
-        for other, value in zip(others, confidence[1:], strict=True)
+        {"affine": _in_pixels(other, view.frame, fixed_frame), "score": value}
+        for other, value in zip(others, scores[1:], strict=True)
     ]
     if alternatives:
         warnings.warn(
@@ -213,7 +222,7 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
     moving_spacing, length = _spacings(areas["moving_spacing"], areas["spacing"], moving_pixels.ndim)
     return Registration(
         **plain,
-        confidence=confidence[0],
+        probability=sought.probability,
         alternatives=tuple(alternatives),
         moving=moving_pixels.copy(),
         fixed=as_array(fixed, "fixed").copy(),
@@ -222,16 +231,6 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         transform=options.transform,
         contrast=options.contrast,
     )
-
-
-def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
-    """Refuses an encoder of images for volumes, and one of volumes for images."""
-    names = {2: "images", 3: "volumes"}
-    if encoder is not None and encoder.space.dimensionality != axes:
-        raise InputError(
-            "`{argument}` describes {described}; `moving` and `fixed` are {given}.",
-            "encoder", described=names[encoder.space.dimensionality], given=names[axes],
-        )  # fmt: skip
 
 
 def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -256,9 +255,7 @@ def _maps_of(
     if not same_pixels:
         uncertainty = grid_sample(uncertainty, at_fixed[None])
     uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** (1 / len(map))
-    jacobian = determinant(jacobian_matrix(map))
-    shift = moving_frame.center(kind) - fixed_frame.center(kind)
-    unmoved = torch.cat([torch.eye(len(map), **kind), shift[:, None]], 1)[None]
+    jacobian = determinant(jacobian_matrix(map)) * (-1 if moving_frame.mirrored else 1)
     return {
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
@@ -267,12 +264,22 @@ def _maps_of(
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {
-            "similarity_before": float(score_maps(level, unmoved, torch.zeros_like(velocity))[0]),
             "similarity_after": float(score_maps(level, linear, velocity)[0]),
             "folds": int((jacobian <= 0).sum()),
             **consistency(map, back),
         },
     }
+
+
+def _unmoved(base: Frame, moving_frame: Frame, fixed_frame: Frame, kind: Kind) -> torch.Tensor:
+    """The map that lays the images on each other by their centers, on the working pixels of a view: (1, axis, axis + 1).
+
+    `base` is the frame of the moving image as it was given.
+    """
+    shift = base.center(kind) - fixed_frame.center(kind)
+    axes = torch.eye(len(shift), len(shift) + 1, **kind)
+    ends = moving_frame.to_work(base.to_pixels(axes + shift[:, None]))
+    return torch.cat([ends[:, :-1] - ends[:, -1:], ends[:, -1:]], 1)[None]
 
 
 def _in_pixels(linear: torch.Tensor, moving_frame: Frame, fixed_frame: Frame) -> np.ndarray:

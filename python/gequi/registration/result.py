@@ -41,14 +41,16 @@ class Registration:
         inverse_map: (axis, *size of moving), the position in the fixed image of each pixel of the moving one.
         affine: (axis, axis + 1), the linear part of the map: moving = affine[:, :-1] fixed + affine[:, -1].
         warped: (*size of fixed), the moving image seen through the map, by a cubic spline.
-        jacobian: (*size of fixed), the determinant of the map in units of length.
+        jacobian: (*size of fixed), the determinant of the map in units of length; of a mirror image its negative.
         uncertainty: (*size of fixed), the standard deviation of the map in pixels of the moving image: the root of the
             mean squared length of its error.
-        confidence: the correlation of the two images after local normalisation, at the coarsest level.
-        alternatives: other linear maps that fit almost as well, dicts with `affine` and `confidence`.
+        probability: the probability that the map is right, by the evidence of the search: that the search in the other
+            direction finds its inverse, and that the images are alike under it.
+        alternatives: other linear maps that fit almost as well, dicts with `affine` and `score`.
         metrics: a dict with `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the share of the
-            fixed image that is seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels)
-            and `seconds`.
+            fixed image that is seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels),
+            `score` (the correlation of the two images after local normalization, at the coarsest level), `round_trip`
+            (how far from each other the searches in the two directions are, a share of the longer side) and `seconds`.
         moving, fixed: the two images, as they were given.
         moving_spacing, spacing: (axis), the size of a pixel of the moving and of the fixed image.
         transform, contrast: as they were given.
@@ -69,7 +71,7 @@ class Registration:
     warped: np.ndarray
     jacobian: np.ndarray
     uncertainty: np.ndarray
-    confidence: float
+    probability: float
     alternatives: tuple[dict[str, Any], ...]
     metrics: dict[str, Any]
     moving: np.ndarray
@@ -92,8 +94,8 @@ class Registration:
         return (
             f"<Registration: {as_size(self.moving.shape)} onto {as_size(self.fixed.shape)}, {self.transform}, contrast "
             f"{self.contrast!r}>\n"
-            f"similarity {metrics['similarity_before']:.2f} before, {metrics['similarity_after']:.2f} after; confidence "
-            f"{self.confidence:.2f}; {len(self.alternatives)} alternatives\n"
+            f"similarity {metrics['similarity_before']:.2f} before, {metrics['similarity_after']:.2f} after; probability "
+            f"{self.probability:.2f}; {len(self.alternatives)} alternatives\n"
             f"uncertainty {low:.2f} {pixels} (median), {high:.2f} at most; {metrics['folds']} folds; "
             f"{100 * metrics['overlap']:.0f} % of the fixed image is seen in both"
         )
@@ -181,7 +183,7 @@ class Registration:
         `map` and `inverse_map`, `moving` and `fixed` and their spacings are exchanged, and every `affine` is inverted.
         `warped` is the fixed image seen through the new map. `jacobian` is 1 / jacobian and `uncertainty` the standard
         deviation that `transform_points()` tells, both at the position in the fixed image of each pixel of the moving
-        one. `folds`, `overlap` and `inverse_consistency` are those of the new map; `confidence`, the similarities and
+        one. `folds`, `overlap` and `inverse_consistency` are those of the new map; `probability`, the similarities and
         `seconds` stay as they are.
         """
         at = self.inverse_map
@@ -196,7 +198,7 @@ class Registration:
             warped=self.warp(self.fixed, direction="fixed_to_moving"),
             jacobian=jacobian,
             uncertainty=self._inverse_uncertainty(at),
-            confidence=self.confidence,
+            probability=self.probability,
             alternatives=tuple({**other, "affine": _inverted(other["affine"])} for other in self.alternatives),
             metrics=metrics,
             moving=self.fixed,
@@ -211,7 +213,7 @@ class Registration:
         """What the registration has to say of itself, as plain data.
 
         Returns:
-            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine`; `confidence`;
+            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine`; `probability`;
             `metrics`; `alternatives`; and `spread`, a list of two dicts, `over_pixels` "uncertainty" and "jacobian",
             with quantiles over the pixels of the fixed image: `least`, `25 %`, `median`, `75 %`, `95 %` and `largest`.
         """
@@ -225,7 +227,7 @@ class Registration:
             "transform": self.transform,
             "contrast": self.contrast,
             "affine": self.affine,
-            "confidence": self.confidence,
+            "probability": self.probability,
             "metrics": dict(self.metrics),
             "alternatives": [dict(other) for other in self.alternatives],
             "spread": spread,

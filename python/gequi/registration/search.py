@@ -34,39 +34,30 @@ class Found:
     scores: torch.Tensor
     level: Level
 
-    @property
-    def confidence(self) -> float:
-        return float(self.scores.max())
-
     def take(self, numbers: Sequence[int]) -> Found:
         chosen = list(numbers)
         return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
-
-def register(
-    pair: Pair, transform: str, encoder: EquivariantNetwork | None = None
-) -> tuple[Found, torch.Tensor, list[float]]:
-    """The best map at the finest level, the linear maps that are its alternatives, and the confidence of all of these."""
-    preset = preset_for(pair.axes)
-    describe = descriptor_factory(pair, encoder)
-    found = search(pair, transform, preset.first, describe)
-    if found.confidence < preset.retry_below:
-        for attempt in preset.second if encoder is None else preset.second[:1]:  # the others differ in the descriptor
-            other = search(pair, transform, attempt, describe)
-            found = other if other.confidence > found.confidence else found
-    found = with_repeats(found, transform)
-    return descend(found.take(alternatives(found, preset.coarse_tolerance)), transform)
+    def joined(self, other: Found) -> Found:
+        """These maps and those of another search of the same pair."""
+        linear, velocity, scores = (
+            torch.cat([one, two])
+            for one, two in zip(
+                (self.linear, self.velocity, self.scores), (other.linear, other.velocity, other.scores), strict=True
+            )
+        )
+        return Found(linear, velocity, scores, self.level)
 
 
 def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
-    """The maps of the coarsest level refined at every other level, as `register()` returns them.
+    """The best map at the finest level, the linear maps that are its alternatives, and the scores of all of these.
 
-    The alternatives are followed to pixels of the usual size, where details of a repeating texture can be told apart:
-    there the best is chosen.
+    The maps of the coarsest level are refined at every other level. They are followed to pixels of the usual size, where
+    details of a repeating texture can be told apart: there the best is chosen.
     """
     pair, preset = found.level.pair, found.level.preset
     top = coarsest_level(pair)
-    confidence, others = found.scores, found.linear[:0]
+    scores, others = found.scores, found.linear[:0]
     for number in reversed(range(top)):
         level = make_level(pair, number)
         velocity = cubic_resample(found.velocity, level.field)
@@ -75,22 +66,31 @@ def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[flo
         if number == top - preset.decided and len(found.linear) > 1:
             found = replace(found, scores=score_maps(level, found.linear, found.velocity))
             kept = alternatives(found, preset.fine_tolerance)
-            confidence, others = confidence[kept], found.linear[kept[1:]]
+            scores, others = scores[kept], found.linear[kept[1:]]
             found = found.take(kept[:1])
-    return found, others, confidence.clamp_min(0).tolist()
+    return found, others, scores.clamp_min(0).tolist()
 
 
 # ---- candidates and their verification ------------------------------------------------------------------
 
 
-def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFactory) -> Found:
-    """Candidates from the attention of the two images, each refined at the coarsest level and scored there."""
+def search(
+    pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFactory
+) -> tuple[Found, Found]:
+    """The maps found from the fixed to the moving image, and those found in the other direction.
+
+    Candidates come from the attention of the two images; each is refined at the coarsest level and scored there.
+    """
     preset = preset_for(pair.axes)
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     descriptor = describe(attempt)
-    matches = descriptor.match(*tokens_of(pair, descriptor), attempt.sharpness)
-    candidates = fit_candidates(matches, pair.fixed_size, transform, attempt.candidates, preset, scale)
-    return verify(pair, transform, candidates.linear, attempt.steps)
+    found = []
+    for given, matches in zip(
+        (pair, pair.exchanged), descriptor.match_both(*tokens_of(pair, descriptor), attempt.sharpness), strict=True
+    ):
+        candidates = fit_candidates(matches, given.fixed_size, transform, attempt.candidates, preset, scale)
+        found.append(verify(given, transform, candidates.linear, attempt.steps))
+    return found[0], found[1]
 
 
 def verify(pair: Pair, transform: str, linear: torch.Tensor, steps: int) -> Found:
@@ -103,9 +103,9 @@ def _verified(level: Level, transform: str, linear: torch.Tensor, steps: int) ->
     return Found(linear, velocity, score_maps(level, linear, velocity), level)
 
 
-def with_repeats(found: Found, transform: str) -> Found:
-    """The candidates and, where an image repeats itself, the best one moved by each repeat, refined and scored too."""
-    best = found.linear[found.scores.argmax()]
+def with_repeats(found: Found, number: int, transform: str) -> Found:
+    """The maps and, where an image repeats itself, the one of this number moved by each repeat, refined and scored."""
+    best = found.linear[number]
     level = found.level
     pair, preset, least = level.pair, level.preset, level.preset.apart * level.unit
     shifts = repeat_shifts(level.fixed, level.mask, level.steps, least, preset)
@@ -116,16 +116,12 @@ def with_repeats(found: Found, transform: str) -> Found:
     outer = [torch.cat([best[:, :-1], best[:, -1:] + shift[:, None]], 1) for shift in shifts]
     if not inner + outer:
         return found
-    more = _verified(level, transform, torch.stack(inner + outer), level.stage.steps)
-    return Found(
-        torch.cat([found.linear, more.linear]),
-        torch.cat([found.velocity, more.velocity]),
-        torch.cat([found.scores, more.scores]),
-        level,
-    )
+    return found.joined(_verified(level, transform, torch.stack(inner + outer), level.stage.steps))
 
 
-def alternatives(found: Found, tolerance: tuple[float, float]) -> list[int]:
+def alternatives(
+    found: Found, tolerance: tuple[float, float], best: int | None = None, possible: torch.Tensor | None = None
+) -> list[int]:
     """The number of the best map, then those of a few that score almost as well, far from it and from each other.
 
     Far is measured in the mean where the fixed image shows edges: two linear maps that the Gauss-Newton steps bring to
@@ -133,17 +129,22 @@ def alternatives(found: Found, tolerance: tuple[float, float]) -> list[int]:
 
     Args:
         tolerance: what an alternative may lack of a perfect score: a multiple of what the best map lacks, and a constant.
+        best: the number of the best map; None is the one with the highest score.
+        possible: (map), which maps may be alternatives; None is all.
     """
-    least = 1 - tolerance[0] * (1 - found.confidence) - tolerance[1]
+    ranked = found.scores.argsort(descending=True).tolist()
+    best = ranked[0] if best is None else best
+    least = 1 - tolerance[0] * (1 - float(found.scores[best])) - tolerance[1]
     level = found.level
     apart = level.preset.apart * level.unit
     maps = map_at_cells(level, found.linear, found.velocity).flatten(2)
     weight = (level.mask * vector_norm(level.gradient, 1, keepdim=True)).flatten()
     weight = weight / weight.sum()
-    kept: list[int] = []
-    for number in found.scores.argsort(descending=True).tolist():
-        near = [vector_norm(maps[number] - maps[other], 0) @ weight <= apart for other in kept]
-        if not kept or (not any(near) and float(found.scores[number]) >= least):
+    kept = [best]
+    for number in ranked:
+        if float(found.scores[number]) < least or (possible is not None and not bool(possible[number])):
+            continue
+        if not any(vector_norm(maps[number] - maps[other], 0) @ weight <= apart for other in kept):
             kept.append(number)
     return kept[: 1 + level.preset.most_alternatives]
 

@@ -53,7 +53,7 @@ def registration_steps(
 
         `hypotheses`: a list of dicts, the most voted first: `similarity` (axis, axis + 1), on which matches agree;
         `votes`, the sum of their weights; `affine` (axis, axis + 1), the linear map that is fitted from there (for
-        "similarity" and "rigid" one of that kind); `confidence`, the correlation of the images under it after a few
+        "similarity" and "rigid" one of that kind); `score`, the correlation of the images under it after a few
         steps.
 
     Raises:
@@ -68,7 +68,7 @@ def registration_steps(
         >>> steps = registration_steps(image.T[::-1], image)  # turned by a quarter
         >>> steps["attention"]["scores"].shape, int(steps["attention"]["scores"].max((1, 2)).argmax())
         ((16, 32, 32), 4)
-        >>> [round(hypothesis["confidence"], 2) for hypothesis in steps["hypotheses"]][:1]
+        >>> [round(hypothesis["score"], 2) for hypothesis in steps["hypotheses"]][:1]
         [1.0]
     """
     check_choice(transform, "transform", TRANSFORMS)
@@ -140,7 +140,7 @@ def _hypotheses(voted: torch.Tensor, votes: torch.Tensor, linear: torch.Tensor, 
             "similarity": as_numpy(similarity.double()),
             "votes": float(vote),
             "affine": as_numpy(affine.double()),
-            "confidence": float(score),
+            "score": float(score),
         }
         for similarity, vote, affine, score in zip(voted, votes, linear, found.scores, strict=True)
     ]

@@ -149,7 +149,7 @@ test_that("a spacing of NIfTI goes with its axis into a registration", {
     srow_z = c(2, 0, 0, 0), pixdim = c(1, 2, 1, 1.5, 0, 0, 0, 0)
   )
   expect_identical(plain(with_rnifti(to_grayscale(lying))), plain(with_rnifti(to_grayscale(upright))))
-  found <- with_rnifti(register_images(lying, upright, transform = "rigid", min_confidence = 0))
+  found <- with_rnifti(register_images(lying, upright, transform = "rigid", min_probability = 0))
   expect_identical(dim(found$fixed), c(24L, 22L, 20L))
   expect_equal(found$spacing, c(2, 1.5, 1))
   expect_equal(found$affine, cbind(diag(3), 0), tolerance = 1e-2)

@@ -40,7 +40,7 @@ test_that("one registration prints and sums up", {
   found <- registered()
   expect_output(print(found), "<registration> 80 x 80 onto 80 x 80", fixed = TRUE)
   expect_output(print(found), "0 folds; 100 % of the fixed image is seen in both", fixed = TRUE)
-  found$alternatives <- list(list(affine = found$affine, confidence = 0.5))
+  found$alternatives <- list(list(affine = found$affine, score = 0.5))
   expect_output(print(found), "1 other map, far from this one, fits almost as well", fixed = TRUE)
   total <- summary(found)
   expect_s3_class(total, "summary.gequi_registration")

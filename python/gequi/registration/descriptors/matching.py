@@ -79,6 +79,10 @@ class Descriptor(Protocol):
         """The best matches of tokens of `fixed` over all positions and poses, by attention of this sharpness."""
         ...
 
+    def match_both(self, fixed: Tokens, moving: Tokens, sharpness: float) -> tuple[Matches, Matches]:
+        """The matches of tokens of `fixed` in the moving image, and those of tokens of `moving` in the fixed image."""
+        ...
+
 
 def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The softmax of scores (query, key) over keys; the best product with that over queries, and its key."""

@@ -61,12 +61,17 @@ class PlanarDescriptor:
         3 x 3 tokens about this key under the softmax; its rotation is refined by a parabola through the scores of the
         neighboring poses.
         """
-        query, poses = fixed.features[:, 0], moving.features.shape[1]
-        score = _pose_score(query, moving, 0)
-        for pose in range(1, poses):
-            score = torch.maximum(score, _pose_score(query, moving, pose))
-        over_keys, mutual, key = mutual_attention(score, sharpness)
+        return self._match(fixed, moving, _best_score(fixed, moving), sharpness)
 
+    def match_both(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> tuple[Matches, Matches]:
+        """The matches in both directions, from the same scores."""
+        score = _best_score(fixed, moving)
+        return self._match(fixed, moving, score, sharpness), self._match(moving, fixed, score.mT, sharpness)
+
+    def _match(self, fixed: Tokens, moving: Tokens, score: torch.Tensor, sharpness: float) -> Matches:
+        """The matches that follow from the best score over poses of each pair of tokens, (query, key)."""
+        query, poses = fixed.features[:, 0], moving.features.shape[1]
+        over_keys, mutual, key = mutual_attention(score, sharpness)
         profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
         best = profile.argmax(1)
         before, at, after = (profile.gather(1, ((best + step) % poses)[:, None])[:, 0] for step in (-1, 0, 1))
@@ -84,6 +89,15 @@ def roll(output: torch.Tensor, poses: int) -> torch.Tensor:
     channel = (torch.arange(poses, device=output.device)[:, None] + every) % poses
     fields = output.unflatten(0, (-1, poses)).permute(2, 0, 1)  # (token, field, pose)
     return fields[:, :, channel].transpose(1, 2).flatten(2)
+
+
+def _best_score(fixed: Tokens, moving: Tokens) -> torch.Tensor:
+    """The best similarity over poses of each token of `fixed` to each of `moving`: (query, key)."""
+    query = fixed.features[:, 0]
+    score = _pose_score(query, moving, 0)
+    for pose in range(1, moving.features.shape[1]):
+        score = torch.maximum(score, _pose_score(query, moving, pose))
+    return score
 
 
 def _pose_score(query: torch.Tensor, moving: Tokens, pose: int) -> torch.Tensor:

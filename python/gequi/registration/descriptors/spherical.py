@@ -109,3 +109,6 @@ class SphericalDescriptor:
         attention = mutual_attention(torch.cat(scores), sharpness)
         pose = torch.cat(best).gather(1, attention[2][:, None])[:, 0]
         return weighted_matches(fixed, moving, token, attention, rotation[pose])
+
+    def match_both(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> tuple[Matches, Matches]:
+        return self.match(fixed, moving, sharpness), self.match(moving, fixed, sharpness)

@@ -1,0 +1,87 @@
+"""Constant borders: the black frame around a round field of view, or what fills the corners of a turned picture.
+
+A border has an outline, which may be the strongest edge of an image. Where it does not move with what is seen, it would
+be what matches. So it is found, and masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+# Shares of the range of the image; registration_robustness.py, part "frame", as PNG and as JPEG of quality 75
+FLAT = 0.02  # the range over neighboring pixels
+EXTREME = 0.02  # how far from black or white
+RINGING = 0.08  # how far from black or white beside an edge, after JPEG
+DEVIATION = 0.006  # the standard deviation within the border
+LEAST_LEFT = 0.05  # the standard deviation of what is left: a silhouette has nothing but its outline
+# shares of the image
+LEAST, MOST = 0.01, 0.8
+BLOCK = 8  # pixels: of JPEG, which an edge disturbs
+SAME_PLACE = 0.9  # the least overlap of two borders, over their union, that are one frame
+GRID = 64  # cells along a side, on which borders are compared
+
+
+Masks = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def border_masks(moving: np.ndarray, fixed: np.ndarray, wanted: Sequence[bool] = (True, True)) -> list[Masks]:
+    """The masks of two images that are to be tried, True where an image is used, None for all of it.
+
+    `wanted` says for which of the two a border is searched.
+    The border of one image alone is masked, and so are borders at one place in both: a frame that does not move. Borders
+    at two places may be a background that moves with what is before it, whose outline tells where it is; then all of
+    both images is tried too.
+    """
+    borders = [constant_border(image) if find else None for image, find in zip((moving, fixed), wanted, strict=True)]
+    masks: Masks = tuple(None if border is None else ~border for border in borders)  # type: ignore[assignment]
+    if borders[0] is None or borders[1] is None or _overlap(borders[0], borders[1]) >= SAME_PLACE:
+        return [masks]
+    return [masks, (None, None)]
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """The overlap of two borders over their union, the largest over quarter turns of one of them."""
+    if one.ndim == 3:
+        return 1.0 if one.shape == other.shape and (one == other).all() else 0.0
+    small = [
+        border[np.ix_(*[((np.arange(GRID) + 0.5) * n / GRID).astype(int) for n in border.shape])]
+        for border in (one, other)
+    ]
+    turned = [np.rot90(small[0], quarters) for quarters in range(4)]
+    return max(float((each & small[1]).sum() / (each | small[1]).sum()) for each in turned)
+
+
+def constant_border(image: np.ndarray) -> np.ndarray | None:
+    """The pixels of a constant black or white border of an image or a volume, True there; None where there is none.
+
+    The border is every region that touches the end of the image, whose neighboring pixels hardly differ, and which is as
+    dark or as bright as anything in the image. It is widened by a pixel, over which an edge is blurred.
+    """
+    low, high = float(image.min()), float(image.max())
+    span = high - low
+    flat = ndimage.maximum_filter(image, 3) - ndimage.minimum_filter(image, 3) <= FLAT * span
+    border = np.zeros(image.shape, dtype=bool)
+    for end in (low, high):
+        near = np.abs(image - end) <= EXTREME * span
+        region = _touching(flat & near) & near
+        if not region.any() or image[region].std() > DEVIATION * span:
+            continue
+        if np.ptp(image[region]) > 0:  # compressed
+            block = ndimage.binary_dilation(region, iterations=BLOCK)
+            region = ndimage.binary_propagation(region, mask=block & (np.abs(image - end) <= RINGING * span))
+        border |= region
+    border = ndimage.binary_dilation(border, np.ones((3,) * image.ndim))
+    left = ndimage.binary_erosion(~border, iterations=2, border_value=1)
+    if not LEAST <= border.mean() <= MOST or not left.any() or image[left].std() < LEAST_LEFT * span:
+        return None
+    return border
+
+
+def _touching(region: np.ndarray) -> np.ndarray:
+    """The connected parts of a region that touch the end of the image."""
+    ends = np.ones(region.shape, dtype=bool)
+    ends[(slice(1, -1),) * region.ndim] = False
+    return ndimage.binary_propagation(region & ends, mask=region)

@@ -1,0 +1,130 @@
+"""The search for the map of one pair: with and without its constant borders, and what would help where it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, UnrelatedImagesError
+from ..geometry.grids import Kind
+from ..networks import EquivariantNetwork
+from .backgrounds import border_masks
+from .evidence import probability
+from .preprocess import Frame, check_image, prepare_pair
+from .views import View, best_view
+
+
+@dataclass(frozen=True)
+class Options:
+    """What holds for every pair: arguments of `register_images()`, checked."""
+
+    transform: str
+    contrast: str
+    mirror: bool | str
+    mask: str
+    encoder: EquivariantNetwork | None
+    min_probability: float
+    kind: Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """The best view of a pair, and what leads from its working pixels back to those of the images.
+
+    Attributes:
+        base: the frame of the moving image before it was mirrored or resampled; that of the view is `view.frame`.
+        moving: the pixels of the moving image.
+        area: of a pixel of the moving image, as a multiple of that of a pixel of the fixed image.
+        masked: the share of the moving and of the fixed image that was found to be a constant border.
+    """
+
+    view: View
+    base: Frame
+    fixed_frame: Frame
+    moving: np.ndarray
+    area: float
+    masked: tuple[float, float]
+
+    @property
+    def probability(self) -> float:
+        """The probability that the best map is right."""
+        return probability(self.view.log_odds)
+
+
+def seek(moving: Any, fixed: Any, areas: dict[str, Any], options: Options) -> Sought:
+    """The best view of a pair. `areas` are the spacings and the masks, arguments of `register_images()`."""
+    sought = _best(moving, fixed, areas, options)
+    if sought.probability < options.min_probability:
+        raise _refusal(sought, moving, fixed, areas, options)
+    return sought
+
+
+def _best(moving: Any, fixed: Any, areas: dict[str, Any], options: Options, scales: bool = True) -> Sought:
+    best: Sought | None = None
+    for more, masked in _masks(moving, fixed, areas, options):
+        pair, (base, fixed_frame), pixels, area = prepare_pair(
+            moving, fixed, **{**areas, **more}, contrast=options.contrast, kind=options.kind
+        )
+        _check_dimension(options.encoder, pair.axes)
+        view = best_view(pair, base, options.transform, options.mirror, options.encoder, scales)
+        if best is None or view.log_odds > best.view.log_odds:
+            best = Sought(view, base, fixed_frame, pixels, area, masked)
+    assert best is not None
+    return best
+
+
+def _masks(
+    moving: Any, fixed: Any, areas: dict[str, Any], options: Options
+) -> Iterator[tuple[dict[str, Any], tuple[float, float]]]:
+    """The masks that are to be tried where none are given, and the share of each image that they leave out."""
+    if options.mask == "none":
+        yield {}, (0.0, 0.0)
+        return
+    images = check_image(moving, "moving"), check_image(fixed, "fixed")
+    names = ("moving_mask", "fixed_mask")
+    for masks in border_masks(*images, [areas[name] is None for name in names]):
+        found = {name: mask for name, mask in zip(names, masks, strict=True) if mask is not None}
+        shares = [1 - float(found[name].mean()) if name in found else 0.0 for name in names]
+        yield found, (shares[0], shares[1])
+
+
+def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
+    """Refuses an encoder of images for volumes, and one of volumes for images."""
+    names = {2: "images", 3: "volumes"}
+    if encoder is not None and encoder.space.dimensionality != axes:
+        raise InputError(
+            "`{argument}` describes {described}; `moving` and `fixed` are {given}.",
+            "encoder", described=names[encoder.space.dimensionality], given=names[axes],
+        )  # fmt: skip
+
+
+def _refusal(sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options) -> UnrelatedImagesError:
+    """The error that refuses the best map, with what was tried and would be accepted."""
+    for argument, other in _other_options(options):
+        probable = _best(moving, fixed, areas, other, scales=False).probability
+        if probable >= options.min_probability:
+            return UnrelatedImagesError(
+                "`moving` and `fixed` do not look alike as they are: the best map is right with a probability of "
+                "{probability:.2f}; `min_probability` is {least:.2f}. With `{name}` = {value!r} it is {other:.2f}.",
+                probability=sought.probability, least=options.min_probability,
+                name=argument, value=getattr(other, argument), other=probable,
+            )  # fmt: skip
+    return UnrelatedImagesError(
+        "`moving` and `fixed` do not look alike under any map: the best one is right with a probability of "
+        "{probability:.2f}; `min_probability` is {least:.2f}. {tried}.",
+        probability=sought.probability, least=options.min_probability,
+        tried="Neither the other contrast nor the mirror image is better"
+        if options.contrast == "same" and options.mirror is False
+        else "Masks of the parts that both images show may help",
+    )  # fmt: skip
+
+
+def _other_options(options: Options) -> Iterator[tuple[str, Options]]:
+    """Options that may help where a pair is refused."""
+    if options.contrast == "same":
+        yield "contrast", replace(options, contrast="any")
+    if options.mirror is False:
+        yield "mirror", replace(options, mirror=True)

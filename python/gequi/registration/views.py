@@ -1,0 +1,142 @@
+"""The views of the moving image in which a map is searched: as it is, mirrored, and at other scales.
+
+Descriptors are compared in every pose, but not at every scale or in the mirror. So where no map of the images as they
+are is clearly right, the moving image is resampled or mirrored, and the view whose map is right most probably is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..geometry.grids import resample
+from ..networks import EquivariantNetwork
+from .evidence import Evidence, weigh
+from .preprocess import SMALLEST, Frame, Pair
+from .presets import Attempt, Preset, preset_for
+from .search import Found, alternatives, descriptor_factory, search, with_repeats
+
+MIRRORS: tuple[bool | str, ...] = (False, True, "search")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A pair with one view of its moving image, the frame of this view, and what was found in it.
+
+    Attributes:
+        there: the maps from the fixed to the moving image, of all searches.
+        back: the maps of each search in the other direction.
+    """
+
+    pair: Pair
+    frame: Frame
+    there: Found
+    back: tuple[Found, ...]
+    evidence: Evidence
+
+    @property
+    def log_odds(self) -> float:
+        """The logarithm of the odds that the best map is right."""
+        return float(self.evidence.log_odds.max())
+
+    def rivals(self, transform: str) -> Found:
+        """The best map, then a few others that may be right: they score almost as well, and have an inverse or repeat.
+
+        A rival that the search in the other direction has not found is no map of its own. This does not hold for the
+        repeats of a texture: there are more of these than the search looks for.
+        """
+        preset, best = self.there.level.preset, self.evidence.best
+        found = with_repeats(self.there, best, transform)
+        repeats = len(found.scores) - len(self.there.scores)
+        invertible = self.evidence.round_trip <= preset.most_round_trip
+        possible = torch.cat([invertible, torch.ones(repeats, dtype=torch.bool, device=invertible.device)])
+        return found.take(alternatives(found, preset.coarse_tolerance, best, possible))
+
+
+def best_view(
+    pair: Pair,
+    frame: Frame,
+    transform: str,
+    mirror: bool | str = False,
+    encoder: EquivariantNetwork | None = None,
+    scales: bool = True,
+) -> View:
+    """The view in which the best map is right most probably; no more are tried once one is clearly right.
+
+    Args:
+        frame: of the moving image.
+        mirror: whether the moving image is mirrored; "search" tries both.
+        scales: whether other scales are tried.
+    """
+    views: list[View] = []
+    for more in views_of(pair, frame, transform, mirror, encoder, scales):
+        views += more
+        best = max(views, key=lambda view: view.log_odds)
+        if best.log_odds >= preset_for(pair.axes).clear:
+            break
+    return best
+
+
+def views_of(
+    pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, scales: bool
+) -> Iterator[list[View]]:
+    """The views, in the order in which they are tried: as it is and mirrored, with other attempts, at other scales."""
+    preset = preset_for(pair.axes)
+    second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
+    mirrored = {False: [False], True: [True], "search": [False, True]}[mirror]
+    views = []
+    for flip in mirrored:
+        views.append(look(*seen_as(pair, frame, 1.0, flip), transform, preset.first, encoder))
+        yield views[-1:]
+    yield [look_again(view, transform, second, encoder) for view in views]
+    scaled = [
+        look(*seen_as(pair, frame, scale, flip), transform, preset.first, encoder)
+        for scale in (scales_of(pair, transform, preset) if scales else ()) for flip in mirrored
+    ]  # fmt: skip
+    if scaled:
+        best = max(scaled, key=lambda view: view.log_odds)
+        yield [look_again(best, transform, second, encoder)]
+
+
+def scales_of(pair: Pair, transform: str, preset: Preset) -> list[float]:
+    """The scales at which the moving image is tried: those that leave enough of it. A rigid map has none."""
+    if transform in ("rigid", "translation"):
+        return []
+    return [scale for scale in preset.ladder if min(pair.moving_size) * scale >= 2 * SMALLEST]
+
+
+def seen_as(pair: Pair, frame: Frame, scale: float, mirrored: bool) -> tuple[Pair, Frame]:
+    """The pair with its moving image resampled to so many times its size and mirrored, and the frame of this image."""
+    if scale == 1 and not mirrored:
+        return pair, frame
+    image, mask = pair.moving, pair.moving_mask
+    if scale != 1:
+        work = tuple(max(round(n * scale), SMALLEST) for n in pair.moving_size)
+        steps = [1 / scale] * pair.axes
+        image, mask = resample(image, work, steps), resample(mask, work, steps).clamp(0, 1)
+        frame = replace(frame, work=work, steps=tuple(step / scale for step in frame.steps))
+    if mirrored:
+        image, mask = image.flip(-1), mask.flip(-1)
+        frame = replace(frame, mirrored=not frame.mirrored)
+    return replace(pair, moving=image, moving_mask=mask), frame
+
+
+def look(
+    pair: Pair, frame: Frame, transform: str, attempt: Attempt, encoder: EquivariantNetwork | None = None
+) -> View:
+    """What one search finds in a pair."""
+    there, back = search(pair, transform, attempt, descriptor_factory(pair, encoder))
+    return View(pair, frame, there, (back,), weigh(there, (back,), transform))
+
+
+def look_again(
+    view: View, transform: str, attempts: Sequence[Attempt], encoder: EquivariantNetwork | None = None
+) -> View:
+    """What other searches find, beside what is known."""
+    there, back = view.there, view.back
+    for attempt in attempts:
+        more, more_back = search(view.pair, transform, attempt, descriptor_factory(view.pair, encoder))
+        there, back = there.joined(more), (*back, more_back)
+    return View(view.pair, view.frame, there, back, weigh(there, back, transform))

@@ -1,0 +1,254 @@
+"""Fits and checks the evidence that a map is right (`Preset.evidence_deformable` and the like).
+
+Run: python tests/benchmarks/registration_evidence.py [--folder FOLDER] [--pairs N] [--seed S] [--volumes] [--check]
+
+Right pairs are generated: pictures that are turned and bent, with half an overlap or a stretch; and, with FOLDER, the
+stained sections and the other real pairs that it holds (`real_pairs.py` says in what form). Wrong pairs are of two
+different pictures, of smooth noise, and of outlines. Every pair is searched as `register_images()` does it, in all its
+views. For each, the evidence that counts is that of the map that it speaks for most; so the fit is repeated until the
+weights no longer change. Printed are the weights and, by leaving out each picture with all of its pairs in turn, how
+many right maps would be refused and how many wrong ones accepted. With --check nothing is fitted: the weights of the
+preset are applied to the pairs of this seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import real_pairs
+import registration as benchmark
+import registration_robustness as robustness
+import torch
+from scipy import ndimage, optimize
+
+from gequi.geometry.grids import Kind
+from gequi.registration.preprocess import prepare_pair
+from gequi.registration.presets import preset_for
+from gequi.registration.pyramid import map_at_cells
+from gequi.registration.views import views_of
+
+RIGHT = 0.03  # of the longer side: the median error at the coarsest level up to which a map is right
+PICTURES = (*benchmark.PICTURES, "clock", "moon", "page", "rocket", "hubble_deep_field", "horse", "text", "gravel")
+
+
+@dataclass
+class Case:
+    """The evidence for every map found in a pair: `features` (map, 4), and which of them are right (map)."""
+
+    names: tuple[str, ...]
+    kind: str
+    transform: str
+    any_contrast: bool
+    features: np.ndarray
+    right: np.ndarray
+
+
+@dataclass
+class Given:
+    """A pair, the pictures it was made of, and the true map with where it holds; without one no map is right."""
+
+    names: tuple[str, ...]
+    kind: str
+    moving: np.ndarray
+    fixed: np.ndarray
+    transform: str = "deformable"
+    contrast: str = "same"
+    truth: np.ndarray | None = None
+    seen: np.ndarray | None = None
+
+
+# ---- pairs --------------------------------------------------------------------------------------------------
+
+
+def generated(count: int, seed: int) -> Iterator[Given]:
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        name = PICTURES[number % len(PICTURES)]
+        change = ("photometric", "inverted", "clean")[number % 3]
+        pair = benchmark.make_pair(name, benchmark.picture(name, 128), 128, random.uniform(0, 360), random, change)
+        yield Given((name,), change, pair.moving, pair.fixed, "deformable", "any" if change == "inverted" else "same",
+                    pair.map, benchmark.scored(pair))  # fmt: skip
+    unusual = {
+        "overlap 50 %": robustness.overlapping(count // 4, seed, 0.5),
+        "stretch": robustness.stretched(count // 8, seed, 1.5),
+        "affine": robustness.stretched(count // 4, seed + 1, 1.3),
+    }
+    for kind, cases in unusual.items():
+        for number, (moving, fixed, truth, seen) in enumerate(cases):
+            transform = "affine" if kind == "affine" else "deformable"
+            name = robustness.PICTURES[number % len(robustness.PICTURES)]
+            yield Given((name,), kind, moving, fixed, transform, "same", truth, seen)
+
+
+def unrelated(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
+    random = np.random.default_rng(seed)
+    images = {name: benchmark.picture(name, 128) for name in PICTURES}
+    images |= {f"smooth {n}": ndimage.gaussian_filter(random.standard_normal((160, 160)), 5 + 3 * n) for n in range(6)}
+    row, column = np.indices((160, 160)) - 79.5
+    outlines = {"disc": np.hypot(row, column) < 60, "ellipse": np.hypot(1.3 * row, column) < 70,
+                "square": np.maximum(abs(row), abs(column)) < 55, "noise": row > 1e9}  # fmt: skip
+    images |= {name: shape + 0.02 * random.standard_normal(shape.shape) for name, shape in outlines.items()}
+    if folder is not None:
+        images |= {name: image for name, (image, _) in sections(folder, 400).items()}
+        images |= {path.stem: grey(path) for path in sorted(folder.glob("*.png"))}
+    stems = {name: name.partition("_")[0] if folder and (folder / f"{name}.jpg").exists() else name for name in images}
+    pairs = [pair for pair in itertools.permutations(images, 2) if stems[pair[0]] != stems[pair[1]]]
+    pairs = [pair for pair in pairs if not {name.rstrip("0123456789").partition("_")[0] for name in pair} <= {"sem"}]
+    pairs = [pair for pair in pairs if not all(name.startswith(("brain", "graf")) for name in pair)]
+    for number, at in enumerate(random.permutation(len(pairs))[:count].tolist()):
+        one, other = pairs[at]
+        contrast = "any" if number % 3 == 0 else "same"
+        yield Given((one, other), "unrelated", images[one], images[other], "affine" if number % 4 == 0 else "deformable", contrast)
+
+
+def sections(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {path.stem: real_pairs.load(folder, path.stem, size) for path in sorted(folder.glob("*_*.csv"))}
+
+
+def grey(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image = image.convert("L")
+        image.thumbnail((400, 400))
+        return np.asarray(image) / 255.0
+
+
+def stained(folder: Path, seed: int) -> Iterator[Given]:
+    """Every ordered pair of sections of one subject, upright and turned, in both contrasts."""
+    random = np.random.default_rng(seed)
+    for size in (512, 300):
+        given = sections(folder, size)
+        for one, other in itertools.permutations(given, 2):
+            if one.partition("_")[0] != other.partition("_")[0]:
+                continue
+            for contrast, angle in itertools.product(("same", "any"), (0.0, random.uniform(0, 360))):
+                moving, points = real_pairs.turned(*given[one], angle)
+                fixed, to_points = given[other]
+                count = min(len(points), len(to_points))
+                truth, seen = np.full((2, *fixed.shape), np.nan), np.zeros(fixed.shape, dtype=bool)
+                at = tuple(to_points[:count].round().astype(int).clip(0, np.array(fixed.shape) - 1).T)
+                truth[:, at[0], at[1]], seen[at] = points[:count].T, True
+                yield Given((one, other), "stained", moving, fixed, "deformable", contrast, truth, seen)
+
+
+# ---- evidence ------------------------------------------------------------------------------------------------
+
+
+def examined(given: Given) -> Iterator[Case]:
+    """The evidence for the maps of a pair: in the first view, then in this with every search, then at all scales."""
+    kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
+    pair, frames, _, _ = prepare_pair(given.moving, given.fixed, None, None, None, None, given.contrast, kind)
+    features, right = [], []
+    for views in views_of(pair, frames[0], given.transform, False, None, True):
+        for view in views:
+            found = view.evidence
+            count = torch.full_like(found.score, len(view.back))
+            features.append(torch.stack([count, found.trips.sum(1), found.score, found.plain], 1).numpy())
+            right.append(correct(given, view.there, view.frame))
+        stage = f"{given.kind}, {len(view.back)} searches"
+        if given.truth is None or len(features) < 3:  # what is not found at scale 1 is not there at another
+            yield Case(given.names, stage, given.transform, given.contrast == "any", features[-1], right[-1])
+
+
+def correct(given: Given, found, frame) -> np.ndarray:
+    """Which maps are near the truth where it holds."""
+    if given.truth is None:
+        return np.zeros(len(found.scores), dtype=bool)
+    places = np.argwhere(given.seen).T.astype(float)
+    true = given.truth[:, given.seen]
+    maps = map_at_cells(found.level, found.linear, found.velocity)
+    cells = [(at + 0.5) / step - 0.5 for at, step in zip(places, found.level.steps, strict=True)]
+    errors = []
+    for map in maps:
+        at = frame.to_pixels(torch.as_tensor(np.stack([ndimage.map_coordinates(part, cells, order=1, mode="nearest") for part in map.numpy()])))
+        errors.append(np.median(np.linalg.norm(at.numpy() - true, axis=0)))
+    return np.array(errors) < RIGHT * max(given.moving.shape)
+
+
+# ---- the fit -------------------------------------------------------------------------------------------------
+
+
+def design(case: Case, rows: np.ndarray) -> np.ndarray:
+    """1, whether the contrast is any, and the features."""
+    return np.concatenate([np.ones((len(rows), 1)), np.full((len(rows), 1), float(case.any_contrast)), rows], 1)
+
+
+def strongest(case: Case, weights: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The row of the map for which the evidence speaks most, and whether it is right."""
+    rows = design(case, case.features)
+    at = int((rows @ weights).argmax())
+    return rows[at], bool(case.right[at])
+
+
+def fit(cases: list[Case], start: np.ndarray) -> np.ndarray:
+    """Logistic weights, both classes of equal weight, with a weak prior about the start."""
+    weights = start
+    for _ in range(12):
+        chosen = [strongest(case, weights) for case in cases]
+        x, y = np.stack([row for row, _ in chosen]), np.array([right for _, right in chosen])
+        share = np.where(y, 0.5 / max(y.sum(), 1), 0.5 / max((~y).sum(), 1)) * len(y)
+
+        def loss(w: np.ndarray, x=x, y=y, share=share) -> float:
+            z = np.where(y, 1, -1) * (x @ w)
+            return float((share * np.logaddexp(0, -z)).sum() + 0.02 * ((w - start) ** 2)[1:].sum())
+
+        before, weights = weights, optimize.minimize(loss, weights).x
+        if np.abs(weights - before).max() < 1e-3:
+            break
+    return weights
+
+
+def report(cases: list[Case], odds: list[float], right: list[bool]) -> None:
+    for kind in dict.fromkeys(case.kind for case in cases):
+        mine = [n for n, case in enumerate(cases) if case.kind == kind]
+        found = [n for n in mine if right[n]]
+        refused = sum(odds[n] < 0 for n in found)
+        accepted = [n for n in mine if not right[n] and odds[n] >= 0]
+        names = ", ".join(f"{' to '.join(cases[n].names)} ({odds[n]:.1f})" for n in accepted)
+        print(f"  {kind:14s} {len(mine):4d} pairs, {len(found):4d} right: {refused:3d} refused; wrong accepted {len(accepted)} {names}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=41)
+    parser.add_argument("--check", action="store_true")
+    chosen = parser.parse_args()
+    warnings.simplefilter("ignore")
+    right = list(generated(chosen.pairs, chosen.seed))
+    if chosen.folder is not None:
+        right += stained(chosen.folder, chosen.seed)
+    wrong = unrelated(2 * chosen.pairs, chosen.seed, chosen.folder)
+    cases = [case for given in (*right, *wrong) for case in examined(given)]
+    preset = preset_for(2)
+    for transform in ("deformable", "affine"):
+        mine = [case for case in cases if case.transform == transform]
+        start = np.array(preset.evidence_deformable if transform == "deformable" else preset.evidence_linear)
+        if chosen.check:
+            print(f"{transform}: the weights of the preset")
+            chances = [strongest(case, start) for case in mine]
+            report(mine, [float(row @ start) for row, _ in chances], [right for _, right in chances])
+            continue
+        fitted = fit(mine, start)
+        print(f"{transform}: {tuple(np.round(fitted, 2).tolist())}; each picture left out:")
+        odds, is_right = [], []
+        without = {name: None for case in mine for name in case.names}
+        for name in without:
+            without[name] = fit([case for case in mine if name not in case.names], start)
+        for case in mine:
+            row, good = strongest(case, without[case.names[0]])
+            odds.append(float(row @ without[case.names[0]]))
+            is_right.append(good)
+        report(mine, odds, is_right)
+
+
+if __name__ == "__main__":
+    main()
