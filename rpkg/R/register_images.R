@@ -43,6 +43,8 @@
 #'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `confidence`;
 #'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels)
 #'   and `seconds`;
+#'   `decomposition`, the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`: see
+#'   [tidy()][tidy.gequi_registration()];
 #'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
 #' @section Errors: `gequi_unrelated_images_error` where no map makes the images look alike; `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
@@ -156,13 +158,16 @@ new_registration <- function(python, call) {
   told <- call_core("describe_registration", python, .call = call)
   plain <- moved_by(told$plain, 1)
   plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
-  made <- do.call(new_handle, c(list("gequi_registration"), plain, list(python = python)))
+  derived <- list(decomposition = told$decomposition, python = python)
+  made <- do.call(new_handle, c(list("gequi_registration"), plain, derived))
   made$handle$spread <- as_spread(told$spread)
   made
 }
 
 make_python.gequi_registration <- function(x, call) {
-  call_core("make_registration", plain = moved_by(plain_data(x), -1), .call = call)
+  plain <- plain_data(x)
+  plain$decomposition <- NULL
+  call_core("make_registration", plain = moved_by(plain, -1), .call = call)
 }
 
 plain_data <- function(x) {
@@ -204,21 +209,29 @@ spread_of <- function(x, call = rlang::caller_env()) {
   x$handle$spread
 }
 
+# The linear part in words; NULL where the affine map has been replaced.
+decomposition_of <- function(x, call = rlang::caller_env()) {
+  if (!is.null(x$decomposition)) return(x$decomposition)
+  call_core("describe_registration", x, .call = call)$decomposition
+}
+
 # A registration in which something is replaced is another one, whose Python object is not made yet.
-another <- function(x) {
+another <- function(x, replaced) {
   class <- class(x)
   x <- unclass(x)
   x$handle <- new.env(parent = emptyenv())
+  if (!is.character(replaced)) replaced <- names(x)[replaced]
+  if (any(c("affine", "spacing", "moving_spacing") %in% replaced)) x$decomposition <- NULL
   structure(x, class = class)
 }
 
 #' @export
 `$<-.gequi_registration` <- function(x, name, value) {
-  if (name == "handle") NextMethod() else another(NextMethod()) # what is noted in the handle is no change
+  if (name == "handle") NextMethod() else another(NextMethod(), name) # what is noted in the handle is no change
 }
 
 #' @export
-`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)
 
 #' @export
-`[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)

@@ -31,6 +31,7 @@ print.gequi_registration <- function(x, ...) {
     "uncertainty  ", two_digits(uncertainty$median), " ", pixels_of(x), " (median), ",
     two_digits(uncertainty$largest), " at most\n",
     "map          ", metrics$folds, " folds; ", round(100 * metrics$overlap), " % of the fixed image is seen in both\n",
+    "linear part  ", linear_part_of(x), "\n",
     sep = ""
   )
   if (length(x$alternatives)) {
@@ -46,10 +47,11 @@ print.gequi_registration <- function(x, ...) {
 #' @param object,x what [register_images()] returned.
 #' @param ... not used.
 #' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
-#'   `metrics`, `confidence`, `alternatives`, and `spread`, a data frame with quantiles over the pixels of the fixed
-#'   image: of `uncertainty`, in pixels of the moving one, and of `jacobian`. Of a list of registrations, a data frame
-#'   with a row for each: `pair`, `confidence`, `similarity_before`, `similarity_after`, `uncertainty` (the median),
-#'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
+#'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `confidence`, `alternatives`, and `spread`, a
+#'   data frame with quantiles over the pixels of the fixed image: of `uncertainty`, in pixels of the moving one, and of
+#'   `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, `confidence`,
+#'   `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others` (how many other
+#'   maps fit almost as well) and `seconds`.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -60,8 +62,9 @@ summary.gequi_registration <- function(object, ...) {
   rlang::check_dots_empty()
   structure(
     list(
-      sizes = sizes_of(object), affine = object$affine, metrics = object$metrics, confidence = object$confidence,
-      alternatives = object$alternatives, spread = spread_of(object)
+      sizes = sizes_of(object), affine = object$affine, decomposition = decomposition_of(object),
+      metrics = object$metrics, confidence = object$confidence, alternatives = object$alternatives,
+      spread = spread_of(object)
     ),
     class = "summary.gequi_registration"
   )
@@ -81,6 +84,8 @@ print.summary.gequi_registration <- function(x, ...) {
   shown[-1] <- lapply(shown[-1], two_digits)
   names(shown)[1] <- " "
   print_table(shown, right = names(shown)[-1])
+  cat(cli::col_grey("\nlinear part, turned about the middle of the image"), "\n", sep = "")
+  print_decomposition(x$decomposition)
   cat(cli::col_grey("\nlinear part: moving = A fixed + shift"), "\n", sep = "")
   axes <- nrow(x$affine)
   linear <- as.data.frame(matrix(formatC(x$affine, digits = 3, format = "f"), axes))

@@ -42,7 +42,8 @@ def test_register_images(r, same, options):
     mask[:10, :20] = 0
     ours = gequi.register_images(moving, fixed, fixed_mask=mask, **options)
     theirs = r.parts(r.register_images(moving, fixed, fixed_mask=mask, **options))
-    assert list(theirs) == list(ours.to_dict())
+    assert list(theirs) == [*ours.to_dict(), "decomposition"]
+    same(theirs["decomposition"], ours.decomposition)
     for part in ("map", "inverse_map"):
         np.testing.assert_allclose(theirs[part], getattr(ours, part) + 1, rtol=0, atol=1e-6)
     for part in ("warped", "jacobian", "uncertainty", "moving", "fixed"):
@@ -122,6 +123,24 @@ def test_the_summary_of_a_registration(r, same, request, given):
     same(told["metrics"], expected["metrics"])
     assert told["confidence"] == expected["confidence"]
     assert told["sizes"] == " onto ".join(" x ".join(map(str, expected[side])) for side in ("moving", "fixed"))
+
+
+@pytest.mark.parametrize("given", ["pair", "volumes"])
+def test_the_linear_part_of_a_registration(r, request, given):
+    theirs, ours = request.getfixturevalue(given)
+    parts, axes = ours.decomposition, ("depth", "row", "column")[3 - ours.fixed.ndim :]
+    (told,) = r.value(r.code("as.data.frame(tidy(x))", x=theirs))
+    assert told["rotation"] == parts["rotation"]
+    assert (told["scale"], told["mirror"]) == (parts["scale"], parts["mirror"])
+    assert [told[f"scale_{axis}"] for axis in axes] == list(parts["scales"])
+    assert [told[f"shift_{axis}"] for axis in axes] == list(parts["shift"])
+    if ours.fixed.ndim == 3:
+        assert [told[f"axis_{axis}"] for axis in axes] == list(parts["axis"])
+        assert [told[f"shear_{pair}"] for pair in ("depth_row", "depth_column", "row_column")] == list(parts["shear"])
+    else:
+        assert told["shear"] == parts["shear"]
+    line = repr(ours).splitlines()[-1].removeprefix("linear part: ")
+    assert r.code("gequiR:::linear_part_of(x)", x=theirs)[0] == line
 
 
 def test_the_unmoved_map_of_a_registration(r, pair):

@@ -61,10 +61,10 @@ def test_it_holds_what_it_was_made_of():
     assert (found.transform, found.contrast) == ("affine", "same")
 
 
-def test_it_says_itself_in_three_lines():
+def test_it_says_itself_in_four_lines():
     lines = repr(quarter()).splitlines()
     assert lines[0] == "<Registration: 72 x 80 onto 80 x 72, deformable, contrast 'same'>"
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[2].endswith("0 folds; 100 % of the fixed image is seen in both")
 
 

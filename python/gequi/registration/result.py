@@ -18,6 +18,7 @@ from ..geometry.grids import pixel_grid
 from ..geometry.linalg import vector_norm
 from ..geometry.sampling import inside
 from ..maps import sample_map, warp_image, warp_points
+from .decomposition import decompose, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,8 +96,21 @@ class Registration:
             f"similarity {metrics['similarity_before']:.2f} before, {metrics['similarity_after']:.2f} after; confidence "
             f"{self.confidence:.2f}; {len(self.alternatives)} alternatives\n"
             f"uncertainty {low:.2f} {pixels} (median), {high:.2f} at most; {metrics['folds']} folds; "
-            f"{100 * metrics['overlap']:.0f} % of the fixed image is seen in both"
+            f"{100 * metrics['overlap']:.0f} % of the fixed image is seen in both\n"
+            f"linear part: {say(self.decomposition, pixels)}"
         )
+
+    @cached_property
+    def decomposition(self) -> dict[str, Any]:
+        """The linear part in the terms that one speaks of, by its polar decomposition in units of length.
+
+        The moving image shows the fixed one enlarged by `scale` (along the axes of the fixed image by `scales`, with
+        `shear`), then mirrored left to right where `mirror` is true, then turned by `rotation` degrees: of images
+        counter-clockwise on the screen, of volumes counter-clockwise as seen along `axis`, in (depth, row, column).
+        `shift` is how far the middle of the fixed image lands from the middle of the moving one, in pixels of that.
+        """
+        sizes = self.moving.shape, self.fixed.shape
+        return decompose(self.affine, *sizes, self.moving_spacing, self.spacing)
 
     def warp(
         self,
@@ -211,9 +225,10 @@ class Registration:
         """What the registration has to say of itself, as plain data.
 
         Returns:
-            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine`; `confidence`;
-            `metrics`; `alternatives`; and `spread`, a list of two dicts, `over_pixels` "uncertainty" and "jacobian",
-            with quantiles over the pixels of the fixed image: `least`, `25 %`, `median`, `75 %`, `95 %` and `largest`.
+            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine` and its
+            `decomposition`; `confidence`; `metrics`; `alternatives`; and `spread`, a list of two dicts, `over_pixels`
+            "uncertainty" and "jacobian", with quantiles over the pixels of the fixed image: `least`, `25 %`, `median`,
+            `75 %`, `95 %` and `largest`.
         """
         spread = [
             {"over_pixels": name, **{key: float(np.quantile(values, at)) for key, at in QUANTILES.items()}}
@@ -225,6 +240,7 @@ class Registration:
             "transform": self.transform,
             "contrast": self.contrast,
             "affine": self.affine,
+            "decomposition": self.decomposition,
             "confidence": self.confidence,
             "metrics": dict(self.metrics),
             "alternatives": [dict(other) for other in self.alternatives],
@@ -316,8 +332,9 @@ def carry(registration: Registration, method: str, newdata: Any, **options: Any)
 
 
 def describe_registration(registration: Registration) -> dict[str, Any]:
-    """What R keeps of a registration: `plain`, its data, and `spread`, the quantiles of its summary."""
-    return {"plain": registration.to_dict(), "spread": registration.summary()["spread"]}
+    """What R keeps of a registration: `plain`, its data, and of its summary `spread`, quantiles, and `decomposition`."""
+    summary = registration.summary()
+    return {"plain": registration.to_dict(), **{name: summary[name] for name in ("spread", "decomposition")}}
 
 
 def make_registration(plain: Mapping[str, Any]) -> Registration:

@@ -240,3 +240,34 @@ test_that("volumes are registered, cut, carried and tabulated", {
   expect_refused(plot(found, slice = 31), "`slice` must be a whole number from 1 to 30; got 31", "input")
   expect_refused(plot(found, axis = 4), "`axis` must be 1, 2 or 3", "input")
 })
+
+test_that("the linear part is told in words", {
+  needs_python()
+  found <- register_images(turned(), upright(), transform = "rigid")
+  row <- tidy(found)
+  expect_s3_class(row, "data.frame")
+  expect_identical(names(row), c(
+    "rotation", "scale", "scale_row", "scale_column", "shear", "shift_row", "shift_column", "mirror"
+  ))
+  expect_equal(row$rotation, 90, tolerance = 1e-3)
+  expect_equal(c(row$scale, row$shear), c(1, 0))
+  expect_false(row$mirror)
+  expect_output(print(found), "linear part  rotation 90.0 degrees, scale 1.000, shift (", fixed = TRUE)
+  expect_output(print(summary(found)), "scale column", fixed = TRUE)
+  expect_equal(summary(found)$decomposition, found$decomposition)
+  read <- saved_and_read(found)
+  expect_equal(tidy(read), row)
+  expect_false(is_alive(read))
+  for (replace in list(
+    function(x, new) `$<-`(x, "affine", new), function(x, new) `[[<-`(x, "affine", new),
+    function(x, new) `[<-`(x, "affine", list(new))
+  )) {
+    mirrored <- replace(found, cbind(c(0, 2), c(2, 0), c(1, 1)))
+    expect_true(tidy(mirrored)$mirror)
+    expect_equal(tidy(mirrored)$scale, 2)
+  }
+  found$uncertainty <- 2 * found$uncertainty
+  expect_equal(tidy(found), row)
+  several <- register_images(list(turned()), list(quarter = upright()), transform = "rigid")
+  expect_equal(tidy(several), cbind(pair = "quarter", row), ignore_attr = TRUE)
+})
