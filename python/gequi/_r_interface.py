@@ -37,6 +37,7 @@ PRIVATE_FUNCTIONS = {
     "at_intervals": "inversion:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
     "carry": "registration.result:carry(registration, method, newdata, **options)",
+    "choose_interpolation": "registration.warping:choose_interpolation(kind, type, interpolation, argument)",
     "copy_network": "networks:copy_network(network)",
     "count_parameters": "tracing:count_parameters(model)",
     "describe_network": "networks:describe_network(network, input_shape)",

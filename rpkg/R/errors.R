@@ -14,7 +14,8 @@ call_core <- function(.name, ..., .call = rlang::caller_env()) {
     python.builtin.Exception = function(error) abort_python(error, .call)
   )
   for (warning in item_of(reply, "warnings")) {
-    rlang::warn(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
+    signal <- if ("GequiMessage" %in% warning$kinds) rlang::inform else rlang::warn
+    signal(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
   }
   error <- item_of(reply, "error")
   if (!is.null(error)) {

@@ -27,6 +27,9 @@
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
+#' @param interpolation of `warped`: `"cubic"`, an interpolating spline, whose result is clipped to the range of
+#'   `moving`; `"linear"`; `"nearest"`.
+#' @param fill the value of `warped` outside of `moving` (by more than half a pixel); `NULL` takes the nearest pixel.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
 #' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
@@ -36,7 +39,7 @@
 #'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
 #'   from 1;
 #'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
-#'   `warped`, `moving` seen through the map;
+#'   `warped`, `moving` seen through the map, within its range, and `NA` outside of it;
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
 #'   `confidence`, the correlation of the two images after local normalisation, at a coarse scale;
@@ -45,7 +48,8 @@
 #'   and `seconds`;
 #'   `decomposition`, the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`: see
 #'   [tidy()][tidy.gequi_registration()];
-#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
+#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform`, `contrast`,
+#'   `interpolation` and `fill`.
 #' @section Errors: `gequi_unrelated_images_error` where no map makes the images look alike; `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
@@ -65,7 +69,8 @@
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
-                            min_confidence = NULL, dtype = "float32", device = "auto", progress = NULL) {
+                            min_confidence = NULL, interpolation = "cubic", fill = NA, dtype = "float32",
+                            device = "auto", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -91,7 +96,8 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     "register_images",
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
-    min_confidence = min_confidence, dtype = dtype, device = device, progress = bar$report
+    min_confidence = min_confidence, interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype,
+    device = device, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
   names <- if (is.character(fixed)) basename(fixed) else names(fixed)
@@ -156,7 +162,7 @@ pairs_reporter <- function(progress, several, call) {
 # pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
 new_registration <- function(python, call) {
   told <- call_core("describe_registration", python, .call = call)
-  plain <- moved_by(told$plain, 1)
+  plain <- missing_by(moved_by(told$plain, 1), with_missing)
   plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
   derived <- list(decomposition = told$decomposition, python = python)
   made <- do.call(new_handle, c(list("gequi_registration"), plain, derived))
@@ -167,8 +173,17 @@ new_registration <- function(python, call) {
 make_python.gequi_registration <- function(x, call) {
   plain <- plain_data(x)
   plain$decomposition <- NULL
-  call_core("make_registration", plain = moved_by(plain, -1), .call = call)
+  call_core("make_registration", plain = missing_by(moved_by(plain, -1), with_nan), .call = call)
 }
+
+# What may be missing in a registration, and the value that stands for it.
+missing_by <- function(plain, written) {
+  for (name in c("warped", "fill")) if (!is.null(plain[[name]])) plain[[name]] <- written(plain[[name]])
+  plain
+}
+
+# A number that may be missing, as the core takes it.
+na_as_nan <- function(x) if (length(x) == 1 && is.na(x)) NaN else x
 
 plain_data <- function(x) {
   x <- unclass(x)

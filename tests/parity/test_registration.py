@@ -1,5 +1,7 @@
 """registration: R's answers are Python's."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,11 @@ import gequi
 
 X = np.linspace(0, 1, 50)
 A, B = np.cos(np.pi / 2 * X), X + 0.07 * np.sin(3 * np.pi * X)
+
+
+def known(x):
+    """An image of R's, with NaN where it has NA."""
+    return np.asarray(x, dtype=float)
 
 
 def test_fourier_features(r, same, random):
@@ -47,7 +54,8 @@ def test_register_images(r, same, options):
     for part in ("map", "inverse_map"):
         np.testing.assert_allclose(theirs[part], getattr(ours, part) + 1, rtol=0, atol=1e-6)
     for part in ("warped", "jacobian", "uncertainty", "moving", "fixed"):
-        np.testing.assert_allclose(theirs[part], getattr(ours, part), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(known(theirs[part]), getattr(ours, part), rtol=0, atol=1e-6)
+    assert (theirs["interpolation"], theirs["fill"], np.isnan(ours.fill)) == (ours.interpolation, None, True)
     for part in ("moving_spacing", "spacing"):
         assert theirs[part] == getattr(ours, part).tolist()
     assert (theirs["transform"], theirs["contrast"]) == (ours.transform, ours.contrast)
@@ -101,16 +109,41 @@ def test_images_and_labels_of_a_registration(r, request, given):
             told = r.value(r.predict(theirs, image, direction, interpolation=interpolation, fill=-1.0))
             expected = ours.warp(image, interpolation, fill=-1.0, direction=direction)
             np.testing.assert_allclose(told, expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(known(r.value(r.predict(theirs, image, direction))), ours.warp(image, direction=direction))
         labels = (image > np.median(image)).astype(float)
         told = r.value(r.predict(theirs, labels, direction, type="labels"))
-        np.testing.assert_array_equal(told, ours.warp(labels, "nearest", direction=direction))
+        np.testing.assert_array_equal(known(told), ours.warp(labels, direction=direction, type="labels"))
 
 
 def test_colours_of_a_registration(r, pair):
     theirs, ours = pair
     colours = np.stack([ours.moving, 1 - ours.moving, ours.moving**2])
     told = r.value(r.predict(theirs, colours.transpose(1, 2, 0)))
-    np.testing.assert_allclose(told.transpose(2, 0, 1), ours.warp(colours), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(known(told).transpose(2, 0, 1), ours.warp(colours), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"interpolation": "linear"}, {"type": "image"}, {"type": "labels"}])
+def test_whole_numbers_are_taken_for_the_same_and_it_is_said(r, pair, options):
+    theirs, ours = pair
+    whole = np.round(20 * ours.fixed).astype(int)
+    code = """{
+      said <- character()
+      storage.mode(image) <- "integer"
+      value <- withCallingHandlers(do.call(predict, c(list(x, image, 'fixed_to_moving'), options)), gequi_message = function(message) {
+        said <<- c(said, conditionMessage(message)); invokeRestart("muffleMessage")
+      })
+      list(value = value, type = typeof(value), said = said)
+    }"""
+    told = r.value(r.code(code, x=theirs, image=whole, options=options or None))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expected = ours.warp(whole, direction="fixed_to_moving", **options)
+    assert told["type"] == ("integer" if expected.dtype == whole.dtype else "double")
+    seen = np.isfinite(known(told["value"]))
+    assert (~seen).any()
+    np.testing.assert_allclose(known(told["value"])[seen], expected[seen], rtol=0, atol=1e-9)
+    said = str(caught[0].message).replace("`image`", "`newdata`").replace("'", '"') if caught else []
+    assert told["said"] == said
 
 
 @pytest.mark.parametrize("given", ["pair", "volumes"])
@@ -168,7 +201,7 @@ def test_register_images_of_volumes(r):
     ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_confidence=0)
     theirs = r.parts(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
     for part, shift in {"map": 1, "inverse_map": 1, "warped": 0, "jacobian": 0, "uncertainty": 0}.items():
-        np.testing.assert_allclose(theirs[part], getattr(ours, part) + shift, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(known(theirs[part]), getattr(ours, part) + shift, rtol=0, atol=1e-6)
     corner = ours.affine @ [4, 7, 3, 1]
     np.testing.assert_allclose(theirs["affine"] @ [5, 8, 4, 1], corner + 1, rtol=0, atol=1e-6)
 

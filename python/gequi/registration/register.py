@@ -16,7 +16,7 @@ from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
-from ..geometry.sampling import grid_sample
+from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
@@ -28,6 +28,7 @@ from .score import score_maps
 from .search import Found, register
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
+from .warping import check_fill, clipped, filled
 
 TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
 
@@ -43,6 +44,8 @@ def register_images(
     contrast: str = "same",
     encoder: EquivariantNetwork | None = None,
     min_confidence: float | None = None,
+    interpolation: str = "cubic",
+    fill: float | None = math.nan,
     dtype: str = "float32",
     device: str = "auto",
     progress: Callable[[dict[str, Any]], Any] | None = None,
@@ -72,6 +75,9 @@ def register_images(
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
+        interpolation: of `warped`: "cubic", an interpolating spline, whose result is clipped to the range of `moving`;
+            "linear"; "nearest".
+        fill: the value of `warped` outside of `moving` (by more than half a pixel); None takes the nearest pixel.
         dtype: "float32" or "float64", in which the work is done.
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
         progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
@@ -116,7 +122,8 @@ def register_images(
     least = None if min_confidence is None else check_number(min_confidence, "min_confidence", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
-    options = _Options(kind_of_map, kind_of_pair, describer, least, kind)
+    seen_by = check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    options = _Options(kind_of_map, kind_of_pair, describer, least, seen_by, check_fill(fill), kind)
     areas = {
         "spacing": spacing,
         "moving_spacing": moving_spacing,
@@ -139,6 +146,8 @@ class _Options:
     contrast: str
     encoder: EquivariantNetwork | None
     min_confidence: float | None
+    interpolation: str
+    fill: float | None
     kind: Kind
 
 
@@ -194,7 +203,8 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
             "`min_confidence` is {least:.2f}.",
             confidence=confidence[0], least=least,
         )  # fmt: skip
-    plain = _maps_of(moving_frame, fixed_frame, found, moving_pixels, options.transform)
+    plain = _maps_of(moving_frame, fixed_frame, found, options.transform)
+    plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= area
     alternatives = [
         {"affine": _in_pixels(other, moving_frame, fixed_frame), "confidence": value}
@@ -221,7 +231,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         spacing=length,
         transform=options.transform,
         contrast=options.contrast,
+        interpolation=options.interpolation,
+        fill=options.fill,
     )
+
+
+def _warped(moving: np.ndarray, map: np.ndarray, options: _Options) -> np.ndarray:
+    """The moving image seen through the map, in the type in which the work is done."""
+    pixels, points = (own_tensor(x, **options.kind)[None] for x in (moving, map))
+    seen = as_numpy(grid_sample(pixels[None], points, options.interpolation)[0, 0])
+    return filled(clipped(seen, moving, moving.ndim), map, moving.shape, options.fill)
 
 
 def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
@@ -240,9 +259,7 @@ def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray,
     return other, length
 
 
-def _maps_of(
-    moving_frame: Frame, fixed_frame: Frame, found: Found, pixels: np.ndarray, transform: str
-) -> dict[str, Any]:
+def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: str) -> dict[str, Any]:
     """The maps, what is known of them, and the metrics, from the working pixels back on the images' own."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
@@ -263,7 +280,6 @@ def _maps_of(
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
         "affine": _in_pixels(linear[0], moving_frame, fixed_frame),
-        "warped": as_numpy(grid_sample(own_tensor(pixels, **kind)[None, None], map[None], "cubic")[0, 0]),
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {

@@ -19,6 +19,7 @@ from ..geometry.linalg import vector_norm
 from ..geometry.sampling import inside
 from ..maps import sample_map, warp_image, warp_points
 from .decomposition import decompose, say
+from .warping import KINDS, carry_pixels, choose_interpolation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,8 @@ class Registration:
         map: (axis, *size of fixed), the position in the moving image of each pixel of the fixed one (float64).
         inverse_map: (axis, *size of moving), the position in the fixed image of each pixel of the moving one.
         affine: (axis, axis + 1), the linear part of the map: moving = affine[:, :-1] fixed + affine[:, -1].
-        warped: (*size of fixed), the moving image seen through the map, by a cubic spline.
+        warped: (*size of fixed), the moving image seen through the map by `interpolation`, within its range; `fill`
+            (NaN) outside of it.
         jacobian: (*size of fixed), the determinant of the map in units of length.
         uncertainty: (*size of fixed), the standard deviation of the map in pixels of the moving image: the root of the
             mean squared length of its error.
@@ -52,7 +54,7 @@ class Registration:
             and `seconds`.
         moving, fixed: the two images, as they were given.
         moving_spacing, spacing: (axis), the size of a pixel of the moving and of the fixed image.
-        transform, contrast: as they were given.
+        transform, contrast, interpolation, fill: as they were given.
 
     Example:
         >>> from gequi import register_images, sample_image
@@ -79,6 +81,8 @@ class Registration:
     spacing: np.ndarray
     transform: str
     contrast: str
+    interpolation: str
+    fill: float | None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -115,36 +119,47 @@ class Registration:
     def warp(
         self,
         image: Any,
-        interpolation: str = "cubic",
-        fill: float | None = None,
+        interpolation: str | None = None,
+        fill: float | None = math.nan,
         direction: str = "moving_to_fixed",
+        type: str | None = None,
     ) -> np.ndarray:
         """An image, or labels, carried over to the pixels of the other image.
 
         Args:
             image: of the size of the moving image ("fixed_to_moving": of the fixed one), or several channels of it with
                 their axis in front.
-            interpolation: "linear"; "cubic", an interpolating spline; "nearest", for labels.
+            interpolation: "linear"; "cubic", an interpolating spline, whose result is clipped to the range of each
+                channel; "nearest". None is "cubic" for images and "nearest" for labels.
             fill: the value of pixels that lie outside `image` by more than half a pixel; None takes the nearest pixel.
+                In labels of whole numbers, which have no NaN, NaN stands for 0.
             direction: "moving_to_fixed" or "fixed_to_moving".
+            type: "image", or "labels", which take the nearest pixel and keep their type. None decides: logicals and
+                whole numbers are labels, unless `interpolation` is "linear" or "cubic"; all else is an image.
 
         Returns:
             an image of the size of the other image, with the channels of `image`.
 
         Raises:
             ShapeError: an image of another size.
-            InputError: an unknown interpolation or direction, values that are not finite.
+            InputError: an unknown interpolation, direction or type, values that are not finite; labels that are to be
+                interpolated; a `fill` that their type does not hold.
+        Warns:
+            GequiMessage: whole numbers, where `type` is None: what they were taken for.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         side, size = ("moving", self.moving.shape) if onto_fixed else ("fixed", self.fixed.shape)
-        pixels = as_array(image, "image")
+        pixels = as_array(image, "image", flags=True)
         given = pixels.shape[1:] if pixels.ndim == len(size) + 1 else pixels.shape
         if given != size:
             raise ShapeError(
                 "`{argument}` must have the size of the {side} image, {size}; got {given}.",
                 "image", side=side, size=as_size(size), given=as_size(given),
             )  # fmt: skip
-        return warp_image(pixels, self.map if onto_fixed else self.inverse_map, interpolation, fill)
+        how = choose_interpolation(KINDS[pixels.dtype.kind], type, interpolation)
+        if how != "nearest" and pixels.dtype.kind == "b":
+            pixels = pixels.astype(np.float64)
+        return carry_pixels(pixels, self.map if onto_fixed else self.inverse_map, how, fill)
 
     def transform_points(self, points: Any, direction: str = "moving_to_fixed", return_std: bool = False) -> Any:
         """Points of one image carried over to the other.
@@ -207,7 +222,7 @@ class Registration:
             map=self.inverse_map,
             inverse_map=self.map,
             affine=_inverted(self.affine),
-            warped=self.warp(self.fixed, direction="fixed_to_moving"),
+            warped=carry_pixels(self.fixed, self.inverse_map, self.interpolation, self.fill),
             jacobian=jacobian,
             uncertainty=self._inverse_uncertainty(at),
             confidence=self.confidence,
@@ -219,6 +234,8 @@ class Registration:
             spacing=self.moving_spacing,
             transform=self.transform,
             contrast=self.contrast,
+            interpolation=self.interpolation,
+            fill=self.fill,
         )
 
     def summary(self) -> dict[str, Any]:

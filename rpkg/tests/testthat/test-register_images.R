@@ -271,3 +271,61 @@ test_that("the linear part is told in words", {
   several <- register_images(list(turned()), list(quarter = upright()), transform = "rigid")
   expect_equal(tidy(several), cbind(pair = "quarter", row), ignore_attr = TRUE)
 })
+
+test_that("what lies outside is NA, and what is interpolated stays in its range", {
+  needs_python()
+  found <- register_images(turned()[5:80, ], upright(), transform = "similarity")
+  unseen <- is.na(found$warped)
+  expect_gt(sum(unseen), 200)
+  expect_false(any(is.nan(found$warped)))
+  expect_identical(found$fill, NA_real_)
+  expect_lte(max(found$warped, na.rm = TRUE), max(upright()))
+  expect_identical(is.na(predict(found, turned()[5:80, ])), unseen)
+  expect_true(all(predict(found, turned()[5:80, ], fill = -1)[unseen] == -1))
+  expect_false(anyNA(predict(found, turned()[5:80, ], fill = NULL)))
+  other <- register_images(
+    turned()[5:80, ], upright(), transform = "similarity", interpolation = "linear", fill = NULL
+  )
+  expect_false(anyNA(other$warped))
+  expect_identical(other["fill"], list(fill = NULL))
+  for (each in list(found, other)) {
+    read <- saved_and_read(each)
+    expect_equal(predict(read, turned()[5:80, ]), predict(each, turned()[5:80, ]), tolerance = 1e-12)
+    expect_equal(read$fill, each$fill)
+  }
+})
+
+test_that("labels keep their type and levels, and are missing outside", {
+  needs_python()
+  found <- register_images(turned()[5:80, ], upright(), transform = "similarity")
+  unseen <- is.na(found$warped)
+  numbers <- (row(matrix(0, 76, 80)) %/% 20L) + 10L * (col(matrix(0, 76, 80)) %/% 30L)
+  storage.mode(numbers) <- "integer"
+  expect_message(carried <- predict(found, numbers), "taken for labels", class = "gequi_message")
+  expect_type(carried, "integer")
+  expect_identical(is.na(carried), unseen)
+  expect_true(all(carried[!unseen] %in% numbers))
+  expect_silent(again <- predict(found, numbers, type = "labels"))
+  expect_identical(again, carried)
+  words <- "`newdata` has the type integer and is interpolated as an image"
+  expect_message(between <- predict(found, numbers, interpolation = "linear"), words, fixed = TRUE)
+  expect_type(between, "double")
+  expect_silent(image <- predict(found, numbers, type = "image"))
+  expect_false(all(image[!unseen] %in% numbers))
+  expect_silent(flags <- predict(found, numbers > 11))
+  expect_identical(flags, carried > 11)
+  tissue <- structure(factor(c("bone", "skin")[1 + (numbers > 11)], c("skin", "bone", "fat")), dim = dim(numbers))
+  expect_silent(kept <- predict(found, tissue, fill = "fat"))
+  expect_identical(levels(kept), levels(tissue))
+  expect_identical(dim(kept), dim(found$fixed))
+  expect_true(all(kept[unseen] == "fat"))
+  expect_identical(as.vector(kept)[!unseen], c("bone", "skin")[1 + flags[!unseen]])
+  expect_true(all(is.na(predict(found, tissue)[unseen])))
+  nearest <- predict(found, numbers + 0.5, interpolation = "nearest")
+  expect_type(nearest, "double")
+  expect_refused(predict(found, tissue, fill = "air"), "must be NA or one of the levels \"skin\"", "input")
+  expect_refused(predict(found, factor(1:9)), "a factor without dim()", "shape")
+  expect_refused(predict(found, numbers, type = "labels", interpolation = "cubic"), "\"nearest\" for labels", "input")
+  numbers[3] <- NA
+  expect_refused(predict(found, numbers), "`newdata` must have no missing values", "input")
+})
