@@ -32,9 +32,12 @@
 #' @param fill the value of `warped` outside of `moving` (by more than half a pixel); `NULL` takes the nearest pixel.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
+#' @param on_error for lists, whether to `"stop"` at a pair that fails, with its error, or to `"keep"` the error (a
+#'   condition) in its place and go on.
 #' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
 #'   is called after each pair with a list of `done` and `total` (pairs) and `seconds_left`.
-#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them. A
+#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them
+#'   with the names of `fixed` (or of `moving`, where `fixed` has none), which prints as a table. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
 #'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
 #'   from 1;
@@ -70,7 +73,7 @@
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
                             min_confidence = NULL, interpolation = "cubic", fill = NA, dtype = "float32",
-                            device = "auto", progress = NULL) {
+                            device = "auto", on_error = "stop", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -79,17 +82,12 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
       "`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed"
     )
   }
-  pairs <- if (several) seq_along(fixed) else 1
-  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", here)
-  spacing <- of_each(spacing, length(pairs), "spacing", here)
-  images <- lapply(pairs, function(i) {
-    read <- function(images, name) {
-      if (!several) return(read_grayscale(images, name, here))
-      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), here)
-    }
-    as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
-  })
-  part <- function(name) if (several) lapply(images, `[[`, name) else images[[1]][[name]]
+  on_error <- check_choice(on_error, c("stop", "keep"), "on_error", here)
+  images <- read_pairs(moving, fixed, several, moving_spacing, spacing, several && on_error == "keep", here)
+  if (several && all(vapply(images, inherits, NA, "error"))) {
+    return(structure(images, names = names_of_pairs(moving, fixed), class = "gequi_registrations"))
+  }
+  part <- function(name) if (several) lapply(images, part_of, name) else images[[1]][[name]]
   bar <- pairs_reporter(progress, several, here)
   on.exit(bar$close())
   found <- call_core(
@@ -97,11 +95,35 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
     min_confidence = min_confidence, interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype,
-    device = device, progress = bar$report
+    device = device, on_error = on_error, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
-  names <- if (is.character(fixed)) basename(fixed) else names(fixed)
-  structure(stats::setNames(lapply(found, new_registration, here), names), class = "gequi_registrations")
+  found <- as_registrations(found, images, here)
+  structure(unname(found), names = names_of_pairs(moving, fixed), class = "gequi_registrations")
+}
+
+# The images of each pair, with their spacings, or the error of reading them where errors are kept.
+read_pairs <- function(moving, fixed, several, moving_spacing, spacing, keep, call) {
+  pairs <- if (several) seq_along(fixed) else 1
+  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", call)
+  spacing <- of_each(spacing, length(pairs), "spacing", call)
+  lapply(pairs, function(i) {
+    read <- function(images, name) {
+      if (!several) return(read_grayscale(images, name, call))
+      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), call)
+    }
+    read_pair <- function() as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
+    if (keep) tryCatch(read_pair(), gequi_error = function(error) error) else read_pair()
+  })
+}
+
+# A part of a pair: NULL where its images could not be read.
+part_of <- function(pair, name) if (!inherits(pair, "error")) pair[[name]]
+
+# The names of the pairs: those of the fixed images, or of the moving ones where these have none.
+names_of_pairs <- function(moving, fixed) {
+  named <- function(images) if (is.character(images)) basename(images) else names(images)
+  if (is.null(named(fixed))) named(moving) else named(fixed)
 }
 
 # ---- what comes in --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ generics::tidy
 #' else the identity, and R is a rotation. So the moving image shows the fixed one enlarged and sheared by S, then
 #' mirrored left to right by M, then turned by R.
 #'
-#' @param x what [register_images()] returned: for a pair, or for lists.
+#' @param x what [register_images()] returned: for a pair, or for lists, of which the pairs that failed have no row.
 #' @param ... not used.
 #' @return a data frame with a row for the registration, or for each of a list (with a column `pair` in front):
 #'   `rotation`, degrees: of an image from -180 to 180, counter-clockwise as seen on the screen; of a volume from 0 to
@@ -36,16 +36,6 @@ tidy.gequi_registration <- function(x, ...) {
   rlang::check_dots_empty()
   as_row(decomposition_of(x), axis_names(axes_of(x)))
 }
-
-#' @rdname tidy.gequi_registration
-#' @export
-tidy.gequi_registrations <- function(x, ...) {
-  rlang::check_dots_empty()
-  rows <- do.call(rbind, lapply(unclass(x), tidy.gequi_registration))
-  cbind(pair = pair_names(x), rows, row.names = NULL)
-}
-
-pair_names <- function(x) if (is.null(names(x))) seq_along(x) else names(x)
 
 # The parts of a decomposition, a column each.
 as_row <- function(parts, axes) {

@@ -1,5 +1,5 @@
-# What can be done with a registration, or with a list of them: print, summary, as.data.frame. predict() is in
-# registration_predict.R, the pictures are in registration_plots.R.
+# What can be done with a registration: print, summary, as.data.frame. predict() is in registration_predict.R, the
+# pictures are in registration_plots.R, and lists of registrations in registration_lists.R.
 
 axis_names <- function(axes) utils::tail(c("depth", "row", "column"), axes)
 
@@ -49,9 +49,9 @@ print.gequi_registration <- function(x, ...) {
 #' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
 #'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `confidence`, `alternatives`, and `spread`, a
 #'   data frame with quantiles over the pixels of the fixed image: of `uncertainty`, in pixels of the moving one, and of
-#'   `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, `confidence`,
+#'   `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, its name or number; `confidence`,
 #'   `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others` (how many other
-#'   maps fit almost as well) and `seconds`.
+#'   maps fit almost as well) and `seconds`, which are `NA` where the pair failed; and `error`, its message, or `NA`.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -102,45 +102,6 @@ print.summary.gequi_registration <- function(x, ...) {
   }
   invisible(x)
 }
-
-# ---- many pairs -----------------------------------------------------------------------------------------------------
-
-#' @rdname summary.gequi_registration
-#' @export
-summary.gequi_registrations <- function(object, ...) {
-  rlang::check_dots_empty()
-  number <- function(f) vapply(object, f, 0, USE.NAMES = FALSE)
-  metric <- function(name) number(function(each) as.numeric(each$metrics[[name]]))
-  table <- data.frame(
-    pair = if (is.null(names(object))) seq_along(object) else names(object),
-    confidence = number(function(each) each$confidence),
-    similarity_before = metric("similarity_before"), similarity_after = metric("similarity_after"),
-    uncertainty = number(function(each) spread_of(each)$median[1]), folds = metric("folds"),
-    overlap = metric("overlap"), others = number(function(each) length(each$alternatives)), seconds = metric("seconds")
-  )
-  structure(table, class = c("gequi_table", "data.frame"))
-}
-
-#' @rdname summary.gequi_registration
-#' @param row.names,optional not used.
-#' @export
-as.data.frame.gequi_registrations <- function(x, row.names = NULL, optional = FALSE, ...) {
-  as.data.frame(summary(x))
-}
-
-#' @export
-print.gequi_registrations <- function(x, ..., n = 12) {
-  cat(title_line("registrations", paste(length(x), if (length(x) == 1) "pair" else "pairs")), "\n", sep = "")
-  if (!length(x)) return(invisible(x))
-  table <- as.data.frame(x)
-  measured <- c("confidence", "similarity_before", "similarity_after", "uncertainty", "overlap", "seconds")
-  table[measured] <- lapply(table[measured], two_digits)
-  print_table(table, n = n, right = gsub("_", " ", measured))
-  invisible(x)
-}
-
-#' @export
-`[.gequi_registrations` <- function(x, i) structure(NextMethod(), class = "gequi_registrations")
 
 # ---- a table of the map ---------------------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 #' Carry images, points or labels from one image of a registration to the other
 #'
-#' @param object what [register_images()] returned for a pair.
-#' @param newdata what lies in the image that `direction` starts from:
+#' @param object what [register_images()] returned: for a pair, or for lists.
+#' @param newdata for lists, one for all pairs or a list of one for each; what lies in the image that `direction` starts
+#'   from:
 #'   * an image of its size, in any form that [to_grayscale()] takes; colours are kept;
 #'   * labels, an array of its size: each pixel takes the value of the nearest one, so that no new values arise. Type
 #'     and levels are kept;
@@ -18,8 +19,9 @@
 #'   `"nearest"`. `NULL` is `"cubic"` for images and `"nearest"` for labels, which have no other.
 #' @param fill the value of pixels that lie outside of the other image by more than half a pixel; of a factor, one of
 #'   its levels; `NULL` takes the nearest pixel.
-#' @param ... not used.
-#' @return an image or labels of the size of the other image; points in the form of `newdata`, other columns of a data
+#' @param ... for lists, the arguments from `direction` on; else not used.
+#' @return for lists, a list with their names, of which the pairs that failed are `NULL`. For a pair, an image or
+#'   labels of the size of the other image; points in the form of `newdata`, other columns of a data
 #'   frame kept. With `se.fit`, a list of `fit`, the points, and `se.fit`, for each of them the standard deviation in
 #'   pixels of the image that it was carried to (the root of the mean squared length of the error): the registration's
 #'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there.

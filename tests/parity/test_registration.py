@@ -263,3 +263,23 @@ def test_registration_steps(r, same, dimension, options):
         assert (one["votes"], one["confidence"]) == (other["votes"], other["confidence"])
         for name in ("similarity", "affine"):
             np.testing.assert_allclose(one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9)
+
+
+def test_register_images_in_lists_of_which_some_fail(r):
+    image = gequi.sample_image("cat")[60:124, 160:224]
+    moving, fixed = {"a": np.rot90(image), "b": np.ones((32, 32)), "c": image}, {"x": image, "y": image, "z": image}
+    ours = gequi.register_images(moving, fixed, on_error="keep")
+    theirs = r.register_images(moving, fixed, on_error="keep")
+    table = r.value(r.code("as.data.frame(summary(x))", x=theirs))
+    for told, expected in zip(table, ours.summary(), strict=True):
+        assert told.pop("seconds") is None or expected["seconds"] > 0
+        expected.pop("seconds")
+        assert told == expected
+    failure = r.value(r.code("list(conditionMessage(x$y), x$y$argument, inherits(x$y, 'gequi_input_error'))", x=theirs))
+    assert failure == [str(ours["y"]), "moving", True]
+    points = np.array([[10.0, 20.0], [5.0, 6.0]])
+    carried = r.value(r.code("unname(predict(x, points))", x=theirs, points=points + 1))
+    for told, expected in zip(carried, ours.transform_points(points), strict=True):
+        assert (told is None) == (expected is None)
+        if told is not None:
+            np.testing.assert_allclose(told, expected + 1, rtol=0, atol=1e-6)

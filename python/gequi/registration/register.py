@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
+from .many import Registrations
 from .preprocess import Frame, prepare_pair
 from .presets import preset_for
 from .pyramid import Level, map_at_cells
@@ -30,6 +32,7 @@ from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
 from .warping import check_fill, clipped, filled
 
+ON_ERROR = ("stop", "keep")
 TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
 
 
@@ -48,6 +51,7 @@ def register_images(
     fill: float | None = math.nan,
     dtype: str = "float32",
     device: str = "auto",
+    on_error: str = "stop",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
     """Estimates the transformation that aligns two images, and its uncertainty.
@@ -59,8 +63,8 @@ def register_images(
 
     Args:
         moving, fixed: two grayscale images (row, column) or two volumes (depth, row, column), of at least 16 pixels
-            along each side and of any two sizes. Or two lists of them, for many pairs; the options below then hold for
-            each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
+            along each side and of any two sizes. Or two lists of them, or mappings whose keys name them, for many pairs in
+            their order; the options below then hold for each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
             pair. What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
@@ -80,10 +84,12 @@ def register_images(
         fill: the value of `warped` outside of `moving` (by more than half a pixel); None takes the nearest pixel.
         dtype: "float32" or "float64", in which the work is done.
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
+        on_error: for lists, whether to "stop" at a pair that fails, with its error, or to "keep" the error in its place
+            and go on.
         progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
 
     Returns:
-        a `Registration`, or a list of them. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
+        a `Registration`, or for lists `Registrations`, a list of them with the names of mappings. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
         `uncertainty`, `confidence`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
         `transform_points()`, `summary()` and `plot()`, and `inverse` is the registration in the other direction.
 
@@ -130,12 +136,15 @@ def register_images(
         "moving_mask": moving_mask,
         "fixed_mask": fixed_mask,
     }
+    keep = check_choice(on_error, "on_error", ON_ERROR) == "keep"
+    names = next((list(images) for images in (fixed, moving) if isinstance(images, Mapping)), None)
+    moving, fixed = (list(images.values()) if isinstance(images, Mapping) else images for images in (moving, fixed))
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
         return _register_pair(moving, fixed, options, **areas)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
-    return _register_pairs(moving, fixed, options, areas, progress)
+    return Registrations(_register_pairs(moving, fixed, options, areas, keep, progress), names)
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class _Options:
 
 
 def _is_list(images: Any) -> bool:
-    return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
+    return isinstance(images, list | tuple) and any(np.ndim(image) >= 2 for image in images)
 
 
 def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
@@ -168,9 +177,15 @@ def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
 
 
 def _register_pairs(
-    moving: Any, fixed: Any, options: _Options, areas: dict[str, Any], progress: Callable[[dict[str, Any]], Any] | None
-) -> list[Registration]:
-    total, start, results = len(fixed), time.perf_counter(), []
+    moving: Any,
+    fixed: Any,
+    options: _Options,
+    areas: dict[str, Any],
+    keep: bool,
+    progress: Callable[[dict[str, Any]], Any] | None,
+) -> list[Registration | GequiError]:
+    results: list[Registration | GequiError] = []
+    total, start = len(fixed), time.perf_counter()
     of_each = {
         name: _of_each(value, total, name, 1 if name.endswith("spacing") else 2) for name, value in areas.items()
     }
@@ -179,7 +194,12 @@ def _register_pairs(
             own = {name: values[number] for name, values in of_each.items()}
             results.append(_register_pair(one, other, options, stacklevel=4, **own))
         except GequiError as error:
-            raise error.within("Pair {pair} of {total}: ", pair=number + 1, total=total) from error
+            of_pair = error.within("Pair {pair} of {total}: ", pair=number + 1, total=total)
+            if not keep:
+                raise of_pair from error
+            of_pair.__cause__ = error
+            traceback.clear_frames(error.__traceback__)  # which hold the images
+            results.append(of_pair)
         if progress is not None:
             left = (time.perf_counter() - start) / (number + 1) * (total - number - 1)
             progress({"done": number + 1, "total": total, "seconds_left": left})

@@ -329,3 +329,46 @@ test_that("labels keep their type and levels, and are missing outside", {
   numbers[3] <- NA
   expect_refused(predict(found, numbers), "`newdata` must have no missing values", "input")
 })
+
+test_that("a list keeps its names, and the error of each pair that fails", {
+  needs_python()
+  flat <- matrix(1, 80, 80)
+  moving <- list(a = turned(), b = flat, c = upright(), d = "nowhere.png")
+  fixed <- rep(list(upright()), 4)
+  expect_refused(register_images(moving[1:3], fixed[1:3]), "Pair 2 of 3: `moving` is constant", "input")
+  told <- NULL
+  found <- register_images(moving, fixed, on_error = "keep", progress = function(info) told <<- info$done)
+  expect_identical(told, 4L)
+  expect_named(found, c("a", "b", "c", "d"))
+  expect_s3_class(found$a, "gequi_registration")
+  expect_s3_class(found$c, "gequi_registration")
+  expect_s3_class(found$b, c("gequi_input_error", "gequi_error"), exact = FALSE)
+  expect_match(conditionMessage(found$b), "Pair 2 of 4: `moving` is constant", fixed = TRUE)
+  expect_identical(found$b$argument, "moving")
+  expect_match(conditionMessage(found$d), "`moving[[4]]` is no file: 'nowhere.png'", fixed = TRUE)
+  table <- as.data.frame(found)
+  expect_identical(is.na(table$confidence), c(FALSE, TRUE, FALSE, TRUE))
+  expect_identical(is.na(table$error), c(TRUE, FALSE, TRUE, FALSE))
+  expect_output(print(found), "b: Pair 2 of 4: `moving` is constant", fixed = TRUE)
+  expect_identical(tidy(found)$pair, c("a", "c"))
+  expect_s3_class(saved_and_read(found)$b, "gequi_input_error")
+  neither <- register_images(list("x.png"), list(q = "y.png"), on_error = "keep")
+  expect_named(neither, "q")
+  expect_output(print(neither), "q: `fixed[[1]]` is no file", fixed = TRUE)
+  expect_refused(register_images(moving, fixed, on_error = "skip"), "`on_error` must be one of 'stop', 'keep'", "input")
+})
+
+test_that("a list carries over one for all, or one for each", {
+  needs_python()
+  found <- register_images(
+    list(a = turned(), b = matrix(1, 80, 80), c = upright()), rep(list(upright()), 3), on_error = "keep"
+  )
+  points <- data.frame(row = c(10, 40), column = c(20, 70))
+  carried <- predict(found, points, se.fit = TRUE)
+  expect_named(carried, c("a", "b", "c"))
+  expect_identical(carried$a, predict(found$a, points, se.fit = TRUE))
+  expect_null(carried$b)
+  each <- predict(found, list(turned(), NULL, upright()), interpolation = "linear")
+  expect_identical(each$c, predict(found$c, upright(), interpolation = "linear"))
+  expect_refused(predict(found, list(1, 2)), "`newdata` must be one for all 3 pairs, or as many; got 2", "shape")
+})
