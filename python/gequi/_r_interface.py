@@ -50,6 +50,7 @@ PRIVATE_FUNCTIONS = {
     "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
     "job_metadata": "training:job_metadata(folder)",
     "lay_out_diagram": "tracing:lay_out(trace, depth)",
+    "laid_over": "plots:laid_over(registration, slice, axis)",
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
     "make_registration": "registration.result:make_registration(plain)",
@@ -63,7 +64,6 @@ PRIVATE_FUNCTIONS = {
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
-    "unmoved_map": "registration.result:unmoved_map(registration)",
 }
 
 

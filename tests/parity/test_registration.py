@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gequi
+from gequi.plots import laid_over
 
 X = np.linspace(0, 1, 50)
 A, B = np.cos(np.pi / 2 * X), X + 0.07 * np.sin(3 * np.pi * X)
@@ -176,10 +177,14 @@ def test_the_linear_part_of_a_registration(r, request, given):
     assert r.code("gequiR:::linear_part_of(x)", x=theirs)[0] == line
 
 
-def test_the_unmoved_map_of_a_registration(r, pair):
-    theirs, ours = pair
-    told = r.value(r.code('gequiR:::call_core("unmoved_map", x)', x=theirs))
-    np.testing.assert_allclose(told, ours.unmoved_map(), rtol=0, atol=1e-12)
+@pytest.mark.parametrize(("given", "options"), [("pair", {}), ("volumes", {"slice": 7, "axis": 1})])
+def test_the_pictures_of_two_images(r, request, given, options):
+    theirs, ours = request.getfixturevalue(given)
+    of_r = ", ".join(f"{name} = {value + 1}" for name, value in options.items())
+    parts = laid_over(ours, **options)
+    cells = r.value(r.code(f"{{p <- plot(x{', ' + of_r if of_r else ''})$data; split(p$moving, p$when)}}", x=theirs))
+    for when in ("before", "after"):
+        np.testing.assert_allclose(cells[when], parts[when].ravel(order="F"), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(

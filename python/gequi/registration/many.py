@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
+from .. import plots
 from ..arrays import check_choice
 from ..errors import GequiError, ShapeError
 from .result import Registration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN = 12  # rows of the table that repr() shows
 
@@ -93,6 +97,25 @@ class Registrations(list[Any]):
             a list, with None where the pair failed.
         """
         return self._carry(points, "points", 2, lambda each, at: each.transform_points(at, **options))
+
+    def plot(
+        self, type: str = "overlay", slice: int | None = None, axis: int = 0, squares: int | None = None
+    ) -> Figure:
+        """A small picture of each pair after its registration, by matplotlib, or why it failed.
+
+        Args:
+            type, slice, axis, squares: as `Registration.plot()` has them. "jacobian" and "uncertainty" have one scale of
+                colours for all pairs.
+
+        Returns:
+            a matplotlib Figure.
+
+        Raises:
+            InputError: an unknown type, a slice that is not there, an empty list.
+            SetupError: matplotlib is not installed.
+        """
+        labels = [str(self.label(number)) for number in range(len(self))]
+        return plots.plot_registrations(self, labels, type, slice, axis, squares)
 
     def _carry(self, given: Any, argument: str, axes: int, carry: Callable[[Registration, Any], Any]) -> list[Any]:
         if isinstance(given, Mapping):

@@ -270,8 +270,9 @@ class Registration:
         """A picture of the registration, by matplotlib.
 
         Args:
-            type: "overlay": the fixed image in magenta and the moving one in green, grey where they agree; before, laid
-                on each other by their middles, and after. "checkerboard": squares of the one and of the other in turn,
+            type: "overlay": the fixed image in magenta and the moving one, in greys of the same ranks, in green: grey
+                where they agree, dark where the moving image does not reach; before, laid on each other by their
+                middles, and after. "checkerboard": squares of the one and of the other in turn,
                 before and after. "grid": a straight grid on the fixed image, and where the map takes it on the moving
                 image. "jacobian": the determinant of the map, blue where the map shrinks and red where it enlarges;
                 folds are black. "uncertainty": the standard deviation of the map.
@@ -357,7 +358,3 @@ def describe_registration(registration: Registration) -> dict[str, Any]:
 def make_registration(plain: Mapping[str, Any]) -> Registration:
     """The registration that R keeps as plain data."""
     return Registration.from_dict(plain)
-
-
-def unmoved_map(registration: Registration) -> np.ndarray:
-    return registration.unmoved_map()

@@ -399,3 +399,20 @@ test_that("a translation only shifts", {
   expect_equal(found$affine, cbind(diag(2), c(3, 0)), tolerance = 1e-2)
   expect_equal(tidy(found)$rotation, 0)
 })
+
+test_that("a list has a small picture of each pair, or the reason why there is none", {
+  needs_python()
+  found <- register_images(
+    list(a = turned(), b = matrix(1, 80, 80), c = upright()[1:60, ]), rep(list(upright()), 3), on_error = "keep"
+  )
+  for (type in c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")) {
+    built <- ggplot2::ggplot_build(plot(found, type))
+    expect_identical(as.character(built$layout$layout$pair), c("a", "b", "c"))
+  }
+  shown <- plot(found, "uncertainty")
+  expect_equal(shown$layers[[1]]$data$shown, c(found$a$uncertainty))
+  expect_match(shown$layers[[3]]$data$text, "Pair 2 of 3")
+  expect_s3_class(ggplot2::ggplot_build(plot(found["b"]))$plot, "ggplot")
+  expect_refused(plot(found[0]), "There is no pair to show", "input")
+  expect_refused(plot(found, "mesh"), "`type` must be one of 'overlay'", "input")
+})
