@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +23,17 @@ TYPES = ("overlay", "grid", "jacobian", "uncertainty", "checkerboard")
 ROWS, COLUMNS = "#ff7f0e", "#35b6ff"  # of a grid
 SHRUNK_TO_ENLARGED = ("#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b")
 PANEL, LEAST_WIDTH = 3.6, 2.8  # inches along the longer side, and across
+SMALL_PANEL = 2.4  # inches along the longer side of each of several pictures
+LEGENDS = {  # the title of a scale of colours, for images and for volumes
+    "jacobian": ("area, moving / fixed", "volume, moving / fixed"),
+    "uncertainty": ("standard deviation, pixels", "standard deviation, voxels"),
+}
+TITLES = {"jacobian": "determinant of the map", "uncertainty": "uncertainty of the map"}
+CAPTIONS = {
+    "overlay": "fixed in magenta, moving in green, grey where they agree; dark where moving does not reach",
+    "checkerboard": "squares of the fixed and of the moving image in turn",
+    "grid": "the grid of the fixed image, carried over to the moving one",
+}
 
 
 class Aligned(Protocol):
@@ -39,6 +53,8 @@ class Aligned(Protocol):
     def moving_spacing(self) -> np.ndarray: ...
     @property
     def spacing(self) -> np.ndarray: ...
+    @property
+    def contrast(self) -> str: ...
     def unmoved_map(self) -> np.ndarray: ...
 
 
@@ -68,22 +84,73 @@ def plot_registration(
     kind = check_choice(type, "type", TYPES)
     cut = _cut(registration.fixed.shape, slice, axis)
     count = check_integer({"grid": 16}.get(kind, 8) if squares is None else squares, "squares", minimum=1)
-    panels = 1 if kind in ("jacobian", "uncertainty") else 2
+    panels = 1 if kind in LEGENDS else 2
     rows, columns = (registration.fixed.shape[i] * registration.spacing[i] for i in cut.along)
     scale = PANEL / max(rows, columns)
     width = max(columns * scale + (1.3 if panels == 1 else 0), LEAST_WIDTH)  # room for the scale of colours, and titles
-    figure = Figure(figsize=(panels * width + 0.1, rows * scale + 0.6), layout="constrained")
+    figure = Figure(figsize=(panels * width + 0.1, rows * scale + 0.8), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     if kind == "grid":
         _plot_grid(axes, registration, cut, count)
-    elif kind == "jacobian":
-        _plot_jacobian(axes[0], registration, cut)
-    elif kind == "uncertainty":
-        _plot_uncertainty(axes[0], registration, cut)
+    elif kind in LEGENDS:
+        values = _values(registration, cut, kind)
+        shown = _show(axes[0], values, registration.spacing, cut, **_colours(kind, [values]))
+        axes[0].set_title(TITLES[kind])
+        _add_bar(axes, shown, LEGENDS[kind][cut.slice is not None])
     else:
         _plot_before_and_after(axes, registration, cut, count if kind == "checkerboard" else None)
     for each in axes:
         each.set_axis_off()
+    return figure
+
+
+def plot_registrations(
+    registrations: Sequence[Aligned | Exception],
+    labels: Sequence[str],
+    type: str = "overlay",
+    slice: int | None = None,
+    axis: int = 0,
+    squares: int | None = None,
+) -> Figure:
+    """Several registrations, a small picture each after the registration; see `Registrations.plot()`."""
+    need_packages(["matplotlib"], "A plot", "plot")
+    from matplotlib.figure import Figure
+
+    kind = check_choice(type, "type", TYPES)
+    count = check_integer({"grid": 16}.get(kind, 8) if squares is None else squares, "squares", minimum=1)
+    if not registrations:
+        raise InputError("There is no pair to show.")
+    cuts = [None if isinstance(each, Exception) else _cut(each.fixed.shape, slice, axis) for each in registrations]
+    columns = math.ceil(math.sqrt(len(labels)))
+    size = columns, math.ceil(len(labels) / columns)
+    figure = Figure(figsize=(size[0] * SMALL_PANEL + 1, size[1] * (SMALL_PANEL + 0.3) + 0.5), layout="constrained")
+    axes = figure.subplots(size[1], size[0], squeeze=False).ravel()
+    pairs = [
+        (each, cut)
+        for each, cut in zip(registrations, cuts, strict=True)
+        if not isinstance(each, Exception) and cut is not None
+    ]
+    options = {}
+    if kind in LEGENDS and pairs:
+        options = _colours(kind, [_values(each, cut, kind) for each, cut in pairs])
+    shown = None
+    for each, one, cut, label in zip(axes, registrations, cuts, labels, strict=False):
+        each.set_title(label, fontsize="medium")
+        each.set_anchor("N")
+        if isinstance(one, Exception) or cut is None:
+            each.text(0.5, 0.5, textwrap.fill(str(one), 30), ha="center", va="center", fontsize="x-small", wrap=True)
+        elif kind in LEGENDS:
+            shown = _show(each, _values(one, cut, kind), one.spacing, cut, **options)
+        elif kind == "grid":
+            _draw_grid(each, one, cut, count)
+        else:
+            _draw_pair(each, one, cut, "after", count if kind == "checkerboard" else None)
+    for each in axes:
+        each.set_axis_off()
+    if shown is not None:
+        _add_bar(axes, shown, LEGENDS[kind][pairs[0][1].slice is not None])
+    elif pairs:
+        figure.supxlabel(CAPTIONS[kind], fontsize="medium")
     return figure
 
 
@@ -112,22 +179,62 @@ def _show(axes: Axes, image: np.ndarray, spacing: np.ndarray, cut: Cut, **option
 # ---- two images -----------------------------------------------------------------------------------------
 
 
+def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) -> dict[str, np.ndarray]:
+    """What is shown of two images, in greys of the fixed one, on its pixels.
+
+    The greys of the moving image are replaced by those that the fixed one has at the same rank where both are seen after
+    the registration, in reverse with contrast "any" where the two are dark and bright in opposition. So images that agree
+    but for brightness and contrast are alike in a picture.
+
+    Returns:
+        `fixed`, and the moving image `before`, laid on it by the middles, and `after`: NaN where it does not reach.
+    """
+    cut = _cut(registration.fixed.shape, slice, axis)
+    fixed, moving = cut.of(stretched(registration.fixed)), stretched(registration.moving)
+    there = {
+        name: warp_image(moving, cut.map(map), fill=-1).reshape(fixed.shape)
+        for name, map in (("before", registration.unmoved_map()), ("after", registration.map))
+    }
+    seen = there["after"] >= 0
+    alike = _greys(there["after"][seen], fixed[seen], registration.contrast == "any")
+    return {"fixed": fixed, **{name: np.where(x < 0, np.nan, alike(x)) for name, x in there.items()}}
+
+
+def _greys(moving: np.ndarray, fixed: np.ndarray, any_contrast: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that takes a grey of the moving image to the one of the fixed image at the same rank."""
+    if len(moving) < 2:
+        return lambda x: x
+    ranks = np.linspace(0, 1, 257)
+    low, high = np.quantile(moving, ranks), np.quantile(fixed, ranks)
+    if any_contrast and np.mean((moving - moving.mean()) * (fixed - fixed.mean())) < 0:
+        high = high[::-1]
+    greys, number = np.unique(low, return_inverse=True)
+    means = np.bincount(number, high) / np.bincount(number)  # of ranks that share a grey
+    return lambda x: np.interp(x, greys, means)
+
+
 def _plot_before_and_after(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int | None) -> None:
     """The fixed image and the moving one on its pixels, in two colours or in squares."""
-    fixed, moving = cut.of(stretched(registration.fixed)), stretched(registration.moving)
-    maps = {"before": registration.unmoved_map(), "after": registration.map}
-    for each, (title, map) in zip(axes, maps.items(), strict=True):
-        there = warp_image(moving, cut.map(map), fill=0).reshape(fixed.shape)
-        if squares is None:
-            picture = np.stack([fixed, there, fixed], 2)
-        else:
-            picture = np.where(_chessboard(fixed.shape, registration.spacing[cut.along], squares), fixed, there)
-        _show(each, picture, registration.spacing, cut, cmap="gray", vmin=0, vmax=1)
-        each.set_title(title)
-    caption = "fixed in magenta, moving in green, grey where they agree"
-    if squares is not None:
-        caption = "squares of the fixed and of the moving image in turn"
-    axes[0].figure.supxlabel(caption, fontsize="medium")
+    for each, when in zip(axes, ("before", "after"), strict=True):
+        _draw_pair(each, registration, cut, when, squares)
+        each.set_title(when)
+    caption = CAPTIONS["overlay" if squares is None else "checkerboard"]
+    axes[0].figure.supxlabel(textwrap.fill(caption, 60), fontsize="medium")
+
+
+def _draw_pair(axes: Axes, registration: Aligned, cut: Cut, when: str, squares: int | None) -> None:
+    """The two images before or after the registration."""
+    parts = laid_over(registration, cut.slice, cut.axis)
+    fixed, there = parts["fixed"], parts[when]
+    seen = ~np.isnan(there)
+    if squares is None:
+        green = np.where(seen, there, fixed / 2)
+        magenta = np.where(seen, fixed, fixed / 2)
+        picture = np.stack([magenta, green, magenta], 2)
+    else:
+        board = _chessboard(fixed.shape, registration.spacing[cut.along], squares)
+        picture = np.where(board, fixed, np.where(seen, there, 0))
+    _show(axes, picture, registration.spacing, cut, cmap="gray", vmin=0, vmax=1)
 
 
 def _chessboard(size: tuple[int, ...], spacing: np.ndarray, squares: int) -> np.ndarray:
@@ -142,24 +249,26 @@ def _chessboard(size: tuple[int, ...], spacing: np.ndarray, squares: int) -> np.
 
 def _plot_grid(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int) -> None:
     """A straight grid on the fixed image, and where the map takes it; of a volume, seen along the axis."""
-    fixed, moving = registration.fixed, registration.moving
-    carried = [cut.of(registration.map[i]) for i in cut.along]
-    slice = None
+    fixed = cut.of(stretched(registration.fixed))
+    _show(axes[0], fixed, registration.spacing, cut, cmap="gray", vmin=0, vmax=1)
+    _draw_lines(axes[0], [*np.indices(fixed.shape)], squares)
+    axes[0].set_title("fixed, with a grid")
+    _draw_grid(axes[1], registration, cut, squares)
+    axes[1].set_title("moving, with the grid carried over")
+    names = (("rows", ROWS), ("columns", COLUMNS))
+    handles = [axes[0].plot([], [], color=colour, label=name)[0] for name, colour in names]
+    figure = axes[0].figure
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, title="lines of the fixed image")
+
+
+def _draw_grid(axes: Axes, registration: Aligned, cut: Cut, squares: int) -> None:
+    """The grid where the map takes it, on the moving image."""
+    moving, slice = registration.moving, None
     if cut.slice is not None:  # the slice of the moving volume that the middle of the grid lies in
         through = float(np.median(cut.of(registration.map[cut.axis])))
         slice = int(np.clip(round(through), 0, moving.shape[cut.axis] - 1))
-    straight: list[np.ndarray] = [*np.indices(carried[0].shape)]
-    panels = (
-        ("fixed, with a grid", cut.of(stretched(fixed)), registration.spacing, straight),
-        ("moving, with the grid carried over", cut.of(stretched(moving), slice), registration.moving_spacing, carried),
-    )
-    for each, (title, image, spacing, map) in zip(axes, panels, strict=True):
-        _show(each, image, spacing, cut, cmap="gray", vmin=0, vmax=1)
-        _draw_lines(each, map, squares)
-        each.set_title(title)
-    names = (("rows", ROWS), ("columns", COLUMNS))
-    handles = [axes[0].plot([], [], color=colour, label=name)[0] for name, colour in names]
-    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    _show(axes, cut.of(stretched(moving), slice), registration.moving_spacing, cut, cmap="gray", vmin=0, vmax=1)
+    _draw_lines(axes, [cut.of(registration.map[i]) for i in cut.along], squares)
 
 
 def _draw_lines(axes: Axes, map: list[np.ndarray], squares: int) -> None:
@@ -172,29 +281,31 @@ def _draw_lines(axes: Axes, map: list[np.ndarray], squares: int) -> None:
             axes.plot(x[i], y[i], color=colour, linewidth=0.9)
 
 
-def _plot_jacobian(axes: Axes, registration: Aligned, cut: Cut) -> None:
+def _values(registration: Aligned, cut: Cut, kind: str) -> np.ndarray:
+    """What is shown in colours; folds have none."""
+    values = cut.of(getattr(registration, kind))
+    return np.ma.masked_less_equal(values, 0) if kind == "jacobian" else values
+
+
+def _colours(kind: str, values: list[np.ndarray]) -> dict[str, Any]:
+    """One scale of colours for all values: of the determinant about 1, with folds black; of the uncertainty."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
-    jacobian = cut.of(registration.jacobian)
-    grows = np.ma.masked_less_equal(jacobian, 0)
-    most = max(1.1, float(np.exp(np.abs(np.log(grows.compressed())).max(initial=0))))
-    colours = LinearSegmentedColormap.from_list("jacobian", SHRUNK_TO_ENLARGED).with_extremes(bad="black")
-    shown = _show(axes, grows, registration.spacing, cut, cmap=colours, norm=LogNorm(1 / most, most))
-    ticks = [most**power for power in (-0.95, -0.5, 0, 0.5, 0.95)]
-    _add_bar(axes, shown, ticks, "area" if cut.slice is None else "volume")
+    every = np.concatenate([np.ma.getdata(each).ravel() for each in values])
+    if kind == "jacobian":
+        most = max(1.1, float(np.exp(np.abs(np.log(every[every > 0])).max(initial=0))))
+        shades = LinearSegmentedColormap.from_list("jacobian", SHRUNK_TO_ENLARGED)
+        return {"cmap": shades.with_extremes(bad="black"), "norm": LogNorm(1 / most, most)}
+    low, high = float(np.nanmin(every)), float(np.nanmax(every))
+    return {"cmap": "magma", "norm": LogNorm(low, max(high, 1.001 * low))}
 
 
-def _plot_uncertainty(axes: Axes, registration: Aligned, cut: Cut) -> None:
-    from matplotlib.colors import LogNorm
-
-    uncertainty = cut.of(registration.uncertainty)
-    low, high = float(uncertainty.min()), float(uncertainty.max())
-    high = max(high, 1.001 * low)
-    shown = _show(axes, uncertainty, registration.spacing, cut, cmap="magma", norm=LogNorm(low, high))
-    _add_bar(axes, shown, np.geomspace(low, high, 5).tolist(), "pixels" if cut.slice is None else "voxels")
-
-
-def _add_bar(axes: Axes, shown: Any, ticks: list[float], label: str) -> None:
-    bar = axes.figure.colorbar(shown, ax=axes, label=label)
-    bar.set_ticks(ticks, labels=[f"{tick:.2g}" if label in ("pixels", "voxels") else f"{tick:.2f}" for tick in ticks])
+def _add_bar(axes: np.ndarray, shown: Any, label: str) -> None:
+    low, high = shown.norm.vmin, shown.norm.vmax
+    if label in LEGENDS["jacobian"]:
+        ticks, digits = [high**power for power in (-0.95, -0.5, 0, 0.5, 0.95)], ".2f"
+    else:
+        ticks, digits = np.geomspace(low, high, 5).tolist(), ".2g"
+    bar = axes[0].figure.colorbar(shown, ax=axes, label=label)
+    bar.set_ticks(ticks, labels=[f"{tick:{digits}}" for tick in ticks])
     bar.minorticks_off()

@@ -19,7 +19,7 @@
 #' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is used; `NULL` is everywhere. Outside of the smallest box
 #'   that holds a mask nothing is used, and the map is continued linearly. For lists, one for all or a list of them.
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
-#'   `"rigid"` (rotation and shift, with lengths in the units of `spacing`).
+#'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
 #' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
@@ -30,28 +30,43 @@
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
 #'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
+#' @param initial a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as
+#'   `affine` has it, in pixels from 1; landmarks of both images, a list of `moving` and `fixed`, each a matrix (point,
+#'   axis) or a data frame with the columns (`depth`,) `row` and `column`; or an earlier registration, also of the same
+#'   images in other sizes. For lists, one for all or a list of them, with `NULL` where there is none. No `alternatives`
+#'   are looked for then.
 #' @param min_probability the least probability of being right at which a map is returned at all.
+#' @param interpolation of `warped`: `"cubic"`, an interpolating spline, whose result is clipped to the range of
+#'   `moving`; `"linear"`; `"nearest"`.
+#' @param fill the value of `warped` outside of `moving` (by more than half a pixel); `NULL` takes the nearest pixel.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
+#' @param on_error for lists, whether to `"stop"` at a pair that fails, with its error, or to `"keep"` the error (a
+#'   condition) in its place and go on.
 #' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
 #'   is called after each pair with a list of `done` and `total` (pairs) and `seconds_left`.
-#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them. A
+#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them
+#'   with the names of `fixed` (or of `moving`, where `fixed` has none), which prints as a table. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
 #'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
 #'   from 1;
 #'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
-#'   `warped`, `moving` seen through the map;
+#'   `warped`, `moving` seen through the map, within its range, and `NA` outside of it;
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
 #'   `probability`, the probability that the map is right, by the evidence of the search: that the search in the other
 #'   direction finds its inverse, and that the images are alike under it;
 #'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `score`;
 #'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels),
-#'   `score` (the correlation of the images at a coarse scale), `round_trip` (the distance of the searches in the two
-#'   directions, a share of the longer side), `masked_moving`, `masked_fixed` and `seconds`;
-#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
+#'   `score` (the correlation of the images at a coarse scale), `round_trip` (how far from each other the searches in
+#'   the two directions are, a share of the longer side), `masked_moving` and `masked_fixed` (the shares of the images
+#'   that were found to be a constant border) and `seconds`;
+#'   `decomposition`, the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`: see
+#'   [tidy()][tidy.gequi_registration()];
+#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform`, `contrast`,
+#'   `interpolation` and `fill`.
 #' @section Errors: `gequi_unrelated_images_error` where no map is right with `min_probability`; its message says if
-#'   another `contrast` or `mirror` would be accepted; `gequi_shape_error` and
+#'   another `contrast` or `mirror` would be accepted. `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
 #' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007).
@@ -70,7 +85,8 @@
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", mirror = FALSE,
-                            mask = "auto", encoder = NULL, min_probability = 0.5, dtype = "float32", device = "auto", progress = NULL) {
+                            mask = "auto", encoder = NULL, initial = NULL, min_probability = 0.5, interpolation = "cubic",
+                            fill = NA, dtype = "float32", device = "auto", on_error = "stop", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -79,28 +95,66 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
       "`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed"
     )
   }
-  pairs <- if (several) seq_along(fixed) else 1
-  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", here)
-  spacing <- of_each(spacing, length(pairs), "spacing", here)
-  images <- lapply(pairs, function(i) {
-    read <- function(images, name) {
-      if (!several) return(read_grayscale(images, name, here))
-      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), here)
-    }
-    as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
-  })
-  part <- function(name) if (several) lapply(images, `[[`, name) else images[[1]][[name]]
+  on_error <- check_choice(on_error, c("stop", "keep"), "on_error", here)
+  images <- read_pairs(moving, fixed, several, moving_spacing, spacing, several && on_error == "keep", here)
+  if (several && all(vapply(images, inherits, NA, "error"))) {
+    return(structure(images, names = names_of_pairs(moving, fixed), class = "gequi_registrations"))
+  }
+  part <- function(name) if (several) lapply(images, part_of, name) else images[[1]][[name]]
   bar <- pairs_reporter(progress, several, here)
   on.exit(bar$close())
   found <- call_core(
     "register_images",
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, mirror = mirror,
-    mask = mask, encoder = encoder, min_probability = min_probability, dtype = dtype, device = device, progress = bar$report
+    mask = mask, encoder = encoder, initial = as_initial(initial, here), min_probability = min_probability,
+    interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype, device = device, on_error = on_error, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
-  names <- if (is.character(fixed)) basename(fixed) else names(fixed)
-  structure(stats::setNames(lapply(found, new_registration, here), names), class = "gequi_registrations")
+  found <- as_registrations(found, images, here)
+  structure(unname(found), names = names_of_pairs(moving, fixed), class = "gequi_registrations")
+}
+
+# The images of each pair, with their spacings, or the error of reading them where errors are kept.
+read_pairs <- function(moving, fixed, several, moving_spacing, spacing, keep, call) {
+  pairs <- if (several) seq_along(fixed) else 1
+  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", call)
+  spacing <- of_each(spacing, length(pairs), "spacing", call)
+  lapply(pairs, function(i) {
+    read <- function(images, name) {
+      if (!several) return(read_grayscale(images, name, call))
+      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), call)
+    }
+    read_pair <- function() as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
+    if (keep) tryCatch(read_pair(), gequi_error = function(error) error) else read_pair()
+  })
+}
+
+# A start as the core takes it, in pixels from 0: a linear map, landmarks, a registration, or a list of these.
+as_initial <- function(x, call) {
+  if (is.null(x) || inherits(x, "error")) return(NULL) # of a pair that failed before, there is none
+  if (inherits(x, "gequi_registration")) return(x)
+  if (is.data.frame(x)) {
+    abort_gequi("InputError", paste0(
+      "`initial` must be a matrix, or a list of landmarks, `moving` and `fixed`; got a data frame."
+    ), "initial", call)
+  }
+  if (!is.list(x)) return(if (is.matrix(x) && ncol(x) == nrow(x) + 1) affine_moved_by(x, -1) else x)
+  if (any(c("moving", "fixed") %in% names(x))) lapply(x, as_landmarks) else unname(lapply(unclass(x), as_initial, call))
+}
+
+as_landmarks <- function(points) {
+  if (is.data.frame(points)) points <- as.matrix(points[intersect(axis_names(3), names(points))])
+  as_index(unname(points))
+}
+
+# A part of a pair: NULL where its images could not be read.
+part_of <- function(pair, name) if (!inherits(pair, "error")) pair[[name]]
+
+# The names of the pairs: those of the fixed images, or of the moving ones where these have none.
+names_of_pairs <- function(moving, fixed) {
+  named <- function(images) if (is.character(images)) basename(images) else names(images)
+  if (is.null(named(fixed))) named(moving) else named(fixed)
 }
 
 # ---- what comes in --------------------------------------------------------------------------------------------------
@@ -161,16 +215,28 @@ pairs_reporter <- function(progress, several, call) {
 # pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
 new_registration <- function(python, call) {
   told <- call_core("describe_registration", python, .call = call)
-  plain <- moved_by(told$plain, 1)
+  plain <- missing_by(moved_by(told$plain, 1), with_missing)
   plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
-  made <- do.call(new_handle, c(list("gequi_registration"), plain, list(python = python)))
+  derived <- list(decomposition = told$decomposition, python = python)
+  made <- do.call(new_handle, c(list("gequi_registration"), plain, derived))
   made$handle$spread <- as_spread(told$spread)
   made
 }
 
 make_python.gequi_registration <- function(x, call) {
-  call_core("make_registration", plain = moved_by(plain_data(x), -1), .call = call)
+  plain <- plain_data(x)
+  plain$decomposition <- NULL
+  call_core("make_registration", plain = missing_by(moved_by(plain, -1), with_nan), .call = call)
 }
+
+# What may be missing in a registration, and the value that stands for it.
+missing_by <- function(plain, written) {
+  for (name in c("warped", "fill")) if (!is.null(plain[[name]])) plain[[name]] <- written(plain[[name]])
+  plain
+}
+
+# A number that may be missing, as the core takes it.
+na_as_nan <- function(x) if (length(x) == 1 && is.na(x)) NaN else x
 
 plain_data <- function(x) {
   x <- unclass(x)
@@ -211,21 +277,29 @@ spread_of <- function(x, call = rlang::caller_env()) {
   x$handle$spread
 }
 
+# The linear part in words; NULL where the affine map has been replaced.
+decomposition_of <- function(x, call = rlang::caller_env()) {
+  if (!is.null(x$decomposition)) return(x$decomposition)
+  call_core("describe_registration", x, .call = call)$decomposition
+}
+
 # A registration in which something is replaced is another one, whose Python object is not made yet.
-another <- function(x) {
+another <- function(x, replaced) {
   class <- class(x)
   x <- unclass(x)
   x$handle <- new.env(parent = emptyenv())
+  if (!is.character(replaced)) replaced <- names(x)[replaced]
+  if (any(c("affine", "spacing", "moving_spacing") %in% replaced)) x$decomposition <- NULL
   structure(x, class = class)
 }
 
 #' @export
 `$<-.gequi_registration` <- function(x, name, value) {
-  if (name == "handle") NextMethod() else another(NextMethod()) # what is noted in the handle is no change
+  if (name == "handle") NextMethod() else another(NextMethod(), name) # what is noted in the handle is no change
 }
 
 #' @export
-`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)
 
 #' @export
-`[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)

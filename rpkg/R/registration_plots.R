@@ -1,7 +1,7 @@
 #' Pictures of a registration
 #'
-#' * `"overlay"`: the fixed image in magenta and the moving one in green, grey where they agree; before, laid on each
-#'   other by their middles, and after.
+#' * `"overlay"`: the fixed image in magenta and the moving one, in greys of the same ranks, in green: grey where they
+#'   agree, dark where the moving image does not reach; before, laid on each other by their middles, and after.
 #' * `"checkerboard"`: squares of the one and of the other in turn, before and after. Edges go on through the squares
 #'   where the images fit.
 #' * `"grid"`: a straight grid on the fixed image, and where the map takes it on the moving image.
@@ -9,7 +9,10 @@
 #'   it takes from the fixed image. Folds are black.
 #' * `"uncertainty"`: the standard deviation of the map, in pixels of the moving image.
 #'
-#' @param x what [register_images()] returned for a pair.
+#' Of a list, each pair has a small picture after its registration, or the reason why it failed; the determinant and the
+#' uncertainty have one scale of colours for all pairs.
+#'
+#' @param x what [register_images()] returned: for a pair, or for lists.
 #' @param type of the picture.
 #' @param slice of a volume, the number of the slice of the fixed image that is shown, from 1; `NULL` is the middle one.
 #' @param axis of a volume, the axis that is cut across: 1 (depth), 2 (row) or 3 (column). The grid of a volume is seen
@@ -30,20 +33,23 @@ plot.gequi_registration <- function(x, type = c("overlay", "grid", "jacobian", "
                                     slice = NULL, axis = 1, squares = NULL, ...) {
   rlang::check_dots_empty()
   here <- rlang::current_env()
-  kinds <- c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")
-  type <- check_choice(type, kinds, "type", here)
+  type <- check_choice(type, registration_pictures, "type", here)
   cut <- cut_of(x, slice, axis, here)
-  if (is.null(squares)) squares <- if (type == "grid") 16 else 8
-  if (!rlang::is_scalar_integerish(squares) || squares < 1) {
-    abort_gequi("InputError", "`squares` must be a whole number of at least 1.", "squares", here)
-  }
+  squares <- check_squares(squares, type, here)
   switch(type,
-    overlay = plot_overlay(x, cut),
-    checkerboard = plot_checkerboard(x, cut, squares),
     grid = plot_registration_grid(x, cut, squares),
-    jacobian = plot_jacobian(x, cut),
-    uncertainty = plot_uncertainty(x, cut)
+    jacobian = plot_values(x, cut, type),
+    uncertainty = plot_values(x, cut, type),
+    plot_before_and_after(x, cut, type, squares)
   )
+}
+
+registration_pictures <- c("overlay", "grid", "jacobian", "uncertainty", "checkerboard")
+
+check_squares <- function(squares, type, call) {
+  if (is.null(squares)) return(if (type == "grid") 16 else 8)
+  if (rlang::is_scalar_integerish(squares) && squares >= 1) return(squares)
+  abort_gequi("InputError", "`squares` must be a whole number of at least 1.", "squares", call)
 }
 
 # ---- slices of volumes ----------------------------------------------------------------------------------------------
@@ -95,82 +101,98 @@ placed_cells <- function(image, spacing, ...) {
 # The image between 0 and 1, with the darkest and the brightest half percent cut off.
 stretched <- function(image) call_core("stretched", image = image)
 
-# The moving image on the pixels of the fixed one, before (by their middles) and after, dark where it is not seen.
-moving_on_fixed <- function(x, cut) {
-  moving <- stretched(x$moving)
-  maps <- list(before = call_core("unmoved_map", x) + 1, after = x$map)
-  lapply(maps, function(map) {
-    size <- dim(sliced(x$fixed, cut))
-    array(warp_image(moving, sliced_map(map, cut), fill = 0), size)
-  })
-}
-
-before_and_after <- function(x, cut, colours) {
-  fixed <- sliced(stretched(x$fixed), cut)
-  moving <- moving_on_fixed(x, cut)
-  cells <- do.call(rbind, lapply(names(moving), function(name) {
-    cells <- placed_cells(fixed, x$spacing[cut$along], when = name)
-    cells$colour <- colours(cells$value, placed_cells(moving[[name]], x$spacing[cut$along])$value, cells)
+# The cells of the two images, with the moving one as the core lays it over the fixed one: `fixed`, `moving` and whether
+# it is `seen`.
+laid_over <- function(x, cut, when, cells_of) {
+  parts <- call_core("laid_over", x, slice = as_index(cut$slice), axis = if (is.null(cut$axis)) 0 else cut$axis - 1)
+  do.call(rbind, lapply(when, function(name) {
+    cells <- cells_of(parts$fixed, when = name)
+    cells$fixed <- cells$value
+    cells$moving <- cells_of(parts[[name]])$value
+    cells$seen <- !is.nan(cells$moving)
     cells
   }))
-  cells$when <- factor(cells$when, names(moving))
+}
+
+overlay_colours <- function(cells, ...) {
+  dark <- ifelse(cells$seen, cells$fixed, cells$fixed / 2)
+  grDevices::rgb(dark, ifelse(cells$seen, cells$moving, dark), dark)
+}
+
+checkerboard_colours <- function(cells, squares) {
+  side <- max(diff(range(cells$x)), diff(range(cells$y))) / squares
+  of <- function(at) floor((at - min(at)) / (side * (1 + 1e-9)))
+  of_fixed <- (of(cells$x) + of(-cells$y)) %% 2 == 0
+  grDevices::grey(ifelse(of_fixed, cells$fixed, ifelse(cells$seen, cells$moving, 0)))
+}
+
+plot_before_and_after <- function(x, cut, type, squares) {
+  cells <- laid_over(x, cut, c("before", "after"), function(image, ...) placed_cells(image, x$spacing[cut$along], ...))
+  cells$colour <- colours_of(type)(cells, squares)
+  cells$when <- factor(cells$when, c("before", "after"))
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$colour)) +
     ggplot2::geom_raster() +
     ggplot2::scale_fill_identity() +
     ggplot2::facet_wrap(ggplot2::vars(.data$when)) +
     ggplot2::coord_fixed(expand = FALSE) +
+    ggplot2::labs(caption = captions[[type]]) +
     theme_picture() +
     ggplot2::theme(panel.spacing = ggplot2::unit(8, "pt"))
 }
 
-plot_overlay <- function(x, cut) {
-  before_and_after(x, cut, function(fixed, moving, cells) grDevices::rgb(fixed, moving, fixed)) +
-    ggplot2::labs(caption = "fixed in magenta, moving in green, grey where they agree")
-}
+colours_of <- function(type) if (type == "overlay") overlay_colours else checkerboard_colours
 
-plot_checkerboard <- function(x, cut, squares) {
-  before_and_after(x, cut, function(fixed, moving, cells) {
-    side <- max(diff(range(cells$x)), diff(range(cells$y))) / squares
-    of <- function(at) floor((at - min(at)) / (side * (1 + 1e-9)))
-    of_fixed <- (of(cells$x) + of(-cells$y)) %% 2 == 0
-    grDevices::grey(ifelse(of_fixed, fixed, moving))
-  }) +
-    ggplot2::labs(caption = "squares of the fixed and of the moving image in turn")
-}
+captions <- c(
+  overlay = "fixed in magenta, moving in green, grey where they agree; dark where moving does not reach",
+  checkerboard = "squares of the fixed and of the moving image in turn",
+  grid = "the grid of the fixed image, carried over to the moving one"
+)
 
 # ---- the map --------------------------------------------------------------------------------------------------------
 
 plot_registration_grid <- function(x, cut, squares) {
   panels <- c("fixed, with a grid", "moving, with the grid carried over")
-  # The slice of the moving image that holds the middle of what is shown; the grid is seen along the axis.
-  middle <- if (is.null(cut$axis)) {
-    NULL
-  } else {
-    through <- sliced(asplit(x$map, 1)[[cut$axis]], cut)
-    min(max(round(stats::median(through)), 1), dim(x$moving)[cut$axis])
-  }
   fixed <- placed_cells(sliced(stretched(x$fixed), cut), x$spacing[cut$along], panel = panels[1])
-  moving <- placed_cells(sliced(stretched(x$moving), cut, middle), x$moving_spacing[cut$along], panel = panels[2])
+  moving <- placed_cells(moving_under_grid(x, cut), x$moving_spacing[cut$along], panel = panels[2])
   pictures <- lapply(list(fixed, moving), function(cells) { # a layer each: their pixels may have two sizes
     cells$panel <- factor(cells$panel, panels)
     ggplot2::geom_raster(ggplot2::aes(fill = .data$value), cells)
   })
   straight <- asplit(identity_map(dim(x$fixed)), 1)[cut$along]
-  carried <- asplit(x$map, 1)[cut$along]
   lines <- rbind(
     grid_lines(lapply(straight, sliced, cut), dim(x$fixed)[cut$along], x$spacing[cut$along], squares, panels[1]),
-    grid_lines(lapply(carried, sliced, cut), dim(x$moving)[cut$along], x$moving_spacing[cut$along], squares, panels[2])
+    carried_grid(x, cut, squares, panels[2])
   )
   lines$panel <- factor(lines$panel, panels)
   ggplot2::ggplot(mapping = ggplot2::aes(.data$x, .data$y)) +
     pictures +
-    ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1), guide = "none") +
-    ggplot2::geom_path(ggplot2::aes(colour = .data$kind, group = .data$line), lines, linewidth = 0.5) +
-    ggplot2::scale_colour_manual(values = c(rows = "#ff7f0e", columns = "#35b6ff"), name = NULL) +
+    grid_layers(lines) +
     ggplot2::facet_wrap(ggplot2::vars(.data$panel)) +
     ggplot2::coord_fixed() +
     theme_picture() +
     ggplot2::theme(legend.position = "bottom")
+}
+
+# Lines over pictures in grey.
+grid_layers <- function(lines) {
+  list(
+    ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1), guide = "none"),
+    ggplot2::geom_path(ggplot2::aes(colour = .data$kind, group = .data$line), lines, linewidth = 0.5),
+    ggplot2::scale_colour_manual(values = c(rows = "#ff7f0e", columns = "#35b6ff"), name = "lines of the fixed image")
+  )
+}
+
+# The slice of the moving image that holds the middle of what is shown; the grid is seen along the axis.
+moving_under_grid <- function(x, cut) {
+  if (is.null(cut$axis)) return(stretched(x$moving))
+  through <- sliced(asplit(x$map, 1)[[cut$axis]], cut)
+  sliced(stretched(x$moving), cut, min(max(round(stats::median(through)), 1), dim(x$moving)[cut$axis]))
+}
+
+# The grid where the map takes it, on the moving image.
+carried_grid <- function(x, cut, squares, panel) {
+  carried <- lapply(asplit(x$map, 1)[cut$along], sliced, cut)
+  grid_lines(carried, dim(x$moving)[cut$along], x$moving_spacing[cut$along], squares, panel)
 }
 
 # Every so many rows and columns of a map, as lines in the image that it leads to.
@@ -191,29 +213,37 @@ grid_lines <- function(map, size, spacing, squares, panel) {
   ))
 }
 
-plot_jacobian <- function(x, cut) {
-  cells <- placed_cells(sliced(x$jacobian, cut), x$spacing[cut$along])
-  cells$value[cells$value <= 0] <- NA
-  most <- max(1.1, exp(max(abs(log(cells$value)), na.rm = TRUE)))
+plot_values <- function(x, cut, type) {
+  cells <- value_cells(x, cut, type, function(image) placed_cells(image, x$spacing[cut$along]))
+  title <- c(jacobian = "determinant of the map", uncertainty = "uncertainty of the map")[[type]]
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$value)) +
     ggplot2::geom_raster() +
-    ggplot2::scale_fill_gradientn(
-      colours = c("#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"), trans = "log2", limits = c(1 / most, most),
-      breaks = most^c(-0.95, -0.5, 0, 0.5, 0.95), labels = two_digits, oob = squish, na.value = "black",
-      name = if (is.null(cut$axis)) "area" else "volume"
-    ) +
+    scale_of(type, cells$value, axes_of(x)) +
     ggplot2::coord_fixed(expand = FALSE) +
+    ggplot2::ggtitle(title) +
     theme_picture()
 }
 
-plot_uncertainty <- function(x, cut) {
-  cells <- placed_cells(sliced(x$uncertainty, cut), x$spacing[cut$along])
-  ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$value)) +
-    ggplot2::geom_raster() +
-    ggplot2::scale_fill_viridis_c(
-      option = "magma", trans = "log10", name = pixels_of(x),
+# The cells of the determinant or of the uncertainty; folds have no value.
+value_cells <- function(x, cut, type, cells_of) {
+  cells <- cells_of(sliced(x[[type]], cut))
+  if (type == "jacobian") cells$value[cells$value <= 0] <- NA
+  cells
+}
+
+# The scale of colours for the values of `type`.
+scale_of <- function(type, values, axes) {
+  if (type == "uncertainty") {
+    unit <- if (axes == 3) "voxels" else "pixels"
+    return(ggplot2::scale_fill_viridis_c(
+      option = "magma", trans = "log10", name = paste0("standard deviation\n(", unit, ")"),
       labels = function(breaks) formatC(breaks, digits = 2, format = "g")
-    ) +
-    ggplot2::coord_fixed(expand = FALSE) +
-    theme_picture()
+    ))
+  }
+  most <- max(1.1, exp(max(abs(log(values)), na.rm = TRUE)))
+  ggplot2::scale_fill_gradientn(
+    colours = c("#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"), trans = "log2", limits = c(1 / most, most),
+    breaks = most^c(-0.95, -0.5, 0, 0.5, 0.95), labels = two_digits, oob = squish, na.value = "black",
+    name = paste0(if (axes == 3) "volume" else "area", "\n(moving / fixed)")
+  )
 }

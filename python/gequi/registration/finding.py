@@ -13,6 +13,7 @@ from ..geometry.grids import Kind
 from ..networks import EquivariantNetwork
 from .backgrounds import border_masks
 from .evidence import probability
+from .initial import view_of_start
 from .preprocess import Frame, check_image, prepare_pair
 from .views import View, best_view
 
@@ -27,6 +28,8 @@ class Options:
     mask: str
     encoder: EquivariantNetwork | None
     min_probability: float
+    interpolation: str
+    fill: float | None
     kind: Kind
 
 
@@ -54,22 +57,27 @@ class Sought:
         return probability(self.view.log_odds)
 
 
-def seek(moving: Any, fixed: Any, areas: dict[str, Any], options: Options) -> Sought:
+def seek(moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any = None) -> Sought:
     """The best view of a pair. `areas` are the spacings and the masks, arguments of `register_images()`."""
-    sought = _best(moving, fixed, areas, options)
+    sought = _best(moving, fixed, areas, options, initial)
     if sought.probability < options.min_probability:
-        raise _refusal(sought, moving, fixed, areas, options)
+        raise _refusal(sought, moving, fixed, areas, options, initial)
     return sought
 
 
-def _best(moving: Any, fixed: Any, areas: dict[str, Any], options: Options, scales: bool = True) -> Sought:
+def _best(
+    moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any, scales: bool = True
+) -> Sought:
     best: Sought | None = None
     for more, masked in _masks(moving, fixed, areas, options):
         pair, (base, fixed_frame), pixels, area = prepare_pair(
             moving, fixed, **{**areas, **more}, contrast=options.contrast, kind=options.kind
         )
         _check_dimension(options.encoder, pair.axes)
-        view = best_view(pair, base, options.transform, options.mirror, options.encoder, scales)
+        if initial is None:
+            view = best_view(pair, base, options.transform, options.mirror, options.encoder, scales)
+        else:
+            view = view_of_start(pair, (base, fixed_frame), initial, options.transform, options.kind)
         if best is None or view.log_odds > best.view.log_odds:
             best = Sought(view, base, fixed_frame, pixels, area, masked)
     assert best is not None
@@ -101,10 +109,12 @@ def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
         )  # fmt: skip
 
 
-def _refusal(sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options) -> UnrelatedImagesError:
+def _refusal(
+    sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any
+) -> UnrelatedImagesError:
     """The error that refuses the best map, with what was tried and would be accepted."""
-    for argument, other in _other_options(options):
-        probable = _best(moving, fixed, areas, other, scales=False).probability
+    for argument, other in _other_options(options, initial is None):
+        probable = _best(moving, fixed, areas, other, initial, scales=False).probability
         if probable >= options.min_probability:
             return UnrelatedImagesError(
                 "`moving` and `fixed` do not look alike as they are: the best map is right with a probability of "
@@ -113,18 +123,16 @@ def _refusal(sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], opt
                 name=argument, value=getattr(other, argument), other=probable,
             )  # fmt: skip
     return UnrelatedImagesError(
-        "`moving` and `fixed` do not look alike under any map: the best one is right with a probability of "
-        "{probability:.2f}; `min_probability` is {least:.2f}. {tried}.",
+        "`moving` and `fixed` do not look alike under any map{near}: the best one is right with a probability of "
+        "{probability:.2f}; `min_probability` is {least:.2f}.",
+        near="" if initial is None else " near `initial`",
         probability=sought.probability, least=options.min_probability,
-        tried="Neither the other contrast nor the mirror image is better"
-        if options.contrast == "same" and options.mirror is False
-        else "Masks of the parts that both images show may help",
     )  # fmt: skip
 
 
-def _other_options(options: Options) -> Iterator[tuple[str, Options]]:
+def _other_options(options: Options, everywhere: bool) -> Iterator[tuple[str, Options]]:
     """Options that may help where a pair is refused."""
     if options.contrast == "same":
         yield "contrast", replace(options, contrast="any")
-    if options.mirror is False:
+    if options.mirror is False and everywhere:
         yield "mirror", replace(options, mirror=True)

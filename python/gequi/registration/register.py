@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
-from ..geometry.sampling import grid_sample
+from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
 from .finding import Options, seek
+from .initial import initial_of_each
+from .many import Registrations
 from .preprocess import Frame
 from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
@@ -28,8 +31,10 @@ from .search import Found, descend
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
 from .views import MIRRORS
+from .warping import check_fill, clipped, filled
 
-TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
+ON_ERROR = ("stop", "keep")
+TRANSFORMS = ("deformable", "affine", "similarity", "rigid", "translation")
 MASKS = ("auto", "none")
 
 
@@ -45,9 +50,13 @@ def register_images(
     mirror: bool | str = False,
     mask: str = "auto",
     encoder: EquivariantNetwork | None = None,
+    initial: Any = None,
     min_probability: float = 0.5,
+    interpolation: str = "cubic",
+    fill: float | None = math.nan,
     dtype: str = "float32",
     device: str = "auto",
+    on_error: str = "stop",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
     """Estimates the transformation that aligns two images, and its uncertainty.
@@ -60,15 +69,15 @@ def register_images(
 
     Args:
         moving, fixed: two grayscale images (row, column) or two volumes (depth, row, column), of at least 16 pixels
-            along each side and of any two sizes. Or two lists of them, for many pairs; the options below then hold for
-            each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
+            along each side and of any two sizes. Or two lists of them, or mappings whose keys name them, for many pairs in
+            their order; the options below then hold for each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
             pair. What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is used; None is everywhere. Outside of the smallest box
             that holds a mask nothing is used, and the map goes on straight.
-        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
-            (rotation and shift, with lengths in the units of `spacing`).
+        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions), "rigid"
+            (rotation and shift) or "translation" (shift alone), with lengths in the units of `spacing`.
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
         mirror: False; True, where one of the images shows the mirror image of the other; "search" tries both and takes
@@ -79,14 +88,23 @@ def register_images(
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
+        initial: a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as `affine`
+            has it, in pixels; landmarks of both images, a mapping of `moving` and `fixed`, (point, axis) each, in pixels;
+            or an earlier `Registration`, also of the same images in other sizes. For lists, one for all or a list of
+            them, with None where there is none. No `alternatives` are looked for then.
         min_probability: the least probability of being right at which a map is returned at all.
+        interpolation: of `warped`: "cubic", an interpolating spline, whose result is clipped to the range of `moving`;
+            "linear"; "nearest".
+        fill: the value of `warped` outside of `moving` (by more than half a pixel); None takes the nearest pixel.
         dtype: "float32" or "float64", in which the work is done.
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
+        on_error: for lists, whether to "stop" at a pair that fails, with its error, or to "keep" the error in its place
+            and go on.
         progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
 
     Returns:
-        a `Registration`, or a list of them. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
-        `uncertainty`, `probability`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
+        a `Registration`, or for lists `Registrations`, a list of them with the names of mappings. Its
+        attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`, `uncertainty`, `probability`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
         `transform_points()`, `summary()` and `plot()`, and `inverse` is the registration in the other direction.
 
     Raises:
@@ -127,19 +145,25 @@ def register_images(
     least = check_number(min_probability, "min_probability", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
-    options = Options(kind_of_map, kind_of_pair, mirrored, masks, describer, least, kind)
+    seen_by = check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    options = Options(
+        kind_of_map, kind_of_pair, mirrored, masks, describer, least, seen_by, check_fill(fill), kind
+    )
     areas = {
         "spacing": spacing,
         "moving_spacing": moving_spacing,
         "moving_mask": moving_mask,
         "fixed_mask": fixed_mask,
     }
+    keep = check_choice(on_error, "on_error", ON_ERROR) == "keep"
+    names = next((list(images) for images in (fixed, moving) if isinstance(images, Mapping)), None)
+    moving, fixed = (list(images.values()) if isinstance(images, Mapping) else images for images in (moving, fixed))
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
-        return _register_pair(moving, fixed, options, **areas)
+        return _register_pair(moving, fixed, options, initial, **areas)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
-    return _register_pairs(moving, fixed, options, areas, progress)
+    return Registrations(_register_pairs(moving, fixed, options, initial, areas, keep, progress), names)
 
 
 def _check_mirror(mirror: object) -> bool | str:
@@ -154,7 +178,7 @@ def _check_mirror(mirror: object) -> bool | str:
 
 
 def _is_list(images: Any) -> bool:
-    return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
+    return isinstance(images, list | tuple) and any(np.ndim(image) >= 2 for image in images)
 
 
 def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
@@ -170,31 +194,47 @@ def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
 
 
 def _register_pairs(
-    moving: Any, fixed: Any, options: Options, areas: dict[str, Any], progress: Callable[[dict[str, Any]], Any] | None
-) -> list[Registration]:
-    total, start, results = len(fixed), time.perf_counter(), []
+    moving: Any,
+    fixed: Any,
+    options: Options,
+    initial: Any,
+    areas: dict[str, Any],
+    keep: bool,
+    progress: Callable[[dict[str, Any]], Any] | None,
+) -> list[Registration | GequiError]:
+    results: list[Registration | GequiError] = []
+    total, start = len(fixed), time.perf_counter()
     of_each = {
         name: _of_each(value, total, name, 1 if name.endswith("spacing") else 2) for name, value in areas.items()
     }
+    starts = initial_of_each(initial, total)
     for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
         try:
             own = {name: values[number] for name, values in of_each.items()}
-            results.append(_register_pair(one, other, options, stacklevel=4, **own))
+            results.append(_register_pair(one, other, options, starts[number], stacklevel=4, **own))
         except GequiError as error:
-            raise error.within("Pair {pair} of {total}: ", pair=number + 1, total=total) from error
+            of_pair = error.within("Pair {pair} of {total}: ", pair=number + 1, total=total)
+            if not keep:
+                raise of_pair from error
+            of_pair.__cause__ = error
+            traceback.clear_frames(error.__traceback__)  # which hold the images
+            results.append(of_pair)
         if progress is not None:
             left = (time.perf_counter() - start) / (number + 1) * (total - number - 1)
             progress({"done": number + 1, "total": total, "seconds_left": left})
     return results
 
 
-def _register_pair(moving: Any, fixed: Any, options: Options, stacklevel: int = 3, **areas: Any) -> Registration:
+def _register_pair(
+    moving: Any, fixed: Any, options: Options, initial: Any, stacklevel: int = 3, **areas: Any
+) -> Registration:
     """The registration of two images; `stacklevel` leads from here to the caller of `register_images()`."""
     start = time.perf_counter()
-    sought = seek(moving, fixed, areas, options)
+    sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
     found, others, scores = descend(view.rivals(options.transform), options.transform)
-    plain = _maps_of(view.frame, fixed_frame, found, moving_pixels, options.transform)
+    plain = _maps_of(view.frame, fixed_frame, found, options.transform)
+    plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area
     unmoved = _unmoved(sought.base, view.frame, fixed_frame, kind_of(found.linear))
     plain["metrics"] = {
@@ -230,7 +270,16 @@ def _register_pair(moving: Any, fixed: Any, options: Options, stacklevel: int = 
         spacing=length,
         transform=options.transform,
         contrast=options.contrast,
+        interpolation=options.interpolation,
+        fill=options.fill,
     )
+
+
+def _warped(moving: np.ndarray, map: np.ndarray, options: Options) -> np.ndarray:
+    """The moving image seen through the map, in the type in which the work is done."""
+    pixels, points = (own_tensor(x, **options.kind)[None] for x in (moving, map))
+    seen = as_numpy(grid_sample(pixels[None], points, options.interpolation)[0, 0])
+    return filled(clipped(seen, moving, moving.ndim), map, moving.shape, options.fill)
 
 
 def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -239,9 +288,7 @@ def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray,
     return other, length
 
 
-def _maps_of(
-    moving_frame: Frame, fixed_frame: Frame, found: Found, pixels: np.ndarray, transform: str
-) -> dict[str, Any]:
+def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: str) -> dict[str, Any]:
     """The maps, what is known of them, and the metrics, from the working pixels back on the images' own."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
@@ -260,7 +307,6 @@ def _maps_of(
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
         "affine": _in_pixels(linear[0], moving_frame, fixed_frame),
-        "warped": as_numpy(grid_sample(own_tensor(pixels, **kind)[None, None], map[None], "cubic")[0, 0]),
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {
