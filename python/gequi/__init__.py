@@ -30,6 +30,7 @@ from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_ima
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .pictures import to_grayscale
 from .registration import (
+    evaluate_registration,
     fourier_features,
     invert_function,
     register_curves,
@@ -52,6 +53,7 @@ __all__ = [
     "equivariance_error",
     "equivariant_network",
     "evaluate",
+    "evaluate_registration",
     "export_model",
     "field_type",
     "fit",
