@@ -33,9 +33,11 @@ from .registration import (
     evaluate_registration,
     fourier_features,
     invert_function,
+    read_transform,
     register_curves,
     register_images,
     registration_steps,
+    write_transform,
 )
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
@@ -88,6 +90,7 @@ __all__ = [
     "predict_points",
     "prepare_job",
     "prepare_prediction",
+    "read_transform",
     "rearrange",
     "register_curves",
     "register_images",
@@ -108,4 +111,5 @@ __all__ = [
     "visual_attention",
     "warp_image",
     "warp_points",
+    "write_transform",
 ]

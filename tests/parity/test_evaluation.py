@@ -14,7 +14,7 @@ def images():
 @pytest.fixture
 def pair(r):
     """A registration of images whose pixels have two lengths, in R and in Python."""
-    options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25], "min_confidence": 0, "transform": "affine"}
+    options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25], "transform": "affine"}
     return r.register_images(*images(), **options), gequi.register_images(*images(), **options)
 
 

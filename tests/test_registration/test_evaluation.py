@@ -275,6 +275,7 @@ LABELS = blobs((24, 30))
         ),
         ((POINTS[0], POINTS), ShapeError, "Of the moving image: `landmarks` must have 2 axes"),
         ((POINTS, POINTS * np.nan), InputError, "Of the fixed image: `landmarks` must be finite"),
+        ((POINTS * 1e200, POINTS), InputError, "`landmarks` has values too large to compute with in float64"),
         ((POINTS, np.empty((0, 2))), ShapeError, "Of the fixed image: `landmarks` is empty"),
     ],
 )

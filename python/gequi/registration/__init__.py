@@ -5,13 +5,17 @@ from .evaluation import evaluate_registration
 from .register import register_images
 from .result import Registration
 from .steps import registration_steps
+from .transform_files import Transform, read_transform, write_transform
 
 __all__ = [
     "Registration",
+    "Transform",
     "evaluate_registration",
     "fourier_features",
     "invert_function",
+    "read_transform",
     "register_curves",
     "register_images",
     "registration_steps",
+    "write_transform",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ..arrays import as_array
+from ..arrays import as_array, check_result
 from ..errors import GequiError, InputError, ShapeError
 from ..maps import warp_image, warp_points
 from .result import AXES, Registration, as_size
@@ -158,7 +158,9 @@ def _errors(found: Registration, moving: np.ndarray, fixed: np.ndarray) -> tuple
 
 
 def _rows_of_landmarks(found: Registration, before: np.ndarray, after: np.ndarray) -> list[Row]:
-    lengths = [np.linalg.norm(each * found.spacing, axis=1) for each in (before, after)]
+    with np.errstate(over="ignore"):
+        lengths = [np.linalg.norm(each * found.spacing, axis=1) for each in (before, after)]
+    check_result(np.concatenate(lengths), "landmarks")
     diagonal = float(np.linalg.norm(np.array(found.fixed.shape) * found.spacing))
     rows = []
     for name, scale, unit in (("TRE", 1.0, _unit(found)), ("rTRE", diagonal, "share")):
