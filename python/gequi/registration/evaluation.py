@@ -18,7 +18,7 @@ from .result import AXES, Registration, as_size
 AUC_THRESHOLDS = (3, 5, 10)  # pixels
 SURFACE_QUANTILE = 0.95
 LEAST_DETERMINANT = 1e-9  # where Learn2Reg clips the determinant before its logarithm
-SLAB = 2**19  # pixels whose simplices are measured at a time, which bounds the memory
+SLAB = 2**15  # pixels whose simplices are measured at a time, which bounds the memory
 SIDES = ("moving", "fixed")
 
 Row = dict[str, Any]
@@ -247,10 +247,11 @@ def _folded(map: np.ndarray, ratio: float) -> float:
         simplices += [(first, list(rest)) for first, *rest in (evens, [tuple(1 - each for each in at) for at in evens])]
     folded = 0.0
     for first, rest in simplices:
-        edges = np.stack([corners[at] - corners[first] for at in rest])
+        edges = [corners[at] - corners[first] for at in rest]
         straight = np.sign(np.linalg.det(np.subtract(rest, first)))
-        volume = ratio * straight * _determinant(edges) / math.factorial(axes)
-        folded -= float(np.minimum(volume, 0).sum())
+        volume = _determinant(edges)
+        volume *= ratio * straight / math.factorial(axes)
+        folded -= float(volume[volume < 0].sum())
     return folded / 2
 
 
@@ -258,11 +259,12 @@ def _flipped(corner: Sequence[int], axis: int) -> tuple[int, ...]:
     return tuple(1 - each if i == axis else each for i, each in enumerate(corner))
 
 
-def _determinant(matrix: np.ndarray) -> np.ndarray:
-    """The determinant of matrices (axis, axis, ...), by the rule of Sarrus."""
-    if len(matrix) == 2:
-        return np.asarray(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
-    return np.asarray(sum(matrix[0, i] * _determinant(matrix[1:][:, [(i + 1) % 3, (i + 2) % 3]]) for i in range(3)))
+def _determinant(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The determinant of matrices with the rows (axis, ...)."""
+    if len(rows) == 2:
+        return np.asarray(rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0])
+    x, y, z = rows
+    return np.asarray(sum(x[i] * (y[j] * z[k] - y[k] * z[j]) for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1))))
 
 
 # ---- checks ---------------------------------------------------------------------------------------------
