@@ -44,6 +44,19 @@
 #' * .mha: the pixel holds (-2, 8); `Offset = 10 20`, `ElementSpacing = 2 4`.
 #' * NiftyReg: the voxel holds the position (10, 36) in RAS, (-10, -36).
 #'
+#' @section NIfTI images:
+#' [to_grayscale()] turns the voxels of a NIfTI volume into (depth, row, column), and tells where they then lie:
+#' ```
+#' fixed <- to_grayscale("fixed.nii.gz")
+#' moving <- to_grayscale("moving.nii.gz")
+#' found <- register_images(moving, fixed)
+#' write_transform(
+#'   found, "to_fixed.nii.gz", origin = attr(fixed, "origin"), cosines = attr(fixed, "cosines"),
+#'   moving_origin = attr(moving, "origin"), moving_cosines = attr(moving, "cosines")
+#' )
+#' ```
+#' Other programs then apply it to the files as they are.
+#'
 #' @param found a registration of [register_images()], or a transform that was read, which keeps its own origins and
 #'   cosines.
 #' @param path the file; its ending says the format.

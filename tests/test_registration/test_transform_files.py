@@ -12,8 +12,9 @@ import SimpleITK
 
 from gequi import read_transform, warp_image, warp_points, write_transform
 from gequi.errors import InputError, ShapeError, TransformFileError
+from gequi.geometry.rotations import versor_rotation
 from gequi.registration import Transform
-from gequi.registration.transform_files.space import versor, versor_of
+from gequi.registration.transform_files.space import versor_of
 
 SIZES = {2: (12, 15), 3: (8, 10, 12)}
 MOVING_SIZES = {2: (14, 13), 3: (9, 11, 10)}
@@ -191,11 +192,29 @@ def test_the_qform_is_the_sform(registered, tmp_path, random, mirrored):
     for _ in range(20):
         rotation = np.linalg.qr(random.normal(size=(3, 3)))[0]
         rotation *= np.sign(np.linalg.det(rotation))
-        np.testing.assert_allclose(versor(versor_of(rotation)), rotation, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(versor_rotation(versor_of(rotation)), rotation, rtol=0, atol=1e-12)
     for half_turn in np.eye(3):
         np.testing.assert_allclose(
-            versor(versor_of(2 * np.diag(half_turn) - np.eye(3))), 2 * np.diag(half_turn) - np.eye(3), atol=1e-12
+            versor_rotation(versor_of(2 * np.diag(half_turn) - np.eye(3))),
+            2 * np.diag(half_turn) - np.eye(3),
+            atol=1e-12,
         )
+
+
+def test_a_nifti_volume_lies_for_nibabel_and_for_us_where_it_lies_for_simpleitk(known, tmp_path):
+    """The recipe of the documentation, on an image whose axes run where they like."""
+    affine = np.eye(4)
+    affine[:3] = [[0, -2, 0, 11], [0, 0, 1.5, -7], [-0.5, 0, 0, 5]]
+    nibabel.save(nibabel.Nifti1Image(np.zeros((12, 10, 8)), affine), tmp_path / "fixed.nii")
+    image, a = SimpleITK.ReadImage(str(tmp_path / "fixed.nii")), nibabel.load(tmp_path / "fixed.nii").affine
+    scale, lps = np.linalg.norm(a[:3, :3], axis=0), np.diag([-1, -1, 1])
+    space = {"origin": lps @ a[:3, 3], "cosines": lps @ a[:3, :3] / scale}
+    np.testing.assert_allclose(space["origin"], image.GetOrigin())
+    np.testing.assert_allclose(np.ravel(space["cosines"]), image.GetDirection(), atol=1e-12)
+    found = known((8, 10, 12), affine=AFFINES[3], bend=0.3, spacing=scale[::-1])
+    pixels = np.argwhere(np.ones((8, 10, 12)))
+    told = carried(opened(written(found, tmp_path, "nii", **space)), points_of(image, pixels))
+    np.testing.assert_allclose(told, points_of(image, warp_points(pixels.astype(float), found.map)), rtol=0, atol=1e-6)
 
 
 # ---- there and back -------------------------------------------------------------------------------------

@@ -54,6 +54,11 @@ def write_transform(
     with the `spacing` of the registration. The file formats call these axes LPS: x to the left of the patient, y to the
     back, z upwards; for images that are no patients it is a name. Numbers are written to the last bit (float64).
 
+    SimpleITK's `GetArrayFromImage(image)` has these axes, with `image.GetSpacing()[::-1]`, `image.GetOrigin()` and
+    `image.GetDirection()`. The data of nibabel are turned round, `image.get_fdata().T`, and lie, with `A =
+    image.affine`, `scale = np.linalg.norm(A[:3, :3], axis=0)` and `lps = np.diag([-1, -1, 1])`, at `origin=lps @ A[:3, 3]`
+    and `cosines=lps @ A[:3, :3] / scale`, with the spacing `scale[::-1]`.
+
     Args:
         found: a `Registration`, or a `Transform` that was read, which keeps its own origins and cosines.
         path: the file; its ending says the format. ~ is the user's home.

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...errors import TransformFileError
-from .space import Affine, compose, versor
+from ...geometry.rotations import versor_rotation
+from .space import Affine, compose
 
 HEADER = "#Insight Transform File V1.0"
 _NAME = re.compile(r"(\w+?)_(?:double|float)_([23])_([23])")
@@ -229,9 +230,9 @@ _KINDS: dict[str, tuple[tuple[int | None, int | None], Matrices]] = {
     "Rigid2DTransform": ((3, None), lambda p, fixed, axes: (_turn(p[0]), p[1:])),
     "Similarity2DTransform": ((4, None), lambda p, fixed, axes: (p[0] * _turn(p[1]), p[2:])),
     "Euler3DTransform": ((None, 6), lambda p, fixed, axes: (_euler(p[:3], fixed), p[3:])),
-    "VersorTransform": ((None, 3), lambda p, fixed, axes: (versor(p), np.zeros(3))),
-    "VersorRigid3DTransform": ((None, 6), lambda p, fixed, axes: (versor(p[:3]), p[3:])),
-    "Similarity3DTransform": ((None, 7), lambda p, fixed, axes: (p[6] * versor(p[:3]), p[3:6])),
+    "VersorTransform": ((None, 3), lambda p, fixed, axes: (versor_rotation(p), np.zeros(3))),
+    "VersorRigid3DTransform": ((None, 6), lambda p, fixed, axes: (versor_rotation(p[:3]), p[3:])),
+    "Similarity3DTransform": ((None, 7), lambda p, fixed, axes: (p[6] * versor_rotation(p[:3]), p[3:6])),
 }
 
 Reader = Callable[[bytes, str], Affine]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError, TransformFileError
-from .space import Space, apply, space_of_affine, versor, versor_of
+from ...geometry.rotations import nifti_rotation
+from .space import Space, apply, space_of_affine, versor_of
 
 Field = tuple[np.ndarray, Space]  # the points (axis, *size) that the pixels go to, and where the pixels lie
 
@@ -40,7 +41,6 @@ HEADER = np.dtype(
 )
 DATA = 352  # the header, and four bytes that say that no extension follows
 MILLIMETERS, SCANNER = 2, 1
-HALF_TURN = 1e-7  # a scalar part of which the square is below is the rounding of float32, as in the library niftilib
 LITTLE = sys.byteorder == "little"
 
 
@@ -174,10 +174,7 @@ def _space(header: np.ndarray, axes: int, name: str) -> Space:
     if header["sform_code"] > 0:
         affine = header["srow"].astype(np.float64)
     elif header["qform_code"] > 0:
-        vector = header["quatern"].astype(np.float64)
-        if vector @ vector > 1 - HALF_TURN:
-            vector /= np.linalg.norm(vector)
-        turn = versor(vector) * lengths[1:4] * [1, 1, -1 if lengths[0] < 0 else 1]
+        turn = nifti_rotation(header["quatern"]) * lengths[1:4] * [1, 1, -1 if lengths[0] < 0 else 1]
         affine = np.concatenate([turn, header["qoffset"].astype(np.float64)[:, None]], 1)
     affine = _ras(affine)
     flat = axes == 3 or (affine[2, :2] == 0).all()

@@ -101,13 +101,6 @@ def fitted(map: np.ndarray) -> Affine:
 # ---- rotations ------------------------------------------------------------------------------------------
 
 
-def versor(vector: np.ndarray) -> np.ndarray:
-    """The rotation of a unit quaternion with this vector part and a scalar part that is not negative."""
-    scalar = np.sqrt(max(0.0, 1 - float(vector @ vector)))
-    cross = np.array([[0, -vector[2], vector[1]], [vector[2], 0, -vector[0]], [-vector[1], vector[0], 0]])
-    return np.asarray(np.eye(3) + 2 * scalar * cross + 2 * cross @ cross)
-
-
 def versor_of(rotation: np.ndarray) -> np.ndarray:
     """The vector part of a rotation's unit quaternion, by the method of Bar-Itzhack (2000)."""
     r, trace = rotation, np.trace(rotation)
