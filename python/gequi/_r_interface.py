@@ -37,11 +37,13 @@ PRIVATE_FUNCTIONS = {
     "at_intervals": "inversion:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
     "carry": "registration.result:carry(registration, method, newdata, **options)",
+    "choose_interpolation": "registration.warping:choose_interpolation(kind, type, interpolation, argument)",
     "copy_network": "networks:copy_network(network)",
     "count_parameters": "tracing:count_parameters(model)",
     "describe_network": "networks:describe_network(network, input_shape)",
     "describe_registration": "registration.result:describe_registration(registration)",
     "describe_transform": "registration.transform_files.transform:describe_transform(transform)",
+    "describe_registrations": "_r_interface:describe_registrations(found)",
     "encoder_history": "encoders:history(network)",
     "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
@@ -125,11 +127,7 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
         try:
             value = target(*arguments, **options)
         except GequiError as raised:
-            error = {
-                **_as_data(raised, GequiError),
-                "argument": raised.argument,
-                "traceback": "".join(traceback.format_exception(raised)),
-            }
+            error = _error_as_data(raised)
     ours = []
     for warning in caught:
         if isinstance(warning.message, GequiWarning):
@@ -142,6 +140,19 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
 def _as_data(message: Message, root: type) -> dict[str, Any]:
     kinds = [each.__name__ for each in type(message).__mro__ if issubclass(each, root)]
     return {"kinds": kinds, "pieces": _fit_integers(message.pieces())}
+
+
+def _error_as_data(error: GequiError) -> dict[str, Any]:
+    text = "".join(traceback.format_exception(error))
+    return {**_as_data(error, GequiError), "argument": error.argument, "traceback": text}
+
+
+def describe_registrations(found: Sequence[Any]) -> dict[str, Any]:
+    """The `registrations` of many pairs, and the `errors` in the place of some, as `call()` returns an error."""
+    return {
+        "registrations": [None if isinstance(each, GequiError) else each for each in found],
+        "errors": [_error_as_data(each) if isinstance(each, GequiError) else None for each in found],
+    }
 
 
 def _fit_integers(value: Any) -> Any:

@@ -214,6 +214,10 @@ class GequiWarning(Message, UserWarning):
     """Every warning that gequi gives on purpose."""
 
 
+class GequiMessage(GequiWarning):
+    """What gequi tells of a choice that it has made; in R a message, not a warning."""
+
+
 class ExactnessWarning(GequiWarning):
     """A layer that breaks exact equivariance on images of the given size."""
 

@@ -29,7 +29,12 @@ refuse_what_python_cannot_see <- function(x, argument, call) {
   if (is.data.frame(x)) refuse("must be an array of numbers; got a data frame: as.matrix() makes one of it.")
   if (is.factor(x)) refuse("must not be a factor: as.character() or as.integer() say which is meant.")
   if (!is.atomic(x)) refuse("must be plain R data; got an object of class ", paste(class(x), collapse = ", "), ".")
-  if (!anyNA(x)) return()
+  refuse_missing(x, argument, call)
+}
+
+refuse_missing <- function(x, argument, call) {
+  if (!anyNA(x)) return(invisible())
+  refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
   missing <- sum(is.na(x) & !(is.double(x) & is.nan(x))) # of NaN, the core tells
   if (missing && length(x) == 1) refuse("must not be NA.")
   if (missing) refuse("must have no missing values; ", missing, " of its ", length(x), " values are NA.")

@@ -14,13 +14,17 @@ call_core <- function(.name, ..., .call = rlang::caller_env()) {
     python.builtin.Exception = function(error) abort_python(error, .call)
   )
   for (warning in item_of(reply, "warnings")) {
-    rlang::warn(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
+    signal <- if ("GequiMessage" %in% warning$kinds) rlang::inform else rlang::warn
+    signal(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
   }
   error <- item_of(reply, "error")
-  if (!is.null(error)) {
-    abort_gequi(error$kinds, render_message(error$pieces), error$argument, .call, error$traceback)
-  }
+  if (!is.null(error)) abort_core(error, .call)
   item_of(reply, "value")
+}
+
+# Signals an error that the core has returned as data.
+abort_core <- function(error, call) {
+  abort_gequi(error$kinds, render_message(error$pieces), error$argument, call, error$traceback)
 }
 
 # Signals an error of the Python classes `kinds`, the nearest first.

@@ -49,7 +49,7 @@
 #'   of, or `NA`; `before`, its value before the registration, or `NA` where it has none; `after`; `unit`, `"pixel"`
 #'   (`"voxel"`) or, where the spacing is not 1, `"length"`, in which `spacing` is measured; `"share"` (0 to 1), `"%"`,
 #'   or `NA`. For many pairs it begins with `pair`, their number or name, and its last rows, of `pair` `NA`, are the AUC
-#'   over the pairs.
+#'   over the pairs. A pair that failed has no rows of its own; its error there is infinite after the registration.
 #' @section Errors: `gequi_shape_error` for landmarks that are no pair of as many points each, with a coordinate for
 #'   each axis, for labels of other sizes than the images, and for lists of other lengths; `gequi_input_error` for
 #'   values that are not finite, labels that are not whole numbers, no label at all, a label that only one of the two
@@ -73,7 +73,7 @@ evaluate_registration <- function(found, landmarks = NULL, labels = NULL) {
   levels <- new.env(parent = emptyenv())
   rows <- call_core(
     "evaluate_registration",
-    found = if (several) unname(unclass(found)) else found,
+    found = if (several) lapply(unname(unclass(found)), function(each) if (!inherits(each, "error")) each) else found,
     landmarks = for_each_pair(found, several, landmarks, function(pair, one) landmark_pair(pair, one, here)),
     labels = for_each_pair(found, several, labels, function(pair, one) label_pair(pair, levels))
   )
@@ -98,8 +98,9 @@ as_moving_fixed <- function(pair) {
 }
 
 landmark_pair <- function(pair, found, call) {
-  if (!is.list(pair) || is.data.frame(pair) || !inherits(found, "gequi_registration")) return(pair)
-  columns <- axis_names(axes_of(found))
+  if (!is.list(pair) || is.data.frame(pair)) return(pair)
+  known <- inherits(found, "gequi_registration") # of a pair that failed, the columns say how many axes there are
+  columns <- if (known) axis_names(axes_of(found)) else intersect(axis_names(3), names(pair[[1]]))
   lapply(as_moving_fixed(pair), function(points) {
     if (!is.data.frame(points)) return(as_index(points))
     missing <- setdiff(columns, names(points))

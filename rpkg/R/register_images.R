@@ -27,23 +27,32 @@
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
+#' @param interpolation of `warped`: `"cubic"`, an interpolating spline, whose result is clipped to the range of
+#'   `moving`; `"linear"`; `"nearest"`.
+#' @param fill the value of `warped` outside of `moving` (by more than half a pixel); `NULL` takes the nearest pixel.
 #' @param dtype `"float32"` or `"float64"`, in which the work is done.
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
+#' @param on_error for lists, whether to `"stop"` at a pair that fails, with its error, or to `"keep"` the error (a
+#'   condition) in its place and go on.
 #' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
 #'   is called after each pair with a list of `done` and `total` (pairs) and `seconds_left`.
-#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them. A
+#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them
+#'   with the names of `fixed` (or of `moving`, where `fixed` has none), which prints as a table. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
 #'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
 #'   from 1;
 #'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
-#'   `warped`, `moving` seen through the map;
+#'   `warped`, `moving` seen through the map, within its range, and `NA` outside of it;
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
 #'   `confidence`, the correlation of the two images after local normalisation, at a coarse scale;
 #'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `confidence`;
 #'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels)
 #'   and `seconds`;
-#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform` and `contrast`.
+#'   `decomposition`, the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`: see
+#'   [tidy()][tidy.gequi_registration()];
+#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform`, `contrast`,
+#'   `interpolation` and `fill`.
 #' @section Errors: `gequi_unrelated_images_error` where no map makes the images look alike; `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
@@ -63,7 +72,8 @@
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
-                            min_confidence = NULL, dtype = "float32", device = "auto", progress = NULL) {
+                            min_confidence = NULL, interpolation = "cubic", fill = NA, dtype = "float32",
+                            device = "auto", on_error = "stop", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -72,28 +82,48 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
       "`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed"
     )
   }
-  pairs <- if (several) seq_along(fixed) else 1
-  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", here)
-  spacing <- of_each(spacing, length(pairs), "spacing", here)
-  images <- lapply(pairs, function(i) {
-    read <- function(images, name) {
-      if (!several) return(read_grayscale(images, name, here))
-      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), here)
-    }
-    as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
-  })
-  part <- function(name) if (several) lapply(images, `[[`, name) else images[[1]][[name]]
+  on_error <- check_choice(on_error, c("stop", "keep"), "on_error", here)
+  images <- read_pairs(moving, fixed, several, moving_spacing, spacing, several && on_error == "keep", here)
+  if (several && all(vapply(images, inherits, NA, "error"))) {
+    return(structure(images, names = names_of_pairs(moving, fixed), class = "gequi_registrations"))
+  }
+  part <- function(name) if (several) lapply(images, part_of, name) else images[[1]][[name]]
   bar <- pairs_reporter(progress, several, here)
   on.exit(bar$close())
   found <- call_core(
     "register_images",
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
-    min_confidence = min_confidence, dtype = dtype, device = device, progress = bar$report
+    min_confidence = min_confidence, interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype,
+    device = device, on_error = on_error, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
-  names <- if (is.character(fixed)) basename(fixed) else names(fixed)
-  structure(stats::setNames(lapply(found, new_registration, here), names), class = "gequi_registrations")
+  found <- as_registrations(found, images, here)
+  structure(unname(found), names = names_of_pairs(moving, fixed), class = "gequi_registrations")
+}
+
+# The images of each pair, with their spacings, or the error of reading them where errors are kept.
+read_pairs <- function(moving, fixed, several, moving_spacing, spacing, keep, call) {
+  pairs <- if (several) seq_along(fixed) else 1
+  moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", call)
+  spacing <- of_each(spacing, length(pairs), "spacing", call)
+  lapply(pairs, function(i) {
+    read <- function(images, name) {
+      if (!several) return(read_grayscale(images, name, call))
+      read_grayscale(images[[i]], paste0(name, "[[", i, "]]"), call)
+    }
+    read_pair <- function() as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
+    if (keep) tryCatch(read_pair(), gequi_error = function(error) error) else read_pair()
+  })
+}
+
+# A part of a pair: NULL where its images could not be read.
+part_of <- function(pair, name) if (!inherits(pair, "error")) pair[[name]]
+
+# The names of the pairs: those of the fixed images, or of the moving ones where these have none.
+names_of_pairs <- function(moving, fixed) {
+  named <- function(images) if (is.character(images)) basename(images) else names(images)
+  if (is.null(named(fixed))) named(moving) else named(fixed)
 }
 
 # ---- what comes in --------------------------------------------------------------------------------------------------
@@ -154,16 +184,28 @@ pairs_reporter <- function(progress, several, call) {
 # pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
 new_registration <- function(python, call) {
   told <- call_core("describe_registration", python, .call = call)
-  plain <- moved_by(told$plain, 1)
+  plain <- missing_by(moved_by(told$plain, 1), with_missing)
   plain[c("moving_spacing", "spacing")] <- lapply(plain[c("moving_spacing", "spacing")], as.numeric)
-  made <- do.call(new_handle, c(list("gequi_registration"), plain, list(python = python)))
+  derived <- list(decomposition = told$decomposition, python = python)
+  made <- do.call(new_handle, c(list("gequi_registration"), plain, derived))
   made$handle$spread <- as_spread(told$spread)
   made
 }
 
 make_python.gequi_registration <- function(x, call) {
-  call_core("make_registration", plain = moved_by(plain_data(x), -1), .call = call)
+  plain <- plain_data(x)
+  plain$decomposition <- NULL
+  call_core("make_registration", plain = missing_by(moved_by(plain, -1), with_nan), .call = call)
 }
+
+# What may be missing in a registration, and the value that stands for it.
+missing_by <- function(plain, written) {
+  for (name in c("warped", "fill")) if (!is.null(plain[[name]])) plain[[name]] <- written(plain[[name]])
+  plain
+}
+
+# A number that may be missing, as the core takes it.
+na_as_nan <- function(x) if (length(x) == 1 && is.na(x)) NaN else x
 
 plain_data <- function(x) {
   x <- unclass(x)
@@ -204,21 +246,29 @@ spread_of <- function(x, call = rlang::caller_env()) {
   x$handle$spread
 }
 
+# The linear part in words; NULL where the affine map has been replaced.
+decomposition_of <- function(x, call = rlang::caller_env()) {
+  if (!is.null(x$decomposition)) return(x$decomposition)
+  call_core("describe_registration", x, .call = call)$decomposition
+}
+
 # A registration in which something is replaced is another one, whose Python object is not made yet.
-another <- function(x) {
+another <- function(x, replaced) {
   class <- class(x)
   x <- unclass(x)
   x$handle <- new.env(parent = emptyenv())
+  if (!is.character(replaced)) replaced <- names(x)[replaced]
+  if (any(c("affine", "spacing", "moving_spacing") %in% replaced)) x$decomposition <- NULL
   structure(x, class = class)
 }
 
 #' @export
 `$<-.gequi_registration` <- function(x, name, value) {
-  if (name == "handle") NextMethod() else another(NextMethod()) # what is noted in the handle is no change
+  if (name == "handle") NextMethod() else another(NextMethod(), name) # what is noted in the handle is no change
 }
 
 #' @export
-`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)
 
 #' @export
-`[<-.gequi_registration` <- function(x, i, value) another(NextMethod())
+`[<-.gequi_registration` <- function(x, i, value) another(NextMethod(), i)

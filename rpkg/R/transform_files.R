@@ -138,10 +138,12 @@ transform_moved_by <- function(plain, by) {
 }
 
 #' @export
-`$<-.gequi_transform` <- function(x, name, value) if (name == "handle") NextMethod() else another(NextMethod())
+`$<-.gequi_transform` <- function(x, name, value) {
+  if (name == "handle") NextMethod() else another(NextMethod(), name)
+}
 
 #' @export
-`[[<-.gequi_transform` <- function(x, i, value) another(NextMethod())
+`[[<-.gequi_transform` <- function(x, i, value) another(NextMethod(), i)
 
 #' @export
 format.gequi_transform <- function(x, ...) {
@@ -168,10 +170,8 @@ print.gequi_transform <- function(x, ...) {
 #' Carry images, points or labels by a transform that was read
 #'
 #' @param object what [read_transform()] returned.
-#' @param newdata,type,interpolation,direction as for [registrations][predict.gequi_registration()]: an image, labels or
-#'   points, in pixels from 1.
-#' @param fill the value of pixels that lie outside of the other image by more than half a pixel; `NULL` takes the
-#'   nearest pixel.
+#' @param newdata,direction,type,interpolation,fill as for [registrations][predict.gequi_registration()]: an image,
+#'   labels or points, in pixels from 1.
 #' @param shape the sizes of the other image. `NULL` is the size of the field, or, for a linear map and for
 #'   `"fixed_to_moving"`, that of `newdata`.
 #' @param ... not used.
@@ -188,42 +188,12 @@ print.gequi_transform <- function(x, ...) {
 #' predict(shift, data.frame(row = 5, column = 7), direction = "fixed_to_moving")
 #' all.equal(predict(shift, volcano)[1, 1], volcano[1, 3])
 predict.gequi_transform <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"), type = NULL,
-                                    interpolation = c("cubic", "linear"), fill = NULL, shape = NULL, ...) {
+                                    interpolation = NULL, fill = NA, shape = NULL, ...) {
   rlang::check_dots_empty()
   here <- rlang::current_env()
   direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
-  interpolation <- check_choice(interpolation, c("cubic", "linear"), "interpolation", here)
-  axes <- nrow(object$affine)
-  if (is.null(type)) type <- type_of(newdata, axes)
-  type <- check_choice(type, c("image", "labels", "points"), "type", here)
-  if (type == "points") return(transform_points(object, newdata, direction, here))
-  carry <- function(pixels, interpolation) {
-    call_core(
-      "carry", object, "warp", pixels, interpolation = interpolation, fill = fill, direction = direction,
-      shape = shape, .call = here
-    )
-  }
-  if (type == "labels") return(carry_labels(newdata, carry, here))
-  picture <- read_picture(newdata, "newdata", here)
-  if (!picture$channels || axes == 3) return(carry(picture$pixels, interpolation))
-  aperm(carry(aperm(picture$pixels, c(3, 1, 2)), interpolation), c(2, 3, 1))
-}
-
-transform_points <- function(object, newdata, direction, call) {
-  columns <- axis_names(nrow(object$affine))
-  points <- newdata
-  if (is.data.frame(newdata)) {
-    missing <- setdiff(columns, names(newdata))
-    if (length(missing)) {
-      abort_gequi("InputError", paste0(
-        "`newdata` must have the columns ", paste(columns, collapse = ", "), "; ", paste(missing, collapse = ", "),
-        " is missing."
-      ), "newdata", call)
-    }
-    points <- unname(as.matrix(newdata[columns]))
-  }
-  refuse_what_python_cannot_see(points, "newdata", call)
-  values <- call_core("carry", object, "transform_points", as_index(points), direction = direction, .call = call) + 1
-  if (is.data.frame(newdata)) newdata[columns] <- as.data.frame(values) else newdata[] <- values
-  newdata
+  if (!is.null(type)) type <- check_choice(type, c("image", "labels", "points"), "type", here)
+  points <- if (is.null(type)) is_points(newdata, axes_of(object)) else type == "points"
+  if (points) return(carry_points(object, newdata, direction, FALSE, here))
+  carry_picture(object, newdata, direction, type, interpolation, fill, here, shape = shape)
 }

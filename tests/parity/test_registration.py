@@ -1,5 +1,7 @@
 """registration: R's answers are Python's."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,11 @@ import gequi
 
 X = np.linspace(0, 1, 50)
 A, B = np.cos(np.pi / 2 * X), X + 0.07 * np.sin(3 * np.pi * X)
+
+
+def known(x):
+    """An image of R's, with NaN where it has NA."""
+    return np.asarray(x, dtype=float)
 
 
 def test_fourier_features(r, same, random):
@@ -42,11 +49,13 @@ def test_register_images(r, same, options):
     mask[:10, :20] = 0
     ours = gequi.register_images(moving, fixed, fixed_mask=mask, **options)
     theirs = r.parts(r.register_images(moving, fixed, fixed_mask=mask, **options))
-    assert list(theirs) == list(ours.to_dict())
+    assert list(theirs) == [*ours.to_dict(), "decomposition"]
+    same(theirs["decomposition"], ours.decomposition)
     for part in ("map", "inverse_map"):
         np.testing.assert_allclose(theirs[part], getattr(ours, part) + 1, rtol=0, atol=1e-6)
     for part in ("warped", "jacobian", "uncertainty", "moving", "fixed"):
-        np.testing.assert_allclose(theirs[part], getattr(ours, part), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(known(theirs[part]), getattr(ours, part), rtol=0, atol=1e-6)
+    assert (theirs["interpolation"], theirs["fill"], np.isnan(ours.fill)) == (ours.interpolation, None, True)
     for part in ("moving_spacing", "spacing"):
         assert theirs[part] == getattr(ours, part).tolist()
     assert (theirs["transform"], theirs["contrast"]) == (ours.transform, ours.contrast)
@@ -100,16 +109,41 @@ def test_images_and_labels_of_a_registration(r, request, given):
             told = r.value(r.predict(theirs, image, direction, interpolation=interpolation, fill=-1.0))
             expected = ours.warp(image, interpolation, fill=-1.0, direction=direction)
             np.testing.assert_allclose(told, expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(known(r.value(r.predict(theirs, image, direction))), ours.warp(image, direction=direction))
         labels = (image > np.median(image)).astype(float)
         told = r.value(r.predict(theirs, labels, direction, type="labels"))
-        np.testing.assert_array_equal(told, ours.warp(labels, "nearest", direction=direction))
+        np.testing.assert_array_equal(known(told), ours.warp(labels, direction=direction, type="labels"))
 
 
 def test_colours_of_a_registration(r, pair):
     theirs, ours = pair
     colours = np.stack([ours.moving, 1 - ours.moving, ours.moving**2])
     told = r.value(r.predict(theirs, colours.transpose(1, 2, 0)))
-    np.testing.assert_allclose(told.transpose(2, 0, 1), ours.warp(colours), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(known(told).transpose(2, 0, 1), ours.warp(colours), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"interpolation": "linear"}, {"type": "image"}, {"type": "labels"}])
+def test_whole_numbers_are_taken_for_the_same_and_it_is_said(r, pair, options):
+    theirs, ours = pair
+    whole = np.round(20 * ours.fixed).astype(int)
+    code = """{
+      said <- character()
+      storage.mode(image) <- "integer"
+      value <- withCallingHandlers(do.call(predict, c(list(x, image, 'fixed_to_moving'), options)), gequi_message = function(message) {
+        said <<- c(said, conditionMessage(message)); invokeRestart("muffleMessage")
+      })
+      list(value = value, type = typeof(value), said = said)
+    }"""
+    told = r.value(r.code(code, x=theirs, image=whole, options=options or None))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expected = ours.warp(whole, direction="fixed_to_moving", **options)
+    assert told["type"] == ("integer" if expected.dtype == whole.dtype else "double")
+    seen = np.isfinite(known(told["value"]))
+    assert (~seen).any()
+    np.testing.assert_allclose(known(told["value"])[seen], expected[seen], rtol=0, atol=1e-9)
+    said = str(caught[0].message).replace("`image`", "`newdata`").replace("'", '"') if caught else []
+    assert told["said"] == said
 
 
 @pytest.mark.parametrize("given", ["pair", "volumes"])
@@ -122,6 +156,24 @@ def test_the_summary_of_a_registration(r, same, request, given):
     same(told["metrics"], expected["metrics"])
     assert told["confidence"] == expected["confidence"]
     assert told["sizes"] == " onto ".join(" x ".join(map(str, expected[side])) for side in ("moving", "fixed"))
+
+
+@pytest.mark.parametrize("given", ["pair", "volumes"])
+def test_the_linear_part_of_a_registration(r, request, given):
+    theirs, ours = request.getfixturevalue(given)
+    parts, axes = ours.decomposition, ("depth", "row", "column")[3 - ours.fixed.ndim :]
+    (told,) = r.value(r.code("as.data.frame(tidy(x))", x=theirs))
+    assert told["rotation"] == parts["rotation"]
+    assert (told["scale"], told["mirror"]) == (parts["scale"], parts["mirror"])
+    assert [told[f"scale_{axis}"] for axis in axes] == list(parts["scales"])
+    assert [told[f"shift_{axis}"] for axis in axes] == list(parts["shift"])
+    if ours.fixed.ndim == 3:
+        assert [told[f"axis_{axis}"] for axis in axes] == list(parts["axis"])
+        assert [told[f"shear_{pair}"] for pair in ("depth_row", "depth_column", "row_column")] == list(parts["shear"])
+    else:
+        assert told["shear"] == parts["shear"]
+    line = repr(ours).splitlines()[-1].removeprefix("linear part: ")
+    assert r.code("gequiR:::linear_part_of(x)", x=theirs)[0] == line
 
 
 def test_the_unmoved_map_of_a_registration(r, pair):
@@ -149,7 +201,7 @@ def test_register_images_of_volumes(r):
     ours = gequi.register_images(moving, fixed, spacing=(1.0, 1.0, 1.2), min_confidence=0)
     theirs = r.parts(r.register_images(moving, fixed, spacing=[1.0, 1.0, 1.2], min_confidence=0))
     for part, shift in {"map": 1, "inverse_map": 1, "warped": 0, "jacobian": 0, "uncertainty": 0}.items():
-        np.testing.assert_allclose(theirs[part], getattr(ours, part) + shift, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(known(theirs[part]), getattr(ours, part) + shift, rtol=0, atol=1e-6)
     corner = ours.affine @ [4, 7, 3, 1]
     np.testing.assert_allclose(theirs["affine"] @ [5, 8, 4, 1], corner + 1, rtol=0, atol=1e-6)
 
@@ -211,3 +263,23 @@ def test_registration_steps(r, same, dimension, options):
         assert (one["votes"], one["confidence"]) == (other["votes"], other["confidence"])
         for name in ("similarity", "affine"):
             np.testing.assert_allclose(one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9)
+
+
+def test_register_images_in_lists_of_which_some_fail(r):
+    image = gequi.sample_image("cat")[60:124, 160:224]
+    moving, fixed = {"a": np.rot90(image), "b": np.ones((32, 32)), "c": image}, {"x": image, "y": image, "z": image}
+    ours = gequi.register_images(moving, fixed, on_error="keep")
+    theirs = r.register_images(moving, fixed, on_error="keep")
+    table = r.value(r.code("as.data.frame(summary(x))", x=theirs))
+    for told, expected in zip(table, ours.summary(), strict=True):
+        assert told.pop("seconds") is None or expected["seconds"] > 0
+        expected.pop("seconds")
+        assert told == expected
+    failure = r.value(r.code("list(conditionMessage(x$y), x$y$argument, inherits(x$y, 'gequi_input_error'))", x=theirs))
+    assert failure == [str(ours["y"]), "moving", True]
+    points = np.array([[10.0, 20.0], [5.0, 6.0]])
+    carried = r.value(r.code("unname(predict(x, points))", x=theirs, points=points + 1))
+    for told, expected in zip(carried, ours.transform_points(points), strict=True):
+        assert (told is None) == (expected is None)
+        if told is not None:
+            np.testing.assert_allclose(told, expected + 1, rtol=0, atol=1e-6)

@@ -63,9 +63,9 @@ def test_a_transform_carries_what_it_carries_in_python(r, pair, images, tmp_path
         np.testing.assert_allclose(told, ours.transform_points(points, direction) + 1, rtol=0, atol=1e-9)
     told = r.value(r.predict(theirs, images[0], interpolation="linear", fill=-1.0))
     np.testing.assert_allclose(told, ours.warp(images[0], "linear", fill=-1.0), rtol=0, atol=1e-9)
-    back = r.value(r.predict(theirs, images[1], "fixed_to_moving", shape=[80, 90]))
+    back = r.value(r.predict(theirs, images[1], "fixed_to_moving", fill=-1.0, shape=[80, 90]))
     np.testing.assert_allclose(
-        back, ours.warp(images[1], direction="fixed_to_moving", shape=(80, 90)), rtol=0, atol=1e-9
+        back, ours.warp(images[1], fill=-1.0, direction="fixed_to_moving", shape=(80, 90)), rtol=0, atol=1e-9
     )
     again = r.code("x$handle <- new.env(parent = emptyenv()); predict(x, p)", x=theirs, p=points + 1)
     np.testing.assert_allclose(r.value(again), ours.transform_points(points) + 1, rtol=0, atol=1e-9)

@@ -11,7 +11,8 @@ import SimpleITK
 from scipy.spatial.distance import cdist
 
 from gequi import evaluate_registration, warp_image
-from gequi.errors import InputError, ShapeError
+from gequi.errors import InputError, ShapeError, UnrelatedImagesError
+from gequi.registration import Registrations
 from gequi.registration.evaluation import area_under_curve, non_diffeomorphic_volume, surface_distance
 
 SIZES = {2: (24, 30), 3: (12, 14, 16)}
@@ -255,6 +256,18 @@ def test_a_list_has_the_rows_of_each_and_the_area_over_the_pairs(known, random):
     rows = evaluate_registration(found, labels=[None, (labels, labels)])
     assert {row["pair"] for row in rows if row["metric"] == "Dice"} == {1}
     assert None not in {row["pair"] for row in rows}
+
+
+def test_a_pair_that_failed_has_an_infinite_error(known):
+    fixed = np.array([[2.0, 3.0], [5.0, 8.0]])
+    pairs = Registrations([known((24, 30)), UnrelatedImagesError("no")], ["right", "wrong"])
+    rows = evaluate_registration(pairs, landmarks=[(fixed + np.array([1, 0]), fixed)] * 2)
+    assert {row["pair"] for row in rows} == {"right", None}
+    whole = {row["metric"]: row for row in rows if row["pair"] is None}
+    assert whole["AUC_5"]["before"] == pytest.approx(area_under_curve(np.array([1.0, 1.0]), 5))
+    assert whole["AUC_5"]["after"] == pytest.approx(area_under_curve(np.array([1.0, np.inf]), 5))
+    labels = blobs((24, 30))
+    assert {row["pair"] for row in evaluate_registration(pairs, labels=[(labels, labels)] * 2)} == {"right"}
 
 
 # ---- what is refused ------------------------------------------------------------------------------------

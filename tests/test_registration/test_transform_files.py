@@ -486,9 +486,9 @@ def test_a_transform_carries_points_and_images_both_ways(registered, random, tmp
     np.testing.assert_allclose(read.transform_points(there[3]), pixels[3], rtol=0, atol=1e-6)
     for interpolation in ("linear", "cubic", "nearest"):
         told = read.warp(found.moving, interpolation, fill=-1.0, shape=SIZES[axes])
-        np.testing.assert_allclose(told, warp_image(found.moving, found.map, interpolation, -1.0), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(told, found.warp(found.moving, interpolation, fill=-1.0), rtol=0, atol=1e-8)
         back = read.warp(found.fixed, interpolation, -1.0, "fixed_to_moving", shape=MOVING_SIZES[axes])
-        expected = warp_image(found.fixed, found.inverse_map, interpolation, -1.0)
+        expected = found.warp(found.fixed, interpolation, -1.0, "fixed_to_moving")
         np.testing.assert_allclose(back, expected, rtol=0, atol=1e-6)
     channels = np.stack([found.moving, 2 * found.moving])
     told = read.warp(channels, "linear", -1.0, shape=SIZES[axes])

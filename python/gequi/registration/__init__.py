@@ -2,6 +2,7 @@
 
 from .curves import fourier_features, invert_function, register_curves
 from .evaluation import evaluate_registration
+from .many import Registrations
 from .register import register_images
 from .result import Registration
 from .steps import registration_steps
@@ -9,6 +10,7 @@ from .transform_files import Transform, read_transform, write_transform
 
 __all__ = [
     "Registration",
+    "Registrations",
     "Transform",
     "evaluate_registration",
     "fourier_features",

@@ -13,6 +13,7 @@ from scipy import ndimage
 from ..arrays import as_array, check_result
 from ..errors import GequiError, InputError, ShapeError
 from ..maps import warp_image, warp_points
+from .many import Registrations
 from .result import AXES, Registration, as_size
 
 AUC_THRESHOLDS = (3, 5, 10)  # pixels
@@ -39,7 +40,8 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
         a list of dicts, one for each metric: `metric`; `label`, the label that it is of, or None; `before`, its value
         before the registration, or None where it has none; `after`; `unit`, "pixel" ("voxel") or, where the spacing is
         not 1, "length", in which `spacing` is measured; "share" (0 to 1), "%", or None. For a list of registrations
-        each dict begins with `pair`, from 0, and the last rows, of `pair` None, are the AUC over the pairs.
+        each dict begins with `pair`, its name or its number from 0, and the last rows, of `pair` None, are the AUC over
+        the pairs. A pair that failed has no rows of its own; its error there is infinite after the registration.
 
         "before" takes the pixels of the two images as they lie: the first pixel of one on the first pixel of the other.
 
@@ -105,11 +107,13 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
     for name, value in of_each.items():
         of_each[name] = _of_each(value, name, len(found))
     rows, errors = [], []
-    for pair, each in enumerate(found):
+    for number, each in enumerate(found):
         try:
-            own, error = _evaluate(_check_registration(each), of_each["landmarks"][pair], of_each["labels"][pair])
+            given = (of_each["landmarks"][number], of_each["labels"][number])
+            own, error = _failed(*given) if _has_failed(each) else _evaluate(_check_registration(each), *given)
         except GequiError as refusal:
-            raise refusal.within("Pair {pair:index} of {total}: ", pair=pair, total=len(found)) from refusal
+            raise refusal.within("Pair {pair:index} of {total}: ", pair=number, total=len(found)) from refusal
+        pair = found.label(number) if isinstance(found, Registrations) else number
         rows += [{"pair": pair, **row} for row in own]
         errors += [error] if error is not None else []
     over_pairs = _areas(*np.array(errors).T) if errors else []
@@ -135,6 +139,19 @@ def _evaluate(found: Registration, landmarks: Any, labels: Any) -> tuple[list[Ro
     folded = 100 * non_diffeomorphic_volume(found.map, sign * _area_ratio(found)) / found.fixed.size
     rows.append(_row("NDA" if found.fixed.ndim == 2 else "NDV", folded, "%"))
     return rows, error
+
+
+def _has_failed(found: Any) -> bool:
+    """Whether a pair of a list failed, of which Python keeps the error and R passes nothing on."""
+    return found is None or isinstance(found, GequiError)
+
+
+def _failed(landmarks: Any, labels: Any) -> tuple[list[Row], tuple[float, float] | None]:
+    """No rows, and an infinite error after the registration."""
+    if landmarks is None or np.shape(_as_pair(landmarks, "landmarks")[0])[-1:] != (2,):
+        return [], None
+    moving, fixed = _check_landmarks(landmarks, 2)
+    return [], (float(np.linalg.norm(moving - fixed, axis=1).mean()), math.inf)
 
 
 def _row(metric: str, after: float, unit: str | None, before: float | None = None, label: int | None = None) -> Row:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,11 @@ from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError, UnrelatedImagesError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
-from ..geometry.sampling import grid_sample
+from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
+from .many import Registrations
 from .preprocess import Frame, prepare_pair
 from .presets import preset_for
 from .pyramid import Level, map_at_cells
@@ -28,7 +30,9 @@ from .score import score_maps
 from .search import Found, register
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
+from .warping import check_fill, clipped, filled
 
+ON_ERROR = ("stop", "keep")
 TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
 
 
@@ -43,8 +47,11 @@ def register_images(
     contrast: str = "same",
     encoder: EquivariantNetwork | None = None,
     min_confidence: float | None = None,
+    interpolation: str = "cubic",
+    fill: float | None = math.nan,
     dtype: str = "float32",
     device: str = "auto",
+    on_error: str = "stop",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
     """Estimates the transformation that aligns two images, and its uncertainty.
@@ -56,8 +63,8 @@ def register_images(
 
     Args:
         moving, fixed: two grayscale images (row, column) or two volumes (depth, row, column), of at least 16 pixels
-            along each side and of any two sizes. Or two lists of them, for many pairs; the options below then hold for
-            each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
+            along each side and of any two sizes. Or two lists of them, or mappings whose keys name them, for many pairs in
+            their order; the options below then hold for each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
             pair. What is said of pixels below holds for the voxels of volumes.
         spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
         moving_spacing: that of `moving`; None is `spacing`.
@@ -72,12 +79,17 @@ def register_images(
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
+        interpolation: of `warped`: "cubic", an interpolating spline, whose result is clipped to the range of `moving`;
+            "linear"; "nearest".
+        fill: the value of `warped` outside of `moving` (by more than half a pixel); None takes the nearest pixel.
         dtype: "float32" or "float64", in which the work is done.
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
+        on_error: for lists, whether to "stop" at a pair that fails, with its error, or to "keep" the error in its place
+            and go on.
         progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
 
     Returns:
-        a `Registration`, or a list of them. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
+        a `Registration`, or for lists `Registrations`, a list of them with the names of mappings. Its attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`,
         `uncertainty`, `confidence`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
         `transform_points()`, `summary()` and `plot()`, and `inverse` is the registration in the other direction.
 
@@ -116,19 +128,23 @@ def register_images(
     least = None if min_confidence is None else check_number(min_confidence, "min_confidence", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
-    options = _Options(kind_of_map, kind_of_pair, describer, least, kind)
+    seen_by = check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    options = _Options(kind_of_map, kind_of_pair, describer, least, seen_by, check_fill(fill), kind)
     areas = {
         "spacing": spacing,
         "moving_spacing": moving_spacing,
         "moving_mask": moving_mask,
         "fixed_mask": fixed_mask,
     }
+    keep = check_choice(on_error, "on_error", ON_ERROR) == "keep"
+    names = next((list(images) for images in (fixed, moving) if isinstance(images, Mapping)), None)
+    moving, fixed = (list(images.values()) if isinstance(images, Mapping) else images for images in (moving, fixed))
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
         return _register_pair(moving, fixed, options, **areas)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
-    return _register_pairs(moving, fixed, options, areas, progress)
+    return Registrations(_register_pairs(moving, fixed, options, areas, keep, progress), names)
 
 
 @dataclass(frozen=True)
@@ -139,11 +155,13 @@ class _Options:
     contrast: str
     encoder: EquivariantNetwork | None
     min_confidence: float | None
+    interpolation: str
+    fill: float | None
     kind: Kind
 
 
 def _is_list(images: Any) -> bool:
-    return isinstance(images, list | tuple) and len(images) > 0 and np.ndim(images[0]) >= 2
+    return isinstance(images, list | tuple) and any(np.ndim(image) >= 2 for image in images)
 
 
 def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
@@ -159,9 +177,15 @@ def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
 
 
 def _register_pairs(
-    moving: Any, fixed: Any, options: _Options, areas: dict[str, Any], progress: Callable[[dict[str, Any]], Any] | None
-) -> list[Registration]:
-    total, start, results = len(fixed), time.perf_counter(), []
+    moving: Any,
+    fixed: Any,
+    options: _Options,
+    areas: dict[str, Any],
+    keep: bool,
+    progress: Callable[[dict[str, Any]], Any] | None,
+) -> list[Registration | GequiError]:
+    results: list[Registration | GequiError] = []
+    total, start = len(fixed), time.perf_counter()
     of_each = {
         name: _of_each(value, total, name, 1 if name.endswith("spacing") else 2) for name, value in areas.items()
     }
@@ -170,7 +194,12 @@ def _register_pairs(
             own = {name: values[number] for name, values in of_each.items()}
             results.append(_register_pair(one, other, options, stacklevel=4, **own))
         except GequiError as error:
-            raise error.within("Pair {pair} of {total}: ", pair=number + 1, total=total) from error
+            of_pair = error.within("Pair {pair} of {total}: ", pair=number + 1, total=total)
+            if not keep:
+                raise of_pair from error
+            of_pair.__cause__ = error
+            traceback.clear_frames(error.__traceback__)  # which hold the images
+            results.append(of_pair)
         if progress is not None:
             left = (time.perf_counter() - start) / (number + 1) * (total - number - 1)
             progress({"done": number + 1, "total": total, "seconds_left": left})
@@ -194,7 +223,8 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
             "`min_confidence` is {least:.2f}.",
             confidence=confidence[0], least=least,
         )  # fmt: skip
-    plain = _maps_of(moving_frame, fixed_frame, found, moving_pixels, options.transform)
+    plain = _maps_of(moving_frame, fixed_frame, found, options.transform)
+    plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= area
     alternatives = [
         {"affine": _in_pixels(other, moving_frame, fixed_frame), "confidence": value}
@@ -221,7 +251,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         spacing=length,
         transform=options.transform,
         contrast=options.contrast,
+        interpolation=options.interpolation,
+        fill=options.fill,
     )
+
+
+def _warped(moving: np.ndarray, map: np.ndarray, options: _Options) -> np.ndarray:
+    """The moving image seen through the map, in the type in which the work is done."""
+    pixels, points = (own_tensor(x, **options.kind)[None] for x in (moving, map))
+    seen = as_numpy(grid_sample(pixels[None], points, options.interpolation)[0, 0])
+    return filled(clipped(seen, moving, moving.ndim), map, moving.shape, options.fill)
 
 
 def _check_dimension(encoder: EquivariantNetwork | None, axes: int) -> None:
@@ -240,9 +279,7 @@ def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray,
     return other, length
 
 
-def _maps_of(
-    moving_frame: Frame, fixed_frame: Frame, found: Found, pixels: np.ndarray, transform: str
-) -> dict[str, Any]:
+def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: str) -> dict[str, Any]:
     """The maps, what is known of them, and the metrics, from the working pixels back on the images' own."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
@@ -263,7 +300,6 @@ def _maps_of(
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
         "affine": _in_pixels(linear[0], moving_frame, fixed_frame),
-        "warped": as_numpy(grid_sample(own_tensor(pixels, **kind)[None, None], map[None], "cubic")[0, 0]),
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {

@@ -52,6 +52,14 @@ test_that("many pairs are told apart by their names or numbers", {
   expect_identical(unnamed$pair[unnamed$metric == "Dice"], 2L)
 })
 
+test_that("a pair that failed has no rows, and an infinite error over the pairs", {
+  needs_python()
+  found <- structure(list(a = registered(), b = simpleError("no")), class = "gequi_registrations")
+  told <- evaluate_registration(found, landmarks = rep(list(list(points_turned, points)), 2))
+  expect_identical(unique(told$pair), c("a", NA))
+  expect_equal(told$after[is.na(told$pair) & told$metric == "AUC_10"], 0.5, tolerance = 1e-3)
+})
+
 test_that("an evaluation prints its rows and no empty column", {
   needs_python()
   told <- evaluate_registration(registered(), landmarks = list(points_turned, points))

@@ -240,3 +240,135 @@ test_that("volumes are registered, cut, carried and tabulated", {
   expect_refused(plot(found, slice = 31), "`slice` must be a whole number from 1 to 30; got 31", "input")
   expect_refused(plot(found, axis = 4), "`axis` must be 1, 2 or 3", "input")
 })
+
+test_that("the linear part is told in words", {
+  needs_python()
+  found <- register_images(turned(), upright(), transform = "rigid")
+  row <- tidy(found)
+  expect_s3_class(row, "data.frame")
+  expect_identical(names(row), c(
+    "rotation", "scale", "scale_row", "scale_column", "shear", "shift_row", "shift_column", "mirror"
+  ))
+  expect_equal(row$rotation, 90, tolerance = 1e-3)
+  expect_equal(c(row$scale, row$shear), c(1, 0))
+  expect_false(row$mirror)
+  expect_output(print(found), "linear part  rotation 90.0 degrees, scale 1.000, shift (", fixed = TRUE)
+  expect_output(print(summary(found)), "scale column", fixed = TRUE)
+  expect_equal(summary(found)$decomposition, found$decomposition)
+  read <- saved_and_read(found)
+  expect_equal(tidy(read), row)
+  expect_false(is_alive(read))
+  for (replace in list(
+    function(x, new) `$<-`(x, "affine", new), function(x, new) `[[<-`(x, "affine", new),
+    function(x, new) `[<-`(x, "affine", list(new))
+  )) {
+    mirrored <- replace(found, cbind(c(0, 2), c(2, 0), c(1, 1)))
+    expect_true(tidy(mirrored)$mirror)
+    expect_equal(tidy(mirrored)$scale, 2)
+  }
+  found$uncertainty <- 2 * found$uncertainty
+  expect_equal(tidy(found), row)
+  several <- register_images(list(turned()), list(quarter = upright()), transform = "rigid")
+  expect_equal(tidy(several), cbind(pair = "quarter", row), ignore_attr = TRUE)
+})
+
+test_that("what lies outside is NA, and what is interpolated stays in its range", {
+  needs_python()
+  found <- register_images(turned()[5:80, ], upright(), transform = "similarity")
+  unseen <- is.na(found$warped)
+  expect_gt(sum(unseen), 200)
+  expect_false(any(is.nan(found$warped)))
+  expect_identical(found$fill, NA_real_)
+  expect_lte(max(found$warped, na.rm = TRUE), max(upright()))
+  expect_identical(is.na(predict(found, turned()[5:80, ])), unseen)
+  expect_true(all(predict(found, turned()[5:80, ], fill = -1)[unseen] == -1))
+  expect_false(anyNA(predict(found, turned()[5:80, ], fill = NULL)))
+  other <- register_images(
+    turned()[5:80, ], upright(), transform = "similarity", interpolation = "linear", fill = NULL
+  )
+  expect_false(anyNA(other$warped))
+  expect_identical(other["fill"], list(fill = NULL))
+  for (each in list(found, other)) {
+    read <- saved_and_read(each)
+    expect_equal(predict(read, turned()[5:80, ]), predict(each, turned()[5:80, ]), tolerance = 1e-12)
+    expect_equal(read$fill, each$fill)
+  }
+})
+
+test_that("labels keep their type and levels, and are missing outside", {
+  needs_python()
+  found <- register_images(turned()[5:80, ], upright(), transform = "similarity")
+  unseen <- is.na(found$warped)
+  numbers <- (row(matrix(0, 76, 80)) %/% 20L) + 10L * (col(matrix(0, 76, 80)) %/% 30L)
+  storage.mode(numbers) <- "integer"
+  expect_message(carried <- predict(found, numbers), "taken for labels", class = "gequi_message")
+  expect_type(carried, "integer")
+  expect_identical(is.na(carried), unseen)
+  expect_true(all(carried[!unseen] %in% numbers))
+  expect_silent(again <- predict(found, numbers, type = "labels"))
+  expect_identical(again, carried)
+  words <- "`newdata` has the type integer and is interpolated as an image"
+  expect_message(between <- predict(found, numbers, interpolation = "linear"), words, fixed = TRUE)
+  expect_type(between, "double")
+  expect_silent(image <- predict(found, numbers, type = "image"))
+  expect_false(all(image[!unseen] %in% numbers))
+  expect_silent(flags <- predict(found, numbers > 11))
+  expect_identical(flags, carried > 11)
+  tissue <- structure(factor(c("bone", "skin")[1 + (numbers > 11)], c("skin", "bone", "fat")), dim = dim(numbers))
+  expect_silent(kept <- predict(found, tissue, fill = "fat"))
+  expect_identical(levels(kept), levels(tissue))
+  expect_identical(dim(kept), dim(found$fixed))
+  expect_true(all(kept[unseen] == "fat"))
+  expect_identical(as.vector(kept)[!unseen], c("bone", "skin")[1 + flags[!unseen]])
+  expect_true(all(is.na(predict(found, tissue)[unseen])))
+  nearest <- predict(found, numbers + 0.5, interpolation = "nearest")
+  expect_type(nearest, "double")
+  expect_refused(predict(found, tissue, fill = "air"), "must be NA or one of the levels \"skin\"", "input")
+  expect_refused(predict(found, factor(1:9)), "a factor without dim()", "shape")
+  expect_refused(predict(found, numbers, type = "labels", interpolation = "cubic"), "\"nearest\" for labels", "input")
+  numbers[3] <- NA
+  expect_refused(predict(found, numbers), "`newdata` must have no missing values", "input")
+})
+
+test_that("a list keeps its names, and the error of each pair that fails", {
+  needs_python()
+  flat <- matrix(1, 80, 80)
+  moving <- list(a = turned(), b = flat, c = upright(), d = "nowhere.png")
+  fixed <- rep(list(upright()), 4)
+  expect_refused(register_images(moving[1:3], fixed[1:3]), "Pair 2 of 3: `moving` is constant", "input")
+  told <- NULL
+  found <- register_images(moving, fixed, on_error = "keep", progress = function(info) told <<- info$done)
+  expect_identical(told, 4L)
+  expect_named(found, c("a", "b", "c", "d"))
+  expect_s3_class(found$a, "gequi_registration")
+  expect_s3_class(found$c, "gequi_registration")
+  expect_s3_class(found$b, c("gequi_input_error", "gequi_error"), exact = FALSE)
+  expect_match(conditionMessage(found$b), "Pair 2 of 4: `moving` is constant", fixed = TRUE)
+  expect_identical(found$b$argument, "moving")
+  expect_match(conditionMessage(found$d), "`moving[[4]]` is no file: 'nowhere.png'", fixed = TRUE)
+  table <- as.data.frame(found)
+  expect_identical(is.na(table$confidence), c(FALSE, TRUE, FALSE, TRUE))
+  expect_identical(is.na(table$error), c(TRUE, FALSE, TRUE, FALSE))
+  expect_output(print(found), "b: Pair 2 of 4: `moving` is constant", fixed = TRUE)
+  expect_identical(tidy(found)$pair, c("a", "c"))
+  expect_s3_class(saved_and_read(found)$b, "gequi_input_error")
+  neither <- register_images(list("x.png"), list(q = "y.png"), on_error = "keep")
+  expect_named(neither, "q")
+  expect_output(print(neither), "q: `fixed[[1]]` is no file", fixed = TRUE)
+  expect_refused(register_images(moving, fixed, on_error = "skip"), "`on_error` must be one of 'stop', 'keep'", "input")
+})
+
+test_that("a list carries over one for all, or one for each", {
+  needs_python()
+  found <- register_images(
+    list(a = turned(), b = matrix(1, 80, 80), c = upright()), rep(list(upright()), 3), on_error = "keep"
+  )
+  points <- data.frame(row = c(10, 40), column = c(20, 70))
+  carried <- predict(found, points, se.fit = TRUE)
+  expect_named(carried, c("a", "b", "c"))
+  expect_identical(carried$a, predict(found$a, points, se.fit = TRUE))
+  expect_null(carried$b)
+  each <- predict(found, list(turned(), NULL, upright()), interpolation = "linear")
+  expect_identical(each$c, predict(found$c, upright(), interpolation = "linear"))
+  expect_refused(predict(found, list(1, 2)), "`newdata` must be one for all 3 pairs, or as many; got 2", "shape")
+})

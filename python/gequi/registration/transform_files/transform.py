@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from ...arrays import as_array, as_numpy, check_choice, own_tensor
 from ...errors import InputError, ShapeError
 from ...geometry.grids import pixel_grid
-from ...maps import check_shape, inverse_points, warp_image, warp_points
+from ...maps import check_shape, inverse_points, warp_points
 from ..result import AXES, DIRECTIONS, as_size
+from ..warping import KINDS, carry_pixels, choose_interpolation
 from .space import Space, apply, inverse
 
 FOUND = 1e-3  # pixels: how near Newton's method must come to a point
@@ -109,9 +111,10 @@ class Transform:
     def warp(
         self,
         image: Any,
-        interpolation: str = "cubic",
-        fill: float | None = None,
+        interpolation: str | None = None,
+        fill: float | None = math.nan,
         direction: str = "moving_to_fixed",
+        type: str | None = None,
         shape: Any = None,
     ) -> np.ndarray:
         """An image, or labels, carried over to the pixels of the other image.
@@ -119,9 +122,7 @@ class Transform:
         Args:
             image: of the moving image ("fixed_to_moving": of the fixed one), with as many axes as the transform, or
                 several channels of it with their axis in front.
-            interpolation: "linear"; "cubic", an interpolating spline; "nearest", for labels.
-            fill: the value of pixels that lie outside `image` by more than half a pixel; None takes the nearest pixel.
-            direction: "moving_to_fixed" or "fixed_to_moving".
+            interpolation, fill, direction, type: as of `Registration.warp()`.
             shape: the sizes of the other image. None is the size of the field, or, for a linear map and for
                 "fixed_to_moving", that of `image`.
 
@@ -130,7 +131,9 @@ class Transform:
 
         Raises:
             ShapeError: an image or a shape that does not fit the transform.
-            InputError: an unknown interpolation or direction, values that are not finite; a field without an inverse.
+            InputError: as of `Registration.warp()`; a field without an inverse.
+        Warns:
+            GequiMessage: whole numbers, where `type` is None: what they were taken for.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         axes = len(self.affine)
@@ -150,7 +153,10 @@ class Transform:
                 wanted = f"{axes} sizes" if own is None or not onto_fixed else as_size(own)
                 template = "`{argument}` must be {wanted}, as the transform has; got {given}."
                 raise ShapeError(template, "shape", wanted=wanted, given=as_size(sizes))
-        return warp_image(pixels, self._map(sizes, onto_fixed), interpolation, fill)
+        how = choose_interpolation(KINDS[pixels.dtype.kind], type, interpolation)
+        if how != "nearest" and pixels.dtype.kind == "b":
+            pixels = pixels.astype(np.float64)
+        return carry_pixels(pixels, self._map(sizes, onto_fixed), how, fill)
 
     def _map(self, shape: tuple[int, ...], onto_fixed: bool) -> np.ndarray:
         """The position in the one image of each pixel of the other."""

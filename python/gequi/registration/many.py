@@ -1,0 +1,144 @@
+"""The registrations of many pairs: a list with names, which keeps what failed and tells itself as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from ..arrays import check_choice
+from ..errors import GequiError, ShapeError
+from .result import Registration
+
+SHOWN = 12  # rows of the table that repr() shows
+
+COLUMNS = (
+    "confidence", "similarity_before", "similarity_after", "uncertainty", "folds", "overlap", "others", "seconds",
+)  # fmt: skip
+
+
+class Registrations(list[Any]):
+    """What `register_images()` returns for many pairs: a `Registration` for each, in their order.
+
+    With `on_error="keep"` a pair that failed is the error itself, a `GequiError`. It is a list in all else; a slice of it
+    is one too, and a pair may be taken by its name.
+
+    Attributes:
+        names: the name of each pair, where the images were given as mappings; else None.
+
+    Example:
+        >>> from gequi import register_images, sample_image
+        >>> image = sample_image("cat")[50:130, 150:230]
+        >>> found = register_images({"turned": image.T[::-1]}, {"turned": image})
+        >>> found.names, found["turned"].metrics["folds"]
+        (['turned'], 0)
+        >>> [carried.shape for carried in found.warp([image.T[::-1]])]
+        [(80, 80)]
+    """
+
+    def __init__(self, found: Iterable[Registration | GequiError] = (), names: Sequence[str] | None = None) -> None:
+        super().__init__(found)
+        self.names = None if names is None else list(names)
+
+    def __getitem__(self, which: SupportsIndex | slice | str) -> Any:
+        if isinstance(which, slice):
+            return Registrations(super().__getitem__(which), None if self.names is None else self.names[which])
+        if isinstance(which, str):
+            names = self.names or []
+            return super().__getitem__(names.index(check_choice(which, "name", names)))
+        return super().__getitem__(which)
+
+    def __repr__(self) -> str:
+        title = f"<Registrations: {len(self)} pair{'' if len(self) == 1 else 's'}>"
+        rows = self.summary()
+        more = [f"... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+        failures = [f"{row['pair']}: {row['error']}" for row in rows[:SHOWN] if row["error"] is not None]
+        return "\n".join([title, *_as_text(rows[:SHOWN]), *more, *failures])
+
+    def summary(self) -> list[dict[str, Any]]:
+        """A table with a row for each pair.
+
+        Returns:
+            a list of dicts: `pair`, its name or number; `confidence`, `similarity_before`, `similarity_after`,
+            `uncertainty` (the median), `folds`, `overlap`, `others` (how many other maps fit almost as well) and
+            `seconds`, which are None where the pair failed; and `error`, its message, or None.
+        """
+        return [_row(self.label(number), each) for number, each in enumerate(self)]
+
+    def label(self, number: int) -> str | int:
+        """The name of a pair, or its number."""
+        return number if self.names is None else self.names[number]
+
+    def warp(self, images: Any, **options: Any) -> list[np.ndarray | None]:
+        """An image carried over by each registration, as `Registration.warp()` does it.
+
+        Args:
+            images: one image for all pairs, or a list (or mapping) of one for each.
+            **options: those of `Registration.warp()`.
+
+        Returns:
+            a list, with None where the pair failed.
+        """
+        return self._carry(images, "images", 2, lambda each, image: each.warp(image, **options))
+
+    def transform_points(self, points: Any, **options: Any) -> list[Any]:
+        """Points carried over by each registration, as `Registration.transform_points()` does it.
+
+        Args:
+            points: (point, axis), for all pairs, or a list (or mapping) of such for each.
+            **options: those of `Registration.transform_points()`.
+
+        Returns:
+            a list, with None where the pair failed.
+        """
+        return self._carry(points, "points", 2, lambda each, at: each.transform_points(at, **options))
+
+    def _carry(self, given: Any, argument: str, axes: int, carry: Callable[[Registration, Any], Any]) -> list[Any]:
+        if isinstance(given, Mapping):
+            given = list(given.values())
+        several = isinstance(given, list | tuple) and any(np.ndim(each) >= axes for each in given)
+        if several and len(given) != len(self):
+            raise ShapeError(
+                "`{argument}` must be one for all {pairs} pairs, or as many; got {given}.",
+                argument, pairs=len(self), given=len(given),
+            )  # fmt: skip
+        of_each = given if several else [given] * len(self)
+        return [
+            None if isinstance(each, GequiError) else carry(each, one) for each, one in zip(self, of_each, strict=True)
+        ]
+
+
+def _row(label: str | int, found: Registration | GequiError) -> dict[str, Any]:
+    if isinstance(found, GequiError):
+        return {"pair": label, **dict.fromkeys(COLUMNS), "error": str(found)}
+    metrics = found.metrics
+    return {
+        "pair": label,
+        "confidence": found.confidence,
+        "similarity_before": metrics["similarity_before"],
+        "similarity_after": metrics["similarity_after"],
+        "uncertainty": float(np.median(found.uncertainty)),
+        "folds": metrics["folds"],
+        "overlap": metrics["overlap"],
+        "others": len(found.alternatives),
+        "seconds": metrics["seconds"],
+        "error": None,
+    }
+
+
+def _as_text(rows: list[dict[str, Any]]) -> list[str]:
+    """The rows as lines of aligned columns, without the errors."""
+    if not rows:
+        return []
+    names = ("pair", *COLUMNS)
+    cells = [[name.replace("_", " ") for name in names]]
+    cells += [[_cell(row[name]) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in cells]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
