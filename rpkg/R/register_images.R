@@ -19,12 +19,17 @@
 #' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is used; `NULL` is everywhere. Outside of the smallest box
 #'   that holds a mask nothing is used, and the map is continued linearly. For lists, one for all or a list of them.
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
-#'   `"rigid"` (rotation and shift, with lengths in the units of `spacing`).
+#'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
 #'   exchanged, in parts or everywhere.
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
 #'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
+#' @param initial a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as
+#'   `affine` has it, in pixels from 1; landmarks of both images, a list of `moving` and `fixed`, each a matrix (point,
+#'   axis) or a data frame with the columns (`depth`,) `row` and `column`; or an earlier registration, also of the same
+#'   images in other sizes. For lists, one for all or a list of them, with `NULL` where there is none. No `alternatives`
+#'   are looked for then.
 #' @param min_confidence the least confidence at which a map is returned at all; `NULL` is what unrelated images hardly
 #'   reach: 0.62, 0.58 with contrast `"any"`, and 0.4 for a linear map.
 #' @param interpolation of `warped`: `"cubic"`, an interpolating spline, whose result is clipped to the range of
@@ -72,8 +77,8 @@
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", encoder = NULL,
-                            min_confidence = NULL, interpolation = "cubic", fill = NA, dtype = "float32",
-                            device = "auto", on_error = "stop", progress = NULL) {
+                            initial = NULL, min_confidence = NULL, interpolation = "cubic", fill = NA,
+                            dtype = "float32", device = "auto", on_error = "stop", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -94,8 +99,8 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     "register_images",
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, encoder = encoder,
-    min_confidence = min_confidence, interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype,
-    device = device, on_error = on_error, progress = bar$report
+    initial = as_initial(initial, here), min_confidence = min_confidence, interpolation = interpolation,
+    fill = na_as_nan(fill), dtype = dtype, device = device, on_error = on_error, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
   found <- as_registrations(found, images, here)
@@ -115,6 +120,24 @@ read_pairs <- function(moving, fixed, several, moving_spacing, spacing, keep, ca
     read_pair <- function() as_pair(read(moving, "moving"), read(fixed, "fixed"), moving_spacing[[i]], spacing[[i]])
     if (keep) tryCatch(read_pair(), gequi_error = function(error) error) else read_pair()
   })
+}
+
+# A start as the core takes it, in pixels from 0: a linear map, landmarks, a registration, or a list of these.
+as_initial <- function(x, call) {
+  if (is.null(x) || inherits(x, "error")) return(NULL) # of a pair that failed before, there is none
+  if (inherits(x, "gequi_registration")) return(x)
+  if (is.data.frame(x)) {
+    abort_gequi("InputError", paste0(
+      "`initial` must be a matrix, or a list of landmarks, `moving` and `fixed`; got a data frame."
+    ), "initial", call)
+  }
+  if (!is.list(x)) return(if (is.matrix(x) && ncol(x) == nrow(x) + 1) affine_moved_by(x, -1) else x)
+  if (any(c("moving", "fixed") %in% names(x))) lapply(x, as_landmarks) else unname(lapply(unclass(x), as_initial, call))
+}
+
+as_landmarks <- function(points) {
+  if (is.data.frame(points)) points <- as.matrix(points[intersect(axis_names(3), names(points))])
+  as_index(unname(points))
 }
 
 # A part of a pair: NULL where its images could not be read.

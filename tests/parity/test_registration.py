@@ -283,3 +283,22 @@ def test_register_images_in_lists_of_which_some_fail(r):
         assert (told is None) == (expected is None)
         if told is not None:
             np.testing.assert_allclose(told, expected + 1, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", ["rigid", "translation"])
+def test_register_images_from_a_start(r, transform):
+    image = gequi.sample_image("cat")
+    moving, fixed = image[60:124, 163:227], image[62:126, 160:224]
+    points = np.array([[10.0, 20.0], [50.0, 15.0], [30.0, 60.0]])
+    shift = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, -1.0]])  # the same, counted from 0 and from 1
+    landmarks = {"moving": points + np.array([2, -3]), "fixed": points}
+    for ours, theirs in ((shift, shift), (landmarks, {name: at + 1 for name, at in landmarks.items()})):
+        told = r.parts(r.register_images(moving, fixed, transform=transform, initial=theirs))
+        expected = gequi.register_images(moving, fixed, transform=transform, initial=ours)
+        np.testing.assert_allclose(told["map"], expected.map + 1, rtol=0, atol=1e-6)
+        assert told["confidence"] == expected.confidence
+    earlier = r.register_images(moving, fixed, transform=transform), gequi.register_images(moving, fixed, transform=transform)
+    told = r.parts(r.register_images(moving, fixed, initial=earlier[0]))
+    np.testing.assert_allclose(
+        told["map"], gequi.register_images(moving, fixed, initial=earlier[1]).map + 1, rtol=0, atol=1e-6
+    )

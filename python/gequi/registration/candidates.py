@@ -9,6 +9,7 @@ Source: Umeyama 1991 (similarities from points), Tukey's and Cauchy's robust wei
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from ..geometry.grids import Size, kind_of
 from ..geometry.rotations import nearest_rotation
 from .descriptors import Matches
 from .presets import Preset
-from .transforms import image_center, recentered, similar_part
+from .transforms import image_center, recentered, similar_part, translations
 
 
 class Candidates(NamedTuple):
@@ -38,6 +39,8 @@ def fit_candidates(
         scale: how many times larger than usual the images are.
     """
     unit, rigid = preset.unit * scale, transform == "rigid"
+    if transform == "translation":
+        return fit_translation(matches, count, preset, unit)
     similarities, votes = vote(matches, size, count, preset, unit, rigid)
     if transform in ("deformable", "affine"):
         return Candidates(fit_affine(similarities, matches, size, preset, unit), similarities, votes)
@@ -134,6 +137,28 @@ def fit_similarity(start: torch.Tensor, matches: Matches, preset: Preset, unit: 
         weight = _robust_weights(current, matches.fixed, matches, preset, unit)
         current = _least_squares_similarity(matches.fixed, matches.moving, weight, current, preset.scales, rigid)
     return current
+
+
+def fit_translation(matches: Matches, count: int, preset: Preset, unit: float) -> Candidates:
+    """The same for shifts alone, on which those matches vote whose rotation is hardly any: a mode is a weighted mean."""
+    x, y = matches.fixed, matches.moving
+    cosine = (matches.rotation.diagonal(dim1=1, dim2=2).sum(1) - (x.shape[1] - 2)) / 2
+    upright = matches.weight * (cosine - math.cos(preset.rotation_gate)).clamp_min(0)
+    matches = replace(matches, weight=upright)
+    shifts = (y - x)[upright.argsort(descending=True)[: preset.seeds]]
+    for tolerance, _ in preset.seed_tolerances:
+        away = torch.cdist(shifts, y - x) / (tolerance * unit)
+        weight = upright * (1 - away**2).clamp_min(0) ** 2
+        total = weight.sum(1, keepdim=True)
+        shifts = torch.where(total > 0, weight @ (y - x) / total.clamp_min(1e-9), shifts)
+    distance = torch.cdist(shifts, y - x) / (preset.vote_tolerance * unit)
+    votes = (upright * (1 - distance**2).clamp_min(0)).sum(1)
+    kept = _distinct(votes, shifts[:, None], preset.apart * unit, count)
+    voted = shifts = shifts[kept]
+    for _ in range(preset.fit_rounds):
+        weight = _robust_weights(translations(shifts), x, matches, preset, unit)
+        shifts = weight @ (y - x) / weight.sum(1, keepdim=True).clamp_min(1e-9)
+    return Candidates(translations(shifts), translations(voted), votes[kept])
 
 
 def _distances(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

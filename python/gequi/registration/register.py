@@ -21,19 +21,20 @@ from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
 from .descriptors import CONTRASTS, check_encoder, ready
+from .initial import initial_map, initial_of_each, verify_initial
 from .many import Registrations
-from .preprocess import Frame, prepare_pair
+from .preprocess import Frame, Pair, prepare_pair
 from .presets import preset_for
 from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
 from .score import score_maps
-from .search import Found, register
+from .search import Found, descend, register
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
 from .warping import check_fill, clipped, filled
 
 ON_ERROR = ("stop", "keep")
-TRANSFORMS = ("deformable", "affine", "similarity", "rigid")
+TRANSFORMS = ("deformable", "affine", "similarity", "rigid", "translation")
 
 
 def register_images(
@@ -46,6 +47,7 @@ def register_images(
     transform: str = "deformable",
     contrast: str = "same",
     encoder: EquivariantNetwork | None = None,
+    initial: Any = None,
     min_confidence: float | None = None,
     interpolation: str = "cubic",
     fill: float | None = math.nan,
@@ -70,13 +72,17 @@ def register_images(
         moving_spacing: that of `moving`; None is `spacing`.
         moving_mask, fixed_mask: True (or 1) where an image is used; None is everywhere. Outside of the smallest box
             that holds a mask nothing is used, and the map goes on straight.
-        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
-            (rotation and shift, with lengths in the units of `spacing`).
+        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions), "rigid"
+            (rotation and shift) or "translation" (shift alone), with lengths in the units of `spacing`.
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
             exchanged in parts or everywhere, as in another kind of image.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
+        initial: a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as `affine`
+            has it, in pixels; landmarks of both images, a mapping of `moving` and `fixed`, (point, axis) each, in pixels;
+            or an earlier `Registration`, also of the same images in other sizes. For lists, one for all or a list of
+            them, with None where there is none. No `alternatives` are looked for then.
         min_confidence: the least confidence at which a map is returned at all; None is what unrelated images hardly
             reach: 0.62, 0.58 with contrast "any", and 0.4 for a linear map.
         interpolation: of `warped`: "cubic", an interpolating spline, whose result is clipped to the range of `moving`;
@@ -141,10 +147,10 @@ def register_images(
     moving, fixed = (list(images.values()) if isinstance(images, Mapping) else images for images in (moving, fixed))
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
-        return _register_pair(moving, fixed, options, **areas)
+        return _register_pair(moving, fixed, options, initial, **areas)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
-    return Registrations(_register_pairs(moving, fixed, options, areas, keep, progress), names)
+    return Registrations(_register_pairs(moving, fixed, options, initial, areas, keep, progress), names)
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,7 @@ def _register_pairs(
     moving: Any,
     fixed: Any,
     options: _Options,
+    initial: Any,
     areas: dict[str, Any],
     keep: bool,
     progress: Callable[[dict[str, Any]], Any] | None,
@@ -189,10 +196,11 @@ def _register_pairs(
     of_each = {
         name: _of_each(value, total, name, 1 if name.endswith("spacing") else 2) for name, value in areas.items()
     }
+    starts = initial_of_each(initial, total)
     for number, (one, other) in enumerate(zip(moving, fixed, strict=True)):
         try:
             own = {name: values[number] for name, values in of_each.items()}
-            results.append(_register_pair(one, other, options, stacklevel=4, **own))
+            results.append(_register_pair(one, other, options, starts[number], stacklevel=4, **own))
         except GequiError as error:
             of_pair = error.within("Pair {pair} of {total}: ", pair=number + 1, total=total)
             if not keep:
@@ -206,14 +214,16 @@ def _register_pairs(
     return results
 
 
-def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int = 3, **areas: Any) -> Registration:
+def _register_pair(
+    moving: Any, fixed: Any, options: _Options, initial: Any, stacklevel: int = 3, **areas: Any
+) -> Registration:
     """The registration of two images; `stacklevel` leads from here to the caller of `register_images()`."""
     start = time.perf_counter()
     pair, (moving_frame, fixed_frame), moving_pixels, area = prepare_pair(
         moving, fixed, **areas, contrast=options.contrast, kind=options.kind
     )
     _check_dimension(options.encoder, pair.axes)
-    found, others, confidence = register(pair, options.transform, options.encoder)
+    found, others, confidence = _found(pair, (moving_frame, fixed_frame), options, initial)
     least = options.min_confidence
     if least is None:
         least = preset_for(pair.axes).least_confidence(options.transform, pair.any_contrast)
@@ -254,6 +264,16 @@ def _register_pair(moving: Any, fixed: Any, options: _Options, stacklevel: int =
         interpolation=options.interpolation,
         fill=options.fill,
     )
+
+
+def _found(
+    pair: Pair, frames: tuple[Frame, Frame], options: _Options, initial: Any
+) -> tuple[Found, torch.Tensor, list[float]]:
+    """The map near a start or, without one, wherever it is; as `search.register()` returns it."""
+    if initial is None:
+        return register(pair, options.transform, options.encoder)
+    near = initial_map(initial, frames, options.transform, options.kind)
+    return descend(verify_initial(pair, options.transform, near), options.transform)
 
 
 def _warped(moving: np.ndarray, map: np.ndarray, options: _Options) -> np.ndarray:

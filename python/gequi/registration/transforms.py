@@ -12,7 +12,7 @@ import itertools
 
 import torch
 
-from ..geometry.grids import Kind, Size, cell_centers, size_of
+from ..geometry.grids import Kind, Size, cell_centers, kind_of, size_of
 from ..geometry.rotations import nearest_rotation
 from ..geometry.sampling import grid_sample
 
@@ -45,10 +45,10 @@ def image_center(size: Size, kind: Kind) -> torch.Tensor:
 def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
     """A basis of the derivatives of a kind of map at the identity: (generator, axis, axis + 1).
 
-    Rotations and shifts; for a similarity also one scale, for an affine map all stretches and shears.
+    Shifts; but for a translation also rotations, for a similarity one scale, for an affine map all stretches and shears.
     """
     basis = []
-    for i, j in itertools.combinations(range(axes), 2):
+    for i, j in itertools.combinations(range(axes), 2) if transform != "translation" else ():
         rotation = torch.zeros(axes, axes + 1, **kind)
         rotation[i, j], rotation[j, i] = -1, 1
         basis.append(rotation)
@@ -64,10 +64,18 @@ def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
 
 
 def nearest_linear(maps: torch.Tensor, transform: str, center: torch.Tensor) -> torch.Tensor:
-    """The nearest map of a kind, "affine", "similarity" or "rigid", that agrees with each map at `center`."""
+    """The nearest map of a kind, from "affine" to "translation", that agrees with each map at `center`."""
     if transform == "affine":
         return maps
+    if transform == "translation":
+        return translations(recentered(maps, center)[:, :, -1] - center)
     return recentered(similar_part(recentered(maps, center), transform == "rigid"), -center)
+
+
+def translations(shifts: torch.Tensor) -> torch.Tensor:
+    """The maps x + shift, of shifts (map, axis)."""
+    axes = shifts.shape[1]
+    return torch.cat([torch.eye(axes, **kind_of(shifts)).expand(len(shifts), -1, -1), shifts[:, :, None]], 2)
 
 
 def similar_part(maps: torch.Tensor, rigid: bool = False) -> torch.Tensor:

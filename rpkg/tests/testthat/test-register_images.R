@@ -372,3 +372,30 @@ test_that("a list carries over one for all, or one for each", {
   expect_identical(each$c, predict(found$c, upright(), interpolation = "linear"))
   expect_refused(predict(found, list(1, 2)), "`newdata` must be one for all 3 pairs, or as many; got 2", "shape")
 })
+
+test_that("a start is a linear map, landmarks or a registration, counted from 1", {
+  needs_python()
+  quarter <- cbind(c(0, 1), c(-1, 0), c(81, 0)) # of pixels from 1
+  expected <- register_images(turned(), upright(), transform = "rigid")
+  fixed <- data.frame(row = c(10, 60, 30), column = c(20, 30, 70))
+  marks <- list(moving = cbind(81 - fixed$column, fixed$row) + 1, fixed = fixed)
+  for (start in list(quarter + 2 * c(0, 0, 0, 0, 1, -1), marks, expected, saved_and_read(expected))) {
+    found <- register_images(turned(), upright(), transform = "rigid", initial = start)
+    expect_equal(found$affine, expected$affine, tolerance = 1e-3)
+  }
+  several <- register_images(
+    list(a = turned(), b = upright()), list(upright(), upright()), transform = "rigid", initial = list(quarter, NULL)
+  )
+  expect_equal(several$a$affine, expected$affine, tolerance = 1e-3)
+  again <- register_images(list(turned(), upright()), rep(list(upright()), 2), transform = "rigid", initial = several)
+  expect_equal(again[[1]]$affine, several$a$affine, tolerance = 1e-3)
+  expect_refused(register_images(turned(), upright(), initial = fixed), "got a data frame", "input")
+  expect_refused(register_images(turned(), upright(), initial = marks["fixed"]), "landmarks of both images", "input")
+})
+
+test_that("a translation only shifts", {
+  needs_python()
+  found <- register_images(sample_image("cat")[48:127, 151:230], upright(), transform = "translation")
+  expect_equal(found$affine, cbind(diag(2), c(3, 0)), tolerance = 1e-2)
+  expect_equal(tidy(found)$rotation, 0)
+})
