@@ -69,8 +69,9 @@ ROWS = {
 # Exports that take arrays and are checked elsewhere: registration has its own tests, folders read files, `invert_function`
 # and encoders go through registration's door, prepare_job() through that of fit().
 ELSEWHERE = {
-    "fourier_features", "invert_function", "prepare_job", "prepare_prediction", "predict_folder", "register_curves",
-    "register_images", "registration_encoder", "registration_steps",
+    "evaluate_registration", "fourier_features", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
+    "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
+    "write_transform",
 }  # fmt: skip
 # Exports that take no array of numbers.
 WITHOUT = {

@@ -60,7 +60,8 @@ VOXELS = np.arange(np.prod(SIZE)).reshape(SIZE)
 def header_of(image):
     """The fields of nibabel's header as R's packages have them."""
     header = image.header
-    names = ("sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim")
+    names = ["sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim"]
+    names += ["qoffset_x", "qoffset_y", "qoffset_z"]
     return {name: np.asarray(header[name]).tolist() for name in names}
 
 
@@ -89,6 +90,7 @@ def test_a_nifti_volume_lies_as_nibabel_says(form, oblique):
     for turn in turns():
         affine = np.eye(4)
         affine[:3, :3] = tilt @ turn * PIXDIM
+        affine[:3, 3] = [11, -7, 5]
         image = nibabel.Nifti1Image(VOXELS.astype(np.float64), None)
         image.header.set_zooms(PIXDIM)
         getattr(image, f"set_{form}")(affine, code=1)
@@ -99,6 +101,21 @@ def test_a_nifti_volume_lies_as_nibabel_says(form, oblique):
         voxel = np.array([1, 3, 2])
         at = axes["orientation"][:, :-1] @ voxel + axes["orientation"][:, -1]
         assert array[tuple(at.astype(int))] == VOXELS[tuple(voxel)]
+        point = axes["origin"] + axes["cosines"] @ (np.array(axes["spacing"]) * at)[::-1]  # LPS
+        np.testing.assert_allclose(point * [-1, -1, 1], affine[:3] @ [*voxel, 1], rtol=0, atol=1e-4)  # float32 quaternions
+
+
+def test_where_a_volume_lies_is_not_told_without_a_header_that_says_it():
+    rows = {"srow_x": [-2, 0, 0, 9], "srow_y": [0, 2, 0, 8], "srow_z": [0, 0, 2, 7]}
+    told = nifti_axes(SIZE, {"sform_code": 1, **rows})
+    np.testing.assert_array_equal(told["origin"], [-9 + 2 * 3, -8 - 2 * 4, 7 + 2 * 5])
+    np.testing.assert_array_equal(told["cosines"], [[-1, 0, 0], [0, 1, 0], [0, 0, -1]])
+    turned = {"qform_code": 1, "pixdim": [1, 2, 2, 2], "qoffset_x": 1, "qoffset_y": 2, "qoffset_z": 3}
+    assert nifti_axes(SIZE, turned)["origin"] is not None
+    short = {"sform_code": 1, **{name: row[:3] for name, row in rows.items()}}
+    for header in ({}, short, {"qform_code": 1, "pixdim": [1, 2, 2, 2]}, {**turned, "pixdim": [1, 0, 2, 2]}, {"sform_code": 1}):
+        assert (nifti_axes(SIZE, header)["origin"], nifti_axes(SIZE, header)["cosines"]) == (None, None)
+    assert nifti_axes(SIZE[:2], {"sform_code": 1, **rows})["origin"] is None
 
 
 def test_the_sform_comes_before_the_qform_and_no_header_is_right_front_up():

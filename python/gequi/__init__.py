@@ -30,11 +30,14 @@ from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_ima
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .pictures import to_grayscale
 from .registration import (
+    evaluate_registration,
     fourier_features,
     invert_function,
+    read_transform,
     register_curves,
     register_images,
     registration_steps,
+    write_transform,
 )
 from .saving import load_model, save_model
 from .symmetry import equivariance_error, is_equivariant, permutation_error
@@ -52,6 +55,7 @@ __all__ = [
     "equivariance_error",
     "equivariant_network",
     "evaluate",
+    "evaluate_registration",
     "export_model",
     "field_type",
     "fit",
@@ -86,6 +90,7 @@ __all__ = [
     "predict_points",
     "prepare_job",
     "prepare_prediction",
+    "read_transform",
     "rearrange",
     "register_curves",
     "register_images",
@@ -106,4 +111,5 @@ __all__ = [
     "visual_attention",
     "warp_image",
     "warp_points",
+    "write_transform",
 ]

@@ -194,6 +194,10 @@ class ModelFileError(GequiError):
     """A model file that is damaged, foreign or from a newer gequi."""
 
 
+class TransformFileError(GequiError):
+    """A file of a transform that is not there, damaged, or of a kind that is not read."""
+
+
 class SetupError(GequiError):
     """Something gequi needs is not installed, or not in the version it needs."""
 

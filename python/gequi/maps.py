@@ -8,7 +8,6 @@ mean linear part. An image goes on with the value of its nearest pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
         >>> identity_map((2, 3)).tolist()
         [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
     """
-    return as_numpy(pixel_grid(_check_shape(shape, "shape"), check_dtype(dtype)))
+    return as_numpy(pixel_grid(check_shape(shape, "shape"), check_dtype(dtype)))
 
 
 def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float | None = None) -> np.ndarray:
@@ -184,7 +183,7 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     """
     coordinates = check_map(map, "map")
     count = check_integer(steps, "steps", minimum=1)
-    sizes = coordinates.shape[1:] if shape is None else _check_shape(shape, "shape")
+    sizes = coordinates.shape[1:] if shape is None else check_shape(shape, "shape")
     if len(sizes) != len(coordinates):
         template = "`{argument}` must have {wanted} sizes, as the map has axes; got {given}."
         raise ShapeError(template, "shape", wanted=len(coordinates), given=len(sizes))
@@ -194,12 +193,13 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     if folds:
         template = "`{argument}` folds at {folds} pixels, where its Jacobian is not positive: it has no inverse."
         raise InputError(template, "map", folds=folds)
-    found, error = _inverse(tensor, sizes, count)
+    target = pixel_grid(sizes, torch.float64).reshape(len(sizes), -1)
+    found, error = inverse_points(tensor, target, count)
     lost = int((error > 1e-3).sum())
     if lost:
         template = "`{argument}` has no inverse at {lost} of {pixels} pixels that {steps} steps could find."
         raise InputError(template, "map", lost=lost, pixels=error.numel(), steps=count)
-    return as_numpy(found.to(_dtype_of(coordinates)))
+    return as_numpy(found.reshape(-1, *sizes).to(_dtype_of(coordinates)))
 
 
 def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matrix: bool = False) -> np.ndarray:
@@ -267,7 +267,7 @@ def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
     return np.broadcast_to(values, axes).copy()
 
 
-def _check_shape(shape: Any, argument: str) -> tuple[int, ...]:
+def check_shape(shape: Any, argument: str) -> tuple[int, ...]:
     sizes = tuple(check_integer(size, argument, minimum=1) for size in np.asarray(shape).reshape(-1))
     if len(sizes) not in (2, 3):
         raise ShapeError(
@@ -312,20 +312,22 @@ def jacobian_matrix(map: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.stack(torch.gradient(part)) for part in map])
 
 
-def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Newton from the mean linear map. A step that does not bring a pixel nearer is halved. Returns (map, distance)."""
+def inverse_points(map: torch.Tensor, points: torch.Tensor, steps: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a map (axis, *shape) takes the values `points` (axis, point), and how far it stays from each (point).
+
+    Newton from the mean linear map. A step that does not bring a point nearer is halved.
+    """
     axes = len(map)
-    target = pixel_grid(shape, map.dtype, map.device).reshape(axes, -1)
     linear = mean_linear(map[None])[0]
     centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
     middle = map.reshape(axes, -1).mean(1)
     if bool(torch.linalg.matrix_rank(linear) < axes):
         linear = torch.eye(axes, dtype=map.dtype, device=map.device)
-    x = torch.linalg.solve(linear, target - middle[:, None]) + centre[:, None]
+    x = torch.linalg.solve(linear, points - middle[:, None]) + centre[:, None]
     derivatives = jacobian_matrix(map).reshape(1, axes * axes, *map.shape[1:])
 
     def residual(at: torch.Tensor) -> torch.Tensor:
-        return target - sample_map(map[None], at[None])[0]
+        return points - sample_map(map[None], at[None])[0]
 
     rest = residual(x)
     distance, stride = vector_norm(rest, 0), torch.ones(x.shape[1], dtype=x.dtype)
@@ -340,4 +342,4 @@ def _inverse(map: torch.Tensor, shape: Sequence[int], steps: int) -> tuple[torch
         x, rest = torch.where(better, trial, x), torch.where(better, left, rest)
         distance = vector_norm(rest, 0)
         stride = torch.where(better, torch.ones_like(stride), stride / 2)
-    return x.reshape(axes, *shape), distance.reshape(tuple(shape))
+    return x, distance

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .arrays import as_array
+from .geometry.rotations import nifti_rotation
 
 LUMINANCE = (0.299, 0.587, 0.114)
 MOST_CHANNELS = 4  # along a third axis; a longer one is that of the columns of a volume
@@ -65,13 +65,16 @@ def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]
     Args:
         size: the sizes along i, j (and k).
         header: fields of the NIfTI header: `sform_code` with `srow_x`, `srow_y`, `srow_z`; `qform_code` with
-            `quatern_b`, `quatern_c`, `quatern_d`; `pixdim`, all of it. What is missing counts as 0. The sform comes
+            `quatern_b`, `quatern_c`, `quatern_d` and `qoffset_x`, `qoffset_y`, `qoffset_z`; `pixdim`, all of it. What
+            is missing counts as 0. The sform comes
             first, then the qform; without both, i, j and k run along +x, +y and +z.
 
     Returns:
         a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it runs the other way;
         `spacing` along each axis of the array, or None where the header has none; `orientation` (axis, axis + 1), the
-        position in the array, from 0, of the voxel v, from 0: orientation[:, :-1] v + orientation[:, -1].
+        position in the array, from 0, of the voxel v, from 0: orientation[:, :-1] v + orientation[:, -1]; and of a
+        volume whose header says it, else None, `origin` and `cosines`, the physical point of the array's first voxel and
+        its direction cosines, as `write_transform()` takes them (LPS).
 
     Source:
         nifti1.h, methods 1 to 3 (R. W. Cox et al., 2004).
@@ -94,7 +97,30 @@ def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]
     lengths = _field(header, "pixdim", 8)[1 : axes + 1]
     known = bool(np.isfinite(lengths).all() and (lengths > 0).all())
     spacing = [float(lengths[axis]) for axis in order] if known else None
-    return {"order": order, "flipped": flipped, "spacing": spacing, "orientation": orientation}
+    origin, cosines = _in_space(header, orientation) if axes == 3 else (None, None)
+    return {
+        "order": order, "flipped": flipped, "spacing": spacing, "orientation": orientation, "origin": origin,
+        "cosines": cosines,
+    }  # fmt: skip
+
+
+def _in_space(header: Mapping[str, Any], orientation: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The LPS point of the first voxel of an array, and the directions of its columns, rows and slices."""
+    if _field(header, "sform_code", 1)[0] > 0:
+        world = np.stack([_field(header, f"srow_{axis}", 4) for axis in "xyz"])
+        known = all(np.size(header.get(f"srow_{axis}", [])) >= 4 for axis in "xyz")
+    else:
+        lengths = _field(header, "pixdim", 4)[1:]
+        shift = [_field(header, f"qoffset_{axis}", 1) for axis in "xyz"]
+        world = np.concatenate([_directions(header) * lengths, shift], 1)
+        known = _field(header, "qform_code", 1)[0] > 0 and all(f"qoffset_{axis}" in header for axis in "xyz")
+    if not known or not np.isfinite(world).all() or np.linalg.matrix_rank(world[:, :-1]) < 3:
+        return None, None
+    world[:2] *= -1
+    directions = world[:, :-1] @ np.linalg.inv(orientation[:, :-1])
+    origin = world[:, -1] - directions @ orientation[:, -1]
+    columns = directions[:, ::-1]
+    return origin + 0.0, columns / np.linalg.norm(columns, axis=0) + 0.0
 
 
 def _field(header: Mapping[str, Any], name: str, count: int) -> np.ndarray:
@@ -111,22 +137,8 @@ def _directions(header: Mapping[str, Any]) -> np.ndarray:
         matrix = np.stack([_field(header, f"srow_{axis}", 3) for axis in "xyz"])
     elif _field(header, "qform_code", 1)[0] > 0:
         vector = np.array([_field(header, f"quatern_{part}", 1)[0] for part in "bcd"])
-        matrix = _rotation(vector) * [1, 1, -1 if _field(header, "pixdim", 1)[0] < 0 else 1]
+        matrix = nifti_rotation(vector) * [1, 1, -1 if _field(header, "pixdim", 1)[0] < 0 else 1]
     else:
         matrix = np.eye(3)
     lengths = np.linalg.norm(matrix, axis=0)
     return matrix / lengths if np.isfinite(lengths).all() and (lengths > 0).all() else np.eye(3)
-
-
-def _rotation(vector: np.ndarray) -> np.ndarray:
-    """The rotation of a unit quaternion with this vector part and a scalar part that is not negative."""
-    square = float(vector @ vector)
-    b, c, d = vector / math.sqrt(square) if square > 1 else vector
-    a = math.sqrt(max(1 - square, 0))
-    return np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )

@@ -23,7 +23,9 @@
 #'   attribute `orientation`, a matrix (axis, axis + 1), says where the voxel v = c(i, j, k) is, both counted from 1:
 #'   position = orientation\[, -n\] v + orientation\[, n\], with n its last column. So
 #'   `solve(orientation[, -n], position - orientation[, n])` is the voxel at a position, and the inverse of the matrix
-#'   brings a landmark of a registration back to the voxels of the file.
+#'   brings a landmark of a registration back to the voxels of the file. Of a volume whose header says where it lies,
+#'   the attributes `origin` and `cosines` are the point of its first voxel and its direction cosines, as
+#'   [write_transform()] takes them.
 #' @section Errors: `gequi_setup_error` where the package that reads such a file is missing; `gequi_input_error` for
 #'   what is no picture; `gequi_shape_error` for other axes, and for several pictures in one.
 #' @family images
@@ -35,7 +37,7 @@ to_grayscale <- function(x) {
   picture <- read_picture(x, "x", rlang::current_env())
   pixels <- as_grayscale(picture, "x", rlang::current_env())
   attr(pixels, "spacing") <- picture$spacing
-  attr(pixels, "orientation") <- picture$orientation
+  for (name in c("orientation", "origin", "cosines")) attr(pixels, name) <- picture[[name]]
   pixels
 }
 
@@ -47,8 +49,9 @@ as_grayscale <- function(picture, argument, call) {
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-# A picture as list(pixels, channels, spacing, orientation): an array (row, column), (depth, row, column) or, where
-# `channels` is TRUE, (row, column, channel); the size of its pixels or NULL; and how its axes were turned, or NULL.
+# A picture as list(pixels, channels, spacing, orientation, origin, cosines): an array (row, column), (depth, row,
+# column) or, where `channels` is TRUE, (row, column, channel); the size of its pixels or NULL; how its axes were
+# turned, or NULL; and where a volume lies in space, or NULL.
 read_picture <- function(x, argument, call) {
   if (inherits(x, "magick-image")) {
     return(read_magick(x, argument, call))
@@ -70,8 +73,8 @@ read_picture <- function(x, argument, call) {
   new_picture(array(as.vector(x), dim(x)), length(dim(x)) == 3 && dim(x)[3] <= 4, attr(x, "spacing"))
 }
 
-new_picture <- function(pixels, channels, spacing = NULL, orientation = NULL) {
-  list(pixels = pixels, channels = channels, spacing = spacing, orientation = orientation)
+new_picture <- function(pixels, channels, spacing = NULL, ...) {
+  list(pixels = pixels, channels = channels, spacing = spacing, ...)
 }
 
 read_magick <- function(x, argument, call) {
@@ -103,12 +106,15 @@ read_nifti <- function(x, argument, call) {
   kept <- Map(function(n, flip) if (flip) rev(seq_len(n)) else seq_len(n), dim(pixels), axes$flipped)
   pixels <- do.call(`[`, c(list(pixels), kept, list(drop = FALSE)))
   spacing <- if (length(axes$spacing)) as.numeric(unlist(axes$spacing))
-  new_picture(pixels, FALSE, spacing, affine_from_one(axes$orientation))
+  orientation <- affine_from_one(axes$orientation)
+  origin <- if (!is.null(axes$origin)) as.numeric(axes$origin)
+  new_picture(pixels, FALSE, spacing, orientation = orientation, origin = origin, cosines = axes$cosines)
 }
 
 # The fields of a header that say how the voxels lie, as the core takes them.
 nifti_fields <- c(
-  "sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim"
+  "sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x",
+  "qoffset_y", "qoffset_z", "pixdim"
 )
 
 nifti_header <- function(x) {
@@ -130,8 +136,8 @@ nifti_header <- function(x) {
 }
 
 # oro.nifti::readNIfTI() turns what it reads, if it is not told otherwise, until x runs to the left, y to the front and
-# z up, and leaves the header as it was.
-radiological <- list(sform_code = 1, srow_x = c(-1, 0, 0, 0), srow_y = c(0, 1, 0, 0), srow_z = c(0, 0, 1, 0))
+# z up, and leaves the header as it was. The rows have no fourth number: where the first voxel lies is lost.
+radiological <- list(sform_code = 1, srow_x = c(-1, 0, 0), srow_y = c(0, 1, 0), srow_z = c(0, 0, 1))
 
 # ---- files ----------------------------------------------------------------------------------------------------------
 

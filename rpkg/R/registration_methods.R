@@ -3,7 +3,7 @@
 
 axis_names <- function(axes) utils::tail(c("depth", "row", "column"), axes)
 
-axes_of <- function(registration) length(dim(registration$fixed))
+axes_of <- function(registration) nrow(registration$affine)
 
 sizes_of <- function(registration) {
   size <- function(image) paste(dim(image), collapse = " x ")

@@ -68,7 +68,7 @@ check_choice <- function(value, choices, argument, call) {
 
 # ---- images and labels ----------------------------------------------------------------------------------------------
 
-carry_picture <- function(object, newdata, direction, type, interpolation, fill, call) {
+carry_picture <- function(object, newdata, direction, type, interpolation, fill, call, ...) {
   names <- levels(newdata)
   picture <- if (is.factor(newdata)) factor_as_picture(newdata, call) else read_picture(newdata, "newdata", call)
   kind <- if (is.factor(newdata)) "factor" else c(logical = "logical", integer = "integer")[typeof(picture$pixels)]
@@ -82,7 +82,8 @@ carry_picture <- function(object, newdata, direction, type, interpolation, fill,
   carried <- carry_channels(picture, axes_of(object) == 2, function(pixels) {
     storage.mode(pixels) <- "double" # which has a value for what is missing
     call_core(
-      "carry", object, "warp", pixels, interpolation = interpolation, fill = fill, direction = direction, .call = call
+      "carry", object, "warp", pixels, interpolation = interpolation, fill = fill, direction = direction, ...,
+      .call = call
     )
   })
   carried <- with_missing(carried)
@@ -145,10 +146,10 @@ carry_points <- function(object, newdata, direction, se.fit, call) {
     points <- unname(as.matrix(newdata[columns]))
   }
   refuse_what_python_cannot_see(points, "newdata", call)
-  carried <- call_core(
-    "carry", object, "transform_points", as_index(points), direction = direction,
-    return_std = se.fit, .call = call
-  )
+  carry <- function(...) {
+    call_core("carry", object, "transform_points", as_index(points), direction = direction, ..., .call = call)
+  }
+  carried <- if (se.fit) carry(return_std = TRUE) else carry()
   fit <- newdata
   values <- if (se.fit) carried[[1]] else carried
   if (is.data.frame(newdata)) fit[columns] <- as.data.frame(values + 1) else fit[] <- values + 1

@@ -44,3 +44,20 @@ def on_array_axes(matrices: np.ndarray) -> np.ndarray:
     """Matrices (..., axis, axis) that act on (x, y[, z]), as they act on the axes of an array."""
     signs = np.array([-1.0] * (matrices.shape[-1] - 1) + [1.0])
     return signs[:, None] * matrices[..., ::-1, ::-1] * signs
+
+
+def versor_rotation(vector: np.ndarray, half_turn: float = 0.0) -> np.ndarray:
+    """The rotation of a unit quaternion with this vector part and a scalar part that is not negative.
+
+    A scalar part with a square below `half_turn` is rounding and taken for 0.
+    """
+    square = 1 - float(vector @ vector)
+    scalar = np.sqrt(square) if square > half_turn else 0.0
+    b, c, d = vector if scalar else vector / np.linalg.norm(vector)
+    cross = np.array([[0, -d, c], [d, 0, -b], [-c, b, 0]])
+    return np.asarray(np.eye(3) + 2 * scalar * cross + 2 * cross @ cross)
+
+
+def nifti_rotation(vector: np.ndarray) -> np.ndarray:
+    """The rotation of the vector part of a quaternion in float32, as niftilib has it."""
+    return versor_rotation(vector.astype(np.float64), 1e-7)

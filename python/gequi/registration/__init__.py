@@ -1,17 +1,23 @@
 """Registration by attention: the inverse of a sampled function, and the map that carries one image onto another."""
 
 from .curves import fourier_features, invert_function, register_curves
+from .evaluation import evaluate_registration
 from .many import Registrations
 from .register import register_images
 from .result import Registration
 from .steps import registration_steps
+from .transform_files import Transform, read_transform, write_transform
 
 __all__ = [
     "Registration",
     "Registrations",
+    "Transform",
+    "evaluate_registration",
     "fourier_features",
     "invert_function",
+    "read_transform",
     "register_curves",
     "register_images",
     "registration_steps",
+    "write_transform",
 ]

@@ -60,7 +60,7 @@ with_rnifti <- function(code) {
 # The voxels with i along +x, j along +y and k along +z as (depth, row, column): depth along -z, rows along -y.
 right_front_up <- function(values) aperm(values, 3:1)[rev(seq_len(dim(values)[3])), rev(seq_len(dim(values)[2])), ]
 
-plain <- function(x) structure(x, spacing = NULL, orientation = NULL)
+plain <- function(x) structure(x, spacing = NULL, orientation = NULL, origin = NULL, cosines = NULL)
 
 test_that("NIfTI objects are known by their class, and bring their spacing", {
   needs_python()
@@ -94,6 +94,9 @@ test_that("the sform says where the voxels lie", {
   position <- c(to_array[, 1:3] %*% voxel + to_array[, 4])
   expect_identical(read[t(position)], voxels[t(voxel)])
   expect_equal(solve(to_array[, 1:3], position - to_array[, 4]), voxel)
+  ras <- c(-2 * (voxel[1] - 1) + 90, 3 * (voxel[3] - 1) - 100, -2.5 * (voxel[2] - 1) + 60) # by the sform, from 0
+  steps <- rev((position - 1) * attr(read, "spacing")) # along columns, rows and slices
+  expect_equal(c(attr(read, "origin") + attr(read, "cosines") %*% steps), ras * c(-1, -1, 1))
 })
 
 test_that("the qform is taken where there is no sform", {
@@ -106,6 +109,7 @@ test_that("the qform is taken where there is no sform", {
   read <- with_rnifti(to_grayscale(given))
   expect_identical(plain(read), aperm(voxels, 3:1)[, , 3:1])
   expect_identical(attr(read, "orientation"), cbind(c(0, 0, -1), c(0, 1, 0), c(1, 0, 0), c(0, 0, 4)))
+  expect_null(attr(read, "origin")) # the offset is not there
 })
 
 test_that("a slice is turned as its volume is", {
