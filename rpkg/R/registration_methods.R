@@ -178,11 +178,16 @@ as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FAL
 #' @param interpolation of images: `"cubic"` or `"linear"`. Labels take the nearest pixel.
 #' @param fill the value of pixels that lie outside of the other image by more than half a pixel; `NULL` takes the
 #'   nearest pixel.
+#' @param extrapolate for points, whether to carry those outside of the images too, by the map's straight continuation.
 #' @param ... not used.
 #' @return an image or labels of the size of the other image; points in the form of `newdata`, other columns of a data
 #'   frame kept. With `se.fit`, a list of `fit`, the points, and `se.fit`, for each of them the standard deviation in
 #'   pixels of the image that it was carried to (the root of the mean squared length of the error): the registration's
-#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there.
+#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there. Points that lie
+#'   outside of their own image by more than half a pixel, or that are carried so far outside of the fixed image, are
+#'   `NA`; with `extrapolate`, their standard deviation grows with the distance d from the image in pixels, as
+#'   sqrt((s (1 + d / r))^2 + (k d)^2): s is that of the nearest point of the image, r a quarter of the mean side of the
+#'   fixed image, and k grows with the bending of the map and is 0 for a linear one.
 #' @section Errors: `gequi_shape_error` for data that do not fit the image; `gequi_input_error` for options that do not
 #'   fit the data.
 #' @family registration
@@ -195,7 +200,7 @@ as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FAL
 #' dim(predict(found, turned > 0.5))
 predict.gequi_registration <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"),
                                        type = NULL, se.fit = FALSE, interpolation = c("cubic", "linear"), fill = NULL,
-                                       ...) {
+                                       extrapolate = FALSE, ...) {
   rlang::check_dots_empty()
   here <- rlang::current_env()
   direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
@@ -206,7 +211,11 @@ predict.gequi_registration <- function(object, newdata, direction = c("moving_to
   if (se.fit && type != "points") {
     abort_gequi("InputError", paste0("`se.fit` is for points; `newdata` is taken for ", type, "."), "se.fit")
   }
-  if (type == "points") return(carry_points(object, newdata, direction, se.fit, here))
+  if (!rlang::is_bool(extrapolate)) abort_gequi("InputError", "`extrapolate` must be TRUE or FALSE.", "extrapolate")
+  if (extrapolate && type != "points") {
+    abort_gequi("InputError", paste0("`extrapolate` is for points; `newdata` is taken for ", type, "."), "extrapolate")
+  }
+  if (type == "points") return(carry_points(object, newdata, direction, se.fit, extrapolate, here))
   carry <- function(pixels, interpolation) {
     call_core(
       "carry", object, "warp", pixels, interpolation = interpolation, fill = fill,
@@ -249,7 +258,7 @@ carry_labels <- function(labels, carry, call) {
   structure(factor(names[warped], names), dim = dim(warped))
 }
 
-carry_points <- function(object, newdata, direction, se.fit, call) {
+carry_points <- function(object, newdata, direction, se.fit, extrapolate, call) {
   columns <- axis_names(axes_of(object))
   points <- newdata
   if (is.data.frame(newdata)) {
@@ -265,10 +274,14 @@ carry_points <- function(object, newdata, direction, se.fit, call) {
   refuse_what_python_cannot_see(points, "newdata", call)
   carried <- call_core(
     "carry", object, "transform_points", as_index(points), direction = direction,
-    return_std = se.fit, .call = call
+    return_std = se.fit, extrapolate = extrapolate, .call = call
   )
   fit <- newdata
   values <- if (se.fit) carried[[1]] else carried
+  values[is.nan(values)] <- NA
   if (is.data.frame(newdata)) fit[columns] <- as.data.frame(values + 1) else fit[] <- values + 1
-  if (se.fit) list(fit = fit, se.fit = as.numeric(carried[[2]])) else fit
+  if (!se.fit) return(fit)
+  deviations <- as.numeric(carried[[2]])
+  deviations[is.nan(deviations)] <- NA
+  list(fit = fit, se.fit = deviations)
 }
