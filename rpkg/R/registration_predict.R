@@ -19,12 +19,17 @@
 #'   `"nearest"`. `NULL` is `"cubic"` for images and `"nearest"` for labels, which have no other.
 #' @param fill the value of pixels that lie outside of the other image by more than half a pixel; of a factor, one of
 #'   its levels; `NULL` takes the nearest pixel.
+#' @param extrapolate for points, whether to carry those outside of the images too, by the map's straight continuation.
 #' @param ... for lists, the arguments from `direction` on; else not used.
 #' @return for lists, a list with their names, of which the pairs that failed are `NULL`. For a pair, an image or
 #'   labels of the size of the other image; points in the form of `newdata`, other columns of a data
 #'   frame kept. With `se.fit`, a list of `fit`, the points, and `se.fit`, for each of them the standard deviation in
 #'   pixels of the image that it was carried to (the root of the mean squared length of the error): the registration's
-#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there.
+#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there. Points that lie
+#'   outside of their own image by more than half a pixel, or that are carried so far outside of the fixed image, are
+#'   `NA`; with `extrapolate`, their standard deviation grows with the distance d from the image in pixels, as
+#'   sqrt((s (1 + d / r))^2 + (k d)^2): s is that of the nearest point of the image, r a quarter of the mean side of the
+#'   fixed image, and k grows with the bending of the map and is 0 for a linear one.
 #' @section Errors: `gequi_shape_error` for data that do not fit the image; `gequi_input_error` for options that do not
 #'   fit the data.
 #' @family registration
@@ -36,17 +41,20 @@
 #' predict(found, data.frame(row = c(10, 40), column = c(20, 40)), se.fit = TRUE)
 #' dim(predict(found, turned > 0.5))
 predict.gequi_registration <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"),
-                                       type = NULL, se.fit = FALSE, interpolation = NULL, fill = NA, ...) {
+                                       type = NULL, se.fit = FALSE, interpolation = NULL, fill = NA,
+                                       extrapolate = FALSE, ...) {
   rlang::check_dots_empty()
   here <- rlang::current_env()
   direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
   if (!is.null(type)) type <- check_choice(type, c("image", "labels", "points"), "type", here)
   if (!rlang::is_bool(se.fit)) abort_gequi("InputError", "`se.fit` must be TRUE or FALSE.", "se.fit")
+  if (!rlang::is_bool(extrapolate)) abort_gequi("InputError", "`extrapolate` must be TRUE or FALSE.", "extrapolate")
   points <- if (is.null(type)) is_points(newdata, axes_of(object)) else type == "points"
-  if (points) return(carry_points(object, newdata, direction, se.fit, here))
-  if (se.fit) {
+  if (points) return(carry_points(object, newdata, direction, se.fit, here, extrapolate = extrapolate))
+  if (se.fit || extrapolate) {
     taken <- if (is.null(type)) "no points" else type
-    abort_gequi("InputError", paste0("`se.fit` is for points; `newdata` is taken for ", taken, "."), "se.fit")
+    argument <- if (se.fit) "se.fit" else "extrapolate"
+    abort_gequi("InputError", paste0("`", argument, "` is for points; `newdata` is taken for ", taken, "."), argument)
   }
   carry_picture(object, newdata, direction, type, interpolation, fill, here)
 }
@@ -132,7 +140,7 @@ with_nan <- function(x) {
 
 # ---- points ---------------------------------------------------------------------------------------------------------
 
-carry_points <- function(object, newdata, direction, se.fit, call) {
+carry_points <- function(object, newdata, direction, se.fit, call, ...) {
   columns <- axis_names(axes_of(object))
   points <- newdata
   if (is.data.frame(newdata)) {
@@ -146,12 +154,12 @@ carry_points <- function(object, newdata, direction, se.fit, call) {
     points <- unname(as.matrix(newdata[columns]))
   }
   refuse_what_python_cannot_see(points, "newdata", call)
-  carry <- function(...) {
-    call_core("carry", object, "transform_points", as_index(points), direction = direction, ..., .call = call)
-  }
-  carried <- if (se.fit) carry(return_std = TRUE) else carry()
+  options <- c(list(direction = direction, ...), if (se.fit) list(return_std = TRUE))
+  carried <- rlang::exec(
+    call_core, "carry", object, "transform_points", as_index(points), !!!options, .call = call
+  )
   fit <- newdata
-  values <- if (se.fit) carried[[1]] else carried
+  values <- with_missing(if (se.fit) carried[[1]] else carried)
   if (is.data.frame(newdata)) fit[columns] <- as.data.frame(values + 1) else fit[] <- values + 1
-  if (se.fit) list(fit = fit, se.fit = as.numeric(carried[[2]])) else fit
+  if (se.fit) list(fit = fit, se.fit = with_missing(as.numeric(carried[[2]]))) else fit
 }

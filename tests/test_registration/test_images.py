@@ -219,6 +219,20 @@ def test_nine_of_ten_errors_lie_within_two_claimed_standard_deviations(change):
     assert 0.90 <= np.concatenate(within).mean() <= 0.995
 
 
+@pytest.mark.filterwarnings("ignore:.* fit almost as well")
+def test_errors_of_images_that_only_resemble_each_other_are_claimed():
+    within = []
+    for name in ("coins", "camera"):
+        given = pair(name, 68)
+        moving, fixed = (
+            image + 0.5 * image.std() * np.random.default_rng(seed).standard_normal(image.shape)
+            for seed, image in enumerate((given.moving, given.fixed))
+        )
+        result = register_images(moving, fixed, min_confidence=0)
+        within.append(benchmark.error(result.map, given) < 2 * result.uncertainty[benchmark.scored(given)])
+    assert np.concatenate(within).mean() >= 0.9  # 0.5 by the noise of the pixels alone
+
+
 def test_where_the_image_is_flat_the_claimed_error_is_large():
     given = pair("cat", 0)
     flat = np.hypot(*(np.indices((128, 128)) - 64)) < 28

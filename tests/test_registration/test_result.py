@@ -12,6 +12,7 @@ import pytest
 from gequi import compose_maps, identity_map, map_jacobian, register_images, sample_image, warp_image
 from gequi.errors import InputError, ShapeError
 from gequi.registration import Registration
+from gequi.registration.presets import preset_for
 from gequi.registration.result import carry
 
 CAT = sample_image("cat")
@@ -139,6 +140,46 @@ def test_a_fold_has_no_finite_deviation_on_the_way_back():
         assert np.isinf(folded.transform_points([[5.0, 5.0]], return_std=True)[1]).all()
 
 
+def test_points_outside_the_images_are_missing_unless_they_are_extrapolated():
+    found = quarter()  # fixed is 80 x 72, moving 72 x 80: (row, column) of fixed is at (71 - column, row)
+    edge = np.array([[-0.5, 40.0], [79.5, 71.5]])
+    assert np.isfinite(found.transform_points(edge, "fixed_to_moving")).all()
+    beyond = np.array([[-0.6, 40.0], [40.0, 71.6], [10.0, 20.0]])
+    for direction, given in (("fixed_to_moving", beyond), ("moving_to_fixed", beyond[:, ::-1])):
+        there, std = found.transform_points(given, direction, return_std=True)
+        np.testing.assert_array_equal(np.isnan(there), [[True, True], [True, True], [False, False]])
+        np.testing.assert_array_equal(np.isnan(std), [True, True, False])
+        onward, grown = found.transform_points(given, direction, return_std=True, extrapolate=True)
+        assert np.isfinite(onward).all()
+        assert np.isfinite(grown).all()
+        np.testing.assert_array_equal(onward[2], there[2])
+    onward = found.transform_points([-5.0, 20.0], "fixed_to_moving", extrapolate=True)
+    np.testing.assert_allclose(onward, [51, -5], atol=0.1)
+    assert np.isnan(found.transform_points([-5.0, 20.0], "fixed_to_moving")).all()
+
+
+def test_a_point_that_lands_outside_the_fixed_image_is_missing():
+    part = register_images(CAT[50:130, 150:222], CAT[70:118, 165:213])  # 20 rows and 15 columns into moving
+    inner, outer = [30.0, 30.0], [10.0, 30.0]
+    np.testing.assert_allclose(part.transform_points(inner), [10, 15], atol=0.05)
+    assert np.isnan(part.transform_points(outer)).all()
+    np.testing.assert_allclose(part.transform_points(outer, extrapolate=True), [-10, 15], atol=0.5)
+
+
+def test_the_deviation_beyond_the_image_grows_with_the_distance():
+    linear = dataclasses.replace(halved(), uncertainty=np.full((80, 80), 0.1))
+    away = np.array([[40.0, 79.5], [40.0, 79.5 + 20], [40.0, 79.5 + 40]])
+    _, std = linear.transform_points(away, "fixed_to_moving", return_std=True, extrapolate=True)
+    np.testing.assert_allclose(std, [0.1, 0.2, 0.3], rtol=1e-3)  # a quarter of 80 pixels adds as much again
+    bent = identity_map((80, 80))
+    bent[0] += 3 * np.sin(np.pi * bent[0] / 40)
+    _, wider = dataclasses.replace(linear, map=bent).transform_points(
+        away, "fixed_to_moving", return_std=True, extrapolate=True
+    )
+    slope = preset_for(2).extrapolation_bend * 3 * np.pi / 40 / 2  # a sine in one of two axes, by its mean square
+    np.testing.assert_allclose(wider, np.hypot(std, slope * np.array([0, 20, 40]) * 0.5**0.5), rtol=0.03)
+
+
 def test_the_unmoved_map_lays_the_middles_on_each_other():
     unmoved = halved().unmoved_map()
     assert unmoved.shape == (2, 80, 80)
@@ -214,7 +255,9 @@ def test_the_inverse_is_near_what_the_exchanged_images_give():
 
 
 def test_the_inverse_of_the_inverse_is_the_registration():
-    found = halved()
+    row, column = np.indices((80, 80))
+    # what is linear in the position stays itself between the rows of the moving image, which are two pixels apart
+    found = dataclasses.replace(halved(), uncertainty=0.05 + 0.001 * row + 0.002 * column)
     again = found.inverse.inverse
     assert found.inverse is found.inverse
     np.testing.assert_array_equal(again.map, found.map)

@@ -139,6 +139,16 @@ class Preset:
     growth: float  # the power of the scale with which the factor grows: finer cells are less independent
     calibration_linear: float = 2.0  # of linear maps, whose equations take neighboring cells for independent
     least_uncertainty: float = 0.02  # pixels, from interpolation
+    # the error of the model, where the images only resemble each other: model_error (1 - rho)^model_power sqrt(scale sd).
+    # Set on stained sections with landmarks (real_pairs.py) and held against generated pairs (registration_claims.py,
+    # part "claims"); for volumes not tuned, but checked by volumes.py
+    model_error: float = 6.8
+    model_power: float = 1.5
+    model_window: float = 3.0  # pixels: of the local normalization before rho
+    model_reach: float = 5.0  # pixels: of the window of rho
+    # beyond the fixed image. Set on extrapolation.py; for volumes not tuned
+    extrapolation_reach: float = 0.25  # of the image's mean side: the distance at which the deviation has doubled
+    extrapolation_bend: float = 1.5  # the slope of the error for each pixel, as a multiple of the map's bend
 
     def scale(self, fixed: Size, moving: Size) -> float:
         """How many times larger than usual the images of these sizes are; at least 1."""

@@ -19,6 +19,7 @@ from ..geometry.linalg import vector_norm
 from ..geometry.sampling import inside
 from ..maps import sample_map, warp_image, warp_points
 from .decomposition import decompose, say
+from .extrapolation import bend_of, distance_beyond, extrapolated
 from .warping import KINDS, carry_pixels, choose_interpolation
 
 if TYPE_CHECKING:
@@ -164,13 +165,26 @@ class Registration:
             pixels = pixels.astype(np.float64)
         return carry_pixels(pixels, self.map if onto_fixed else self.inverse_map, how, fill)
 
-    def transform_points(self, points: Any, direction: str = "moving_to_fixed", return_std: bool = False) -> Any:
+    def transform_points(
+        self,
+        points: Any,
+        direction: str = "moving_to_fixed",
+        return_std: bool = False,
+        extrapolate: bool = False,
+    ) -> Any:
         """Points of one image carried over to the other.
+
+        A map is known where the fixed image is. A point that lies outside its own image by more than half a pixel, or
+        that `direction` "moving_to_fixed" carries so far outside the fixed image, becomes NaN.
 
         Args:
             points: (point, axis), in pixels from 0; a single point (axis) will do.
             direction: "moving_to_fixed" takes points of the moving image; "fixed_to_moving" those of the fixed one.
             return_std: return the standard deviation of each point too.
+            extrapolate: carry points outside by the map's straight continuation too. With the distance d in pixels, their
+                standard deviation is sqrt((s (1 + d / r))^2 + (k d)^2), where s is that of the nearest point of the
+                image; r is a quarter of the mean side of the fixed image, and k grows with the bending of the map and is 0
+                for a linear one.
 
         Returns:
             the points in the other image, in the shape of `points`. With `return_std` a tuple of them and of the
@@ -192,11 +206,19 @@ class Registration:
             )  # fmt: skip
         at = at.astype(np.float64)
         carried = warp_points(at, self.inverse_map if onto_fixed else self.map)
+        given, in_fixed = np.atleast_2d(at).T, np.atleast_2d(carried if onto_fixed else at).T
+        scale = abs(np.linalg.det(self.affine[:, :-1])) ** (1 / len(axes))  # pixels of moving to one of fixed
+        distance = distance_beyond(in_fixed, self.fixed.shape)
+        if onto_fixed:
+            distance = np.maximum(distance, distance_beyond(given, self.moving.shape) / scale)
+        lost = (distance > 0) & (not check_flag(extrapolate, "extrapolate"))
+        carried = np.where(lost.reshape(*at.shape[:-1], 1), np.nan, carried)
         if not check_flag(return_std, "return_std"):
             return carried
-        in_fixed = np.atleast_2d(carried if onto_fixed else at).T
         std = self._inverse_uncertainty(in_fixed) if onto_fixed else self._at(self.uncertainty, in_fixed)
-        return carried, std.reshape(at.shape[:-1])
+        if distance.any():
+            std = extrapolated(std, distance, self.fixed.shape, self._bend, 1.0 if onto_fixed else scale)
+        return carried, np.where(lost, np.nan, std).reshape(at.shape[:-1])
 
     def unmoved_map(self) -> np.ndarray:
         """The map that lays the images on each other by their middles, each pixel of its length: (axis, *size)."""
@@ -309,6 +331,10 @@ class Registration:
         """An image on the pixels of the fixed one, at points (axis, ...) of it, by linear interpolation."""
         flat = points.reshape(len(points), -1, *[1] * (len(points) - 1))
         return warp_image(image.astype(np.float64), flat).reshape(points.shape[1:])
+
+    @cached_property
+    def _bend(self) -> float:
+        return bend_of(self.map)
 
     def _inverse_uncertainty(self, points: np.ndarray) -> np.ndarray:
         """The standard deviation of the inverse map, in pixels of the fixed image, at points (axis, ...) of it."""

@@ -1,4 +1,9 @@
-"""The claimed uncertainty: the standard deviation of the error of a map, in pixels of the moving image."""
+"""The claimed uncertainty: the standard deviation of the error of a map, in pixels of the moving image.
+
+Two errors are added in quadrature. The noise of the pixels moves the map as far as the normal equations of the finest
+level allow. Where the images only resemble each other (sections of one tissue in two stains), the map that fits best is
+not the true one, however little noise there is; this error of the model follows from their local correlation.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +11,91 @@ import math
 
 import torch
 
+from ..geometry.filters import gaussian_filter, masked_gaussian_filter
 from ..geometry.grids import Kind, Size, cubic_resample, dct
 from .equations import project_positive_semidefinite, upper_entries
 from .gauss_newton import gradient_products, homogeneous, linear_equations
-from .pyramid import Level, coarser_size, map_at_cells, prior_precision
-from .similarity import residuals
+from .pyramid import Level, coarser_size, make_level, map_at_cells, prior_precision
+from .similarity import Residuals, _windows, local_correlation, normalize, residuals, warp
 
 
 def claim_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor, transform: str) -> torch.Tensor:
     """The standard deviation of the error of a map of some kind: (1, 1, *size)."""
     if transform == "deformable":
-        return deformable_uncertainty(level, linear, velocity)
-    return linear_uncertainty(level, linear, transform)
+        noise = deformable_uncertainty(level, linear, velocity)
+    else:
+        noise = linear_uncertainty(level, linear, transform)
+    return (noise**2 + model_uncertainty(level, linear, velocity) ** 2).sqrt()
 
 
 def deformable_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """The standard deviation of the error of a deformable map under the model: (1, 1, *size).
+    """What the noise of the pixels contributes where the map is deformable: (1, 1, *size)."""
+    preset = level.preset
+    found = residuals(level, map_at_cells(level, linear, velocity), preset.claim_noise_floor)
+    variance = _flow_variance(level, linear, found, found.precision)
+    factor = preset.calibration * level.scale**preset.growth
+    return (factor**2 * variance + preset.least_uncertainty**2).sqrt()
+
+
+# ---- the error of the model -----------------------------------------------------------------------------
+
+
+def model_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+    """What the dissimilarity of the images contributes: (1, 1, *size).
+
+    model_error (1 - rho)^model_power sqrt(scale sd), on the level whose cells have about one pixel of the usual size:
+    rho is the local correlation of the fixed and the warped image after local normalization, and sd the standard
+    deviation of the map there, as their residuals tell it.
+    """
+    preset = level.preset
+    coarse = _usual_level(level)
+    map = map_at_cells(coarse, linear, cubic_resample(velocity, coarse.field))
+    warped, seen = warp(coarse, map)
+    found = residuals(coarse, map, preset.claim_noise_floor)
+    precision = found.precision * _independence(coarse, found.residual, seen) / math.prod(coarse.steps)
+    deviation = _flow_variance(coarse, linear, found, precision).sqrt()
+    f, w, _, _ = normalize(coarse, warped, seen, preset.model_window, preset.contrast_floor)
+    if level.pair.any_contrast:
+        agreement = local_correlation(coarse, f, w, seen, preset.sign_window)
+        f = f * agreement / (agreement**2 + preset.sign_floor).sqrt()
+    unlike = (1 - local_correlation(coarse, f, w, seen, preset.model_reach)).clamp(0, 1)
+    error = preset.model_error * unlike**preset.model_power * (level.scale * deviation).sqrt()
+    return cubic_resample(error, level.size).clamp_min(0)
+
+
+def _usual_level(level: Level) -> Level:
+    """The level whose cells have about one pixel of images of the usual size."""
+    number = round(math.log2(level.scale))
+    return level if level.step == 2**number else make_level(level.pair, number)
+
+
+def _independence(level: Level, residual: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """The share of the cells that count as independent measurements: (1, 1, *size), at most 1.
+
+    The smoothed residual of independent cells has a known part of their variance. Where it has more, neighboring cells
+    err together, and their precision falls by as much.
+    """
+    preset, sigma = level.preset, level.preset.least_window
+    window = _windows(level, preset.noise_window)
+    expected = (4 * math.pi * sigma**2) ** (-level.axes / 2)
+    smooth = gaussian_filter(seen * residual, [sigma] * level.axes)
+    variance = masked_gaussian_filter(residual**2, seen, window)
+    together = masked_gaussian_filter(smooth**2, seen, window) / expected
+    return (variance + preset.claim_noise_floor) / (torch.maximum(variance, together) + preset.claim_noise_floor)
+
+
+# ---- variances under the normal equations ---------------------------------------------------------------
+
+
+def _flow_variance(level: Level, linear: torch.Tensor, found: Residuals, precision: torch.Tensor) -> torch.Tensor:
+    """The variance of a deformable map whose residuals have this precision: (1, 1, *size).
 
     The diagonal of (tensor + prior)^-1 is computed exactly, on cells so large that the matrix can be inverted: where the
     image is flat, conjugate gradients would take hundreds of steps.
     """
     preset = level.preset
-    found = residuals(level, map_at_cells(level, linear, velocity), preset.claim_noise_floor)
     size = coarser_size(level.image, max(level.image) / preset.claim_cells, preset)
-    entries = gradient_products(found.fixed_gradient, found.warped_gradient, found.precision, size)
+    entries = gradient_products(found.fixed_gradient, found.warped_gradient, precision, size)
     entries = project_positive_semidefinite(entries.double()[0].flatten(1), level.axes)
     cells = math.prod(size)
     covariance = torch.cholesky_inverse(torch.linalg.cholesky(_precision_matrix(level, entries, size)))
@@ -37,8 +103,7 @@ def deformable_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.T
     inner = linear[0, :, :-1].double()
     variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(level.image))
     logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
-    factor = preset.calibration * level.scale**preset.growth
-    return (factor**2 * cubic_resample(logarithm, level.size).exp() + preset.least_uncertainty**2).sqrt()
+    return cubic_resample(logarithm, level.size).exp()
 
 
 def _precision_matrix(level: Level, entries: torch.Tensor, size: Size) -> torch.Tensor:
@@ -63,7 +128,7 @@ def _precision_matrix(level: Level, entries: torch.Tensor, size: Size) -> torch.
 
 
 def linear_uncertainty(level: Level, linear: torch.Tensor, transform: str) -> torch.Tensor:
-    """The same where the map is known to be linear, from the covariance of its few parameters."""
+    """What the noise contributes where the map is known to be linear, from the covariance of its few parameters."""
     preset, axes = level.preset, level.axes
     basis, normal, _, center = linear_equations(level, linear, transform, preset.claim_noise_floor)
     covariance = (basis.T @ torch.linalg.inv(normal[0]) @ basis).reshape([axes, axes + 1] * 2)

@@ -135,6 +135,21 @@ test_that("points are carried both ways, with their error", {
   expect_equal(predict(found, c(10, 20), "fixed_to_moving"), c(61, 10), tolerance = 1e-3)
 })
 
+test_that("points outside are NA unless they are extrapolated", {
+  needs_python()
+  found <- registered()
+  points <- data.frame(row = c(10, -20), column = c(20, 20))
+  there <- predict(found, points, "fixed_to_moving", se.fit = TRUE)
+  expect_identical(is.na(there$fit$row), c(FALSE, TRUE))
+  expect_identical(is.na(there$se.fit), c(FALSE, TRUE))
+  expect_false(any(is.nan(there$se.fit)))
+  onward <- predict(found, points, "fixed_to_moving", se.fit = TRUE, extrapolate = TRUE)
+  expect_equal(onward$fit$column, c(10, -20), tolerance = 0.05)
+  expect_gt(onward$se.fit[2], onward$se.fit[1])
+  expect_refused(predict(found, points, extrapolate = NA), "`extrapolate` must be TRUE or FALSE", "input")
+  expect_refused(predict(found, turned(), extrapolate = TRUE), "`extrapolate` is for points", "input")
+})
+
 test_that("the error of a point changes with the scale that it is carried through", {
   needs_python()
   coarse <- warp_image(turned(), identity_map(c(40, 40)) * 2 - 0.5)
