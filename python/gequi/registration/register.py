@@ -66,7 +66,7 @@ def register_images(
         transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions) or "rigid"
             (rotation and shift, with lengths in the units of `spacing`).
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
-            exchanged in parts or everywhere, as in another kind of image.
+            exchanged in parts or everywhere, as in another kind of image, or where one image shows the edges of the other.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.

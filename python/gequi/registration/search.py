@@ -21,6 +21,7 @@ from .presets import Attempt, preset_for
 from .pyramid import Level, coarser_size, coarsest_level, make_level, map_at_cells, zero_velocity
 from .repeats import repeat_shifts
 from .score import score_maps
+from .structure import structure_pairs
 
 DescriptorFactory = Callable[[Attempt], Descriptor]
 
@@ -55,7 +56,8 @@ def register(
             other = search(pair, transform, attempt, describe)
             found = other if other.confidence > found.confidence else found
     found = with_repeats(found, transform)
-    return descend(found.take(alternatives(found, preset.coarse_tolerance)), transform)
+    found = with_structure(found.take(alternatives(found, preset.coarse_tolerance)), transform)
+    return descend(found, transform)
 
 
 def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
@@ -123,6 +125,24 @@ def with_repeats(found: Found, transform: str) -> Found:
         torch.cat([found.scores, more.scores]),
         level,
     )
+
+
+def with_structure(found: Found, transform: str) -> Found:
+    """The maps as they are, or on a pair that holds the structure of one image, where that agrees clearly better.
+
+    Without the contrast "any" the maps are returned as they are.
+    """
+    level = found.level
+    if not level.pair.any_contrast:
+        return found
+    best, least = found, found.confidence + level.preset.structure_gain
+    for pair in structure_pairs(level.pair):
+        other = make_level(pair, coarsest_level(pair))
+        refined = refine(other, found.linear, found.velocity, transform, level.stage.steps)
+        there = Found(*refined, score_maps(other, *refined), other)
+        if there.confidence > max(least, best.confidence):
+            best = there
+    return best
 
 
 def alternatives(found: Found, tolerance: tuple[float, float]) -> list[int]:
