@@ -21,12 +21,16 @@
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
 #'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
+<<<<<<< HEAD
 #'   exchanged, in parts or everywhere.
 #' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
 #'   takes the map that is right more probably.
 #' @param mask `"auto"` masks a constant black or white border, such as the frame of a round field of view, in an image
 #'   that has no mask; `"none"` does not. The shares that are masked are in `metrics`. Borders at different places in the
 #'   two images may be a background that moves with the object: then the better of both ways is taken.
+=======
+#'   exchanged, in parts or everywhere, or where one image shows the edges of the other.
+>>>>>>> any
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
 #'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.

@@ -25,6 +25,7 @@ import real_pairs
 import registration as benchmark
 import registration_robustness as robustness
 import torch
+import volumes as brains
 from scipy import ndimage, optimize
 
 from gequi.geometry.grids import Kind
@@ -105,6 +106,32 @@ def unrelated(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
         one, other = pairs[at]
         contrast = "any" if number % 3 == 0 else "same"
         yield Given((one, other), "unrelated", images[one], images[other], "affine" if number % 4 == 0 else "deformable", contrast)
+
+
+def volumes(count: int, seed: int) -> Iterator[Given]:
+    """Turned and bent brains, and brains beside ellipsoids, noise and other things."""
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        change, transform = ("clean", "photometric")[number % 2], ("deformable", "rigid")[number // 2 % 2]
+        pair = brains.make_pair(5, random, change)
+        contrast = "any" if number % 4 == 3 else "same"
+        yield Given(("brain",), f"brain, {change}", pair.moving, pair.fixed, transform, contrast, pair.map, brains.scored(pair))
+    at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (34, 40, 36)], indexing="ij"))
+    things = {"brain": brains.template(5)[0], "noise": random.standard_normal((32, 32, 32))}
+    for name, shape in (("ball", (1.5, 1.5, 1.5)), ("ellipsoid", (1.2, 1.6, 2.0)), ("box", None)):
+        size = np.abs(at * 1.5).max(0) if shape is None else np.sqrt(((at * np.reshape(shape, (3, 1, 1, 1))) ** 2).sum(0))
+        things[name] = (size < 1) + 0.02 * random.standard_normal(size.shape)
+    things |= {f"smooth {n}": ndimage.gaussian_filter(random.standard_normal((32, 36, 34)), 1 + 2 * n) for n in range(3)}
+    waves = np.sin(4 * at[0] * at[1]) + np.cos(7 * at[2]) * np.sin(5 * at[0])
+    things["waves"] = waves
+    for transform in ("deformable", "rigid"):
+        yield Given(("waves",), "waves", waves.transpose(1, 2, 0), waves, transform, "same",
+                    np.indices(waves.shape)[[1, 2, 0]].astype(float), np.ones(waves.shape, dtype=bool))  # fmt: skip
+    pairs = list(itertools.permutations(things, 2))
+    for number, chosen in enumerate(random.permutation(len(pairs))[:count].tolist()):
+        one, other = pairs[chosen]
+        yield Given((one, other), "unrelated", things[one], things[other], ("deformable", "rigid")[number % 2],
+                    "any" if number % 4 == 3 else "same")  # fmt: skip
 
 
 def sections(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -220,16 +247,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=41)
+    parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--check", action="store_true")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
-    right = list(generated(chosen.pairs, chosen.seed))
-    if chosen.folder is not None:
-        right += stained(chosen.folder, chosen.seed)
-    wrong = unrelated(2 * chosen.pairs, chosen.seed, chosen.folder)
-    cases = [case for given in (*right, *wrong) for case in examined(given)]
-    preset = preset_for(2)
-    for transform in ("deformable", "affine"):
+    if chosen.volumes:
+        pairs = volumes(chosen.pairs, chosen.seed)
+    else:
+        real = stained(chosen.folder, chosen.seed) if chosen.folder is not None else ()
+        wrong = unrelated(2 * chosen.pairs, chosen.seed, chosen.folder)
+        pairs = itertools.chain(generated(chosen.pairs, chosen.seed), real, wrong)
+    cases = [case for given in pairs for case in examined(given)]
+    preset = preset_for(3 if chosen.volumes else 2)
+    for transform in ("deformable", "rigid" if chosen.volumes else "affine"):
         mine = [case for case in cases if case.transform == transform]
         start = np.array(preset.evidence_deformable if transform == "deformable" else preset.evidence_linear)
         if chosen.check:

@@ -42,8 +42,17 @@ def test_the_map_near_a_start_is_found(transform):
     assert found.alternatives == ()
 
 
+def test_a_start_may_mirror_and_scale():
+    found = register_images(FIXED[:, ::-1], FIXED, initial=np.array([[1.0, 0, 2], [0, -1, 126]]))
+    np.testing.assert_allclose(found.map, np.stack([np.indices((128, 128))[0], 127 - np.indices((128, 128))[1]]), atol=0.1)
+    assert found.decomposition["mirror"] is True
+    half = FIXED.reshape(64, 2, 64, 2).mean((1, 3))
+    found = register_images(half, FIXED, initial=np.array([[0.5, 0, 2], [0, 0.5, -1]]))
+    np.testing.assert_allclose(found.map, (np.indices((128, 128)) + 0.5) / 2 - 0.5, atol=0.3)
+
+
 def test_nothing_is_searched_elsewhere():
-    with pytest.raises(UnrelatedImagesError, match="the best one has a probability of"):
+    with pytest.raises(UnrelatedImagesError, match="near `initial`: the best one is right with a probability of"):
         register_images(MOVING, FIXED, initial=np.eye(2, 3))  # three quarter turns away
 
 
@@ -109,7 +118,7 @@ def test_each_pair_of_a_list_has_its_own_start():
         (np.eye(3), {}, ShapeError, "`initial` must be a linear map of shape (2, 3), or landmarks"),
         ([[1, 2], [3, 4, 5]], {}, InputError, "`initial` must be an array of numbers"),
         (np.ones((2, 3)), {}, InputError, "`initial` has no inverse"),
-        (np.diag([1.0, -1.0]) @ np.eye(2, 3), {"transform": "rigid"}, InputError, "`initial` mirrors the image"),
+        (np.diag([1.0, -1.0]) @ np.eye(2, 3), {"transform": "translation"}, InputError, "`initial` mirrors the image"),
         ({"moving": [[1, 2]]}, {}, InputError, "landmarks of both images, 'moving', 'fixed'; got 'moving'"),
         ({"moving": [[1, 2]], "fixed": [[1, 2], [3, 4]]}, {}, ShapeError, "as many landmarks of `moving` as of `fixed`"),
         ({"moving": [[1, 2]], "fixed": [[1, 2]]}, {}, InputError, "`initial` has too few landmarks"),

@@ -54,7 +54,7 @@ def test_the_default_token_is_that_of_the_heaviest_match(steps):
 def test_hypotheses_come_with_their_votes_the_most_voted_first():
     several = registration_steps(sample_image("camera")[::4, ::4], IMAGE)["hypotheses"]  # nothing alike: many guesses
     votes = [each["votes"] for each in several]
-    assert len(votes) == 8
+    assert 4 <= len(votes) <= 8
     assert votes == sorted(votes, reverse=True)
     for each in several:
         square = each["similarity"][:, :2] @ each["similarity"][:, :2].T

@@ -113,8 +113,8 @@ def _refusal(
     sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any
 ) -> UnrelatedImagesError:
     """The error that refuses the best map, with what was tried and would be accepted."""
-    for argument, other in _other_options(options, initial is None):
-        probable = _best(moving, fixed, areas, other, initial, scales=False).probability
+    for argument, other in _other_options(options) if initial is None else ():
+        probable = _best(moving, fixed, areas, other, None, scales=False).probability
         if probable >= options.min_probability:
             return UnrelatedImagesError(
                 "`moving` and `fixed` do not look alike as they are: the best map is right with a probability of "
@@ -130,9 +130,9 @@ def _refusal(
     )  # fmt: skip
 
 
-def _other_options(options: Options, everywhere: bool) -> Iterator[tuple[str, Options]]:
+def _other_options(options: Options) -> Iterator[tuple[str, Options]]:
     """Options that may help where a pair is refused."""
     if options.contrast == "same":
         yield "contrast", replace(options, contrast="any")
-    if options.mirror is False and everywhere:
+    if options.mirror is False:
         yield "mirror", replace(options, mirror=True)

@@ -83,7 +83,8 @@ def view_of_start(
         frames: those of the moving and of the fixed image.
     """
     exact = Kind(dtype=torch.float64, device=kind["device"])
-    inner = initial_map(initial, frames, "affine", exact)[0, :, :-1]
+    kind_of_start = "translation" if transform == "translation" else "affine"
+    inner = initial_map(initial, frames, kind_of_start, exact)[0, :, :-1]
     turns = float(torch.linalg.det(inner))
     scale = 1.0 if transform in ("rigid", "translation") else abs(turns) ** (-1 / pair.axes)
     scale = min(max(scale, *(2 * SMALLEST / n for n in pair.moving_size), min(LADDER)), max(LADDER))
@@ -93,7 +94,7 @@ def view_of_start(
     inner = torch.linalg.inv(start[:, :, :-1])
     back = torch.cat([inner, -inner @ start[:, :, -1:]], 2)
     found = _verified(seen, transform, start), _verified(seen.exchanged, transform, back)
-    return View(seen, frame, found[0], found[1:], weigh(found[0], found[1:], transform))
+    return View(seen, frame, found[0], found[1:], weigh(found[0], found[1:], transform), given=True)
 
 
 def _verified(pair: Pair, transform: str, linear: torch.Tensor) -> Found:

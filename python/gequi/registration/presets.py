@@ -121,6 +121,11 @@ class Preset:
     least_window: float = 1.5  # cells: of all windows
     sign_window: float = 5.0  # pixels: of the local correlation that determines the sign of contrast
     sign_floor: float = 0.01  # the squared correlation at which the sign becomes uncertain
+    # the structure of an image for the contrast "any" (structure.py). Not tuned; the edges of registration.py are
+    # drawn with a smoothing as wide as `structure_window`
+    structure_window: float = 1.0  # pixels: of the smoothing before the gradient
+    structure_floor: float = 0.01  # the least range of the gradient's length over a window that is stretched to [0, 1]
+    structure_gain: float = 0.05  # by which its score must be better than that of the greys
     # the prior's precision is stiffness (|k|^4 + membrane |k|^2), and constant where |k|^2 is below `lowest`
     stiffness: float = 30.0
     membrane: float = 1e-4

@@ -27,7 +27,7 @@ from .preprocess import Frame
 from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
 from .score import score_maps
-from .search import Found, descend
+from .search import Found, descend, with_structure
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
 from .views import MIRRORS
@@ -79,12 +79,7 @@ def register_images(
         transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions), "rigid"
             (rotation and shift) or "translation" (shift alone), with lengths in the units of `spacing`.
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
-            exchanged in parts or everywhere, as in another kind of image.
-        mirror: False; True, where one of the images shows the mirror image of the other; "search" tries both and takes
-            the map that is right more probably.
-        mask: "auto" masks a constant black or white border, such as the frame of a round field of view, in an image that
-            has no mask; "none" does not. The shares that are masked are in `metrics`. Borders at different places in the
-            two images may be a background that moves with the object: then the better of both ways is taken.
+            exchanged in parts or everywhere, as in another kind of image, or where one image shows the edges of the other.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
@@ -232,7 +227,7 @@ def _register_pair(
     start = time.perf_counter()
     sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
-    found, others, scores = descend(view.rivals(options.transform), options.transform)
+    found, others, scores = descend(with_structure(view.rivals(options.transform), options.transform), options.transform)
     plain = _maps_of(view.frame, fixed_frame, found, options.transform)
     plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area

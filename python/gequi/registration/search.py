@@ -21,6 +21,7 @@ from .presets import Attempt, preset_for
 from .pyramid import Level, coarser_size, coarsest_level, make_level, map_at_cells, zero_velocity
 from .repeats import repeat_shifts
 from .score import score_maps
+from .structure import structure_pairs
 
 DescriptorFactory = Callable[[Attempt], Descriptor]
 
@@ -117,6 +118,24 @@ def with_repeats(found: Found, number: int, transform: str) -> Found:
     if not inner + outer:
         return found
     return found.joined(_verified(level, transform, torch.stack(inner + outer), level.stage.steps))
+
+
+def with_structure(found: Found, transform: str) -> Found:
+    """The maps as they are, or on a pair that holds the structure of one image, where that agrees clearly better.
+
+    Without the contrast "any" the maps are returned as they are.
+    """
+    level = found.level
+    if not level.pair.any_contrast:
+        return found
+    best, least = found, float(found.scores.max()) + level.preset.structure_gain
+    for pair in structure_pairs(level.pair):
+        other = make_level(pair, coarsest_level(pair))
+        refined = refine(other, found.linear, found.velocity, transform, level.stage.steps)
+        there = Found(*refined, score_maps(other, *refined), other)
+        if float(there.scores.max()) > max(least, float(best.scores.max())):
+            best = there
+    return best
 
 
 def alternatives(

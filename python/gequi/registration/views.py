@@ -17,6 +17,7 @@ from .evidence import Evidence, weigh
 from .preprocess import SMALLEST, Frame, Pair
 from .presets import Attempt, Preset, preset_for
 from .search import Found, alternatives, descriptor_factory, search, with_repeats
+from .structure import structure_pairs
 
 MIRRORS: tuple[bool | str, ...] = (False, True, "search")
 
@@ -28,6 +29,7 @@ class View:
     Attributes:
         there: the maps from the fixed to the moving image, of all searches.
         back: the maps of each search in the other direction.
+        given: whether the map was found near a start that was given, without a search.
     """
 
     pair: Pair
@@ -35,6 +37,7 @@ class View:
     there: Found
     back: tuple[Found, ...]
     evidence: Evidence
+    given: bool = False
 
     @property
     def log_odds(self) -> float:
@@ -48,6 +51,8 @@ class View:
         repeats of a texture: there are more of these than the search looks for.
         """
         preset, best = self.there.level.preset, self.evidence.best
+        if self.given:
+            return self.there.take([best])
         found = with_repeats(self.there, best, transform)
         repeats = len(found.scores) - len(self.there.scores)
         invertible = self.evidence.round_trip <= preset.most_round_trip
@@ -82,7 +87,7 @@ def best_view(
 def views_of(
     pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, scales: bool
 ) -> Iterator[list[View]]:
-    """The views, in the order in which they are tried: as it is and mirrored, with other attempts, at other scales."""
+    """The views, in the order in which they are tried: as it is and mirrored, with other attempts, by structure, at other scales."""
     preset = preset_for(pair.axes)
     second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
     mirrored = {False: [False], True: [True], "search": [False, True]}[mirror]
@@ -91,6 +96,11 @@ def views_of(
         views.append(look(*seen_as(pair, frame, 1.0, flip), transform, preset.first, encoder))
         yield views[-1:]
     yield [look_again(view, transform, second, encoder) for view in views]
+    if pair.any_contrast:
+        yield [
+            look(*seen_as(structure, frame, 1.0, flip), transform, preset.first, encoder)
+            for structure in structure_pairs(pair) for flip in mirrored
+        ]  # fmt: skip
     scaled = [
         look(*seen_as(pair, frame, scale, flip), transform, preset.first, encoder)
         for scale in (scales_of(pair, transform, preset) if scales else ()) for flip in mirrored
