@@ -3,8 +3,8 @@
 #' Estimates the transformation that aligns two images, and its uncertainty: moving(map(x)) = fixed(x). The images may
 #' be turned against each other by any angle. Nothing is trained and nothing is drawn at random. Each token of an image
 #' is described in every pose (16 in an image, 216 in a volume); attention over position and pose matches the tokens;
-#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Where no map
-#' of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
+#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Where no
+#' map of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
 #'
 #' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map
 #' accordingly.
@@ -21,16 +21,13 @@
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
 #'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
-<<<<<<< HEAD
-#'   exchanged, in parts or everywhere.
+#'   exchanged, in parts or everywhere, or where one image shows the edges of the other.
 #' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
 #'   takes the map that is right more probably.
 #' @param mask `"auto"` masks a constant black or white border, such as the frame of a round field of view, in an image
-#'   that has no mask; `"none"` does not. The shares that are masked are in `metrics`. Borders at different places in the
-#'   two images may be a background that moves with the object: then the better of both ways is taken.
-=======
-#'   exchanged, in parts or everywhere, or where one image shows the edges of the other.
->>>>>>> any
+#'   that has no mask; `"none"` does not. The shares that are masked are in `metrics`. Borders at different places in
+#'   the two images may be a background that moves with the object: then the better of both ways is taken. Volumes are
+#'   not masked.
 #' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
 #'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
 #'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
@@ -89,8 +86,9 @@
 #' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", mirror = FALSE,
-                            mask = "auto", encoder = NULL, initial = NULL, min_probability = 0.5, interpolation = "cubic",
-                            fill = NA, dtype = "float32", device = "auto", on_error = "stop", progress = NULL) {
+                            mask = "auto", encoder = NULL, initial = NULL, min_probability = 0.5,
+                            interpolation = "cubic", fill = NA, dtype = "float32", device = "auto",
+                            on_error = "stop", progress = NULL) {
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {
@@ -112,7 +110,8 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     moving = part("moving"), fixed = part("fixed"), spacing = part("spacing"), moving_spacing = part("moving_spacing"),
     moving_mask = moving_mask, fixed_mask = fixed_mask, transform = transform, contrast = contrast, mirror = mirror,
     mask = mask, encoder = encoder, initial = as_initial(initial, here), min_probability = min_probability,
-    interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype, device = device, on_error = on_error, progress = bar$report
+    interpolation = interpolation, fill = na_as_nan(fill), dtype = dtype, device = device,
+    on_error = on_error, progress = bar$report
   )
   if (!several) return(new_registration(found, here))
   found <- as_registrations(found, images, here)

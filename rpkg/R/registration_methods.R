@@ -47,11 +47,12 @@ print.gequi_registration <- function(x, ...) {
 #' @param object,x what [register_images()] returned.
 #' @param ... not used.
 #' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
-#'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `probability`, `alternatives`, and `spread`, a
-#'   data frame with quantiles over the pixels of the fixed image: of `uncertainty`, in pixels of the moving one, and of
-#'   `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, its name or number; `probability`,
-#'   `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others` (how many other
-#'   maps fit almost as well) and `seconds`, which are `NA` where the pair failed; and `error`, its message, or `NA`.
+#'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `probability`, `alternatives`, and `spread`,
+#'   a data frame with quantiles over the pixels of the fixed image: of `uncertainty`, in pixels of the moving one, and
+#'   of `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, its name or number;
+#'   `probability`, `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others`
+#'   (how many other maps fit almost as well) and `seconds`, which are `NA` where the pair failed; and `error`, its
+#'   message, or `NA`.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

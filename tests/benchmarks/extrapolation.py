@@ -63,7 +63,7 @@ def outside(pair: benchmark.Pair, transform: str, share: float, random: np.rando
     part = pair.fixed[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = gequi.register_images(pair.moving, part, transform=transform, min_confidence=0)
+        found = gequi.register_images(pair.moving, part, transform=transform, min_probability=0)
     at = np.argwhere(((pair.map >= 0) & (pair.map <= n - 1)).all(0))
     local = (at - corner).astype(float)
     distance = distance_beyond(local.T, part.shape)

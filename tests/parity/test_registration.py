@@ -42,7 +42,7 @@ def test_invert_function_of_points(r, same, random):
     same(r.value(r.invert_function(places, values, query)), gequi.invert_function(places, values, query))
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": "affine", "contrast": "any", "spacing": [1.0, 2.0], "dtype": "float64"}])
+@pytest.mark.parametrize("options", [{}, {"transform": "affine", "contrast": "any", "mirror": "search", "mask": "none", "spacing": [1.0, 1.25], "dtype": "float64"}])
 def test_register_images(r, same, options):
     image = gequi.sample_image("cat")
     moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])

@@ -248,7 +248,7 @@ def test_errors_of_images_that_only_resemble_each_other_are_claimed():
             image + 0.5 * image.std() * np.random.default_rng(seed).standard_normal(image.shape)
             for seed, image in enumerate((given.moving, given.fixed))
         )
-        result = register_images(moving, fixed, min_confidence=0)
+        result = register_images(moving, fixed, min_probability=0)
         within.append(benchmark.error(result.map, given) < 2 * result.uncertainty[benchmark.scored(given)])
     assert np.concatenate(within).mean() >= 0.9  # 0.5 by the noise of the pixels alone
 
@@ -293,14 +293,14 @@ def test_a_repeat_that_details_tell_apart_is_decided_by_them_without_a_warning()
 
 
 def test_unrelated_images_are_refused():
-    with pytest.raises(UnrelatedImagesError, match=r"do not look alike under any map: the best one has a confidence of 0\.\d+"):
-        register_images(pair("coins", 0).moving, pair("cat", 0).fixed)
+    with pytest.raises(UnrelatedImagesError, match=r"is right with a probability of 0\.\d+; `min_probability` is 0\.90"):
+        register_images(pair("coins", 0).moving, pair("cat", 0).fixed, min_probability=0.9)
     noise = np.random.default_rng(0).normal(size=(2, 64, 64))
-    with pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.40"):
+    with pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.50"):
         register_images(*noise, transform="affine")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
-        assert register_images(*noise, min_probability=0).probability < 0.62
+        assert register_images(*noise, min_probability=0).probability < 0.5
 
 
 # ---- masks, spacing, sizes ------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_a_start_may_mirror_and_scale():
     assert found.decomposition["mirror"] is True
     half = FIXED.reshape(64, 2, 64, 2).mean((1, 3))
     found = register_images(half, FIXED, initial=np.array([[0.5, 0, 2], [0, 0.5, -1]]))
-    np.testing.assert_allclose(found.map, (np.indices((128, 128)) + 0.5) / 2 - 0.5, atol=0.3)
+    np.testing.assert_allclose(found.map, (np.indices((128, 128)) + 0.5) / 2 - 0.5, atol=0.5)
 
 
 def test_nothing_is_searched_elsewhere():

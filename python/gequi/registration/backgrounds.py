@@ -19,6 +19,7 @@ DEVIATION = 0.006  # the standard deviation within the border
 LEAST_LEFT = 0.05  # the standard deviation of what is left: a silhouette has nothing but its outline
 # shares of the image
 LEAST, MOST = 0.01, 0.8
+AROUND = 0.4  # of the pixels at the end of the image: a frame is on several sides
 BLOCK = 8  # pixels: of JPEG, which an edge disturbs
 SAME_PLACE = 0.9  # the least overlap of two borders, over their union, that are one frame
 GRID = 64  # cells along a side, on which borders are compared
@@ -44,8 +45,6 @@ def border_masks(moving: np.ndarray, fixed: np.ndarray, wanted: Sequence[bool] =
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     """The overlap of two borders over their union, the largest over quarter turns of one of them."""
-    if one.ndim == 3:
-        return 1.0 if one.shape == other.shape and (one == other).all() else 0.0
     small = [
         border[np.ix_(*[((np.arange(GRID) + 0.5) * n / GRID).astype(int) for n in border.shape])]
         for border in (one, other)
@@ -55,7 +54,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def constant_border(image: np.ndarray) -> np.ndarray | None:
-    """The pixels of a constant black or white border of an image or a volume, True there; None where there is none.
+    """The pixels of a constant black or white border of an image, True there; None where there is none.
 
     The border is every region that touches the end of the image, whose neighboring pixels hardly differ, and which is as
     dark or as bright as anything in the image. It is widened by a pixel, over which an edge is blurred.
@@ -75,13 +74,19 @@ def constant_border(image: np.ndarray) -> np.ndarray | None:
         border |= region
     border = ndimage.binary_dilation(border, np.ones((3,) * image.ndim))
     left = ndimage.binary_erosion(~border, iterations=2, border_value=1)
-    if not LEAST <= border.mean() <= MOST or not left.any() or image[left].std() < LEAST_LEFT * span:
+    around = border[_ends(image.shape)].mean()
+    if around < AROUND or not LEAST <= border.mean() <= MOST or not left.any() or image[left].std() < LEAST_LEFT * span:
         return None
     return border
 
 
 def _touching(region: np.ndarray) -> np.ndarray:
     """The connected parts of a region that touch the end of the image."""
-    ends = np.ones(region.shape, dtype=bool)
-    ends[(slice(1, -1),) * region.ndim] = False
-    return ndimage.binary_propagation(region & ends, mask=region)
+    return ndimage.binary_propagation(region & _ends(region.shape), mask=region)
+
+
+def _ends(shape: tuple[int, ...]) -> np.ndarray:
+    """The outermost pixels of an image, True there."""
+    ends = np.ones(shape, dtype=bool)
+    ends[(slice(1, -1),) * len(shape)] = False
+    return ends

@@ -88,10 +88,10 @@ def _masks(
     moving: Any, fixed: Any, areas: dict[str, Any], options: Options
 ) -> Iterator[tuple[dict[str, Any], tuple[float, float]]]:
     """The masks that are to be tried where none are given, and the share of each image that they leave out."""
-    if options.mask == "none":
+    images = check_image(moving, "moving"), check_image(fixed, "fixed")
+    if options.mask == "none" or images[1].ndim == 3:
         yield {}, (0.0, 0.0)
         return
-    images = check_image(moving, "moving"), check_image(fixed, "fixed")
     names = ("moving_mask", "fixed_mask")
     for masks in border_masks(*images, [areas[name] is None for name in names]):
         found = {name: mask for name, mask in zip(names, masks, strict=True) if mask is not None}
@@ -113,15 +113,16 @@ def _refusal(
     sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any
 ) -> UnrelatedImagesError:
     """The error that refuses the best map, with what was tried and would be accepted."""
-    for argument, other in _other_options(options) if initial is None else ():
-        probable = _best(moving, fixed, areas, other, None, scales=False).probability
-        if probable >= options.min_probability:
-            return UnrelatedImagesError(
-                "`moving` and `fixed` do not look alike as they are: the best map is right with a probability of "
-                "{probability:.2f}; `min_probability` is {least:.2f}. With `{name}` = {value!r} it is {other:.2f}.",
-                probability=sought.probability, least=options.min_probability,
-                name=argument, value=getattr(other, argument), other=probable,
-            )  # fmt: skip
+    others = list(_other_options(options)) if initial is None else []
+    chances = [_best(moving, fixed, areas, other, None, scales=False).probability for _, other in others]
+    if others and max(chances) >= options.min_probability:
+        argument, other = others[chances.index(max(chances))]
+        return UnrelatedImagesError(
+            "`moving` and `fixed` do not look alike as they are: the best map is right with a probability of "
+            "{probability:.2f}; `min_probability` is {least:.2f}. With `{name}` = {value!r} it is {other:.2f}.",
+            probability=sought.probability, least=options.min_probability,
+            name=argument, value=getattr(other, argument), other=max(chances),
+        )  # fmt: skip
     return UnrelatedImagesError(
         "`moving` and `fixed` do not look alike under any map{near}: the best one is right with a probability of "
         "{probability:.2f}; `min_probability` is {least:.2f}.",

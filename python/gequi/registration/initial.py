@@ -87,7 +87,8 @@ def view_of_start(
     inner = initial_map(initial, frames, kind_of_start, exact)[0, :, :-1]
     turns = float(torch.linalg.det(inner))
     scale = 1.0 if transform in ("rigid", "translation") else abs(turns) ** (-1 / pair.axes)
-    scale = min(max(scale, *(2 * SMALLEST / n for n in pair.moving_size), min(LADDER)), max(LADDER))
+    least = min(1.0, max(2 * SMALLEST / n for n in pair.moving_size))
+    scale = min(max(scale, least, min(LADDER)), max(LADDER))
     scale = 1.0 if LITTLE < scale < 1 / LITTLE else scale
     seen, frame = seen_as(pair, frames[0], scale, turns < 0)
     start = initial_map(initial, (frame, frames[1]), transform, kind)

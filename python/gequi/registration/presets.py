@@ -74,6 +74,7 @@ class Preset:
     # ---- the evidence that a map is right: see `evidence.Weights`. Fitted by registration_evidence.py
     evidence_deformable: tuple[float, ...]
     evidence_linear: tuple[float, ...]
+    back_candidates: int = 6  # of the search from the fixed to the moving image; not tuned
     clear: float = 3.0  # the logarithm of the odds from which nothing else is tried: a probability of 0.95
     most_round_trip: float = 0.02  # of the longer side, up to which an alternative counts as inverted
 

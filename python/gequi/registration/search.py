@@ -85,11 +85,11 @@ def search(
     preset = preset_for(pair.axes)
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     descriptor = describe(attempt)
+    both = descriptor.match_both(*tokens_of(pair, descriptor), attempt.sharpness)
+    counts = attempt.candidates, min(preset.back_candidates, attempt.candidates)
     found = []
-    for given, matches in zip(
-        (pair, pair.exchanged), descriptor.match_both(*tokens_of(pair, descriptor), attempt.sharpness), strict=True
-    ):
-        candidates = fit_candidates(matches, given.fixed_size, transform, attempt.candidates, preset, scale)
+    for given, matches, count in zip((pair, pair.exchanged), both, counts, strict=True):
+        candidates = fit_candidates(matches, given.fixed_size, transform, count, preset, scale)
         found.append(verify(given, transform, candidates.linear, attempt.steps))
     return found[0], found[1]
 

@@ -25,6 +25,7 @@ from .harmonics import poses
 from .matching import Matches, Tokens, mutual_attention, weighted_matches
 
 QUERIES = 500  # the strongest tokens of the fixed volume, which are matched
+LEAST_STRENGTH = 1e-4  # of the strongest token: where a volume is constant, rounding would choose among the tokens
 PAIRS_AT_ONCE = 50_000  # of tokens, whose poses are compared at once
 
 
@@ -99,6 +100,7 @@ class SphericalDescriptor:
         this key under the softmax.
         """
         token = fixed.strength.argsort(descending=True)[:QUERIES]
+        token = token[fixed.strength[token] > LEAST_STRENGTH * fixed.strength[token[0]]]
         query = fixed.features[token]
         rotation, wigner = poses(self.degrees, **kind_of(query))
         scores, best = [], []
