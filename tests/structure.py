@@ -80,7 +80,14 @@ class Module:
     @cached_property
     def code_lines(self) -> set[int]:
         """The lines that hold code: neither blank nor a comment."""
-        nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+        nothing = {
+            tokenize.COMMENT,
+            tokenize.NL,
+            tokenize.NEWLINE,
+            tokenize.INDENT,
+            tokenize.DEDENT,
+            tokenize.ENDMARKER,
+        }
         lines: set[int] = set()
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type not in nothing:
@@ -138,7 +145,9 @@ class Package:
     def edges(self) -> dict[str, dict[str, int]]:
         """module -> the modules that it imports, and the line where it does."""
         return {
-            name: {target.name: each.line for each, target, _ in reversed([*self.targets(module)]) if target is not module}
+            name: {
+                target.name: each.line for each, target, _ in reversed([*self.targets(module)]) if target is not module
+            }
             for name, module in self.modules.items()
         }
 
@@ -165,7 +174,9 @@ def upward(package: Package, table: Mapping[str, Any]) -> list[str]:
         for target, line in targets.items():
             here, there = (level.get(each.partition(".")[0] or package.name) for each in (name, target))
             if here is not None and there is not None and there < here:
-                found.append(f"{package.modules[name].shown}:{line} imports {target or package.name}, from a floor above")
+                found.append(
+                    f"{package.modules[name].shown}:{line} imports {target or package.name}, from a floor above"
+                )
     return found
 
 
@@ -386,7 +397,11 @@ def _patterns(module: Module, names: Iterable[str]) -> Iterator[tuple[int, str]]
     wanted = set(names)
     for name, function in module.functions:
         called = {_last_name(node.func): node for node in ast.walk(function) if isinstance(node, ast.Call)}
-        if "interpolation" in wanted and "floor" in called and called.keys() & {"gather", "index_select", "take_along_dim"}:
+        if (
+            "interpolation" in wanted
+            and "floor" in called
+            and called.keys() & {"gather", "index_select", "take_along_dim"}
+        ):
             yield function.lineno, f"{name}() interpolates"  # type: ignore[attr-defined]
         if "quantile stretch" in wanted and _stretches(function):
             yield function.lineno, f"{name}() stretches"  # type: ignore[attr-defined]

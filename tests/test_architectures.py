@@ -66,7 +66,17 @@ def test_the_residual_network_passes_through_the_sizes_of_the_figure(random):
         for module in model:
             x = module(x)
             shapes.append(tuple(x.shape[1:]))
-    assert shapes == [(16, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8), (256, 8, 8), (256, 8, 8), (256, 1, 1), (256,), (10,)]
+    assert shapes == [
+        (16, 32, 32),
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (256, 8, 8),
+        (256, 8, 8),
+        (256, 1, 1),
+        (256,),
+        (10,),
+    ]
 
 
 def test_no_residual_component_shares_its_weights():  # the source repeated one module N times
@@ -200,9 +210,7 @@ def test_the_equivariant_u_net_of_the_default_size_is_equivariant(random):
 
 
 @pytest.mark.parametrize("space", [C4, D4], ids=["C4", "D4"])
-def test_an_equivariant_residual_network_is_invariant_on_sizes_that_strides_keep_exact(
-    space, dtype, exactness, random
-):
+def test_an_equivariant_residual_network_is_invariant_on_sizes_that_strides_keep_exact(space, dtype, exactness, random):
     model = small_resnet(space=space, widths=(8, 32, 64))
     table = gequi.equivariance_error(model, random.normal(size=(2, 3, 17, 17)), dtype=dtype)
     assert max(row["error"] for row in table) <= exactness
@@ -217,7 +225,9 @@ def test_a_size_that_breaks_exactness_is_named(random):
 
 @pytest.mark.parametrize("length", [8, 9])
 def test_an_equivariant_classifier_is_invariant_and_looks_at_the_whole_image(length, dtype, exactness, random):
-    model = image_classifier_mlp((2, length, length), hidden=(16, 8), classes=3, space=C4, seed=1, output="probabilities")
+    model = image_classifier_mlp(
+        (2, length, length), hidden=(16, 8), classes=3, space=C4, seed=1, output="probabilities"
+    )
     images = random.normal(size=(2, 2, length, length))
     assert max(row["error"] for row in gequi.equivariance_error(model, images, dtype=dtype)) <= exactness
     assert model.recipe["layers"][0]["kernel_size"] == (7 if length == 8 else 9)
@@ -254,7 +264,10 @@ def test_recipes_have_one_field_of_the_regular_representation_for_each_element()
         (lambda: image_classifier_mlp((1, 8, 9), space=C4), "`input_shape` must be square .* got 8 x 9"),
         (lambda: image_classifier_mlp(hidden=(6,), space=C4), "`hidden` must give layers whose width .* one is 6 wide"),
         (lambda: identity_resnet(widths=(16, 6)), "`widths` of blocks must be divisible by 4, .* got 6"),
-        (lambda: identity_resnet(widths=(16, 24), space=C4), "`widths` must give layers .* of the group, 4; one is 6 wide"),
+        (
+            lambda: identity_resnet(widths=(16, 24), space=C4),
+            "`widths` must give layers .* of the group, 4; one is 6 wide",
+        ),
         (lambda: identity_resnet(components=0), "`components` must be at least 1"),
         (lambda: identity_resnet(seed=-1), "`seed` must be from 0"),
         (lambda: unet(variant="ronnberger"), "`variant` must be one of .* Did you mean 'ronneberger'"),

@@ -276,7 +276,11 @@ def test_permuting_tokens_permutes_outputs_and_permuting_the_context_changes_not
 @DTYPES
 @pytest.mark.parametrize(("dim", "heads", "queries"), [(128, 4, 20), (16, 2, 17), (32, 4, 61), (64, 8, 33)])
 def test_where_a_query_stands_does_not_change_its_output_by_a_bit(dim, heads, queries, dtype):
-    module, query, context = multi_head_attention(dim, heads, seed=1, dtype=dtype), tokens(2, queries, dim), tokens(2, 23, dim)
+    module, query, context = (
+        multi_head_attention(dim, heads, seed=1, dtype=dtype),
+        tokens(2, queries, dim),
+        tokens(2, 23, dim),
+    )
     p = np.random.default_rng(0).permutation(queries)
     np.testing.assert_array_equal(predict(module, query[:, p], context), predict(module, query, context)[:, p])
 

@@ -58,7 +58,12 @@ def test_the_dots_stand_for_axes_that_broadcast():
 @pytest.mark.parametrize(
     ("spec", "shapes", "error", "message"),
     [
-        ("y k h, x k h -> y x h", [(3, 4, 2), (5, 6, 2)], ShapeError, "axis 'k' has the size 4 in operand 1 and 6 in operand 2"),
+        (
+            "y k h, x k h -> y x h",
+            [(3, 4, 2), (5, 6, 2)],
+            ShapeError,
+            "axis 'k' has the size 4 in operand 1 and 6 in operand 2",
+        ),
         ("i i -> i", [(3, 4)], ShapeError, "axis 'i' has the size 3 in operand 1 and 4 in the same operand"),
         ("i j, j -> i", [(3, 1), (4,)], ShapeError, "axis 'j' has the size 1 in operand 1 and 4 in operand 2"),
         ("i j -> i", [(3, 4, 5)], ShapeError, r"operand 1 must have the axes \(i j\); got 3 axes, shape \(3, 4, 5\)"),

@@ -17,7 +17,9 @@ TRACES = {
     "U-Net": trace_shapes(unet(levels=3, width=4, seed=1), (1, 1, 16, 16)),
     "circuit": trace_shapes(unet(levels=3, width=4, variant="circuit", seed=1), (1, 1, 16, 16)),
     "ResNet": trace_shapes(identity_resnet(widths=(4, 8, 16), seed=1), (1, 3, 8, 8)),
-    "equivariant U-Net": trace_shapes(unet(levels=2, width=4, space=gequi.gspace("rot2dOnR2", N=4), seed=1), (1, 1, 8, 8)),
+    "equivariant U-Net": trace_shapes(
+        unet(levels=2, width=4, space=gequi.gspace("rot2dOnR2", N=4), seed=1), (1, 1, 8, 8)
+    ),
     "classifier": trace_shapes(image_classifier_mlp(seed=1), (1, 1, 28, 28)),
     "attention": trace_shapes(visual_attention(4, seed=1), [(1, 4, 8, 8), (1, 4, 6, 6)]),
     "transformer": trace_shapes(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (1, 5, 8)),
@@ -43,8 +45,13 @@ def test_boxes_do_not_touch_and_no_wire_crosses_a_box(name, depth):
         for (x0, y0), (x1, y1) in itertools.pairwise(line):
             assert abs(x0 - x1) < 1e-9 or abs(y0 - y1) < 1e-9  # horizontal or vertical
             for box in boxes:
-                inside_x = max(min(x0, x1), box["x"] - box["width"] / 2) < min(max(x0, x1), box["x"] + box["width"] / 2) - 1e-9
-                inside_y = max(min(y0, y1), box["y"] - box["height"] / 2) < min(max(y0, y1), box["y"] + box["height"] / 2) - 1e-9
+                inside_x = (
+                    max(min(x0, x1), box["x"] - box["width"] / 2) < min(max(x0, x1), box["x"] + box["width"] / 2) - 1e-9
+                )
+                inside_y = (
+                    max(min(y0, y1), box["y"] - box["height"] / 2)
+                    < min(max(y0, y1), box["y"] + box["height"] / 2) - 1e-9
+                )
                 within_x = x0 == x1 and abs(x0 - box["x"]) < box["width"] / 2 - 1e-9
                 within_y = y0 == y1 and abs(y0 - box["y"]) < box["height"] / 2 - 1e-9
                 assert not (inside_x and within_y), (box["name"], line)

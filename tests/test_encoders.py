@@ -174,7 +174,9 @@ SPHERES = {"layer": "sphere_descriptor"}
 def blobs(seed, size=(44, 46, 48)):
     """A random volume with structure of several sizes."""
     noise = np.random.default_rng(seed).normal(size=(3, *size))
-    return sum(ndimage.gaussian_filter(each, sigma) * sigma**1.5 for each, sigma in zip(noise, (1.5, 3, 6), strict=True))
+    return sum(
+        ndimage.gaussian_filter(each, sigma) * sigma**1.5 for each, sigma in zip(noise, (1.5, 3, 6), strict=True)
+    )
 
 
 def unit(volume):
@@ -245,7 +247,9 @@ def test_local_normalization_leaves_no_brightness_and_no_contrast():
     volume = unit(blobs(2, (30, 30, 30)))
     normalize = network([NORMAL], SO3)
     found = predict(normalize, volume)
-    high, higher, negative = (predict(normalize, a + b * volume, dtype="float64") for a, b in ((3, 20), (5, 40), (9, -20)))
+    high, higher, negative = (
+        predict(normalize, a + b * volume, dtype="float64") for a, b in ((3, 20), (5, 40), (9, -20))
+    )
     np.testing.assert_allclose(high, higher, atol=0.02)  # the floor of the contrast is small beside theirs
     np.testing.assert_allclose(negative, -high, atol=1e-6)
     blind = network([{**NORMAL, "signed": False}], SO3)

@@ -72,7 +72,10 @@ def network(name, **options):
 
 def kinds(layers):
     return {layer["layer"] for layer in layers} | {
-        kind for layer in layers for inside in (layer.get("layers", []), layer.get("shortcut", [])) for kind in kinds(inside)
+        kind
+        for layer in layers
+        for inside in (layer.get("layers", []), layer.get("shortcut", []))
+        for kind in kinds(inside)
     }
 
 
@@ -209,7 +212,11 @@ def test_exporting_says_nothing_and_leaves_the_network_as_it_was(tmp_path, capfd
     assert told.out + told.err == ""
     assert not recwarn.list
     assert all(module.training for module in net.modules())
-    assert all(parameter.requires_grad for parameter in net.parameters() if parameter.is_floating_point() and parameter.numel() > 1)
+    assert all(
+        parameter.requires_grad
+        for parameter in net.parameters()
+        if parameter.is_floating_point() and parameter.numel() > 1
+    )
     for name, weight in gequi.get_weights(net).items():
         np.testing.assert_array_equal(weight, before[name])
     assert [file.name for file in tmp_path.iterdir()] == ["a"]

@@ -124,11 +124,15 @@ def test_a_network_of_colours_takes_pictures_of_three_channels(tmp_path, random)
 
 def test_torchrun_does_a_job_and_its_parts_come_together_in_order(images, tmp_path):
     folder, _ = images
-    lines = gequi.prepare_prediction(tmp_path / "a job", network(), folder, batch_size=2, devices=2, metadata={"by": "me"})
+    lines = gequi.prepare_prediction(
+        tmp_path / "a job", network(), folder, batch_size=2, devices=2, metadata={"by": "me"}
+    )
     assert folders.prediction_job(tmp_path / "a job")["metadata"] == {"by": "me"}
     with pytest.raises(InputError, match="is not done; none of its parts are there"):
         gequi.collect_prediction(tmp_path / "a job")
-    command = shlex.split(lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0").replace(" python ", f" {sys.executable} "))
+    command = shlex.split(
+        lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0").replace(" python ", f" {sys.executable} ")
+    )
     torchrun = [sys.executable, "-m", "torch.distributed.run", *command[1:]]
     package = str(Path(gequi.__file__).parents[1])
     subprocess.run(torchrun, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": package}, timeout=300)

@@ -161,7 +161,9 @@ def test_a_counter_clockwise_quarter_turn_leads_from_columns_to_minus_rows():
 def test_the_gaussian_filter_is_scipys(size, normalized, mode):
     x, sigmas = field(size, 2), [1.5, 0.9, 1.1][: len(size)]
     expected = ndimage.gaussian_filter(x.numpy(), (0, 0, *sigmas), mode=mode, truncate=12)
-    torch.testing.assert_close(filters.gaussian_filter(x, sigmas, normalized), torch.from_numpy(expected), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        filters.gaussian_filter(x, sigmas, normalized), torch.from_numpy(expected), rtol=0, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -186,9 +188,14 @@ def test_pixels_outside_the_mask_do_not_count():
     x, mask = field((20, 20)), torch.ones(1, 1, 20, 20, dtype=torch.float64)
     mask[..., 12:] = 0
     changed = torch.where(mask > 0, x, 1e3)
-    for one, other in zip(filters.local_moments(x, mask, [2.0] * 2), filters.local_moments(changed, mask, [2.0] * 2), strict=True):
+    for one, other in zip(
+        filters.local_moments(x, mask, [2.0] * 2), filters.local_moments(changed, mask, [2.0] * 2), strict=True
+    ):
         torch.testing.assert_close(one, other)
-    assert torch.equal(filters.quantile_stretch(x, mask[0, 0] > 0)[mask > 0], filters.quantile_stretch(changed, mask[0, 0] > 0)[mask > 0])
+    assert torch.equal(
+        filters.quantile_stretch(x, mask[0, 0] > 0)[mask > 0],
+        filters.quantile_stretch(changed, mask[0, 0] > 0)[mask > 0],
+    )
 
 
 @pytest.mark.parametrize("size", [(9, 12), (41, 50), (7, 9, 8)])
@@ -240,9 +247,7 @@ def test_no_matrix_holds_a_denormal_number():
 @pytest.mark.parametrize("size", SIZES)
 def test_dct_is_the_orthonormal_cosine_transform(size):
     x = field(size, 2)
-    torch.testing.assert_close(
-        grids.dct(x), torch.from_numpy(fft.dctn(x.numpy(), axes=range(2, x.ndim), norm="ortho"))
-    )
+    torch.testing.assert_close(grids.dct(x), torch.from_numpy(fft.dctn(x.numpy(), axes=range(2, x.ndim), norm="ortho")))
     torch.testing.assert_close(grids.dct(grids.dct(x), inverse=True), x)
 
 
@@ -267,8 +272,12 @@ def test_grids_commute_with_quarter_turns(size):
         fine = [2 * n for n in size]
         fine_turned = [2 * n for n in turned.shape[2:]]
         sigma = [1.5] * len(size)
-        torch.testing.assert_close(filters.gaussian_filter(turned, sigma), torch.rot90(filters.gaussian_filter(x, sigma), 1, (a, b)))
-        torch.testing.assert_close(grids.cubic_resample(turned, fine_turned), torch.rot90(grids.cubic_resample(x, fine), 1, (a, b)))
+        torch.testing.assert_close(
+            filters.gaussian_filter(turned, sigma), torch.rot90(filters.gaussian_filter(x, sigma), 1, (a, b))
+        )
+        torch.testing.assert_close(
+            grids.cubic_resample(turned, fine_turned), torch.rot90(grids.cubic_resample(x, fine), 1, (a, b))
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -290,4 +299,6 @@ def test_long_images_are_filtered_in_strips_with_the_same_result():
     )
     torch.testing.assert_close(filters.gaussian_filter(x, (2.5, 6.0)), dense, rtol=0, atol=3e-6)
     turned = filters.gaussian_filter(torch.rot90(x, 1, (2, 3)), (6.0, 2.5))
-    torch.testing.assert_close(turned, torch.rot90(filters.gaussian_filter(x, (2.5, 6.0)), 1, (2, 3)), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        turned, torch.rot90(filters.gaussian_filter(x, (2.5, 6.0)), 1, (2, 3)), rtol=0, atol=1e-14
+    )

@@ -191,7 +191,12 @@ def test_a_warp_of_amplitude_0_changes_nothing_and_columns_at_the_zeros_of_the_s
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(rows=st.integers(1, 9), columns=st.integers(2, 9), seed=st.integers(0, 10_000), f=st.sampled_from(["exp", "plus_one"]))
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(2, 9),
+    seed=st.integers(0, 10_000),
+    f=st.sampled_from(["exp", "plus_one"]),
+)
 def test_value_is_blind_to_the_order_of_rows_and_carries_the_order_of_columns_along(rows, columns, seed, f):
     image = random_image(rows, columns, seed)
     if rows == 1:  # each column is all of its sum: a constant image, whose value is 0
@@ -216,7 +221,9 @@ def test_value_is_blind_to_positive_scaling_of_the_columns_of_a_plus_1(dtype):
     image = sample_image("cat")[::6, ::6].astype(dtype)
     factors = np.random.default_rng(0).uniform(0.1, 10, size=image.shape[1]).astype(dtype)
     scaled = (image + 1) * factors - 1
-    np.testing.assert_allclose(image_value(scaled), image_value(image), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-4)
+    np.testing.assert_allclose(
+        image_value(scaled), image_value(image), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-4
+    )
     assert np.abs(image_value(scaled, "exp") - image_value(image, "exp")).max() > 0.01
 
 
@@ -230,17 +237,13 @@ def test_value_is_blind_to_rotations_that_keep_the_vector_of_ones():
     np.testing.assert_allclose(rotation @ np.ones(6), 1, atol=1e-14)
     rotated = rotation @ weights  # columns still sum to 1
     assert np.abs(rotated - weights).max() > 0.001
-    np.testing.assert_allclose(
-        image_value(rotated, "identity"), image_value(weights, "identity"), rtol=0, atol=1e-12
-    )
+    np.testing.assert_allclose(image_value(rotated, "identity"), image_value(weights, "identity"), rtol=0, atol=1e-12)
 
 
 def test_the_inner_normalisation_of_value_changes_nothing():
     image = random_image(7, 5)
     for f in ("plus_one", "exp"):
-        np.testing.assert_allclose(
-            image_value(image, f), gram_image(normalize_columns(image, f)), rtol=0, atol=1e-12
-        )
+        np.testing.assert_allclose(image_value(image, f), gram_image(normalize_columns(image, f)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -110,7 +110,9 @@ def test_an_equivariant_network_carries_the_whole_descent_along():
     )  # fmt: skip
     np.testing.assert_allclose(turned["loss"], found["loss"], rtol=1e-9)
     np.testing.assert_allclose(
-        turned["solution"], gequi.transform_field(found["solution"], gequi.field_type(space, {"trivial": 1}), 1), atol=1e-9
+        turned["solution"],
+        gequi.transform_field(found["solution"], gequi.field_type(space, {"trivial": 1}), 1),
+        atol=1e-9,
     )
 
 
@@ -124,7 +126,10 @@ def test_a_network_takes_the_wanted_type_and_names_what_does_not_fit_it():
     with pytest.raises(ShapeError, match=r"`target` must have the shape of f\(start\), \(1, 16, 9, 9\)"):
         invert_input(network, gequi.predict(network, image), np.ones((1, 1, 9, 9)))
     strided = gequi.equivariant_network(
-        network.space, {"trivial": 1}, seed=1, layers=[{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3, "stride": 2}]
+        network.space,
+        {"trivial": 1},
+        seed=1,
+        layers=[{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3, "stride": 2}],
     )
     with pytest.warns(ExactnessWarning):
         invert_input(strided, np.zeros((1, 4, 3, 3)), np.ones((8, 8)), steps=1)
@@ -291,9 +296,7 @@ def test_a_step_out_of_the_domain_ends_the_descent_with_a_warning_and_the_best_b
 
 def test_a_loss_that_is_no_longer_finite_ends_the_descent():
     with pytest.warns(GequiWarning, match=r"left the domain .* The loss is (inf|nan)"):
-        found = invert_input(
-            lambda x: x**4, [0.0], [2.0], steps=20, learning_rate=1, optimizer="sgd", loss="squared"
-        )
+        found = invert_input(lambda x: x**4, [0.0], [2.0], steps=20, learning_rate=1, optimizer="sgd", loss="squared")
     assert found["stopped"] == "outside"
     assert np.isfinite(found["loss"]).all()
     assert np.isfinite(found["solution"]).all()
@@ -389,9 +392,7 @@ def test_each_optimizer_is_torchs():
 
 
 def test_a_descent_does_not_wait_for_torchs_compiler():
-    code = (
-        "import sys, gequi; gequi.invert_input('gram_image', [[1.0]], [[0.5]], steps=2); print('torch._dynamo' in sys.modules)"
-    )
+    code = "import sys, gequi; gequi.invert_input('gram_image', [[1.0]], [[0.5]], steps=2); print('torch._dynamo' in sys.modules)"
     paths = {**os.environ, "PYTHONPATH": str(Path(gequi.__file__).parents[1])}
     found = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

@@ -149,7 +149,10 @@ def test_a_worker_that_fails_takes_the_others_with_it_and_its_last_words_are_tol
     workers, start = [], jobs._start
     monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     jobs.write_job(tmp_path, {"steps": 2000, "fails": 1})
-    with pytest.raises(TrainingError, match=r"worker 2 of 2 ended with status 1; its log is '(.*)'\. Try again\. Its last words: I fail"):
+    with pytest.raises(
+        TrainingError,
+        match=r"worker 2 of 2 ended with status 1; its log is '(.*)'\. Try again\. Its last words: I fail",
+    ):
         jobs.run_workers(tmp_path, module, 2, advice=" Try again.")
     assert "I fail" in (tmp_path / "worker-1.log").read_text()
     assert all(worker.poll() is not None for worker in workers)

@@ -281,7 +281,9 @@ def test_a_skip_layer_names_sizes_that_its_strides_do_not_divide():
     layers = [{"layer": "max_pool", "kernel_size": 2}, {"layer": "upsample", "scale_factor": 2}]
     net = network([{"layer": "skip", "layers": layers}])
     assert gequi.output_shape(net, (1, 1, 6, 8)) == (1, 2, 6, 8)
-    with pytest.raises(ShapeError, match=r"layer 1 \(skip\): the branches end with different sizes, \(6, 8\) and \(7, 8\)"):
+    with pytest.raises(
+        ShapeError, match=r"layer 1 \(skip\): the branches end with different sizes, \(6, 8\) and \(7, 8\)"
+    ):
         gequi.predict(net, np.ones((1, 1, 7, 8)))
     with pytest.raises(ShapeError, match=r"a skip layer puts features of size \(6, 8\) in front of \(7, 8\)"):
         net(torch.ones(1, 1, 7, 8))

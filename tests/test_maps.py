@@ -214,7 +214,9 @@ def test_sampling_can_be_differentiated_by_image_and_points(interpolation, rando
 
 def test_a_batch_of_images_is_sampled_each_at_its_own_points(random):
     images, points = torch.tensor(random.normal(size=(3, 2, 5, 6))), torch.tensor(random.uniform(0, 4, size=(3, 2, 7)))
-    each = [grid_sample(image[None], point[None], symmetric=True)[0] for image, point in zip(images, points, strict=True)]
+    each = [
+        grid_sample(image[None], point[None], symmetric=True)[0] for image, point in zip(images, points, strict=True)
+    ]
     assert torch.equal(grid_sample(images, points, symmetric=True), torch.stack(each))
 
 

@@ -293,7 +293,11 @@ def test_two_backward_passes_work():
 @pytest.mark.parametrize(
     ("weights", "kind", "message"),
     [
-        ({"layers.0.weight": [1.0]}, InputError, r"`weights` holds an unknown weight, 'layers.0.weight'.*'layers.0.weights'\?"),
+        (
+            {"layers.0.weight": [1.0]},
+            InputError,
+            r"`weights` holds an unknown weight, 'layers.0.weight'.*'layers.0.weights'\?",
+        ),
         (
             {"layers.0.weights": np.ones(3)},
             ShapeError,

@@ -102,7 +102,9 @@ def test_a_nifti_volume_lies_as_nibabel_says(form, oblique):
         at = axes["orientation"][:, :-1] @ voxel + axes["orientation"][:, -1]
         assert array[tuple(at.astype(int))] == VOXELS[tuple(voxel)]
         point = axes["origin"] + axes["cosines"] @ (np.array(axes["spacing"]) * at)[::-1]  # LPS
-        np.testing.assert_allclose(point * [-1, -1, 1], affine[:3] @ [*voxel, 1], rtol=0, atol=1e-4)  # float32 quaternions
+        np.testing.assert_allclose(
+            point * [-1, -1, 1], affine[:3] @ [*voxel, 1], rtol=0, atol=1e-4
+        )  # float32 quaternions
 
 
 def test_where_a_volume_lies_is_not_told_without_a_header_that_says_it():
@@ -113,7 +115,13 @@ def test_where_a_volume_lies_is_not_told_without_a_header_that_says_it():
     turned = {"qform_code": 1, "pixdim": [1, 2, 2, 2], "qoffset_x": 1, "qoffset_y": 2, "qoffset_z": 3}
     assert nifti_axes(SIZE, turned)["origin"] is not None
     short = {"sform_code": 1, **{name: row[:3] for name, row in rows.items()}}
-    for header in ({}, short, {"qform_code": 1, "pixdim": [1, 2, 2, 2]}, {**turned, "pixdim": [1, 0, 2, 2]}, {"sform_code": 1}):
+    for header in (
+        {},
+        short,
+        {"qform_code": 1, "pixdim": [1, 2, 2, 2]},
+        {**turned, "pixdim": [1, 0, 2, 2]},
+        {"sform_code": 1},
+    ):
         assert (nifti_axes(SIZE, header)["origin"], nifti_axes(SIZE, header)["cosines"]) == (None, None)
     assert nifti_axes(SIZE[:2], {"sform_code": 1, **rows})["origin"] is None
 
@@ -128,7 +136,13 @@ def test_the_sform_comes_before_the_qform_and_no_header_is_right_front_up():
 
 
 def test_a_nifti_image_of_two_axes_is_a_slice_of_the_volume():
-    sagittal = {"sform_code": 2, "srow_x": [0, 0, 1, 0], "srow_y": [2, 0, 0, 0], "srow_z": [0, 3, 0, 0], "pixdim": [1, 2, 3]}
+    sagittal = {
+        "sform_code": 2,
+        "srow_x": [0, 0, 1, 0],
+        "srow_y": [2, 0, 0, 0],
+        "srow_z": [0, 3, 0, 0],
+        "pixdim": [1, 2, 3],
+    }
     axes = nifti_axes((4, 5), sagittal)
     assert (axes["order"], axes["flipped"], axes["spacing"]) == ([1, 0], [True, True], [3.0, 2.0])
     np.testing.assert_array_equal(axes["orientation"], [[0, -1, 4], [-1, 0, 3]])

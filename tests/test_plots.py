@@ -26,7 +26,9 @@ def of_images():
 def of_volumes():
     depth, row, column = np.indices((20, 22, 24))
     fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)
-    return register_images(fixed.transpose(1, 2, 0), fixed, spacing=(1, 1, 2), moving_spacing=(1, 2, 1), transform="rigid")
+    return register_images(
+        fixed.transpose(1, 2, 0), fixed, spacing=(1, 1, 2), moving_spacing=(1, 2, 1), transform="rigid"
+    )
 
 
 def panels(figure):
@@ -194,7 +196,9 @@ def test_a_slice_or_an_axis_that_is_not_there_is_refused():
 
 def test_without_matplotlib_its_extra_is_named(monkeypatch):
     found, find = of_images(), importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else find(name, *rest))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else find(name, *rest)
+    )
     with pytest.raises(SetupError, match=r"A plot needs matplotlib: install gequi\[plot\]"):
         found.plot()
 

@@ -112,21 +112,28 @@ def test_an_import_of_a_floor_above_is_found_in_whatever_form(house, text):
 
 
 def test_imports_of_the_floors_below_and_of_the_same_floor_are_no_fault(house):
-    package = house(top="from .one import f", one="from .two import g\nfrom .base import h", two="", base="import numpy")
+    package = house(
+        top="from .one import f", one="from .two import g\nfrom .base import h", two="", base="import numpy"
+    )
     assert structure.upward(package, FLOORS) == []
     assert structure.circles(package) == []
 
 
 def test_packages_are_followed_to_their_modules(house):
     package = house(
-        top="", one__in__part="from ..top import f\nfrom . import other\nfrom .other import g", one__in__other="", base=""
+        top="",
+        one__in__part="from ..top import f\nfrom . import other\nfrom .other import g",
+        one__in__other="",
+        base="",
     )
     assert package.edges["one.part"] == {"top": 1, "one.other": 2}
     assert structure.upward(package, FLOORS) == ["one.part:1 imports top, from a floor above"]
 
 
 def test_circles_of_modules_are_found(house):
-    package = house(one__in__a="from .b import f", one__in__b="def g():\n    from .c import f", one__in__c="from . import a")
+    package = house(
+        one__in__a="from .b import f", one__in__b="def g():\n    from .c import f", one__in__c="from . import a"
+    )
     assert structure.circles(package) == ["modules in a circle: one.a -> one.b -> one.c -> one.a"]
 
 
@@ -189,12 +196,19 @@ def test_methods_and_inner_functions_have_their_names(house):
 
 @pytest.mark.parametrize("text", ["x = 1", "def f(): ...", "if True:\n    import os", "f()", "import os\n'''late'''"])
 def test_a_face_with_logic_is_found(house, text):
-    package = house(one__in____init__=f"'''What it is.'''\nfrom .part import f\n__all__ = ['f']\n{text}", one__in__part="")
+    package = house(
+        one__in____init__=f"'''What it is.'''\nfrom .part import f\n__all__ = ['f']\n{text}", one__in__part=""
+    )
     assert len(structure.faces_with_logic(package)) == 1
 
 
 def test_a_face_of_docstring_imports_and_all_is_none(house):
-    assert structure.faces_with_logic(house(one__in____init__="'''What.'''\nfrom .part import f\n__all__ = ['f']", one__in__part="")) == []
+    assert (
+        structure.faces_with_logic(
+            house(one__in____init__="'''What.'''\nfrom .part import f\n__all__ = ['f']", one__in__part="")
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,12 +248,24 @@ def rule(name, **changes):
         ("one sampler", "from torch.nn.functional import grid_sample as read\nread(x, y)"),
         ("one sampler", "from scipy import ndimage\nmove = ndimage.affine_transform"),
         ("one sampler", "def f(x, p):\n    low = p.floor().long()\n    return x.gather(0, low)"),
-        ("one local normalization", "def f(x):\n    m = gaussian_filter(x, 2)\n    return (gaussian_filter(x**2, 2) - m**2).sqrt()"),
+        (
+            "one local normalization",
+            "def f(x):\n    m = gaussian_filter(x, 2)\n    return (gaussian_filter(x**2, 2) - m**2).sqrt()",
+        ),
         ("one local normalization", "def f(x):\n    return F.avg_pool2d(x * x, 3) - F.avg_pool2d(x, 3).square()"),
         ("one quantile stretch", "def f(x):\n    a, b = np.quantile(x, (0, 1))\n    return (x - a) / max(b - a, 1e-9)"),
-        ("one quantile stretch", "def f(x):\n    a, b = x.quantile(0.1), x.quantile(0.9)\n    return (x - a) / (b - a)"),
-        ("one quantile stretch", "def f(x):\n    a, b = x.quantile(q)\n    wide = (b - a).clamp_min(1)\n    return (x - a) / wide"),
-        ("one quantile stretch", "def f(x):\n    low = np.percentile(x, 1)\n    return x / (np.percentile(x, 99) - low)"),
+        (
+            "one quantile stretch",
+            "def f(x):\n    a, b = x.quantile(0.1), x.quantile(0.9)\n    return (x - a) / (b - a)",
+        ),
+        (
+            "one quantile stretch",
+            "def f(x):\n    a, b = x.quantile(q)\n    wide = (b - a).clamp_min(1)\n    return (x - a) / wide",
+        ),
+        (
+            "one quantile stretch",
+            "def f(x):\n    low = np.percentile(x, 1)\n    return x / (np.percentile(x, 99) - low)",
+        ),
     ],
 )
 def test_what_is_done_a_second_time_is_found(house, name, text):

@@ -28,7 +28,9 @@ def leaves(trace):
 
 def test_the_table_of_a_classifier():
     trace = trace_shapes(image_classifier_mlp(seed=1, output="probabilities"), (1, 1, 28, 28))
-    assert [(row["name"], row["kind"], row["input"], row["output"], row["parameters"], row["depth"]) for row in trace] == [
+    assert [
+        (row["name"], row["kind"], row["input"], row["output"], row["parameters"], row["depth"]) for row in trace
+    ] == [
         ("(model)", "Sequential", "1 1 28 28", "1 10", 669706, 0),
         ("flatten", "Flatten", "1 1 28 28", "1 784", 0, 1),
         ("linear_1", "Linear", "1 784", "1 512", 401920, 1),
@@ -91,7 +93,10 @@ def test_escnns_own_modules_are_traced():  # torchinfo and torchview refuse them
     image = escnn.nn.FieldType(C4, [C4.trivial_repr])
     fields = escnn.nn.FieldType(C4, [C4.regular_repr] * 3)
     model = escnn.nn.SequentialModule(
-        escnn.nn.R2Conv(image, fields, 3), escnn.nn.InnerBatchNorm(fields), escnn.nn.ReLU(fields), escnn.nn.GroupPooling(fields)
+        escnn.nn.R2Conv(image, fields, 3),
+        escnn.nn.InnerBatchNorm(fields),
+        escnn.nn.ReLU(fields),
+        escnn.nn.GroupPooling(fields),
     )
     rows = [(row["kind"], row["input"], row["output"], row["depth"]) for row in trace_shapes(model, (2, 1, 32, 32))]
     assert rows == [
@@ -127,7 +132,12 @@ def test_torchs_own_attention_and_transformer_layer_are_traced():
 def test_a_module_that_is_used_twice_has_its_parameters_counted_once():
     shared = nn.Linear(3, 3)
     trace = trace_shapes(nn.Sequential(shared, nn.ReLU(), shared), (1, 3))
-    assert [(row["name"], row["parameters"]) for row in leaves(trace)] == [("0", 12), ("1", 0), ("0 (2)", 0), ("output", 0)]
+    assert [(row["name"], row["parameters"]) for row in leaves(trace)] == [
+        ("0", 12),
+        ("1", 0),
+        ("0 (2)", 0),
+        ("output", 0),
+    ]
 
 
 def test_functions_between_modules_pass_on_where_their_arguments_come_from():
@@ -170,8 +180,14 @@ def test_a_model_is_left_as_it_was():
     ("call", "message"),
     [
         (lambda: trace_shapes("unet", (1, 1)), "`model` must be a network; got 'unet'"),
-        (lambda: trace_shapes(nn.Linear(4, 2), (1, 5)), "`input_shape` 1 5 does not go through the model: RuntimeError"),
-        (lambda: trace_shapes(unet(levels=1, width=1, seed=1), (1, 1, 3, 4)), "ShapeError: `x` must have rows and columns"),
+        (
+            lambda: trace_shapes(nn.Linear(4, 2), (1, 5)),
+            "`input_shape` 1 5 does not go through the model: RuntimeError",
+        ),
+        (
+            lambda: trace_shapes(unet(levels=1, width=1, seed=1), (1, 1, 3, 4)),
+            "ShapeError: `x` must have rows and columns",
+        ),
         (lambda: trace_shapes(nn.Linear(4, 2), (1, 2.5)), r"`input_shape` must be a whole number; got 2\.5"),
         (lambda: trace_shapes(nn.Linear(4, 2), (0, 4)), "`input_shape` must be at least 1"),
         (lambda: trace_shapes(nn.Linear(4, 2), ()), "`input_shape` must be a shape, such as"),

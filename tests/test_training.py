@@ -57,7 +57,11 @@ def example_of(task, count=12, dtype="float32"):
         return network(dtype=dtype), x, kinds
     pixels = (x[:, 0] > 0).astype(int)
     if task == "segmentation":
-        return network([{**CONV, "padding": 1}, {**CONV, "fields": {"trivial": 2}, "padding": 1}], dtype=dtype), x, pixels
+        return (
+            network([{**CONV, "padding": 1}, {**CONV, "fields": {"trivial": 2}, "padding": 1}], dtype=dtype),
+            x,
+            pixels,
+        )
     if task == "binary":
         return network([{**CONV, "fields": "trivial", "padding": 1}], dtype=dtype), x, pixels[:, None].astype(float)
     if task == "regression":
@@ -147,7 +151,6 @@ def test_a_function_that_is_the_loss_may_have_targets_of_any_shape():
     assert [name for name in history[-1] if name.startswith("val_")] == ["val_loss"]
     with pytest.raises(ShapeError, match="`y` must have the shape of the network's output"):
         gequi.fit(net, x, targets, loss="mse", **OPTIONS)
-
 
 
 def test_history_has_a_row_an_epoch_with_the_metrics_of_the_task():
@@ -385,7 +388,9 @@ def test_augmentation_by_the_group_is_its_action(space, fields, size, random):
     moved, targets = augmentation(torch.tensor(x), y, torch.arange(len(made)))
     for number, element in enumerate(made):
         np.testing.assert_allclose(moved[number], act(x[:1], net.in_type, element)[0], atol=1e-6)
-        np.testing.assert_allclose(targets[number], act(y[number : number + 1].numpy(), net.out_type, element)[0], atol=1e-6)
+        np.testing.assert_allclose(
+            targets[number], act(y[number : number + 1].numpy(), net.out_type, element)[0], atol=1e-6
+        )
 
 
 def test_an_image_that_is_not_square_turns_about_its_centre(random):
@@ -580,7 +585,9 @@ def test_callbacks_are_called_when_an_epoch_begins_a_batch_ends_and_an_epoch_end
     assert [info for event, info in recorder.told if event != "begin"] == [
         {**info, "seconds_left": pytest.approx(info["seconds_left"], abs=1)} for info in order
     ]
-    begin, batch, end = (next(info for event, info in recorder.told if event == each) for each in ("begin", "batch", "end"))
+    begin, batch, end = (
+        next(info for event, info in recorder.told if event == each) for each in ("begin", "batch", "end")
+    )
     place = {"epoch", "epochs", "batch", "batches", "step", "steps", "seconds_left"}
     assert set(begin) == place
     assert set(batch) == {*place, "loss", "accuracy"}
@@ -608,7 +615,8 @@ def test_a_callback_changes_nothing_whatever_it_draws_and_looks_at():
 
 
 @pytest.mark.parametrize(
-    ("event", "step", "done", "rows"), [("on_batch_end", 4, 4, 2), ("on_epoch_end", 3, 3, 1), ("on_epoch_begin", 3, 4, 2)]
+    ("event", "step", "done", "rows"),
+    [("on_batch_end", 4, 4, 2), ("on_epoch_end", 3, 3, 1), ("on_epoch_begin", 3, 4, 2)],
 )
 def test_a_callback_ends_the_run_with_false_and_the_run_can_go_on(tmp_path, event, step, done, rows):
     x, y = stripes(30)
@@ -652,7 +660,10 @@ def test_an_interrupt_and_an_error_inside_a_callback():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"callbacks": 3}, "`callbacks` must have at least one of 'on_epoch_begin', 'on_epoch_end', 'on_batch_end'; got 3"),
+        (
+            {"callbacks": 3},
+            "`callbacks` must have at least one of 'on_epoch_begin', 'on_epoch_end', 'on_batch_end'; got 3",
+        ),
         ({"callbacks": [{}]}, "`callbacks` must have at least one of"),
         ({"callbacks": print}, "`callbacks` must have at least one of"),
         ({"callbacks": {"on_epoch": print}}, "`callbacks`: unknown event `on_epoch`; .*Did you mean 'on_epoch_end'"),
@@ -752,7 +763,9 @@ def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
         assert measured == pytest.approx(gequi.evaluate(net, x[own], y[own], LOSS.get(task)), rel=1e-5)
 
 
-def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(
+    tmp_path, monkeypatch
+):
     x, y = stripes(46)
     options = {**SHARED, "epochs": 100}
     workers, start = [], jobs._start
@@ -763,7 +776,9 @@ def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_
         if told["epoch"] > 1:
             workers[1].kill()
 
-    with pytest.raises(TrainingError, match=r"worker 2 of 2 was killed by SIGKILL; its log is '(.*worker-1\.log)'") as caught:
+    with pytest.raises(
+        TrainingError, match=r"worker 2 of 2 was killed by SIGKILL; its log is '(.*worker-1\.log)'"
+    ) as caught:
         gequi.fit(network(NO_NORM), x, y, devices=2, checkpoint=path, progress=murder, **options)
     log = Path(str(caught.value).split("'")[1])
     assert log.exists()
@@ -855,9 +870,15 @@ def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
     ("options", "message"),
     [
         ({"nodes": 2}, "`nodes` > 1 needs a launcher"),
-        ({"devices": 2, "y": np.ones((12, 2)), "loss": torch.nn.functional.mse_loss}, "`loss` cannot be a function where several"),
+        (
+            {"devices": 2, "y": np.ones((12, 2)), "loss": torch.nn.functional.mse_loss},
+            "`loss` cannot be a function where several",
+        ),
         ({"devices": 20}, "`batch_size` must be at least 20"),
-        ({"devices": 2, "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))}, "`model` must carry a recipe"),
+        (
+            {"devices": 2, "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))},
+            "`model` must carry a recipe",
+        ),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(options, message):
@@ -875,7 +896,9 @@ def fitted(task="classification", **options):
 
 def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
     net, x, y = example_of("regression")
-    with pytest.raises(InputError, match=r"training has diverged: in epoch \d+, batch \d, the loss is .*Lower `learning_rate`"):
+    with pytest.raises(
+        InputError, match=r"training has diverged: in epoch \d+, batch \d, the loss is .*Lower `learning_rate`"
+    ):
         gequi.fit(net, x, y, optimizer="sgd", **{**OPTIONS, "learning_rate": 1e6, "epochs": 50})
     assert all(np.isfinite(weight).all() for weight in gequi.get_weights(net).values())
 

@@ -191,7 +191,9 @@ def _composed(side: str, spec: str) -> list[list[str]]:
         elif token == "1":
             groups += [] if inside else [[]]
         elif not _NAME.fullmatch(token):
-            raise InputError("`{argument}`: {axis!r} is no name of an axis, in {spec!r}.", "spec", axis=token, spec=spec)
+            raise InputError(
+                "`{argument}`: {axis!r} is no name of an axis, in {spec!r}.", "spec", axis=token, spec=spec
+            )
         elif inside:
             groups[-1].append(token)
         else:

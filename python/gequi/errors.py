@@ -107,7 +107,11 @@ def _renamed(template: str, names: Mapping[str, str]) -> str:
         if name is not None:
             form = "name" if name == "argument" else form
             parts.append(
-                "{" + names.get(name, name) + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "") + "}"
+                "{"
+                + names.get(name, name)
+                + (f"!{conversion}" if conversion else "")
+                + (f":{form}" if form else "")
+                + "}"
             )
     return "".join(parts)
 

@@ -34,9 +34,7 @@ _SPEAKERS = ("torch", "torch.onnx", "torch.export", "torch.fx", "torch._dynamo",
 _SAME = 1e-4
 
 
-def export_model(
-    model: nn.Module, path: Any, input_shape: Any, format: str = "onnx", dtype: str = "float32"
-) -> str:
+def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "onnx", dtype: str = "float32") -> str:
     """Writes what a network computes into a file that other programs run: in evaluation mode, as `predict()`.
 
     The batch axis is free: the file takes batches of any size. So are the sizes of images and the number of tokens,

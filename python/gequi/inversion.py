@@ -30,6 +30,7 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean_squared": lambda value, target: (value - target).square().mean(),
 }
 
+
 def invert_input(
     f: Any,
     target: Any,
@@ -128,9 +129,7 @@ def invert_input(
     }
 
 
-def _descend(
-    evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_step: Step, steps: int
-) -> str:
+def _descend(evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_step: Step, steps: int) -> str:
     """Steps of the optimizer, each iterate noted, until something stops them: the reason."""
     first = True
 
@@ -313,4 +312,3 @@ def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype
         template = "`{argument}` must be that of the network, {own}; got {wanted}."
         raise InputError(template, "dtype", own=str(own.pop()), wanted=str(wanted))
     return wanted
-

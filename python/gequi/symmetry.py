@@ -170,7 +170,9 @@ def equivariance_maps(
     field = check_index(field, "field", len(operator.out_type))
     value = operator(x)
     if value.ndim != 4 or operator.in_type.gspace.dimensionality != 2 or on_output is None:
-        raise InputError("`{argument}` must lead from images to images that the element moves, for a picture of it.", "f")
+        raise InputError(
+            "`{argument}` must lead from images to images that the element moves, for a picture of it.", "f"
+        )
     moved = act(x, operator.in_type, g)
     of_moved = operator(moved)
     difference = act(of_moved, operator.out_type, ~on_output) - value

@@ -175,7 +175,11 @@ def main() -> None:
         print("real pairs: no folder of sections was given")
         return
     of_subject = {name: float(percent) for name, _, percent in (each.partition("=") for each in chosen.annotators)}
-    options = {"contrast": chosen.contrast, "transform": chosen.transform, "mirror": "search" if chosen.mirrored else False}
+    options = {
+        "contrast": chosen.contrast,
+        "transform": chosen.transform,
+        "mirror": "search" if chosen.mirrored else False,
+    }
     stained = [
         report(name, measure(*(flipped(pair) if chosen.mirrored else pair), of_subject.get(subject, 0.0), **options))
         for subject, name, pair in sections(chosen.folder, chosen.size, chosen.angles)

@@ -105,7 +105,14 @@ def unrelated(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
     for number, at in enumerate(random.permutation(len(pairs))[:count].tolist()):
         one, other = pairs[at]
         contrast = "any" if number % 3 == 0 else "same"
-        yield Given((one, other), "unrelated", images[one], images[other], "affine" if number % 4 == 0 else "deformable", contrast)
+        yield Given(
+            (one, other),
+            "unrelated",
+            images[one],
+            images[other],
+            "affine" if number % 4 == 0 else "deformable",
+            contrast,
+        )
 
 
 def volumes(count: int, seed: int) -> Iterator[Given]:
@@ -115,13 +122,19 @@ def volumes(count: int, seed: int) -> Iterator[Given]:
         change, transform = ("clean", "photometric")[number % 2], ("deformable", "rigid")[number // 2 % 2]
         pair = brains.make_pair(5, random, change)
         contrast = "any" if number % 4 == 3 else "same"
-        yield Given(("brain",), f"brain, {change}", pair.moving, pair.fixed, transform, contrast, pair.map, brains.scored(pair))
+        yield Given(
+            ("brain",), f"brain, {change}", pair.moving, pair.fixed, transform, contrast, pair.map, brains.scored(pair)
+        )
     at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (34, 40, 36)], indexing="ij"))
     things = {"brain": brains.template(5)[0], "noise": random.standard_normal((32, 32, 32))}
     for name, shape in (("ball", (1.5, 1.5, 1.5)), ("ellipsoid", (1.2, 1.6, 2.0)), ("box", None)):
-        size = np.abs(at * 1.5).max(0) if shape is None else np.sqrt(((at * np.reshape(shape, (3, 1, 1, 1))) ** 2).sum(0))
+        size = (
+            np.abs(at * 1.5).max(0) if shape is None else np.sqrt(((at * np.reshape(shape, (3, 1, 1, 1))) ** 2).sum(0))
+        )
         things[name] = (size < 1) + 0.02 * random.standard_normal(size.shape)
-    things |= {f"smooth {n}": ndimage.gaussian_filter(random.standard_normal((32, 36, 34)), 1 + 2 * n) for n in range(3)}
+    things |= {
+        f"smooth {n}": ndimage.gaussian_filter(random.standard_normal((32, 36, 34)), 1 + 2 * n) for n in range(3)
+    }
     waves = np.sin(4 * at[0] * at[1]) + np.cos(7 * at[2]) * np.sin(5 * at[0])
     things["waves"] = waves
     for transform in ("deformable", "rigid"):
@@ -194,7 +207,11 @@ def correct(given: Given, found, frame) -> np.ndarray:
     cells = [(at + 0.5) / step - 0.5 for at, step in zip(places, found.level.steps, strict=True)]
     errors = []
     for map in maps:
-        at = frame.to_pixels(torch.as_tensor(np.stack([ndimage.map_coordinates(part, cells, order=1, mode="nearest") for part in map.numpy()])))
+        at = frame.to_pixels(
+            torch.as_tensor(
+                np.stack([ndimage.map_coordinates(part, cells, order=1, mode="nearest") for part in map.numpy()])
+            )
+        )
         errors.append(np.median(np.linalg.norm(at.numpy() - true, axis=0)))
     return np.array(errors) < RIGHT * max(given.moving.shape)
 
@@ -239,7 +256,9 @@ def report(cases: list[Case], odds: list[float], right: list[bool]) -> None:
         refused = sum(odds[n] < 0 for n in found)
         accepted = [n for n in mine if not right[n] and odds[n] >= 0]
         names = ", ".join(f"{' to '.join(cases[n].names)} ({odds[n]:.1f})" for n in accepted)
-        print(f"  {kind:14s} {len(mine):4d} pairs, {len(found):4d} right: {refused:3d} refused; wrong accepted {len(accepted)} {names}")
+        print(
+            f"  {kind:14s} {len(mine):4d} pairs, {len(found):4d} right: {refused:3d} refused; wrong accepted {len(accepted)} {names}"
+        )
 
 
 def main() -> None:

@@ -64,7 +64,9 @@ def rotated(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 def compare_digits() -> None:
     x, y, x_test, y_test = digits()
     angles = np.random.default_rng(1).uniform(0, 360, (3, len(x_test)))
-    print(f"{'digits, % right':44s} {'weights':>8s} {'upright':>8s} {'quarters':>20s} {'45°':>6s} {'any':>6s} {'s':>6s}")
+    print(
+        f"{'digits, % right':44s} {'weights':>8s} {'upright':>8s} {'quarters':>20s} {'45°':>6s} {'any':>6s} {'s':>6s}"
+    )
     options = {"batch_size": 64, "learning_rate": 8e-3, "schedule": "one_cycle", "seed": 1}
     decay = {"optimizer": "adam", "weight_decay": 1e-3}
     for name, network, epochs, augment in (
@@ -107,7 +109,9 @@ def compare_cost() -> None:
     Each epoch of `fit` is compared with the mean of the bare ones before and after it, by the clock and by the
     processor's own time, which other work on the machine does not touch; the medians of the ratios are shown.
     """
-    print(f"{'a step':36s} {'fit, ms':>9s} {'bare, ms':>9s} {'ratio':>7s} {'ratio (processor)':>18s} {'+ ms (processor)':>17s}")
+    print(
+        f"{'a step':36s} {'fit, ms':>9s} {'bare, ms':>9s} {'ratio':>7s} {'ratio (processor)':>18s} {'+ ms (processor)':>17s}"
+    )
     for width, image, size, steps, pairs in ((4, 8, 8, 30, 15), (24, 32, 25, 4, 40)):
         ours, theirs = alternated(width, image, size, steps, pairs)
         between = (theirs[:-1] + theirs[1:]) / 2
@@ -115,7 +119,10 @@ def compare_cost() -> None:
         milliseconds = 1000 / steps * np.median(np.stack([ours, between]), 1)
         name = f"{size} of {image} x {image}, {width} channels"
         extra = milliseconds[0, 1] - milliseconds[1, 1]
-        print(f"{name:36s} {milliseconds[0, 0]:9.2f} {milliseconds[1, 0]:9.2f} {ratios[0]:7.3f} {ratios[1]:18.3f} {extra:17.2f}", flush=True)
+        print(
+            f"{name:36s} {milliseconds[0, 0]:9.2f} {milliseconds[1, 0]:9.2f} {ratios[0]:7.3f} {ratios[1]:18.3f} {extra:17.2f}",
+            flush=True,
+        )
 
 
 def alternated(width: int, image: int, size: int, steps: int, pairs: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,11 @@ import pytest
 import gequi
 
 MODELS = [
-    ("image_classifier_mlp", {"input_shape": [2, 9, 9], "hidden": [8, 8], "classes": 3, "output": "probabilities"}, (2, 2, 9, 9)),
+    (
+        "image_classifier_mlp",
+        {"input_shape": [2, 9, 9], "hidden": [8, 8], "classes": 3, "output": "probabilities"},
+        (2, 2, 9, 9),
+    ),
     ("identity_resnet", {"components": 2, "widths": [8, 16, 32]}, (2, 3, 17, 17)),
     ("unet", {"levels": 2, "width": 8, "variant": "circuit"}, (1, 1, 16, 8)),
     ("unet", {"levels": 2, "width": 8, "dtype": "float64"}, (1, 1, 16, 8)),
@@ -36,4 +40,6 @@ def test_defaults_have_the_same_parameters(r):
         (r.unet(seed=1), gequi.unet(seed=1)),
     ):
         weights = gequi.get_weights(ours)
-        assert r.value(r.code("sum(lengths(get_weights(x)))", x=theirs)) == sum(weight.size for weight in weights.values())
+        assert r.value(r.code("sum(lengths(get_weights(x)))", x=theirs)) == sum(
+            weight.size for weight in weights.values()
+        )

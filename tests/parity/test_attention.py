@@ -20,7 +20,9 @@ def test_scaled_dot_product_attention(r, same, random, dtype):
     mask = np.where(random.normal(size=(5, 7)) > 1, -np.inf, 0.5)
     for options in ({}, {"scale": 0.3}, {"mask": mask}):
         ours = gequi.scaled_dot_product_attention(query, key, value, dtype=dtype, **options)
-        same(r.value(r.scaled_dot_product_attention(query, key, value, dtype=dtype, **options)), ours.astype(np.float64))
+        same(
+            r.value(r.scaled_dot_product_attention(query, key, value, dtype=dtype, **options)), ours.astype(np.float64)
+        )
     ours = gequi.scaled_dot_product_attention(query, key, value, weights=True)
     same(r.value(r.scaled_dot_product_attention(query, key, value, weights=True)), ours)
     flags = r.code("mask > 0", mask=mask)
@@ -38,7 +40,10 @@ def test_multi_head_attention(r, same, random, options):
     halved = {name: weight / 2 for name, weight in weights.items()}
     changed = r.set_weights(theirs, halved)
     gequi.set_weights(ours, halved)
-    same(r.value(r.predict(changed, query, context, batch_size=2)), gequi.predict(ours, query, context, batch_size=2).astype(float))
+    same(
+        r.value(r.predict(changed, query, context, batch_size=2)),
+        gequi.predict(ours, query, context, batch_size=2).astype(float),
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"key_dim": 2, "heads": 3, "kernel_size": 3, "stride": 2, "bias": True}])

@@ -23,9 +23,7 @@ def test_rearrange(r, same, random):
 
 def test_broadcast_over(r, same, random):
     x, y = random.normal(size=(4, 3)), random.normal(size=5)
-    theirs = r.code(
-        'broadcast_over(function(row, y) sum(row) * y, "c", "c a, d -> c d")(x, y)', x=x, y=y
-    )
+    theirs = r.code('broadcast_over(function(row, y) sum(row) * y, "c", "c a, d -> c d")(x, y)', x=x, y=y)
     ours = gequi.broadcast_over(lambda row, y: row.sum() * y, "c", "c a, d -> c d")(x, y)
     np.testing.assert_allclose(r.value(theirs), ours, rtol=1e-14)  # R's sum() adds in long double
     product = r.broadcast_over(r.code("function(row) row * 2"), "c", "c a -> a c")

@@ -20,7 +20,10 @@ def images(tmp_path, random):
 def test_predict_folder(r, both, same, images, type):
     theirs, ours = both()
     found = gequi.predict_folder(ours, images, type=type, batch_size=2)
-    same(r.value(r.predict_folder(theirs, str(images), type=type, batch_size=2)), {**found, "output": found["output"].astype(float)})
+    same(
+        r.value(r.predict_folder(theirs, str(images), type=type, batch_size=2)),
+        {**found, "output": found["output"].astype(float)},
+    )
 
 
 def test_classes_count_from_one_in_r(r, both, images):

@@ -14,7 +14,13 @@ def test_to_grayscale(r, same, random, shape):
 
 def test_a_nifti_image_lies_as_python_says(r, same, random):
     voxels = random.random((3, 4, 5))
-    header = {"sform_code": 1, "srow_x": [0, 2.0, 0, 9], "srow_y": [0, 0, 3.0, 9], "srow_z": [-1.5, 0, 0, 9], "pixdim": [1.0, 1.5, 2, 3]}
+    header = {
+        "sform_code": 1,
+        "srow_x": [0, 2.0, 0, 9],
+        "srow_y": [0, 0, 3.0, 9],
+        "srow_z": [-1.5, 0, 0, 9],
+        "pixdim": [1.0, 1.5, 2, 3],
+    }
     told = r.code(
         """
         slots <- c(pixdim = "numeric", sform_code = "numeric", srow_x = "numeric", srow_y = "numeric", srow_z = "numeric")

@@ -29,7 +29,10 @@ def test_fourier_features(r, same, random):
     {"kernel": "fourier", "phase": "conv", "features": 30, "seed": 5},
 ])  # fmt: skip
 def test_invert_function_and_register_curves(r, same, options):
-    same(np.array(r.value(r.invert_function(X, X**2, X, **options))), gequi.invert_function(X, X**2, X, **options).astype(float))
+    same(
+        np.array(r.value(r.invert_function(X, X**2, X, **options))),
+        gequi.invert_function(X, X**2, X, **options).astype(float),
+    )
     same(np.array(r.value(r.register_curves(A, B, **options))), gequi.register_curves(A, B, **options).astype(float))
     ours = gequi.register_curves(A, B, X, weights=True, **options)
     theirs = r.value(r.register_curves(A, B, X, weights=True, **options))
@@ -42,7 +45,20 @@ def test_invert_function_of_points(r, same, random):
     same(r.value(r.invert_function(places, values, query)), gequi.invert_function(places, values, query))
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": "affine", "contrast": "any", "mirror": "search", "mask": "none", "spacing": [1.0, 1.25], "dtype": "float64"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "transform": "affine",
+            "contrast": "any",
+            "mirror": "search",
+            "mask": "none",
+            "spacing": [1.0, 1.25],
+            "dtype": "float64",
+        },
+    ],
+)
 def test_register_images(r, same, options):
     image = gequi.sample_image("cat")
     moving, fixed = image[60:140, 160:250], np.rot90(image[64:130, 165:245])
@@ -107,7 +123,9 @@ def test_points_of_a_registration(r, request, given, direction):
     np.testing.assert_allclose(numbers(told["se.fit"]), grown, rtol=1e-9)
     alone = r.value(r.predict(theirs, points + 1, direction))
     np.testing.assert_allclose(numbers(alone), carried + 1, rtol=0, atol=1e-9)
-    again = r.code("x$handle <- new.env(parent = emptyenv()); predict(x, p, d, se.fit = TRUE)", x=theirs, p=points + 1, d=direction)
+    again = r.code(
+        "x$handle <- new.env(parent = emptyenv()); predict(x, p, d, se.fit = TRUE)", x=theirs, p=points + 1, d=direction
+    )
     np.testing.assert_allclose(numbers(r.value(again)["se.fit"]), std, rtol=1e-9)  # made again from R's plain data
 
 
@@ -119,7 +137,9 @@ def test_images_and_labels_of_a_registration(r, request, given):
             told = r.value(r.predict(theirs, image, direction, interpolation=interpolation, fill=-1.0))
             expected = ours.warp(image, interpolation, fill=-1.0, direction=direction)
             np.testing.assert_allclose(told, expected, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(known(r.value(r.predict(theirs, image, direction))), ours.warp(image, direction=direction))
+        np.testing.assert_allclose(
+            known(r.value(r.predict(theirs, image, direction))), ours.warp(image, direction=direction)
+        )
         labels = (image > np.median(image)).astype(float)
         told = r.value(r.predict(theirs, labels, direction, type="labels"))
         np.testing.assert_array_equal(known(told), ours.warp(labels, direction=direction, type="labels"))
@@ -276,7 +296,9 @@ def test_registration_steps(r, same, dimension, options):
         assert list(one) == list(other)
         assert (one["votes"], one["score"]) == (other["votes"], other["score"])
         for name in ("similarity", "affine"):
-            np.testing.assert_allclose(one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(
+                one[name] @ [*[5] * dimension, 1], other[name] @ [*[4] * dimension, 1] + 1, rtol=0, atol=1e-9
+            )
 
 
 def test_register_images_in_lists_of_which_some_fail(r):
@@ -311,7 +333,10 @@ def test_register_images_from_a_start(r, transform):
         expected = gequi.register_images(moving, fixed, transform=transform, initial=ours)
         np.testing.assert_allclose(told["map"], expected.map + 1, rtol=0, atol=1e-6)
         assert told["probability"] == expected.probability
-    earlier = r.register_images(moving, fixed, transform=transform), gequi.register_images(moving, fixed, transform=transform)
+    earlier = (
+        r.register_images(moving, fixed, transform=transform),
+        gequi.register_images(moving, fixed, transform=transform),
+    )
     told = r.parts(r.register_images(moving, fixed, initial=earlier[0]))
     np.testing.assert_allclose(
         told["map"], gequi.register_images(moving, fixed, initial=earlier[1]).map + 1, rtol=0, atol=1e-6

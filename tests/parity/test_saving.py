@@ -17,7 +17,9 @@ LAYERS = [
 def test_save_model_in_r_and_load_it_in_python(r, both, same, tmp_path, random, dtype):
     theirs, ours = both(LAYERS, dtype=dtype)
     weights = {
-        name: random.random(weight.shape).astype(dtype) for name, weight in gequi.get_weights(ours).items() if weight.ndim
+        name: random.random(weight.shape).astype(dtype)
+        for name, weight in gequi.get_weights(ours).items()
+        if weight.ndim
     }
     theirs = r.set_weights(theirs, weights)
     r.save_model(theirs, str(tmp_path / "net.gequi"), metadata={"by": "R"})
@@ -36,7 +38,9 @@ def test_load_model_in_r_what_python_saved(r, both, same, tmp_path, random, dtyp
     x = random.normal(size=(2, 1, 9, 9))
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x).astype(np.float64))
     longer = r.layer_relu(theirs)
-    relu = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", [*LAYERS, {"layer": "relu"}], dtype=dtype)
+    relu = gequi.equivariant_network(
+        gequi.gspace("rot2dOnR2", N=4), "trivial", [*LAYERS, {"layer": "relu"}], dtype=dtype
+    )
     gequi.set_weights(relu, gequi.get_weights(ours))
     same(r.value(r.predict(longer, x)), gequi.predict(relu, x).astype(np.float64))
 

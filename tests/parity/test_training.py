@@ -20,7 +20,9 @@ def without_times(rows):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": "rotation", "schedule": "one_cycle"}, {"class_weights": "balanced"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"augment": "rotation", "schedule": "one_cycle"}, {"class_weights": "balanced"}]
+)
 def test_fit(r, both, same, examples, options):
     theirs, ours = both()
     x, y = examples

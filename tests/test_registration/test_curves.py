@@ -53,7 +53,10 @@ def test_the_published_version_with_100_random_features(phase):
 
 def test_uniform_phases_tell_all_values_apart_where_the_published_ones_do_not():
     worst = {
-        phase: max(errors(100, False, kernel="fourier", bandwidth=1 / 59, phase=phase, seed=seed)[1].max() for seed in range(50))
+        phase: max(
+            errors(100, False, kernel="fourier", bandwidth=1 / 59, phase=phase, seed=seed)[1].max()
+            for seed in range(50)
+        )
         for phase in ("conv", "uniform")
     }
     assert worst["uniform"] < 0.03 < 0.1 < worst["conv"]  # measured: 0.026 and 0.212
@@ -91,7 +94,9 @@ def test_with_both_ends_the_map_reaches_1():  # arange(0, 1, 0.01) holds no 1, s
 def test_the_default_bandwidth_follows_the_grid_and_the_units():
     x = grid(100, True)
     default = register_curves(curve_a(x), curve_b(x))
-    np.testing.assert_allclose(register_curves(curve_a(x), curve_b(x), bandwidth=0.75 / 99), default, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        register_curves(curve_a(x), curve_b(x), bandwidth=0.75 / 99), default, rtol=0, atol=1e-12
+    )
     in_other_units = register_curves(1000 * curve_a(x) + 5, 1000 * curve_b(x) + 5)
     np.testing.assert_allclose(in_other_units, default, rtol=0, atol=1e-10)
     fourier = [
@@ -99,7 +104,10 @@ def test_the_default_bandwidth_follows_the_grid_and_the_units():
     ]
     np.testing.assert_allclose(fourier[0], fourier[1], rtol=0, atol=1e-9)
     np.testing.assert_allclose(
-        fourier[0], register_curves(curve_a(x), curve_b(x), kernel="fourier", bandwidth=1 / 59, seed=1), rtol=0, atol=1e-12
+        fourier[0],
+        register_curves(curve_a(x), curve_b(x), kernel="fourier", bandwidth=1 / 59, seed=1),
+        rtol=0,
+        atol=1e-12,
     )
 
 
@@ -239,7 +247,9 @@ def test_features_of_the_published_phases_stay_within_those_of_a_convolution():
     assert np.abs(at_zero).max() <= np.sin(1)
     assert np.abs(at_zero).max() > 0.99 * np.sin(1)
     assert np.abs(fourier_features([0.0], features=1000, phase="uniform", seed=1)).max() > 0.99
-    self_products = np.mean([(fourier_features(grid(100, False), seed=s, phase="conv") ** 2).sum(1).mean() for s in range(20)])
+    self_products = np.mean(
+        [(fourier_features(grid(100, False), seed=s, phase="conv") ** 2).sum(1).mean() for s in range(20)]
+    )
     assert self_products == pytest.approx(49.6, abs=1.5)  # half the number of features, not 1
 
 
@@ -253,7 +263,9 @@ def test_the_weights_are_the_matrix_that_maps_places_to_answers(kernel):
     assert found["weights"].shape == (7, 100)
     np.testing.assert_allclose(found["weights"].sum(axis=1), 1, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found["weights"] @ x, found["output"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(invert_function(x, x**2, asked, kernel=kernel, seed=1), found["output"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        invert_function(x, x**2, asked, kernel=kernel, seed=1), found["output"], rtol=0, atol=1e-12
+    )
 
 
 def test_the_gaussian_weights_are_the_kernel_of_the_distances():
@@ -271,12 +283,20 @@ X = np.linspace(0, 1, 10)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: invert_function(X, X[:9], X), ShapeError, "`y` must have one value for each of the 10 samples `x`; got 9"),
+        (
+            lambda: invert_function(X, X[:9], X),
+            ShapeError,
+            "`y` must have one value for each of the 10 samples `x`; got 9",
+        ),
         (lambda: invert_function(X, X, np.ones((3, 2))), ShapeError, "`query` must have the channels of `y`, 1; got 2"),
         (lambda: invert_function(np.ones((2, 2, 2)), X, X), ShapeError, r"`x` must have 1 or 2 axes \(point\) or"),
         (lambda: invert_function(X, 0 * X, X), InputError, "`y` must take at least two different values"),
         (lambda: invert_function([1.0], [1.0], [1.0]), InputError, "`y` must take at least two different values"),
-        (lambda: invert_function(X, X, X, kernel="gauss"), InputError, "`kernel` must be one of .* Did you mean 'gaussian'"),
+        (
+            lambda: invert_function(X, X, X, kernel="gauss"),
+            InputError,
+            "`kernel` must be one of .* Did you mean 'gaussian'",
+        ),
         (lambda: invert_function(X, X, X, kernel="fourier", phase="conf"), InputError, "`phase` must be one of"),
         (lambda: invert_function(X, X, X, kernel="fourier", features=0), InputError, "`features` must be at least 1"),
         (lambda: invert_function(X, X, X, bandwidth=0), InputError, "`bandwidth` must be greater than 0; got 0"),

@@ -105,7 +105,9 @@ def test_a_quarter_turn_is_90_degrees_counter_clockwise():
 
 def test_lengths_are_those_of_the_pixels():
     affine = np.array([[0.0, -0.5, 3.0], [2.0, 0.0, 0.0]])
-    found = dataclasses.replace(turned(), affine=affine, moving_spacing=np.array([2.0, 1.0]), spacing=np.array([2.0, 1.0]))
+    found = dataclasses.replace(
+        turned(), affine=affine, moving_spacing=np.array([2.0, 1.0]), spacing=np.array([2.0, 1.0])
+    )
     assert found.decomposition["rotation"] == pytest.approx(90)
     np.testing.assert_allclose([found.decomposition["scale"], *found.decomposition["scales"]], 1)
 

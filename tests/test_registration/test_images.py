@@ -293,7 +293,9 @@ def test_a_repeat_that_details_tell_apart_is_decided_by_them_without_a_warning()
 
 
 def test_unrelated_images_are_refused():
-    with pytest.raises(UnrelatedImagesError, match=r"is right with a probability of 0\.\d+; `min_probability` is 0\.90"):
+    with pytest.raises(
+        UnrelatedImagesError, match=r"is right with a probability of 0\.\d+; `min_probability` is 0\.90"
+    ):
         register_images(pair("coins", 0).moving, pair("cat", 0).fixed, min_probability=0.9)
     noise = np.random.default_rng(0).normal(size=(2, 64, 64))
     with pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.50"):
@@ -372,9 +374,7 @@ def test_pixels_of_another_spacing_are_placed_by_their_length():
 
 def test_a_common_spacing_changes_nothing():
     given = pair("coins", 201)
-    np.testing.assert_array_equal(
-        register_images(given.moving, given.fixed, spacing=3.5).map, found("coins", 201).map
-    )
+    np.testing.assert_array_equal(register_images(given.moving, given.fixed, spacing=3.5).map, found("coins", 201).map)
 
 
 def test_a_part_is_found_in_a_larger_image():

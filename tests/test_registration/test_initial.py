@@ -44,7 +44,9 @@ def test_the_map_near_a_start_is_found(transform):
 
 def test_a_start_may_mirror_and_scale():
     found = register_images(FIXED[:, ::-1], FIXED, initial=np.array([[1.0, 0, 2], [0, -1, 126]]))
-    np.testing.assert_allclose(found.map, np.stack([np.indices((128, 128))[0], 127 - np.indices((128, 128))[1]]), atol=0.1)
+    np.testing.assert_allclose(
+        found.map, np.stack([np.indices((128, 128))[0], 127 - np.indices((128, 128))[1]]), atol=0.1
+    )
     assert found.decomposition["mirror"] is True
     half = FIXED.reshape(64, 2, 64, 2).mean((1, 3))
     found = register_images(half, FIXED, initial=np.array([[0.5, 0, 2], [0, 0.5, -1]]))
@@ -150,7 +152,9 @@ def test_a_translation_only_shifts():
     np.testing.assert_allclose(found.affine[:, 2], (7, -11), atol=0.02)
     assert (found.decomposition["rotation"], found.decomposition["scale"]) == (0, 1)
     half = warp_image(CAT, np.indices(CAT.shape) - np.array([3.5, 2.25])[:, None, None], "cubic")[40:168, 140:268]
-    np.testing.assert_allclose(register_images(half, FIXED, transform="translation").affine[:, 2], (3.5, 2.25), atol=0.02)
+    np.testing.assert_allclose(
+        register_images(half, FIXED, transform="translation").affine[:, 2], (3.5, 2.25), atol=0.02
+    )
 
 
 def test_a_translation_of_pixels_of_other_lengths_scales_them():

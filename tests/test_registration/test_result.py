@@ -39,7 +39,9 @@ def volumes():
     depth, row, column = np.indices((20, 22, 24))
     fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)
     # what is at (depth, row, column) of fixed is at (row, column, depth) of moving
-    return register_images(fixed.transpose(1, 2, 0), fixed, spacing=(1, 1, 2), moving_spacing=(1, 2, 1), transform="rigid")
+    return register_images(
+        fixed.transpose(1, 2, 0), fixed, spacing=(1, 1, 2), moving_spacing=(1, 2, 1), transform="rigid"
+    )
 
 
 # ---- a value --------------------------------------------------------------------------------------------

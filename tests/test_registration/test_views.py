@@ -58,7 +58,9 @@ def test_right_maps_are_probable_and_unrelated_images_are_refused(contrast):
     assert registered(MOVING, FIXED, contrast=contrast).probability > 0.95
     others = [sample_image("camera")[:120, :120], SPECK, ndimage.gaussian_filter(SPECK.T[:96, :90], 3)]
     for one, other in itertools.combinations(others, 2):
-        with pytest.raises(UnrelatedImagesError, match=r"is right with a probability of 0\.\d\d; `min_probability` is 0\.50"):
+        with pytest.raises(
+            UnrelatedImagesError, match=r"is right with a probability of 0\.\d\d; `min_probability` is 0\.50"
+        ):
             register_images(one, other, contrast=contrast)
 
 

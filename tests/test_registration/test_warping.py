@@ -100,7 +100,9 @@ def test_labels_keep_their_values_and_type(kind):
 
 def test_what_may_be_an_image_or_labels_is_said_to_be_taken_for_one():
     found, whole = shifted(), (255 * MOVING).astype(np.uint8)
-    with pytest.warns(GequiMessage, match="`image` has whole numbers and is taken for labels.*`type = 'image'`") as told:
+    with pytest.warns(
+        GequiMessage, match="`image` has whole numbers and is taken for labels.*`type = 'image'`"
+    ) as told:
         carried = found.warp(whole)
     assert told[0].filename == __file__
     assert carried.dtype == np.uint8

@@ -52,9 +52,7 @@ def scaled_dot_product_attention(
         [[3.0]]
     """
     kind = check_dtype(dtype)
-    q, k, v = (
-        as_tensor(array, name, dtype=kind) for array, name in ((query, "query"), (key, "key"), (value, "value"))
-    )
+    q, k, v = (as_tensor(array, name, dtype=kind) for array, name in ((query, "query"), (key, "key"), (value, "value")))
     _check_tokens(q, k, v)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else check_number(scale, "scale")
     _check_products(q, k, factor)

@@ -63,7 +63,9 @@ def check_heads(dim: int, heads: object, key_dim: object, argument: str) -> tupl
     if key_dim is not None:
         return heads, check_integer(key_dim, "key_dim", minimum=1)
     if dim % heads:
-        template = "`{argument}` must divide `{divided:name}` where `key_dim` is not given; got {heads} heads for {dim}."
+        template = (
+            "`{argument}` must divide `{divided:name}` where `key_dim` is not given; got {heads} heads for {dim}."
+        )
         raise InputError(template, "heads", divided=argument, heads=heads, dim=dim)
     return heads, dim // heads
 

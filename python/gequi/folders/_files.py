@@ -38,7 +38,9 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
             )  # fmt: skip
         return files
     if not isinstance(images, Sequence) or not images:
-        raise InputError("`{argument}` must be a folder, or a list of files; got {value!r:.60}.", argument, value=images)
+        raise InputError(
+            "`{argument}` must be a folder, or a list of files; got {value!r:.60}.", argument, value=images
+        )
     files = [check_path(each, argument) for each in images]
     for file in files:
         if not file.is_file():

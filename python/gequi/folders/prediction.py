@@ -234,4 +234,3 @@ def _on_device(model: torch.nn.Module, device: str) -> Iterator[None]:
         yield
     finally:
         model.to(before)
-

@@ -39,9 +39,7 @@ def masked_gaussian_filter(
     return gaussian_filter(mask * x, sigmas, normalized) / weight
 
 
-def local_moments(
-    x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def local_moments(x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
     """The local mean and variance of each channel of x under a Gaussian window within a mask (batch, 1, *size)."""
     channels = x.shape[1]
     moments = gaussian_filter(torch.cat([mask, mask * x, mask * x**2], 1), sigmas)

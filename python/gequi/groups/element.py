@@ -128,7 +128,9 @@ def cayley_table(space: GSpace) -> np.ndarray:
     group = check_gspace(space).fibergroup
     if group.order() < 1:
         raise InputError(
-            "`{argument}` must have a finite group for a Cayley table; {group} is continuous.", "space", group=str(group)
+            "`{argument}` must have a finite group for a Cayley table; {group} is continuous.",
+            "space",
+            group=str(group),
         )
     members = list(group.elements)
     number = {element: i for i, element in enumerate(members)}

@@ -74,7 +74,9 @@ def image_composition(steps: Any, argument: str = "f") -> Callable[[torch.Tensor
     def composed(image: torch.Tensor) -> torch.Tensor:
         results = {"input": image}
         for number, (function, operands, options) in enumerate(program, start=1):
-            images = [results[o] if isinstance(o, str) else own_tensor(o, image.dtype, argument=argument) for o in operands]
+            images = [
+                results[o] if isinstance(o, str) else own_tensor(o, image.dtype, argument=argument) for o in operands
+            ]
             results[f"step {number}"] = function(*images, **options)
         return results[f"step {len(program)}"]
 

@@ -220,7 +220,10 @@ def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix:
     end = through[-1].out_type
     if end.gspace != before.gspace:
         raise FieldError(
-            "`{argument}` must stay on {space}; they end on {end}.", "layers", space=str(before.gspace), end=str(end.gspace)
+            "`{argument}` must stay on {space}; they end on {end}.",
+            "layers",
+            space=str(before.gspace),
+            end=str(end.gspace),
         )
     return Step(end + before, lambda: Skip(before, end + before, through), branches=[through, []])
 

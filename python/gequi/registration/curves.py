@@ -290,9 +290,7 @@ def _check_spline(positions: np.ndarray) -> None:
         raise InputError("`{argument}` needs each position in `x` once; some are given twice.", "refine")
 
 
-def _newton(
-    positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int
-) -> np.ndarray:
+def _newton(positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
     """The position where the cubic spline through the samples takes the value asked for, by steps from `start`."""
     order = np.argsort(positions)
     knots = positions[order]

@@ -76,7 +76,9 @@ def weigh(there: Found, back: Sequence[Found], transform: str) -> Evidence:
         plain = score_maps(level, there.linear, torch.zeros_like(there.velocity))
     else:
         plain = torch.zeros_like(score)
-    weights = Weights(*(level.preset.evidence_deformable if transform == "deformable" else level.preset.evidence_linear))
+    weights = Weights(
+        *(level.preset.evidence_deformable if transform == "deformable" else level.preset.evidence_linear)
+    )
     odds = weights.constant + weights.searches * len(back) + weights.trips * trip.sum(1)
     odds = odds + weights.score * score + weights.plain * plain
     return Evidence(trip, score, plain, odds + weights.any_contrast * level.pair.any_contrast)

@@ -74,9 +74,7 @@ def initial_map(initial: Any, frames: tuple[Frame, Frame], transform: str, kind:
     return linear.to(**kind)
 
 
-def view_of_start(
-    pair: Pair, frames: tuple[Frame, Frame], initial: Any, transform: str, kind: Kind
-) -> View:
+def view_of_start(pair: Pair, frames: tuple[Frame, Frame], initial: Any, transform: str, kind: Kind) -> View:
     """The view in which a start neither mirrors nor scales, and the maps near it, in both directions.
 
     Args:

@@ -141,9 +141,7 @@ def register_images(
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
     describer = None if encoder is None else ready(check_encoder(encoder), kind)
     seen_by = check_choice(interpolation, "interpolation", INTERPOLATIONS)
-    options = Options(
-        kind_of_map, kind_of_pair, mirrored, masks, describer, least, seen_by, check_fill(fill), kind
-    )
+    options = Options(kind_of_map, kind_of_pair, mirrored, masks, describer, least, seen_by, check_fill(fill), kind)
     areas = {
         "spacing": spacing,
         "moving_spacing": moving_spacing,
@@ -227,7 +225,9 @@ def _register_pair(
     start = time.perf_counter()
     sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
-    found, others, scores = descend(with_structure(view.rivals(options.transform), options.transform), options.transform)
+    found, others, scores = descend(
+        with_structure(view.rivals(options.transform), options.transform), options.transform
+    )
     plain = _maps_of(view.frame, fixed_frame, found, options.transform)
     plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area

@@ -75,9 +75,7 @@ def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[flo
 # ---- candidates and their verification ------------------------------------------------------------------
 
 
-def search(
-    pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFactory
-) -> tuple[Found, Found]:
+def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFactory) -> tuple[Found, Found]:
     """The maps found from the fixed to the moving image, and those found in the other direction.
 
     Candidates come from the attention of the two images; each is refined at the coarsest level and scored there.

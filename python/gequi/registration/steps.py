@@ -93,9 +93,7 @@ def registration_steps(
     }
 
 
-def _images(
-    pair: Pair, descriptor: Descriptor, tokens: tuple[Tokens, Tokens]
-) -> dict[str, dict[str, Any]]:
+def _images(pair: Pair, descriptor: Descriptor, tokens: tuple[Tokens, Tokens]) -> dict[str, dict[str, Any]]:
     """The first layer's output and the tokens of the fixed and of the moving image."""
     parts = averaged(pair, usual_sizes(pair))
     return {

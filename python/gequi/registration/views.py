@@ -133,9 +133,7 @@ def seen_as(pair: Pair, frame: Frame, scale: float, mirrored: bool) -> tuple[Pai
     return replace(pair, moving=image, moving_mask=mask), frame
 
 
-def look(
-    pair: Pair, frame: Frame, transform: str, attempt: Attempt, encoder: EquivariantNetwork | None = None
-) -> View:
+def look(pair: Pair, frame: Frame, transform: str, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> View:
     """What one search finds in a pair."""
     there, back = search(pair, transform, attempt, descriptor_factory(pair, encoder))
     return View(pair, frame, there, (back,), weigh(there, (back,), transform))

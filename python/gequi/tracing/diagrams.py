@@ -197,7 +197,9 @@ class _Drawing:
         dots: Trace = []
         line = itertools.count(1)
         for wire, (source, target) in enumerate(self.edges, start=1):
-            offsets = [LINE * (position - (len(source.lines) - 1) / 2) for position in range(len(source.lines))] or [0.0]
+            offsets = [LINE * (position - (len(source.lines) - 1) / 2) for position in range(len(source.lines))] or [
+                0.0
+            ]
             for axis, offset in zip(source.lines or ["value"], reversed(offsets), strict=True):
                 number = next(line)
                 path = _shifted(self._path(source, target), offset)
@@ -240,9 +242,7 @@ class _Drawing:
                 continue
             margin = 0.1 + 0.06 * (deepest - nesting[name])
             within = {id(node) for node in nodes}
-            tracks = [
-                1 + track for (source, target), track in self.over.items() if {id(source), id(target)} <= within
-            ]
+            tracks = [1 + track for (source, target), track in self.over.items() if {id(source), id(target)} <= within]
             top = max(node.y for node in nodes) + HEIGHT / 2 + ARCH * max(tracks, default=0)
             frames.append(
                 {

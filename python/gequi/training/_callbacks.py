@@ -51,6 +51,9 @@ def _handlers_of(callback: Any) -> dict[str, Handler]:
     for event, handler in found.items():
         if not callable(handler):
             raise InputError(
-                "`{argument}`: `{event}` must be a function; got {value!r:.80}.", "callbacks", event=event, value=handler
+                "`{argument}`: `{event}` must be a function; got {value!r:.80}.",
+                "callbacks",
+                event=event,
+                value=handler,
             )
     return found

@@ -52,7 +52,9 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     metadata, tensors = unpack(read_file(path), shown(path))
     if "training" not in metadata:
         raise InputError(
-            "`{argument}`: {path} is a model file, but no checkpoint; take another name.", "checkpoint", path=shown(path)
+            "`{argument}`: {path} is a model file, but no checkpoint; take another name.",
+            "checkpoint",
+            path=shown(path),
         )
     return Checkpoint(path, metadata, tensors)
 

@@ -40,7 +40,10 @@ def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> np.ndar
         checked = check_features(sample, model.in_type, argument) if isinstance(model, EquivariantNetwork) else sample
         if checked.shape != sample.shape or x.dtype.kind not in "fiub":
             raise ShapeError(
-                "`{argument}` must be a file of numbers {axes}; got shape {shape}.", argument, axes=AXES[2], shape=x.shape
+                "`{argument}` must be a file of numbers {axes}; got shape {shape}.",
+                argument,
+                axes=AXES[2],
+                shape=x.shape,
             )
         return x
     if isinstance(model, EquivariantNetwork):
@@ -145,7 +148,12 @@ class Made:
     def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
         x, y = self.check(self.make(number))
         own, counts = part.of(np.arange(len(x)))
-        return own_tensor(x[own], self.dtype, argument="x"), own_tensor(y[own], self.target_dtype, argument="y"), counts, len(x)
+        return (
+            own_tensor(x[own], self.dtype, argument="x"),
+            own_tensor(y[own], self.target_dtype, argument="y"),
+            counts,
+            len(x),
+        )
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -32,7 +32,11 @@ def train(run: Run) -> list[Row]:
     was_training = run.model.training
     run.model.train()
     if run.step < run.steps and not run.stop:
-        with quiet(_SPEAKERS, "lightning|torch|torchmetrics"), _interrupts(run), torch.random.fork_rng(_gpus(accelerator)):
+        with (
+            quiet(_SPEAKERS, "lightning|torch|torchmetrics"),
+            _interrupts(run),
+            torch.random.fork_rng(_gpus(accelerator)),
+        ):
             trainer = Trainer(
                 accelerator=accelerator,
                 devices=options.devices,

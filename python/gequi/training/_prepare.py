@@ -82,9 +82,7 @@ def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -
             "y" if y is not None else "validation",
         )
     if options.batches is None:
-        raise InputError(
-            "`{argument}`, the number of batches in an epoch, is missing: `x` is a function.", "batches"
-        )
+        raise InputError("`{argument}`, the number of batches in an epoch, is missing: `x` is a function.", "batches")
 
     def pair(value: Any) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(value, tuple | list) or len(value) != 2:

@@ -31,7 +31,10 @@ from .options import FitOptions
 
 REPORT_SECONDS = 0.1  # between two calls of the progress function
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints within an epoch
-_ASKED = ("interrupt", "callback")  # reasons to stop that leave the network as it stands, and that a resumed run forgets
+_ASKED = (
+    "interrupt",
+    "callback",
+)  # reasons to stop that leave the network as it stands, and that a resumed run forgets
 
 Row = dict[str, Any]
 

@@ -34,7 +34,9 @@ _ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
 class Task:
     """A loss, and how outputs and targets are measured."""
 
-    def __init__(self, loss: str | Callable[..., torch.Tensor], output: tuple[int, ...], target: tuple[int, ...]) -> None:
+    def __init__(
+        self, loss: str | Callable[..., torch.Tensor], output: tuple[int, ...], target: tuple[int, ...]
+    ) -> None:
         """`output` and `target` are the shapes of one example."""
         self.loss = loss
         self.output, self.target = output, target
@@ -53,9 +55,7 @@ class Task:
             return self.loss(output, target) * count, count
         if self.loss == "cross_entropy":
             weights = None if self.class_weights is None else self.class_weights.to(output)
-            total = functional.cross_entropy(
-                output, target, weight=weights, ignore_index=IGNORED, reduction="sum"
-            )
+            total = functional.cross_entropy(output, target, weight=weights, ignore_index=IGNORED, reduction="sum")
             counted = target[target != IGNORED]
             weight = counted.numel() if weights is None else weights[counted].sum()
             return total, torch.as_tensor(weight, dtype=total.dtype, device=total.device).clamp(min=1e-30)
