@@ -229,6 +229,15 @@ def own_tensor(
     return tensor
 
 
+def freeze_arrays(instance: object) -> None:
+    """Makes the arrays of a frozen dataclass read-only views, so that nothing of it changes by accident."""
+    for name, value in vars(instance).items():
+        if isinstance(value, np.ndarray):
+            view = value.view()
+            view.flags.writeable = False
+            object.__setattr__(instance, name, view)
+
+
 def as_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A tensor as a numpy array."""
     return tensor.detach().cpu().numpy()

@@ -102,15 +102,7 @@ landmark_pair <- function(pair, found, call) {
   known <- inherits(found, "gequi_registration") # of a pair that failed, the columns say how many axes there are
   columns <- if (known) axis_names(axes_of(found)) else intersect(axis_names(3), names(pair[[1]]))
   lapply(as_moving_fixed(pair), function(points) {
-    if (!is.data.frame(points)) return(as_index(points))
-    missing <- setdiff(columns, names(points))
-    if (length(missing)) {
-      abort_gequi("InputError", paste0(
-        "`landmarks` must have the columns ", paste(columns, collapse = ", "), "; ", paste(missing, collapse = ", "),
-        " is missing."
-      ), "landmarks", call)
-    }
-    as_index(unname(as.matrix(points[columns])))
+    as_index(if (is.data.frame(points)) coordinates(points, columns, "landmarks", call) else points)
   })
 }
 

@@ -140,18 +140,23 @@ with_nan <- function(x) {
 
 # ---- points ---------------------------------------------------------------------------------------------------------
 
+# The coordinates in the columns of a data frame, a matrix (point, axis).
+coordinates <- function(points, columns, argument, call) {
+  missing <- setdiff(columns, names(points))
+  if (length(missing)) {
+    abort_gequi("InputError", paste0(
+      "`", argument, "` must have the columns ", paste(columns, collapse = ", "), "; ", paste(missing, collapse = ", "),
+      " is missing."
+    ), argument, call)
+  }
+  unname(as.matrix(points[columns]))
+}
+
 carry_points <- function(object, newdata, direction, se.fit, call, ...) {
   columns <- axis_names(axes_of(object))
   points <- newdata
   if (is.data.frame(newdata)) {
-    missing <- setdiff(columns, names(newdata))
-    if (length(missing)) {
-      abort_gequi("InputError", paste0(
-        "`newdata` must have the columns ", paste(columns, collapse = ", "), "; ", paste(missing, collapse = ", "),
-        " is missing."
-      ), "newdata", call)
-    }
-    points <- unname(as.matrix(newdata[columns]))
+    points <- coordinates(newdata, columns, "newdata", call)
   }
   refuse_what_python_cannot_see(points, "newdata", call)
   options <- c(list(direction = direction, ...), if (se.fit) list(return_std = TRUE))

@@ -36,10 +36,11 @@ def known(random):
         map = np.einsum("ij,j...->i...", matrix[:, :-1], pixels + waves) + matrix[:, -1].reshape(-1, *[1] * axes)
         lengths = np.broadcast_to(np.asarray(spacing, float), axes)
         others = lengths if moving_spacing is None else np.broadcast_to(np.asarray(moving_spacing, float), axes)
+        mirrored = np.linalg.det(matrix[:, :-1]) < 0
         parts = {
             "map": map,
             "affine": matrix,
-            "jacobian": map_jacobian(map, lengths, others),
+            "jacobian": map_jacobian(map, lengths, others) * (-1 if mirrored else 1),
             "moving": random.normal(size=moving_size),
             "fixed": random.normal(size=size),
             "spacing": lengths,
@@ -48,7 +49,6 @@ def known(random):
             **replaced,
         }
         if "inverse_map" not in parts:
-            mirrored = np.linalg.det(matrix[:, :-1]) < 0
             parts["inverse_map"] = np.full((axes, *moving_size), np.nan) if mirrored else invert_map(map, moving_size)
         return dataclasses.replace(found_of(axes), **parts)
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 from scipy.spatial.distance import cdist
 
-from gequi import evaluate_registration, warp_image
+from gequi import evaluate_registration, identity_map, register_images, sample_image, warp_image
 from gequi.errors import InputError, ShapeError, UnrelatedImagesError
 from gequi.registration import Registrations
 from gequi.registration.evaluation import area_under_curve, non_diffeomorphic_volume, surface_distance
@@ -176,6 +176,16 @@ def test_a_linear_map_is_regular_also_where_it_mirrors(known, axes):
         assert list(rows) == ["SDlogJ", "NDA" if axes == 2 else "NDV"]
         assert after(rows.values())["SDlogJ"] < 1e-12
         assert rows["NDA" if axes == 2 else "NDV"]["after"] == 0
+
+
+def test_a_mirrored_image_has_the_figures_of_the_image():
+    fixed = sample_image("cat")[60:156, 150:246]
+    moving = warp_image(fixed, identity_map((96, 96)) + 2 * np.sin(identity_map((96, 96))[::-1] / 9))
+    plain = table(evaluate_registration(register_images(moving, fixed)))
+    flipped = table(evaluate_registration(register_images(moving[:, ::-1], fixed, mirror=True)))
+    assert plain["SDlogJ"]["after"] > 0.02
+    assert flipped["SDlogJ"]["after"] == pytest.approx(plain["SDlogJ"]["after"], rel=1e-3)
+    assert flipped["NDA"]["after"] == plain["NDA"]["after"] == 0
 
 
 def test_the_spread_of_the_logarithm_of_the_determinant(known):

@@ -159,6 +159,15 @@ def test_a_dark_corner_is_no_frame():
     assert constant_border(shown) is None
 
 
+def test_a_border_that_leaves_too_little_is_none():
+    for inner, found in ((12, False), (18, True)):
+        shown = np.zeros((24, 24))
+        place = np.s_[12 - inner // 2 : 12 + inner // 2]
+        shown[place, place] = 0.2 + CAT[60 : 60 + inner, 160 : 160 + inner]
+        assert (constant_border(shown) is not None) == found
+        register_images(shown, shown, min_probability=0)
+
+
 def test_a_silhouette_is_no_border():
     assert constant_border((np.hypot(*(np.indices((96, 96)) - 48)) < 30).astype(float)) is None
 

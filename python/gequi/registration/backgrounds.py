@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from .preprocess import SMALLEST
+
 # Shares of the range of the image; registration_robustness.py, part "frame", as PNG and as JPEG of quality 75
 FLAT = 0.02  # the range over neighboring pixels
 EXTREME = 0.02  # how far from black or white
@@ -24,17 +26,15 @@ BLOCK = 8  # pixels: of JPEG, which an edge disturbs
 SAME_PLACE = 0.9  # the least overlap of two borders, over their union, that are one frame
 GRID = 64  # cells along a side, on which borders are compared
 
-
 Masks = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def border_masks(moving: np.ndarray, fixed: np.ndarray, wanted: Sequence[bool] = (True, True)) -> list[Masks]:
     """The masks of two images that are to be tried, True where an image is used, None for all of it.
 
-    `wanted` says for which of the two a border is searched.
     The border of one image alone is masked, and so are borders at one place in both: a frame that does not move. Borders
     at two places may be a background that moves with what is before it, whose outline tells where it is; then all of
-    both images is tried too.
+    both images is tried too. `wanted` says for which of the two a border is searched.
     """
     borders = [constant_border(image) if find else None for image, find in zip((moving, fixed), wanted, strict=True)]
     masks: Masks = tuple(None if border is None else ~border for border in borders)  # type: ignore[assignment]
@@ -75,9 +75,15 @@ def constant_border(image: np.ndarray) -> np.ndarray | None:
     border = ndimage.binary_dilation(border, np.ones((3,) * image.ndim))
     left = ndimage.binary_erosion(~border, iterations=2, border_value=1)
     around = border[_ends(image.shape)].mean()
-    if around < AROUND or not LEAST <= border.mean() <= MOST or not left.any() or image[left].std() < LEAST_LEFT * span:
+    if around < AROUND or not LEAST <= border.mean() <= MOST or not _is_enough(~border):
         return None
-    return border
+    return border if left.any() and image[left].std() >= LEAST_LEFT * span else None
+
+
+def _is_enough(mask: np.ndarray) -> bool:
+    """Whether a mask leaves as much of an image as a registration needs."""
+    sides = [int(np.ptp(along)) + 1 for along in np.nonzero(mask)] if mask.any() else [0]
+    return min(sides) >= SMALLEST and int(mask.sum()) >= SMALLEST**mask.ndim
 
 
 def _touching(region: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
                 tetrahedra twice); the volumes of those that the map turns inside out are summed and halved. It is 0 if
                 and only if the map is digitally diffeomorphic. Other than in the authors' program the image is not
                 continued beyond its border, where a turned map would fold.
-        Of a map that mirrors, J is taken with the opposite sign.
+        Of a map that mirrors, J is taken with the opposite sign, as in `jacobian`.
 
     Raises:
         ShapeError: landmarks that are no pair of as many points each, with a coordinate for each axis; labels of other
@@ -133,9 +133,9 @@ def _evaluate(found: Registration, landmarks: Any, labels: Any) -> tuple[list[Ro
             error = (float(pixels[0].mean()), float(pixels[1].mean()))
     if labels is not None:
         rows += _rows_of_labels(found, *_check_labels(labels, found))
-    sign = np.sign(np.linalg.det(found.affine[:, :-1])) or 1.0
-    deviation = float(np.log(np.maximum(sign * found.jacobian, LEAST_DETERMINANT)).std())
+    deviation = float(np.log(np.maximum(found.jacobian, LEAST_DETERMINANT)).std())
     rows.append(_row("SDlogJ", deviation, None))
+    sign = np.sign(np.linalg.det(found.affine[:, :-1])) or 1.0
     folded = 100 * non_diffeomorphic_volume(found.map, sign * _area_ratio(found)) / found.fixed.size
     rows.append(_row("NDA" if found.fixed.ndim == 2 else "NDV", folded, "%"))
     return rows, error

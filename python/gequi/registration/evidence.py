@@ -23,8 +23,8 @@ from .search import Found
 from .transforms import apply_linear, flow
 
 LEAST_TRIP = 0.003  # of the longer side: shorter round trips are not told apart; below the 0.004 that is usual
-LEAST_SEEN = 4  # cells that both images show
-MARGIN = 0.1  # by which the score of a map back may be below the best one of its search
+LEAST_SEEN = 4  # cells that both images show; not tuned
+MARGIN = 0.1  # by which the score of a map back may be below the best one of its search; not tuned
 
 
 class Weights(NamedTuple):

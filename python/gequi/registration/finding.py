@@ -89,7 +89,7 @@ def _masks(
 ) -> Iterator[tuple[dict[str, Any], tuple[float, float]]]:
     """The masks that are to be tried where none are given, and the share of each image that they leave out."""
     images = check_image(moving, "moving"), check_image(fixed, "fixed")
-    if options.mask == "none" or images[1].ndim == 3:
+    if options.mask == "none" or any(image.ndim == 3 for image in images):
         yield {}, (0.0, 0.0)
         return
     names = ("moving_mask", "fixed_mask")

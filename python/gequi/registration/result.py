@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .. import plots
-from ..arrays import as_array, check_choice, check_flag, own_tensor
+from ..arrays import as_array, check_choice, check_flag, freeze_arrays, own_tensor
 from ..errors import GequiError, ShapeError
 from ..geometry.grids import pixel_grid
 from ..geometry.linalg import vector_norm
@@ -54,8 +54,9 @@ class Registration:
         metrics: a dict with `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the share of the
             fixed image that is seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels),
             `score` (the correlation of the two images after local normalization, at the coarsest level), `round_trip`
-            (how far from each other the searches in the two directions are, a share of the longer side), `masked_moving` and `masked_fixed` (the shares of the images that
-            were found to be a constant border) and `seconds`.
+            (how far from each other the searches in the two directions are, a share of the longer side),
+            `masked_moving` and `masked_fixed` (the shares of the images that were found to be a constant border) and
+            `seconds`.
         moving, fixed: the two images, as they were given.
         moving_spacing, spacing: (axis), the size of a pixel of the moving and of the fixed image.
         transform, contrast, interpolation, fill: as they were given.
@@ -89,11 +90,7 @@ class Registration:
     fill: float | None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                view = value.view()
-                view.flags.writeable = False
-                object.__setattr__(self, name, view)
+        freeze_arrays(self)
 
     def __repr__(self) -> str:
         metrics, (low, high) = self.metrics, np.quantile(self.uncertainty, (0.5, 1))
@@ -197,17 +194,10 @@ class Registration:
             InputError: an unknown direction, values that are not finite.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
-        axes = AXES[self.fixed.ndim]
-        at = as_array(points, "points")
-        if at.ndim not in (1, 2) or at.shape[-1] != len(axes):
-            raise ShapeError(
-                "`{argument}` must have {count} coordinates for each point: {axes}.",
-                "points", count=len(axes), axes=", ".join(axes),
-            )  # fmt: skip
-        at = at.astype(np.float64)
+        at = check_points(points, self.fixed.ndim)
         carried = warp_points(at, self.inverse_map if onto_fixed else self.map)
         given, in_fixed = np.atleast_2d(at).T, np.atleast_2d(carried if onto_fixed else at).T
-        scale = abs(np.linalg.det(self.affine[:, :-1])) ** (1 / len(axes))  # pixels of moving to one of fixed
+        scale = abs(np.linalg.det(self.affine[:, :-1])) ** (1 / self.fixed.ndim)  # pixels of moving to one of fixed
         distance = distance_beyond(in_fixed, self.fixed.shape)
         if onto_fixed:
             distance = np.maximum(distance, distance_beyond(given, self.moving.shape) / scale)
@@ -353,6 +343,18 @@ def consistency(map: torch.Tensor, inverse_map: torch.Tensor) -> dict[str, float
         "overlap": float(seen.double().mean()),
         "inverse_consistency": float(round_trip[seen].mean()) if bool(seen.any()) else math.nan,
     }
+
+
+def check_points(points: Any, axes: int) -> np.ndarray:
+    """Points (point, axis), or a single one (axis), of an image with so many axes, in float64."""
+    names = AXES[axes]
+    at = as_array(points, "points")
+    if at.ndim not in (1, 2) or at.shape[-1] != axes:
+        raise ShapeError(
+            "`{argument}` must have {count} coordinates for each point: {axes}.",
+            "points", count=axes, axes=", ".join(names),
+        )  # fmt: skip
+    return at.astype(np.float64)
 
 
 def as_size(shape: tuple[int, ...]) -> str:

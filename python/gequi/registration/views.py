@@ -87,7 +87,11 @@ def best_view(
 def views_of(
     pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, scales: bool
 ) -> Iterator[list[View]]:
-    """The views, in the order in which they are tried: as it is and mirrored, with other attempts, by structure, at other scales."""
+    """The views in the order in which they are tried.
+
+    The image as it is and mirrored; these with other attempts; with contrast "any" the structure of one of the images;
+    other scales.
+    """
     preset = preset_for(pair.axes)
     second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
     mirrored = {False: [False], True: [True], "search": [False, True]}[mirror]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...arrays import as_array, as_numpy, check_choice, own_tensor
+from ...arrays import as_array, as_numpy, check_choice, freeze_arrays, own_tensor
 from ...errors import InputError, ShapeError
 from ...geometry.grids import pixel_grid
 from ...maps import check_shape, inverse_points, warp_points
-from ..result import AXES, DIRECTIONS, as_size
+from ..result import DIRECTIONS, as_size, check_points
 from ..warping import KINDS, carry_pixels, choose_interpolation
 from .space import Space, apply, inverse
 
@@ -61,11 +61,7 @@ class Transform:
     file: str
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                view = value.view()
-                view.flags.writeable = False
-                object.__setattr__(self, name, view)
+        freeze_arrays(self)
 
     def __repr__(self) -> str:
         if self.map is None:
@@ -95,13 +91,7 @@ class Transform:
             InputError: an unknown direction, values that are not finite, a point that a field takes no pixel to.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
-        axes = AXES[len(self.affine)]
-        at = as_array(points, "points").astype(np.float64)
-        if at.ndim not in (1, 2) or at.shape[-1] != len(axes):
-            raise ShapeError(
-                "`{argument}` must have {count} coordinates for each point: {axes}.",
-                "points", count=len(axes), axes=", ".join(axes),
-            )  # fmt: skip
+        at = check_points(points, len(self.affine))
         if self.map is None:
             return apply(inverse(self.affine) if onto_fixed else self.affine, at.T).T
         if not onto_fixed:
