@@ -84,12 +84,22 @@ def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFac
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     descriptor = describe(attempt)
     both = descriptor.match_both(*tokens_of(pair, descriptor), attempt.sharpness)
-    counts = attempt.candidates, min(preset.back_candidates, attempt.candidates)
+    # a wrong map finds an inverse by chance among many; but few do not hold that of a texture that repeats itself
+    repeats = all(repeats_itself(given) for given in (pair, pair.exchanged))
+    back = preset.back_candidates_of_repeats if repeats else preset.back_candidates
     found = []
-    for given, matches, count in zip((pair, pair.exchanged), both, counts, strict=True):
+    for given, matches, most in zip((pair, pair.exchanged), both, (attempt.candidates, back), strict=True):
+        count = min(most, attempt.candidates)
         candidates = fit_candidates(matches, given.fixed_size, transform, count, preset, scale)
         found.append(verify(given, transform, candidates.linear, attempt.steps))
     return found[0], found[1]
+
+
+def repeats_itself(pair: Pair) -> bool:
+    """Whether the fixed image is like itself at some shift."""
+    level = make_level(pair, coarsest_level(pair))
+    least = level.preset.apart * level.unit
+    return bool(repeat_shifts(level.fixed, level.mask, level.steps, least, level.preset))
 
 
 def verify(pair: Pair, transform: str, linear: torch.Tensor, steps: int) -> Found:
