@@ -31,3 +31,9 @@ if (length(stale)) {
   cat("These do not follow from the comments in rpkg/R (run `make docs`):", stale, sep = "\n  ")
   quit(status = 1)
 }
+# R CMD check says this as well, after all its tests.
+wide <- tools:::.check_Rd_line_widths("rpkg")
+if (length(wide)) {
+  print(wide)
+  quit(status = 1)
+}

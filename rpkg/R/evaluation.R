@@ -66,7 +66,11 @@
 #' found <- register_images(moving = turned, fixed = image)
 #' fixed <- data.frame(row = c(10, 40, 70), column = c(20, 40, 30))
 #' moving <- data.frame(row = 81 - fixed$column, column = fixed$row)
-#' evaluate_registration(found, landmarks = list(moving, fixed), labels = list(turned > 0.5, image > 0.5))
+#' evaluate_registration(
+#'   found,
+#'   landmarks = list(moving, fixed),
+#'   labels = list(turned > 0.5, image > 0.5)
+#' )
 evaluate_registration <- function(found, landmarks = NULL, labels = NULL) {
   here <- rlang::current_env()
   several <- is.list(found) && !inherits(found, "gequi_registration")
