@@ -226,6 +226,35 @@ def test_metrics_are_those_of_scikit_learn(task):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_mask_is_two_classes_and_only_what_is_missing_or_ignored_is_left_out():
+    net, x, y = example_of("segmentation")
+    expected = gequi.evaluate(net, x, y)
+    for mask in (y == 1, y.astype(float), y.astype(np.uint8)):
+        assert gequi.evaluate(net, x, mask) == expected
+    unknown = np.broadcast_to(np.arange(7) < 3, y.shape)
+    left_out = gequi.evaluate(net, x, np.where(unknown, -1, y))
+    assert left_out != expected
+    assert gequi.evaluate(net, x, np.where(unknown, np.nan, y)) == left_out
+    assert gequi.evaluate(net, x, np.where(unknown, 9, y), ignore=9) == left_out
+    for ignore, targets in ((None, np.where(unknown, np.nan, y)), (9, np.where(unknown, 9.0, y))):
+        other = example_of("segmentation")[0]
+        gequi.fit(other, x, targets, ignore=ignore, **OPTIONS)
+        same = example_of("segmentation")[0]
+        gequi.fit(same, x, np.where(unknown, -1, y), **OPTIONS)
+        same_weights(other, same)
+
+
+def test_whole_numbers_are_classes_where_the_model_has_several_outputs():
+    net, x, y = example_of("classification")
+    assert gequi.evaluate(net, x, y.astype(float)) == gequi.evaluate(net, x, y)
+    with pytest.raises(ShapeError, match="must have the shape of the network's output"):
+        gequi.evaluate(net, x, y + 0.5)
+    with pytest.raises(InputError, match="has no class for image 2: leave that image out"):
+        gequi.evaluate(net, x, np.where(np.arange(len(y)) == 2, np.nan, y))
+    with pytest.raises(InputError, match="`ignore` is for targets that are classes"):
+        gequi.evaluate(net, x, y[:, None] + np.array([0.5, 0.5]), ignore=0)
+
+
 def test_pixels_without_a_class_count_for_nothing():
     net, x, y = example_of("segmentation")
     masked = np.where(np.arange(7) < 3, -1, y)

@@ -46,6 +46,7 @@ PRIVATE_FUNCTIONS = {
     "describe_registrations": "_r_interface:describe_registrations(found)",
     "encoder_history": "encoders:history(network)",
     "equivariance_maps": "symmetry:equivariance_maps(f, x, element, field, space, input, output, dtype)",
+    "examine_targets": "training:examine_targets(model, x, y, loss)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
     "gsa_layers": "architectures:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
     "qk_norm, positions, mlp_ratio, patch_size, size, pool)",

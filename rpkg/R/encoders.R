@@ -72,7 +72,7 @@ registration_encoder <- function(images = NULL, contrast = "same", dimension = 2
   })
   encoder <- as_model(python, call_core("get_weights", python))
   if (is.null(images) || is.character(images)) return(encoder)
-  as_fit(encoder, as_history(call_core("encoder_history", python)), FALSE, NULL)
+  as_fit(encoder, as_history(call_core("encoder_history", python)), FALSE)
 }
 
 #' Layers that describe images and volumes

@@ -40,7 +40,7 @@ predict_folder <- function(model, images, type = "raw", batch_size = 64, device 
     "predict_folder", model = model, images = as_path(images), type = type, batch_size = batch_size,
     device = device, devices = devices
   )
-  as_prediction_of_files(found, type, model$levels)
+  as_prediction_of_files(found, type, coding_of(model))
 }
 
 #' @rdname predict_folder
@@ -50,7 +50,7 @@ prepare_prediction <- function(folder, model, images, type = "raw", batch_size =
   call_core(
     "prepare_prediction", folder = as_path(folder), model = model, images = as_path(images), type = type,
     batch_size = batch_size, device = device, devices = devices, nodes = nodes,
-    metadata = utils::modifyList(as.list(metadata), list(levels = as.list(model$levels)))
+    metadata = utils::modifyList(as.list(metadata), coding_as_plain(coding_of(model)))
   )
 }
 
@@ -59,9 +59,9 @@ prepare_prediction <- function(folder, model, images, type = "raw", batch_size =
 collect_prediction <- function(folder) {
   found <- call_core("collect_prediction", folder = as_path(folder))
   job <- call_core("prediction_job", as_path(folder))
-  as_prediction_of_files(found, job$type, unlist(job$metadata$levels))
+  as_prediction_of_files(found, job$type, coding_from_plain(job$metadata))
 }
 
-as_prediction_of_files <- function(found, type, levels) {
-  list(files = unlist(found$files), output = as_prediction(found$output, type, levels))
+as_prediction_of_files <- function(found, type, coding) {
+  list(files = unlist(found$files), output = as_prediction(found$output, type, coding))
 }

@@ -25,9 +25,9 @@
 #' prepare_job(folder, network, x, y, nodes = 2, devices = 4, epochs = 3)$srun
 prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
   here <- rlang::current_env()
-  targets <- read_targets(x, y, list(...)$loss)
+  targets <- read_targets(model, x, y, list(...)$loss, list(...)$ignore, call = here)
   options <- core_options(list(...), targets)
-  fitted <- list(classes = targets$classes, levels = as.list(targets$levels()))
+  fitted <- c(list(classes = targets$classes), coding_as_plain(targets$coding()))
   rlang::inject(call_core(
     "prepare_job", folder = as_path(folder), model = model, x = targets$x, y = targets$y,
     metadata = utils::modifyList(as.list(metadata), fitted), !!!options, .call = here
@@ -41,5 +41,5 @@ collect_job <- function(folder, model) {
   history <- call_core("collect_job", folder = as_path(folder), model = python)
   metadata <- call_core("job_metadata", as_path(folder))
   trained <- trained_from(model, call_core("get_weights", python), python)
-  as_fit(trained, as_history(history), isTRUE(metadata$classes), unlist(metadata$levels))
+  as_fit(trained, as_history(history), isTRUE(metadata$classes), coding_from_plain(metadata))
 }

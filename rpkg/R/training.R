@@ -9,12 +9,14 @@
 #' @param x inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
 #'   of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch, from 1,
 #'   and returns `list(x, y)`.
-#' @param y targets. A factor, or whole numbers from 1, for classes of images (batch); whole numbers (batch, row,
-#'   column) for classes of pixels, where 0 and `NA` are pixels that count for nothing; or numbers of the shape of the
-#'   network's output; or the path of a .npy file, in which classes count from 0.
+#' @param y targets: classes of images (batch) or of pixels (batch, row, column), or numbers of the shape of the
+#'   network's output. Classes are a factor, text, logical values (a mask), or whole numbers: from 0 where there is a 0
+#'   among them, else from 1. Pixels that are `NA` or `ignore` count for nothing. Or the path of a .npy file, in which
+#'   classes count from 0.
 #' @param ... not used.
 #' @param loss `"cross_entropy"`, `"binary_cross_entropy"` (targets 0 and 1, outputs are logits), `"mse"`, `"mae"` or
-#'   `"huber"`. `NULL` is cross-entropy for factors and integers, else mean squared error.
+#'   `"huber"`. `NULL` is cross-entropy for factors, text, logical values and integers, and for whole numbers, one an
+#'   image or a place, where the network has several outputs there; else mean squared error.
 #' @param epochs how often each example is seen.
 #' @param batch_size examples in a batch, over all devices together.
 #' @param learning_rate the peak of the schedule.
@@ -26,6 +28,7 @@
 #' @param augment `"group"` moves each example by a random element of the network's group (of a continuous group, one
 #'   of [group_elements()]); `"rotation"` turns images by any angle. Targets with a place or a direction move too.
 #' @param class_weights a number for each class, or `"balanced"`.
+#' @param ignore a value of `y`: the class of pixels that count for nothing, such as `ignore = 0`.
 #' @param precision `NULL` for the network's own type, or `"bfloat16"` for mixed precision.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
 #' @param seed of the order of examples, augmentation and dropout. `NULL` draws one.
@@ -68,12 +71,12 @@
 #' predict(fitted, x[1:2, , , , drop = FALSE], type = "class")
 fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10, batch_size = 32,
                               learning_rate = 0.001, optimizer = "adam", schedule = "constant", validation = NULL,
-                              augment = NULL, class_weights = NULL, precision = NULL, device = "auto", seed = NULL,
-                              checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
+                              augment = NULL, class_weights = NULL, ignore = NULL, precision = NULL, device = "auto",
+                              seed = NULL, checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
                               progress = rlang::is_interactive(), callbacks = NULL) {
   here <- rlang::current_env()
   rlang::check_dots_empty()
-  targets <- read_targets(x, y, loss)
+  targets <- read_targets(object, x, y, loss, ignore, call = here)
   options <- core_options(mget(fit_options(), here), targets)
   python <- copy_of(object)
   history <- while_reporting(progress, function(report) {
@@ -83,7 +86,7 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
     ))
   })
   trained <- trained_from(object, call_core("get_weights", python), python)
-  as_fit(trained, as_history(history), targets$classes, targets$levels())
+  as_fit(trained, as_history(history), targets$classes, targets$coding())
 }
 
 #' @rdname fit.gequi_network
@@ -99,11 +102,12 @@ fit_options <- function() {
 # Options of fit() as the core takes them; `targets` are those of read_targets().
 core_options <- function(options, targets) {
   options["loss"] <- list(targets$loss)
+  options["ignore"] <- list(targets$ignore)
   if (is.list(options$validation) && length(options$validation) == 2) {
-    options$validation[[2]] <- targets$encode(options$validation[[2]])
+    options$validation[[2]] <- targets$encode(options$validation[[2]], options$validation[[1]])
   }
   weights <- options$class_weights
-  if (!is.null(names(weights))) options$class_weights <- unname(weights[targets$levels()])
+  if (!is.null(names(weights))) options$class_weights <- unname(weights[targets$coding()$levels])
   if (!is.null(options$checkpoint)) options$checkpoint <- as_path(options$checkpoint)
   options
 }
@@ -130,50 +134,12 @@ trained_from <- function(object, weights, python) {
 #' @export
 generics::fit
 
-as_fit <- function(network, history, classes, levels) {
+as_fit <- function(network, history, classes, coding = NULL) {
   parts <- unclass(network)
   structure(
-    c(parts, list(history = history, classes = classes, levels = levels)),
+    c(parts, list(history = history, classes = classes, levels = coding$levels, class_type = coding$class_type)),
     class = c("gequi_fit", class(network))
   )
-}
-
-# Whether targets are classes: factors are, whole numbers of the integer type unless a loss says otherwise.
-is_classes <- function(y, loss) {
-  is.factor(y) || identical(loss, "cross_entropy") || (is.null(loss) && (is.integer(y) || is.logical(y)))
-}
-
-# Inputs and targets as the core takes them. A factor's levels are known at once or, where a function makes the batches,
-# from the first of them.
-read_targets <- function(x, y, loss) {
-  classes <- is_classes(y, loss)
-  known <- levels(y)
-  encode <- function(y) {
-    if (!classes) return(y)
-    if (is.null(known)) known <<- levels(y)
-    as_classes(y, known)
-  }
-  made <- function(number) {
-    pair <- x(number + 1)
-    if (length(pair) == 2) list(pair[[1]], encode(pair[[2]])) else pair
-  }
-  list(
-    x = if (is.function(x)) made else x, y = encode(y), loss = if (classes) "cross_entropy" else loss,
-    classes = classes, levels = function() known, encode = encode
-  )
-}
-
-# Classes as the core counts them, from 0. What has no class, 0 or NA, becomes -1, which pixels may have.
-as_classes <- function(y, levels = NULL) {
-  if (is.null(y) || (is.character(y) && is.null(levels))) return(y) # a file counts from 0 already
-  size <- dim(y)
-  if (is.factor(y) || is.character(y)) y <- match(as.character(y), levels)
-  y <- as.numeric(y)
-  y[is.na(y)] <- 0
-  whole <- all(y == floor(y) & abs(y) < 2^31)
-  y <- y - 1
-  if (whole) storage.mode(y) <- "integer"
-  if (is.null(size)) y else array(y, size)
 }
 
 # ---- progress -----------------------------------------------------------------------------------------------------
@@ -252,8 +218,8 @@ print.gequi_fit <- function(x, ...) {
 #' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
 #'   `"prob"`. `NULL` is `"class"` where there are classes, else `"raw"`.
 #' @param ... not used.
-#' @return `"class"`: a factor with the levels of the targets (whole numbers from 1 where they had none; an array
-#'   (batch, row, column) of them for classes of pixels). `"prob"`: a matrix with a row for each image and a column for
+#' @return `"class"`: classes as the targets had them, a factor with the same levels, logical values or whole numbers;
+#'   for classes of pixels with the axes (batch, row, column). `"prob"`: a matrix with a row for each image and a column for
 #'   each class, named; for pixels an array (batch, class, row, column). `"raw"`: an array, batch first.
 #' @family training
 #' @export
@@ -276,7 +242,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   rlang::check_dots_empty()
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
-  as_prediction(value, type, object$levels)
+  as_prediction(value, type, coding_of(object))
 }
 
 # What a method of predict() is given to predict for: as `x` or, as in other packages, as `newdata`.
@@ -288,14 +254,20 @@ x_or_newdata <- function(x, newdata, call = rlang::caller_env()) {
   if (is.null(x)) newdata else x
 }
 
-# What the core predicts of classes, as R has it: named columns, and classes that count from 1 or are those of a factor.
-as_prediction <- function(value, type, levels) {
-  if (type == "prob") {
-    if (length(levels)) dimnames(value) <- c(list(NULL, levels), rep(list(NULL), length(dim(value)) - 2))
+# What the core predicts of classes, as R has it: named columns, and classes of the type that the targets had.
+as_prediction <- function(value, type, coding) {
+  levels <- coding$levels
+  if (type == "prob" && length(levels)) {
+    levels <- levels[seq_len(dim(value)[2])]
+    dimnames(value) <- c(list(NULL, levels), rep(list(NULL), length(dim(value)) - 2))
   } else if (type == "class") {
-    value <- value + 1L
-    storage.mode(value) <- "integer"
-    if (length(dim(value)) == 1 && length(levels)) value <- factor(levels[value], levels)
+    size <- dim(value)
+    value <- switch(if (length(levels)) coding$class_type else "numbers",
+      numbers = value + 1L, factor = factor(levels[value + 1], levels), logical = value == 1,
+      whole = as.integer(levels[value + 1])
+    )
+    if (length(size) > 1 || !is.factor(value)) dim(value) <- size
+    if (is.numeric(value)) storage.mode(value) <- "integer"
   }
   value
 }
@@ -303,7 +275,7 @@ as_prediction <- function(value, type, levels) {
 #' Measure a network on examples with known targets
 #'
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
-#' @param x,y,loss inputs, targets and loss, as in [fit()].
+#' @param x,y,loss,ignore inputs, targets, loss and the class to ignore, as in [fit()].
 #' @param batch_size how many go through at once.
 #' @return a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the
 #'   mean over the classes); for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for
@@ -318,11 +290,11 @@ as_prediction <- function(value, type, levels) {
 #'   layer_dense(2)
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
-evaluate <- function(model, x, y, loss = NULL, batch_size = 64) {
-  if (is_classes(y, loss)) {
-    levels <- if (inherits(model, "gequi_fit") && length(model$levels)) model$levels else levels(y)
-    y <- as_classes(y, levels)
-    loss <- "cross_entropy"
-  }
-  as_table(list(call_core("evaluate", model = model, x = x, y = y, loss = loss, batch_size = batch_size)))
+evaluate <- function(model, x, y, loss = NULL, batch_size = 64, ignore = NULL) {
+  here <- rlang::current_env()
+  targets <- read_targets(model, x, y, loss, ignore, coding_of(model), here)
+  as_table(list(call_core(
+    "evaluate", model = model, x = x, y = targets$y, loss = targets$loss, batch_size = batch_size,
+    ignore = targets$ignore, .call = here
+  )))
 }

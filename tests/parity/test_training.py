@@ -104,3 +104,18 @@ def test_a_callback_stops_both(r, both, same, examples):
     fitted = r.fit(theirs, x, ro.IntVector(y + 1), callbacks=callbacks, **OPTIONS)
     assert r.value(fitted.rx2("history"))[-1]["stopped"] == history[-1]["stopped"] == "callback"
     same(r.value(r.predict(fitted, x, type="raw")), gequi.predict(ours, x).astype(np.float64))
+
+
+def test_masks(r, examples):
+    layers = [{"layer": "conv", "fields": {"trivial": 2}, "kernel_size": 3, "padding": 1}]
+    ours = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", layers, seed=1)
+    theirs = r.code(
+        "layer_conv(equivariant_network(gspace('rot2dOnR2', N = 4), c(trivial = 1), seed = 1), "
+        "c(trivial = 2), 3, padding = 1)"
+    )
+    x, mask = examples[0], examples[0][:, 0] > 0.5
+    expected = gequi.evaluate(ours, x, mask)
+    for targets in (mask, mask.astype(int), mask.astype(float)):
+        assert r.value(r.evaluate(theirs, x, targets)) == [expected]
+    unknown = np.where(np.arange(7) < 3, np.nan, mask.astype(float))
+    assert r.value(r.evaluate(theirs, x, unknown)) == [gequi.evaluate(ours, x, unknown)]

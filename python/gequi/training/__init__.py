@@ -5,6 +5,7 @@ on the same machine with the same number of threads, from R and from Python; a r
 the weights of an unbroken one. `prepare_job()` and `collect_job()` take a run to several machines.
 """
 
+from ._prepare import examine_targets
 from .cluster import collect_job, job_metadata, prepare_job
 from .evaluation import classes_of, evaluate, predict_classes
 from .fitting import fit
@@ -15,6 +16,7 @@ __all__ = [
     "classes_of",
     "collect_job",
     "evaluate",
+    "examine_targets",
     "fit",
     "job_metadata",
     "predict_classes",

@@ -20,7 +20,8 @@ from ..geometry.grids import turned_grid
 from ..geometry.rotations import on_array_axes, rotation_matrix
 from ..geometry.sampling import grid_sample
 from ..networks import EquivariantNetwork
-from ._tasks import IGNORED, Task
+from ._targets import IGNORED
+from ._tasks import Task
 
 
 class Augmentation:

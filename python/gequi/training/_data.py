@@ -16,7 +16,6 @@ from ..fields import AXES, check_features
 from ..jobs import Part
 from ..networks import EquivariantNetwork
 from ._seeds import generator_for
-from ._tasks import IGNORED, check_classes
 
 # ---- what comes in --------------------------------------------------------------------------------------
 
@@ -55,7 +54,7 @@ def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
     """`y` as an array with one target for each example."""
     if y is None:
         raise InputError("`{argument}` is missing.", argument)
-    y = y if isinstance(y, np.memmap) else as_array(y, argument, flags=True)
+    y = y if isinstance(y, np.memmap) else as_array(y, argument, flags=True, finite=False)
     if y.ndim == 0 or len(y) != count:
         raise ShapeError(
             "`{argument}` must have {count} targets, one an example; got shape {shape}.",
@@ -75,13 +74,14 @@ class Examples:
         x: np.ndarray,
         y: np.ndarray,
         dtype: torch.dtype,
-        classes: int | None,
+        encode: Callable[[np.ndarray], np.ndarray] | None,
         chosen: np.ndarray | None = None,
     ) -> None:
-        self.x, self.y, self.dtype, self.classes = x, y, dtype, classes
+        """`encode` makes classes of targets that are read from a file; None where the targets are numbers."""
+        self.x, self.y, self.dtype, self.encode = x, y, dtype, encode
         self.chosen = np.arange(len(x)) if chosen is None else chosen
         self.count = len(self.chosen)
-        self.target_dtype = dtype if classes is None else torch.int64
+        self.target_dtype = dtype if encode is None else torch.int64
         self._order: tuple[int, Any] = (-1, None)  # of the epoch that is under way
         # Arrays in memory become tensors once; files are read a batch at a time.
         self.held = None if isinstance(x, np.memmap) else own_tensor(x, dtype, argument="x")
@@ -106,17 +106,11 @@ class Examples:
         """Some of the examples."""
         at = self.chosen[indexes]
         index = torch.from_numpy(at)
-        x = self._read(self.x, at, self.dtype, "x") if self.held is None else self.held[index]
+        x = own_tensor(as_array(self.x[at], "x"), self.dtype, argument="x") if self.held is None else self.held[index]
         if self.held_targets is not None:
             return x, self.held_targets[index]
-        y = self._read(self.y, at, self.target_dtype, "y")
-        if self.classes is not None:
-            check_classes(y.numpy(), IGNORED if y.ndim > 1 else 0, self.classes)
-        return x, y
-
-    @staticmethod
-    def _read(source: np.ndarray, at: np.ndarray, dtype: torch.dtype, argument: str) -> torch.Tensor:
-        return own_tensor(as_array(source[at], argument), dtype, argument=argument)
+        y = as_array(self.y[at], "y", finite=self.encode is None)
+        return x, own_tensor(y if self.encode is None else self.encode(y), self.target_dtype, argument="y")
 
     def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
         """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
@@ -136,11 +130,11 @@ class Made:
         batches: int,
         check: Callable[[Any], tuple[np.ndarray, np.ndarray]],
         dtype: torch.dtype,
-        classes: int | None,
+        classes: bool,
         axes: int,
     ) -> None:
         self.make, self.made, self.check, self.axes = make, batches, check, axes
-        self.dtype, self.target_dtype = dtype, dtype if classes is None else torch.int64
+        self.dtype, self.target_dtype = dtype, torch.int64 if classes else dtype
 
     def batches(self, batch_size: int) -> int:
         return self.made

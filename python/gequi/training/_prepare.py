@@ -15,7 +15,8 @@ from ..arrays import check_dtype
 from ..errors import InputError, ShapeError, need_packages
 from ..networks import EquivariantNetwork, predict
 from ._data import Examples, Made, check_inputs, check_targets, open_array, split
-from ._tasks import Task, check_classes, find_task, set_class_weights
+from ._targets import are_classes
+from ._tasks import Task, find_task, set_class_weights
 from .options import FitOptions
 
 
@@ -44,7 +45,7 @@ def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prep
     else:
         if options.batches is not None:
             raise InputError("`{argument}` is for an `x` that is a function; leave it out.", "batches")
-        examples, task = examples_of(model, x, y, options.loss, ("x", "y"))
+        examples, task = examples_of(model, x, y, options.loss, ("x", "y"), options.ignore)
         arrays = [examples.x, examples.y]
     set_class_weights(task, options.class_weights, arrays[1] if arrays else None)
     held_out = None
@@ -58,7 +59,7 @@ def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prep
 
 def _validation(model: torch.nn.Module, pair: Any, task: Task) -> Examples:
     x, y = (open_array(each, "validation") for each in pair)
-    held_out, other = examples_of(model, x, y, task.loss, ("validation$x", "validation$y"))
+    held_out, other = examples_of(model, x, y, task.loss, ("validation$x", "validation$y"), task.ignore)
     if other.name != task.name:
         raise InputError(
             "`{argument}` is for {other}, the examples for {task}.", "validation", other=other.name, task=task.name
@@ -66,12 +67,14 @@ def _validation(model: torch.nn.Module, pair: Any, task: Task) -> Examples:
     return held_out
 
 
-def examples_of(model: Any, x: Any, y: Any, loss: Any, names: tuple[str, str]) -> tuple[Examples, Task]:
+def examples_of(
+    model: Any, x: Any, y: Any, loss: Any, names: tuple[str, str], ignore: int | None = None
+) -> tuple[Examples, Task]:
     """Arrays as examples, and the task that they set; `names` are what messages call the arrays."""
     x = check_inputs(x, model, names[0])
     y = check_targets(y, len(x), names[1])
-    task, y = find_task(loss, y, _output_shape(model, x))
-    return Examples(x, y, _dtype(model), _classes(task)), task
+    task, y = find_task(loss, y, _output_shape(model, x), ignore)
+    return Examples(x, y, _dtype(model), task.encode if task.loss == "cross_entropy" else None), task
 
 
 def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -> tuple[Made, Task]:
@@ -93,7 +96,7 @@ def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -
         return x, check_targets(value[1], len(x), "x(batch)$y")
 
     x, y = pair(make(0))
-    task, _ = find_task(options.loss, y, _output_shape(model, x))
+    task, _ = find_task(options.loss, y, _output_shape(model, x), options.ignore)
 
     def check(value: Any) -> tuple[np.ndarray, np.ndarray]:
         x, y = pair(value)
@@ -102,11 +105,9 @@ def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -
                 "`x(batch)$y` must have the shape {wanted} in each batch; got {shape}.",
                 "x", wanted=("batch", *task.target), shape=y.shape,
             )  # fmt: skip
-        if task.loss == "cross_entropy":
-            check_classes(y, -1 if task.target else 0, task.classes)
-        return x, y.reshape(len(y), *task.target)
+        return x, task.encode(y).reshape(len(y), *task.target)
 
-    return Made(make, options.batches, check, _dtype(model), _classes(task), x.ndim - 2), task
+    return Made(make, options.batches, check, _dtype(model), task.loss == "cross_entropy", x.ndim - 2), task
 
 
 def _output_shape(model: Any, x: np.ndarray) -> tuple[int, ...]:
@@ -122,8 +123,10 @@ def _dtype(model: torch.nn.Module) -> torch.dtype:
     return check_dtype(next((p.dtype for p in model.parameters()), torch.get_default_dtype()), "model")
 
 
-def _classes(task: Task) -> int | None:
-    return task.classes if task.loss == "cross_entropy" else None
+def examine_targets(model: Any, x: Any, y: Any = None, loss: Any = None) -> dict[str, Any]:
+    """The shape of a model's output for one example, and whether targets for it are classes."""
+    shape = _output_shape(model, check_inputs(open_array(x, "x"), model))
+    return {"output": list(shape), "classes": y is not None and are_classes(np.asarray(y), loss, shape)}
 
 
 # ---- what a run is --------------------------------------------------------------------------------------

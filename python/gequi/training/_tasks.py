@@ -1,8 +1,8 @@
 """Tasks: what a network is to learn, and so which loss and which metrics it is measured by.
 
 classification: a class for each image; targets are whole numbers (batch,), outputs (batch, class).
-segmentation: a class for each pixel; targets (batch, row, column), outputs (batch, class, row, column). A target of
-    -1 says that the pixel counts for nothing.
+segmentation: a class for each pixel; targets (batch, row, column), outputs (batch, class, row, column). A pixel whose
+    target is -1, NaN or the option `ignore` counts for nothing.
 binary: yes or no for each output; targets are 0 and 1, outputs are logits of the same shape.
 regression: numbers or fields; targets have the shape of the outputs.
 own: what a function that is the loss makes of them; targets have any shape, and there are no metrics.
@@ -19,9 +19,9 @@ import torch.nn.functional as functional
 
 from ..arrays import as_array, check_number
 from ..errors import InputError, ShapeError
+from ._targets import IGNORED, are_classes, check_classes, check_no_image_left_out, class_numbers, finite
 
 LOSSES = ("cross_entropy", "binary_cross_entropy", "mse", "mae", "huber")
-IGNORED = -1
 
 _ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
     "binary_cross_entropy": functional.binary_cross_entropy_with_logits,
@@ -35,17 +35,31 @@ class Task:
     """A loss, and how outputs and targets are measured."""
 
     def __init__(
-        self, loss: str | Callable[..., torch.Tensor], output: tuple[int, ...], target: tuple[int, ...]
+        self,
+        loss: str | Callable[..., torch.Tensor],
+        output: tuple[int, ...],
+        target: tuple[int, ...],
+        ignore: int | None = None,
     ) -> None:
-        """`output` and `target` are the shapes of one example."""
+        """`output` and `target` are the shapes of one example; `ignore` is the class that counts for nothing."""
         self.loss = loss
-        self.output, self.target = output, target
+        self.output, self.target, self.ignore = output, target, ignore
         if loss == "cross_entropy":
             self.name = "segmentation" if len(target) > 0 else "classification"
             self.classes = output[0]
         else:
             self.name = "binary" if loss == "binary_cross_entropy" else "regression" if output == target else "own"
         self.class_weights: torch.Tensor | None = None
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Targets as the loss takes them: classes are checked, and what counts for nothing becomes -1."""
+        if self.loss != "cross_entropy":
+            return y
+        y = class_numbers(y, self.ignore)
+        if not self.target:
+            check_no_image_left_out(y)
+        check_classes(y, IGNORED if self.target else 0, self.classes)
+        return y
 
     def measured(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The sum of the losses of a batch, and the weight by which it is to be divided for their mean."""
@@ -101,18 +115,22 @@ class Task:
         return (output.sigmoid() if self.name == "binary" else output.argmax(1)), target
 
 
-def find_task(loss: Any, y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, np.ndarray]:
+def find_task(
+    loss: Any, y: np.ndarray, output_shape: tuple[int, ...], ignore: int | None = None
+) -> tuple[Task, np.ndarray]:
     """The task that targets set, and the targets in the shape that it compares with the outputs.
 
     Args:
-        loss: a name, a function, or None: cross_entropy for whole numbers of an integer type, else mse.
-        y: targets, checked to be numbers.
+        loss: a name, a function, or None: cross_entropy for classes, as `are_classes()` tells them, else mse.
+        y: targets, checked to be numbers; of classes, some may be NaN.
         output_shape: the shape of the network's output for one example.
+        ignore: the class of pixels that count for nothing.
     """
-    if loss is None:
-        loss = "cross_entropy" if y.dtype.kind in "iub" else "mse"
-    if loss == "cross_entropy":
-        return _classes_task(y, output_shape)
+    if are_classes(y, loss, output_shape):
+        return _classes_task(y, output_shape, ignore)
+    if ignore is not None:
+        raise InputError("`{argument}` is for targets that are classes.", "ignore")
+    loss, y = loss or "mse", finite(y)
     size = int(np.prod(output_shape))
     target = (int(size),) if y.ndim == 1 and size == 1 else y.shape[1:]
     squeezed = tuple(n for n in output_shape[1:] if n != 1)
@@ -134,7 +152,7 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _classes_task(y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, np.ndarray]:
+def _classes_task(y: np.ndarray, output_shape: tuple[int, ...], ignore: int | None) -> tuple[Task, np.ndarray]:
     target = y.shape[1:]
     if not target and any(n != 1 for n in output_shape[1:]):
         raise ShapeError(
@@ -148,29 +166,15 @@ def _classes_task(y: np.ndarray, output_shape: tuple[int, ...]) -> tuple[Task, n
             "image, (batch); got {shape}.",
             "y", sizes=_sizes(output_shape[1:]), shape=y.shape,
         )  # fmt: skip
-    classes, least = output_shape[0], IGNORED if target else 0
+    classes = output_shape[0]
     if classes < 2:
         raise ShapeError(
             "the network has one output, so it cannot tell classes apart: give it one for each class, or take the "
             "loss {loss!r} with targets 0 and 1.",
             "loss", loss="binary_cross_entropy",
         )  # fmt: skip
-    if not isinstance(y, np.memmap):
-        check_classes(y, least, classes)
-    return Task("cross_entropy", (classes, *target), target), y
-
-
-def check_classes(y: np.ndarray, least: int, classes: int) -> None:
-    """Refuses targets that are no classes of the network."""
-    values = np.unique(y)
-    wrong = values[(values < least) | (values >= classes) | (values != np.floor(values))]
-    if wrong.size:
-        value = float(wrong[0])
-        raise InputError(
-            "`{argument}` must hold classes, whole numbers from {least:index} to {most:index}, one for each output of "
-            "the network; got {value:index}.",
-            "y", least=least, most=classes - 1, value=int(value) if value.is_integer() else value,
-        )  # fmt: skip
+    task = Task("cross_entropy", (classes, *target), target, ignore)
+    return task, y if isinstance(y, np.memmap) else task.encode(y)
 
 
 def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
@@ -190,7 +194,7 @@ def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
                 "`{argument}` cannot be {balanced!r} where `x` is a function: give numbers.",
                 "class_weights", balanced="balanced",
             )  # fmt: skip
-        flat = np.asarray(y).astype(np.int64).ravel()
+        flat = task.encode(np.asarray(y)).astype(np.int64).ravel()
         counts = np.bincount(flat[flat >= 0], minlength=task.classes)
         values = np.where(counts > 0, counts.sum() / (task.classes * np.maximum(counts, 1)), 0.0)
     else:

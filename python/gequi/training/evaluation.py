@@ -24,12 +24,13 @@ def evaluate(
     y: Any,
     loss: str | Callable[..., torch.Tensor] | None = None,
     batch_size: int = 64,
+    ignore: int | None = None,
 ) -> dict[str, float]:
     """Measures a model on examples with known targets.
 
     Args:
         model: from `equivariant_network()`, or any torch module.
-        x, y, loss: as in `fit()`.
+        x, y, loss, ignore: as in `fit()`.
         batch_size: how many go through at once.
 
     Returns:
@@ -54,7 +55,9 @@ def evaluate(
     check_model(model, "model")
     need_lightning()
     size = check_integer(batch_size, "batch_size", minimum=1)
-    examples, task = examples_of(model, open_array(x, "x"), open_array(y, "y"), check_loss(loss), ("x", "y"))
+    left_out = None if ignore is None else check_integer(ignore, "ignore")
+    pair = open_array(x, "x"), open_array(y, "y")
+    examples, task = examples_of(model, *pair, check_loss(loss), ("x", "y"), left_out)
     found = measure(model, examples, task, size)
     check_output(np.asarray(found["loss"], np.dtype(str(examples.dtype).removeprefix("torch."))), model)
     return found

@@ -35,6 +35,7 @@ def fit(
     validation: Any = None,
     augment: str | None = None,
     class_weights: Any = None,
+    ignore: int | None = None,
     precision: str | None = None,
     device: str = "auto",
     seed: int | None = None,
@@ -53,11 +54,13 @@ def fit(
         x: inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
             of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch,
             from 0, and returns its `(x, y)`.
-        y: targets. Classes 0, 1, ... of images (batch) or of pixels (batch, row, column), where -1 is a pixel that
-            counts for nothing; or numbers of the shape of the model's output; or the path of a .npy file.
+        y: targets. Classes 0, 1, ... or False, True of images (batch) or of pixels (batch, row, column); a pixel that
+            is -1, NaN or `ignore` counts for nothing. Or numbers of the shape of the model's output; or the path of a
+            .npy file.
         loss: "cross_entropy", "binary_cross_entropy" (0 and 1, outputs are logits), "mse", "mae", "huber", or a
             function of output and target, whose targets may have any shape. None is cross_entropy for targets of an
-            integer type, else mse.
+            integer or logical type and for whole numbers, one an image or a place, where the model has several
+            outputs there; else mse.
         epochs: how often each example is seen.
         batch_size: examples in a batch, over all devices together.
         learning_rate: the peak of the schedule.
@@ -69,6 +72,7 @@ def fit(
         augment: "group" moves each example by a random element of the network's group (of a continuous group, one of
             `group_elements()`); "rotation" turns images by any angle. Targets with a place or a direction move too.
         class_weights: a number for each class, or "balanced".
+        ignore: a value of `y`, the class of pixels that count for nothing in the loss and in the metrics.
         precision: None for the model's own type, or "bfloat16" for mixed precision.
         device: "cpu", "cuda", or "auto".
         seed: of the order of examples, augmentation and dropout. None draws one.

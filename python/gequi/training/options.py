@@ -97,6 +97,7 @@ class FitOptions:
     validation: Annotated[Any, _or_none(_check_validation)] = None
     augment: Annotated[str | None, _or_none(_one_of(*AUGMENTATIONS))] = None
     class_weights: Annotated[Any, _as_it_is] = None  # by the classes, which the data have
+    ignore: Annotated[int | None, _or_none(check_integer)] = None
     precision: Annotated[str | None, _or_none(_one_of("bfloat16"))] = None
     device: Annotated[str, _one_of(*DEVICES)] = "auto"
     seed: Annotated[Any, _check_seed] = None

@@ -56,21 +56,71 @@ test_that("classes count from 1 as integers do, and the order of a factor's leve
   turned <- quick(y = factor(y, c("odd", "even")))
   expect_false(identical(get_weights(turned), get_weights(as_factor)))
   expect_refused(quick(y = rep(1:3, 4)), "from 1 to 2, one for each output of the network; got 3", "input")
-  expect_refused(quick(y = rep(0:1, 6)), "got 0", "input")
 })
 
-test_that("pixels without a class are 0 or NA", {
+pixel_network <- function() {
+  equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(trivial = 2), 3, padding = 1)
+}
+
+test_that("pixels that are NA or `ignore` count for nothing", {
   needs_python()
-  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(trivial = 2), 3, padding = 1)
   classes <- array(as.integer(x > 0) + 1L, c(12, 7, 7))
   with_zeros <- with_na <- classes
   with_zeros[, 1:3, ] <- 0L
   with_na[, 1:3, ] <- NA
-  expect_identical(evaluate(network, x, with_zeros), evaluate(network, x, with_na))
-  fitted <- quick(network, with_na)
+  measured <- evaluate(pixel_network(), x, with_na)
+  expect_identical(evaluate(pixel_network(), x, with_zeros, ignore = 0), measured)
+  expect_identical(evaluate(pixel_network(), x, ifelse(is.na(with_na), 7, with_na), ignore = 7), measured)
+  expect_refused(evaluate(pixel_network(), x, with_zeros), "must hold the classes 0, 1; got 2. The network has one output for each class", "input")
+  fitted <- quick(pixel_network(), with_na)
   expect_identical(dim(predict(fitted, x)), c(12L, 7L, 7L))
-  expect_setequal(unique(c(predict(fitted, x))), intersect(1:2, unique(c(predict(fitted, x)))))
   expect_identical(dim(predict(fitted, x, type = "prob")), c(12L, 2L, 7L, 7L))
+})
+
+test_that("masks of 0 and 1, of TRUE and FALSE and of a factor are two classes, and are predicted as they were given", {
+  needs_python()
+  mask <- array(x > 0.5, c(12, 7, 7))
+  named <- structure(factor(ifelse(mask, "cell", "back"), c("back", "cell")), dim = dim(mask))
+  fits <- lapply(list(logical = mask, integer = mask + 0L, double = mask + 0, factor = named), function(y) {
+    suppressMessages(quick(pixel_network(), y))
+  })
+  for (fitted in fits) expect_identical(get_weights(fitted), get_weights(fits$logical))
+  measured <- evaluate(fits$factor, x, named)
+  expect_lt(measured$accuracy, 1) # were 0 left out, every pixel would be right
+  expect_identical(evaluate(fits$double, x, mask + 0), measured)
+  expect_identical(evaluate(fits$logical, x, mask + 0), measured)
+  predicted <- lapply(fits, predict, x)
+  expect_identical(dim(predicted$factor), dim(mask))
+  expect_identical(levels(predicted$factor), c("back", "cell"))
+  expect_identical(predicted$integer, predicted$double)
+  expect_identical(predicted$logical, predicted$integer == 1L)
+  expect_identical(predicted$logical, array(predicted$factor == "cell", dim(mask)))
+  expect_identical(colnames(predict(fits$integer, x, type = "prob")), c("0", "1"))
+  again <- unmarshal(marshal(fits$logical))
+  expect_identical(predict(again, x), predicted$logical)
+})
+
+test_that("whole numbers are classes where the network has several outputs, and a message says so", {
+  numbers <- rep(c(1, 2), 6)
+  expect_message(fitted <- quick(y = numbers), "taken as the classes 1, 2, since the network has several outputs")
+  expect_identical(get_weights(fitted), get_weights(quick(y = as.integer(numbers))))
+  expect_no_message(one <- quick(small(1), numbers))
+  expect_false(one$classes)
+  expect_no_message(quick(y = as.character(y)))
+  expect_identical(predict(quick(y = as.character(y)), x), predict(quick(y = factor(as.character(y))), x))
+})
+
+test_that("targets that do not fit are refused by the name of their class", {
+  three <- factor(rep(c("a", "b", "c"), 4))
+  expect_refused(quick(y = three), '`y` has 3 levels, "a", "b", "c", but the network has 2 outputs: give', "shape")
+  unused <- factor(y, c(levels(y), "neither"))
+  expect_refused(quick(y = unused), 'no target is "neither": droplevels(y)', "shape")
+  missing <- y
+  missing[3] <- NA
+  expect_refused(quick(y = missing), "`y` has no class for image 3, it is NA", "input")
+  expect_refused(quick(y = data.frame(label = y)), 'a data frame: give a column of it, such as `y[["label"]]`', "input")
+  fitted <- quick(y = y)
+  expect_refused(evaluate(fitted, x, rep(c("even", "prime"), 6)), 'the classes "even", "odd"; got "prime"', "input")
 })
 
 test_that("a history prints, draws and is a data frame", {
@@ -215,7 +265,7 @@ test_that("a network that was fitted goes on from its weights", {
 
 test_that("the options of fit() are named once: they are those that the core knows", {
   needs_python()
-  expect_identical(fit_options(), names(formals(fit.gequi_network))[5:21])
+  expect_identical(fit_options(), names(formals(fit.gequi_network))[5:22])
   expect_refused(
     prepare_job(tempfile(), small(), x, y, epoch = 3), "unknown option `epoch`; the options are", "input"
   )

@@ -1,0 +1,143 @@
+# Targets of fit() and evaluate(): which of them are classes, and the numbers by which the core knows a class.
+
+# What a class is called in R. `class_type` is "factor", "logical" or "whole": what the targets were, and so what predict()
+# returns. `levels` are the names of the classes in the core's order; NULL are whole numbers from 1.
+new_coding <- function(levels = NULL, type = "whole") list(levels = levels, class_type = type)
+
+coding_of <- function(model) {
+  if (inherits(model, "gequi_fit") && model$classes) new_coding(model$levels, model$class_type)
+}
+
+# The coding as plain data, which are kept beside a model, and back. Without a type, the levels are those of a factor.
+coding_as_plain <- function(coding) list(levels = as.list(coding$levels), class_type = coding$class_type)
+
+coding_from_plain <- function(plain) {
+  levels <- unlist(plain$levels)
+  type <- if (is.null(plain$class_type)) if (length(levels)) "factor" else "whole" else plain$class_type
+  new_coding(levels, type)
+}
+
+# Inputs and targets as the core takes them. The coding is known at once or, where a function makes the batches, from
+# the first of them.
+read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
+  outputs <- NULL
+  classes <- !is.null(coding) || is_classes(y, loss)
+  if (!is.function(x) && is.numeric(y) && (classes || is.null(loss))) {
+    found <- call_core("examine_targets", model = object, x = x, y = missing_as_nan(y), loss = loss, .call = call)
+    if (found$classes && !classes) tell_classes(y, ignore)
+    classes <- classes || found$classes
+    outputs <- found$output[[1]]
+  }
+  encode <- function(y, x) {
+    if (!classes || is.null(y) || is_file(y, coding)) return(y)
+    refuse_table(y, call)
+    if (is.null(outputs)) outputs <<- call_core("examine_targets", model = object, x = x, .call = call)$output[[1]]
+    if (is.null(coding)) coding <<- find_coding(y, ignore, outputs, call)
+    as_classes(y, coding, ignore, call)
+  }
+  made <- function(number) {
+    pair <- x(number + 1)
+    if (length(pair) == 2) list(pair[[1]], encode(pair[[2]], pair[[1]])) else pair
+  }
+  refuse_table(y, call)
+  list(
+    x = if (is.function(x)) made else x, y = encode(y, x), loss = if (classes) "cross_entropy" else loss,
+    # In a file, the core finds the class to ignore; elsewhere it is found here.
+    ignore = if (is_file(y, coding)) ignore, classes = classes, coding = function() coding, encode = encode
+  )
+}
+
+missing_as_nan <- function(y) {
+  y[is.na(y)] <- NaN
+  y
+}
+
+# One text is the path of a file, of which R knows no classes; several are classes.
+is_file <- function(y, coding) rlang::is_string(y) && is.null(coding)
+
+refuse_table <- function(y, call) {
+  if (!is.data.frame(y)) return(invisible())
+  message <- paste0(
+    "`y` must be a factor or an array; got a data frame: give a column of it, such as `y[[\"", names(y)[1], "\"]]`."
+  )
+  abort_gequi("InputError", message, "y", call)
+}
+
+# Whether targets are classes by their type or by the loss. Of other numbers, the core tells.
+is_classes <- function(y, loss) {
+  is.factor(y) || identical(loss, "cross_entropy") ||
+    (is.null(loss) && (is.integer(y) || is.logical(y) || (is.character(y) && length(y) > 1)))
+}
+
+tell_classes <- function(y, ignore) {
+  shown <- setdiff(sort(unique(c(y))), ignore)
+  shown <- paste(c(utils::head(shown, 6), if (length(shown) > 6) "..."), collapse = ", ")
+  rlang::inform(paste0(
+    "`y` holds whole numbers, which are taken as the classes ", shown, ", since the network has several outputs."
+  ))
+}
+
+# The coding that targets set for a network of so many outputs.
+find_coding <- function(y, ignore, outputs, call) {
+  if (is.character(y)) y <- factor(y)
+  if (is.factor(y)) {
+    check_levels(y, outputs, call)
+    return(new_coding(levels(y), "factor"))
+  }
+  if (is.logical(y)) return(new_coding(c("FALSE", "TRUE"), "logical"))
+  if (any(setdiff(y, ignore) == 0, na.rm = TRUE)) return(new_coding(as.character(seq_len(outputs) - 1), "whole"))
+  new_coding()
+}
+
+check_levels <- function(y, outputs, call) {
+  if (nlevels(y) <= outputs) return(invisible())
+  unused <- setdiff(levels(y), unique(as.character(y)))
+  named <- function(levels) paste0("\"", levels, "\"", collapse = ", ")
+  advice <- if (nlevels(y) - length(unused) <= outputs) {
+    paste0("no target is ", named(unused), ": droplevels(y) leaves unused levels out.")
+  } else {
+    "give the network one output for each level, as by layer_dense()."
+  }
+  abort_gequi(c("ShapeError", "InputError"), paste0(
+    "`y` has ", nlevels(y), " levels, ", named(levels(y)), ", but the network has ", outputs,
+    if (outputs == 1) " output: " else " outputs: ", advice
+  ), "y", call)
+}
+
+# Classes as the core counts them, from 0. Pixels that are NA or `ignore` become -1.
+as_classes <- function(y, coding, ignore = NULL, call = rlang::caller_env()) {
+  size <- dim(y)
+  values <- if (is.factor(y) || is.logical(y)) as.character(y) else c(y)
+  if (coding$class_type == "logical" && is.numeric(y)) values <- c("FALSE", "TRUE")[y + 1]
+  left_out <- is.na(values) | values %in% as.character(ignore)
+  if (any(left_out) && length(size) < 2) refuse_missing_class(which(left_out)[1], y, call)
+  codes <- if (is.null(coding$levels)) values - 1 else match(values, coding$levels) - 1
+  unknown <- which(is.na(codes) & !left_out)
+  if (length(unknown)) refuse_unknown_class(values[unknown[1]], coding, call)
+  codes[left_out] <- -1
+  if (all(codes == floor(codes) & abs(codes) < 2^31)) storage.mode(codes) <- "integer"
+  if (is.null(size)) codes else array(codes, size)
+}
+
+refuse_missing_class <- function(at, y, call) {
+  message <- paste0(
+    "`y` has no class for image ", at, ", it is ", format(c(y)[at]), ": leave that image out of `x` and `y`. (Of pixels, ",
+    "NA and `ignore` are left out.)"
+  )
+  abort_gequi("InputError", message, "y", call)
+}
+
+refuse_unknown_class <- function(value, coding, call) {
+  levels <- if (coding$class_type == "factor") paste0("\"", coding$levels, "\"") else coding$levels
+  message <- paste0(
+    "`y` must hold the classes ", paste(levels, collapse = ", "), "; got ",
+    if (coding$class_type == "factor") paste0("\"", value, "\"") else value, "."
+  )
+  if (coding$class_type == "whole") {
+    message <- paste0(
+      message, " The network has one output for each class, and here they count from 0: give it more outputs or, if 0 ",
+      "is no class, say `ignore = 0`."
+    )
+  }
+  abort_gequi("InputError", message, "y", call)
+}
