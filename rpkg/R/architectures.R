@@ -21,7 +21,8 @@
 #'   features of the first level and never joins them.
 #' @param output `"logits"`, for training, or `"probabilities"`, which sum to 1.
 #' @param space `NULL`, or a gspace on the plane with a finite group, from [gspace()].
-#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one.
+#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws
+#'   one from R's random numbers, so that [set.seed()] decides it.
 #' @param dtype `"float32"` or `"float64"`.
 #' @return an object of class `gequi_module`; with `space`, one of class `gequi_network`. Parameters at the defaults:
 #'   669,706 for the classifier, 314,698 for the residual network, 31,030,658 for the U-Net and 123,664,898 for its
@@ -43,7 +44,7 @@ image_classifier_mlp <- function(input_shape = c(1, 28, 28), hidden = c(512, 512
                                  space = NULL, seed = NULL, dtype = "float32") {
   new_module("image_classifier_mlp", list(
     input_shape = as.list(input_shape), hidden = as.list(hidden), classes = classes, output = output, space = space,
-    seed = seed, dtype = dtype
+    seed = own_seed(seed), dtype = dtype
   ))
 }
 
@@ -53,7 +54,7 @@ identity_resnet <- function(channels = 3, classes = 10, components = 3, widths =
                             space = NULL, seed = NULL, dtype = "float32") {
   new_module("identity_resnet", list(
     channels = channels, classes = classes, components = components, widths = as.list(widths), output = output,
-    space = space, seed = seed, dtype = dtype
+    space = space, seed = own_seed(seed), dtype = dtype
   ))
 }
 
@@ -63,6 +64,6 @@ unet <- function(channels = 1, classes = 2, levels = 4, width = NULL, variant = 
                  seed = NULL, dtype = "float32") {
   new_module("unet", list(
     channels = channels, classes = classes, levels = levels, width = width, variant = variant, space = space,
-    seed = seed, dtype = dtype
+    seed = own_seed(seed), dtype = dtype
   ))
 }

@@ -82,6 +82,9 @@ add_row <- function(table, row) {
   structure(columns, class = class(table), row.names = seq_len(nrow(table) + 1))
 }
 
+# A seed as it came, or for NULL one from R's random numbers.
+own_seed <- function(seed) if (is.null(seed)) sample.int(.Machine$integer.max, 1) else seed
+
 # R counts from 1, the core from 0. What is no number is passed on, for the core to refuse.
 as_index <- function(i) if (is.numeric(i) && !is.factor(i)) i - 1 else i
 

@@ -86,14 +86,15 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' @param kernel_size side of a window, pixels.
 #' @param stride step from window to window, pixels. Pixels beyond the last window get the output's bias only.
 #' @param bias whether the four maps add a bias.
-#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one,
-#'   which the module keeps.
+#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one
+#'   from R's random numbers, so that [set.seed()] decides it; the module keeps it.
 #' @param dtype `"float32"` or `"float64"`.
 #' @param object a module.
 #' @param query,context arrays (batch, token, feature), or (batch, channel, row, column) for `visual_attention()`; the
 #'   two may differ in number of tokens or in size.
 #' @param ... not used.
 #' @param batch_size how many go through at once.
+#' @param newdata another name for `query`, as other packages have it.
 #' @return an object of class `gequi_attention`; `predict()`: an array of the shape of `query`.
 #' @section Errors: `gequi_input_error` for sizes that are not whole numbers of at least 1, or not divisible by `heads`;
 #'   `gequi_shape_error` for arrays that do not fit the module.
@@ -111,7 +112,7 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' dim(predict(visual, image, image))
 multi_head_attention <- function(dim, heads = 1, key_dim = NULL, bias = FALSE, seed = NULL, dtype = "float32") {
   new_module("multi_head_attention", list(
-    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = seed, dtype = dtype
+    dim = dim, heads = heads, key_dim = key_dim, bias = bias, seed = own_seed(seed), dtype = dtype
   ))
 }
 
@@ -121,15 +122,16 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
                              seed = NULL, dtype = "float32") {
   new_module("visual_attention", list(
     channels = channels, key_dim = key_dim, heads = heads, kernel_size = kernel_size, stride = stride, bias = bias,
-    seed = seed, dtype = dtype
+    seed = own_seed(seed), dtype = dtype
   ))
 }
 
 #' @rdname multi_head_attention
 #' @export
-predict.gequi_attention <- function(object, query, context, ..., batch_size = 64) {
+predict.gequi_attention <- function(object, query, context, ..., batch_size = 64, newdata = NULL) {
   rlang::check_dots_empty() # a misspelt option would do nothing
   call <- rlang::current_env()
+  query <- x_or_newdata(if (!missing(query)) query, newdata, call, "query")
   call_core(
     "predict", object, to_python(query, "query", call), to_python(context, "context", call), batch_size = batch_size
   )

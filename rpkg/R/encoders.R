@@ -31,7 +31,8 @@
 #' @param steps of training, 4 pairs each.
 #' @param minutes after which the training ends early.
 #' @param learning_rate the peak of its one-cycle schedule; `NULL` is 0.001 for images and 0.005 for volumes.
-#' @param seed of the initial weights and of the pairs; `NULL` draws one.
+#' @param seed of the initial weights and of the pairs; `NULL` draws one from R's random numbers, so that
+#'   [set.seed()] decides it.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
 #' @param progress whether to show a progress bar, or a function, as in [fit()]; `NULL` shows one only in interactive
 #'   sessions.
@@ -67,7 +68,8 @@ registration_encoder <- function(images = NULL, contrast = "same", dimension = 2
   python <- while_reporting(progress, function(report) {
     call_core(
       "registration_encoder", images = images, contrast = contrast, dimension = dimension, steps = steps,
-      minutes = minutes, learning_rate = learning_rate, seed = seed, device = device, progress = report, .call = here
+      minutes = minutes, learning_rate = learning_rate, seed = own_seed(seed), device = device,
+      progress = report, .call = here
     )
   })
   encoder <- as_model(python, call_core("get_weights", python))

@@ -14,7 +14,7 @@
 #' @param layers a list of layers, each such as `list(layer = "conv", fields = c(regular = 4), kernel_size = 3)`;
 #'   [layer_kinds()] lists kinds and options. More often they are added by a pipe.
 #' @param seed of the initial weights, a whole number; the same seed gives the same weights in R and in Python. `NULL`
-#'   draws one, which the network keeps.
+#'   draws one from R's random numbers, so that [set.seed()] decides it; the network keeps it.
 #' @param dtype `"float32"`, or `"float64"` to check laws to 1e-10.
 #' @return an object of class `gequi_network`. [reticulate::r_to_py()] gives the torch module; weights that are
 #'   changed through it do not survive [saveRDS()].
@@ -38,7 +38,7 @@
 #' dim(predict(network, volcano))
 equivariant_network <- function(space, input, layers = list(), seed = NULL, dtype = "float32") {
   new_network(list(
-    space = space, input = as_fields(input, "input"), layers = as_layers(layers), seed = seed, dtype = dtype
+    space = space, input = as_fields(input, "input"), layers = as_layers(layers), seed = own_seed(seed), dtype = dtype
   ))
 }
 

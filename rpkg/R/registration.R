@@ -11,7 +11,7 @@
 #' @param phase `"uniform"` on a whole turn, or `"conv"`, uniform on (-1, 1), as the source had it from torch's
 #'   convolution; then points near 0 are told apart less well.
 #' @param seed of frequencies and phases; the same seed gives the same features for every `x`, in R and in Python.
-#'   `NULL` is fresh.
+#'   `NULL` draws one from R's random numbers.
 #' @param dtype `"float32"` or `"float64"`.
 #' @return a matrix (point, feature), between -1 and 1.
 #' @references Rahimi and Recht (2007); Greer (2023), hgreer.com/Reports/Sep142023.
@@ -22,7 +22,7 @@
 fourier_features <- function(x, features = 100, bandwidth = 1 / 59, phase = "uniform", seed = NULL, dtype = "float64") {
   call_core(
     "fourier_features",
-    x = as_points(x), features = features, bandwidth = bandwidth, phase = phase, seed = seed, dtype = dtype
+    x = as_points(x), features = features, bandwidth = bandwidth, phase = phase, seed = own_seed(seed), dtype = dtype
   )
 }
 
@@ -55,7 +55,7 @@ as_points <- function(x) if (is.numeric(x) && is.null(dim(x)) && length(x) == 1)
 #'   With one channel a step keeps the second derivative (Cauchy's form), so that it converges at an extremum of the
 #'   function too. Answers stay within the range of `x` and one step of it beyond, where the spline is continued.
 #' @param features of the `"fourier"` kernel, how many.
-#' @param seed of the `"fourier"` kernel; `NULL` is fresh.
+#' @param seed of the `"fourier"` kernel; `NULL` draws one from R's random numbers.
 #' @param weights whether to keep the attention weights too.
 #' @param dtype `"float32"` or `"float64"`.
 #' @param ... `register_curves()`: further options of `invert_function()`, given by name.
@@ -82,7 +82,8 @@ invert_function <- function(x, y, query, kernel = "gaussian", bandwidth = NULL, 
   result <- call_core(
     "invert_function",
     x = as_points(x), y = as_points(y), query = as_points(query), kernel = kernel, bandwidth = bandwidth,
-    temperature = temperature, phase = phase, refine = refine, features = features, seed = seed, weights = weights,
+    temperature = temperature, phase = phase, refine = refine, features = features,
+    seed = if (identical(kernel, "fourier")) own_seed(seed) else seed, weights = weights,
     dtype = dtype
   )
   new_inversion(result, x)

@@ -81,7 +81,8 @@ metadata_of <- function(model, metadata = NULL) {
     row <- as.list(as.data.frame(model$history)[i, ])
     row[!vapply(row, is.na, NA)]
   })
-  fitted <- c(list(history = rows, classes = model$classes), coding_as_plain(coding_of(model)))
+  fitted <- list(history = rows, classes = model$classes, fit_seed = model$fit_seed)
+  fitted <- c(fitted, coding_as_plain(coding_of(model)))
   utils::modifyList(as.list(metadata), fitted)
 }
 
@@ -91,7 +92,7 @@ saved_model <- function(read, call = rlang::caller_env()) {
   model <- as_model(read$handle, call_core("get_weights", read$handle, .call = call), call)
   if (is.null(metadata$classes)) return(model)
   history <- if (length(metadata$history)) as_history(metadata$history)
-  as_fit(model, history, metadata$classes, coding_from_plain(metadata))
+  as_fit(model, history, metadata$classes, coding_from_plain(metadata), metadata$fit_seed)
 }
 
 as_path <- function(path) if (is.character(path)) path.expand(path) else path

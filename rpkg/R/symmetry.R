@@ -73,7 +73,7 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
 #' @param output the axis or axes of `f(x)` that the law permutes; `NULL` for a map that should not change at all.
 #' @param permutations how many to try: the exchange of the first two places, the cycle by one place (these two generate
 #'   all others), and then random ones.
-#' @param seed of the random ones; `NULL` is fresh.
+#' @param seed of the random ones; `NULL` draws one from R's random numbers.
 #' @param dtype `"float32"` or `"float64"`, to which `x` is rounded; `NULL` is float64.
 #' @return a data frame of class `gequi_equivariance` with a row for each permutation: `element`, `name`, `exact`
 #'   (`TRUE`: a permutation never interpolates) and `error`. It has a `plot()` method.
@@ -86,8 +86,8 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
 permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed = NULL, dtype = NULL) {
   rows <- call_core(
     "permutation_error",
-    f = f, x = x, input = as_index(input), output = as_index(output), permutations = permutations, seed = seed,
-    dtype = dtype
+    f = f, x = x, input = as_index(input), output = as_index(output), permutations = permutations,
+    seed = own_seed(seed), dtype = dtype
   )
   table <- as_table(rows, indexes = "element")
   class(table) <- c("gequi_equivariance", class(table))

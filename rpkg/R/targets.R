@@ -1,7 +1,7 @@
 # Targets of fit() and evaluate(): which of them are classes, and the numbers by which the core knows a class.
 
-# What a class is called in R. `class_type` is "factor", "logical" or "whole": what the targets were, and so what predict()
-# returns. `levels` are the names of the classes in the core's order; NULL are whole numbers from 1.
+# What a class is called in R. `class_type` is "factor", "logical" or "whole": what the targets were, and so what
+# predict() returns. `levels` are the names of the classes in the core's order; NULL are whole numbers from 1.
 new_coding <- function(levels = NULL, type = "whole") list(levels = levels, class_type = type)
 
 coding_of <- function(model) {
@@ -20,31 +20,38 @@ coding_from_plain <- function(plain) {
 # Inputs and targets as the core takes them. The coding is known at once or, where a function makes the batches, from
 # the first of them.
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
-  outputs <- NULL
-  classes <- !is.null(coding) || is_classes(y, loss)
-  if (!is.function(x) && is.numeric(y) && (classes || is.null(loss))) {
-    found <- call_core("examine_targets", model = object, x = x, y = missing_as_nan(y), loss = loss, .call = call)
-    if (found$classes && !classes) tell_classes(y, ignore)
-    classes <- classes || found$classes
-    outputs <- found$output[[1]]
-  }
+  refuse_table(y, call)
+  classes <- !is.null(coding) || are_classes(object, x, y, loss, ignore, call)
   encode <- function(y, x) {
-    if (!classes || is.null(y) || is_file(y, coding)) return(y)
+    if (is.null(y) || is_file(y, coding)) return(y)
     refuse_table(y, call)
-    if (is.null(outputs)) outputs <<- call_core("examine_targets", model = object, x = x, .call = call)$output[[1]]
-    if (is.null(coding)) coding <<- find_coding(y, ignore, outputs, call)
+    if (is.null(coding)) coding <<- find_coding(y, ignore, object, x, call)
     as_classes(y, coding, ignore, call)
   }
-  made <- function(number) {
-    pair <- x(number + 1)
-    if (length(pair) == 2) list(pair[[1]], encode(pair[[2]], pair[[1]])) else pair
-  }
-  refuse_table(y, call)
+  if (!classes) encode <- function(y, x) y
   list(
-    x = if (is.function(x)) made else x, y = encode(y, x), loss = if (classes) "cross_entropy" else loss,
+    x = if (is.function(x)) encoding_batches(x, encode) else x, y = encode(y, x),
+    loss = if (classes) "cross_entropy" else loss,
     # In a file, the core finds the class to ignore; elsewhere it is found here.
     ignore = if (is_file(y, coding)) ignore, classes = classes, coding = function() coding, encode = encode
   )
+}
+
+# Whether targets are classes: by their type, by the loss or, for other numbers, by what the core says.
+are_classes <- function(object, x, y, loss, ignore, call) {
+  if (is_classes(y, loss)) return(TRUE)
+  if (!is.null(loss) || !is.numeric(y) || is.function(x)) return(FALSE)
+  found <- call_core("examine_targets", model = object, x = x, y = missing_as_nan(y), .call = call)$classes
+  if (found) tell_classes(y, ignore)
+  found
+}
+
+# A function of R that makes batches, numbered from 1, as one of the core's.
+encoding_batches <- function(make, encode) {
+  function(number) {
+    pair <- make(number + 1)
+    if (length(pair) == 2) list(pair[[1]], encode(pair[[2]], pair[[1]])) else pair
+  }
 }
 
 missing_as_nan <- function(y) {
@@ -53,7 +60,7 @@ missing_as_nan <- function(y) {
 }
 
 # One text is the path of a file, of which R knows no classes; several are classes.
-is_file <- function(y, coding) rlang::is_string(y) && is.null(coding)
+is_file <- function(y, coding) rlang::is_string(y) && !y %in% coding$levels
 
 refuse_table <- function(y, call) {
   if (!is.data.frame(y)) return(invisible())
@@ -63,7 +70,7 @@ refuse_table <- function(y, call) {
   abort_gequi("InputError", message, "y", call)
 }
 
-# Whether targets are classes by their type or by the loss. Of other numbers, the core tells.
+# Whether targets are classes by their type or by the loss.
 is_classes <- function(y, loss) {
   is.factor(y) || identical(loss, "cross_entropy") ||
     (is.null(loss) && (is.integer(y) || is.logical(y) || (is.character(y) && length(y) > 1)))
@@ -77,16 +84,19 @@ tell_classes <- function(y, ignore) {
   ))
 }
 
-# The coding that targets set for a network of so many outputs.
-find_coding <- function(y, ignore, outputs, call) {
+# The coding that targets set for a network.
+find_coding <- function(y, ignore, object, x, call) {
   if (is.character(y)) y <- factor(y)
+  if (is.logical(y)) return(new_coding(c("FALSE", "TRUE"), "logical"))
+  outputs <- call_core("examine_targets", model = object, x = x, .call = call)$output[[1]]
   if (is.factor(y)) {
     check_levels(y, outputs, call)
-    return(new_coding(levels(y), "factor"))
+    new_coding(levels(y), "factor")
+  } else if (any(setdiff(y, ignore) == 0, na.rm = TRUE)) {
+    new_coding(as.character(seq_len(outputs) - 1), "whole")
+  } else {
+    new_coding()
   }
-  if (is.logical(y)) return(new_coding(c("FALSE", "TRUE"), "logical"))
-  if (any(setdiff(y, ignore) == 0, na.rm = TRUE)) return(new_coding(as.character(seq_len(outputs) - 1), "whole"))
-  new_coding()
 }
 
 check_levels <- function(y, outputs, call) {
@@ -121,8 +131,8 @@ as_classes <- function(y, coding, ignore = NULL, call = rlang::caller_env()) {
 
 refuse_missing_class <- function(at, y, call) {
   message <- paste0(
-    "`y` has no class for image ", at, ", it is ", format(c(y)[at]), ": leave that image out of `x` and `y`. (Of pixels, ",
-    "NA and `ignore` are left out.)"
+    "`y` has no class for image ", at, ", it is ", format(c(y)[at]), ": leave that image out of `x` and `y`. (Of ",
+    "pixels, NA and `ignore` are left out.)"
   )
   abort_gequi("InputError", message, "y", call)
 }

@@ -24,14 +24,15 @@
 #'   `list(optimizer = "sgd", momentum = 0.9, weight_decay = 1e-4)`.
 #' @param schedule of the learning rate, by batches: `"constant"`, `"linear"` or `"cosine"` down to 0, or `"one_cycle"`
 #'   up from a 25th and down to almost nothing.
-#' @param validation the fraction of the examples to hold out (drawn from `seed`), or `list(x, y)`.
+#' @param validation the fraction of the examples to hold out (drawn from `seed`), or `list(x =, y =)`.
 #' @param augment `"group"` moves each example by a random element of the network's group (of a continuous group, one
 #'   of [group_elements()]); `"rotation"` turns images by any angle. Targets with a place or a direction move too.
 #' @param class_weights a number for each class, or `"balanced"`.
 #' @param ignore a value of `y`: the class of pixels that count for nothing, such as `ignore = 0`.
 #' @param precision `NULL` for the network's own type, or `"bfloat16"` for mixed precision.
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
-#' @param seed of the order of examples, augmentation and dropout. `NULL` draws one.
+#' @param seed of the order of examples, augmentation and dropout. `NULL` is that of `checkpoint` where it exists, else
+#'   one drawn from R's random numbers, so that [set.seed()] decides it. The result has it as `fit_seed`.
 #' @param checkpoint a file that keeps the state after every epoch. If it exists, the training goes on from it.
 #' @param patience stop after so many epochs without a better validation loss (without validation: loss), and go back
 #'   to the best weights.
@@ -75,7 +76,8 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
                               seed = NULL, checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
                               progress = rlang::is_interactive(), callbacks = NULL) {
   here <- rlang::current_env()
-  rlang::check_dots_empty()
+  refuse_other_names(...)
+  if (is.null(seed) && !file_exists(checkpoint)) seed <- own_seed(seed)
   targets <- read_targets(object, x, y, loss, ignore, call = here)
   options <- core_options(mget(fit_options(), here), targets)
   python <- copy_of(object)
@@ -86,7 +88,7 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
     ))
   })
   trained <- trained_from(object, call_core("get_weights", python), python)
-  as_fit(trained, as_history(history), targets$classes, targets$coding())
+  as_fit(trained, as_history(history), targets$classes, targets$coding(), seed)
 }
 
 #' @rdname fit.gequi_network
@@ -99,11 +101,30 @@ fit_options <- function() {
   setdiff(names(formals(fit.gequi_network)), c("object", "x", "y", "...", "progress", "callbacks"))
 }
 
+# What other packages call an argument of fit().
+other_names <- c(
+  validation_split = "validation", validation_data = "validation", valid_data = "validation", lr = "learning_rate",
+  verbose = "progress", max_epochs = "epochs", class_weight = "class_weights", weights = "class_weights"
+)
+
+refuse_other_names <- function(..., call = rlang::caller_env()) {
+  given <- intersect(names(list(...)), names(other_names))
+  if (length(given)) {
+    message <- paste0("`", given[1], "` is called `", other_names[[given[1]]], "` here.")
+    abort_gequi("InputError", message, given[1], call)
+  }
+  rlang::check_dots_empty(call = call)
+}
+
+file_exists <- function(path) rlang::is_string(path) && file.exists(path.expand(path))
+
 # Options of fit() as the core takes them; `targets` are those of read_targets().
 core_options <- function(options, targets) {
   options["loss"] <- list(targets$loss)
   options["ignore"] <- list(targets$ignore)
   if (is.list(options$validation) && length(options$validation) == 2) {
+    if (setequal(names(options$validation), c("x", "y"))) options$validation <- options$validation[c("x", "y")]
+    options$validation <- unname(options$validation)
     options$validation[[2]] <- targets$encode(options$validation[[2]], options$validation[[1]])
   }
   weights <- options$class_weights
@@ -134,10 +155,12 @@ trained_from <- function(object, weights, python) {
 #' @export
 generics::fit
 
-as_fit <- function(network, history, classes, coding = NULL) {
+as_fit <- function(network, history, classes, coding = NULL, seed = NULL) {
   parts <- unclass(network)
   structure(
-    c(parts, list(history = history, classes = classes, levels = coding$levels, class_type = coding$class_type)),
+    c(parts, list(
+      history = history, classes = classes, levels = coding$levels, class_type = coding$class_type, fit_seed = seed
+    )),
     class = c("gequi_fit", class(network))
   )
 }
@@ -202,7 +225,10 @@ print.gequi_fit <- function(x, ...) {
   NextMethod()
   if (length(x$levels)) cat(cli::col_grey(paste0("classes: ", paste(x$levels, collapse = ", "))), "\n", sep = "")
   if (!is.null(x$history)) {
-    cat(cli::col_grey(paste0("trained for ", nrow(x$history), " epochs; the last:")), "\n", sep = "")
+    cat(cli::col_grey(paste0(
+      "trained for ", nrow(x$history), " epochs", if (!is.null(x$fit_seed)) paste(" with seed", x$fit_seed),
+      "; the last:"
+    )), "\n", sep = "")
     print(x$history[nrow(x$history), ])
   }
   invisible(x)
@@ -219,8 +245,8 @@ print.gequi_fit <- function(x, ...) {
 #'   `"prob"`. `NULL` is `"class"` where there are classes, else `"raw"`.
 #' @param ... not used.
 #' @return `"class"`: classes as the targets had them, a factor with the same levels, logical values or whole numbers;
-#'   for classes of pixels with the axes (batch, row, column). `"prob"`: a matrix with a row for each image and a column for
-#'   each class, named; for pixels an array (batch, class, row, column). `"raw"`: an array, batch first.
+#'   for classes of pixels with the axes (batch, row, column). `"prob"`: a matrix with a row for each image and a column
+#'   for each class, named; for pixels an array (batch, class, row, column). `"raw"`: an array, batch first.
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
@@ -246,11 +272,12 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
 }
 
 # What a method of predict() is given to predict for: as `x` or, as in other packages, as `newdata`.
-x_or_newdata <- function(x, newdata, call = rlang::caller_env()) {
+x_or_newdata <- function(x, newdata, call = rlang::caller_env(), name = "x") {
   if (!is.null(x) && !is.null(newdata)) {
-    abort_gequi("InputError", "Give `x` or `newdata`, not both: they are two names of one argument.", "newdata", call)
+    message <- paste0("Give `", name, "` or `newdata`, not both: they are two names of one argument.")
+    abort_gequi("InputError", message, "newdata", call)
   }
-  if (is.null(x) && is.null(newdata)) abort_gequi("InputError", "`x` is missing.", "x", call)
+  if (is.null(x) && is.null(newdata)) abort_gequi("InputError", paste0("`", name, "` is missing."), name, call)
   if (is.null(x)) newdata else x
 }
 
