@@ -181,6 +181,19 @@ def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monke
 # ---- what is refused ------------------------------------------------------------------------------------
 
 
+def test_the_pages_of_a_picture_are_slices_of_a_volume_and_never_one_image(tmp_path, random):
+    slices = random.integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    pages = [Image.fromarray(each) for each in slices]
+    for name in ("pages.tif", "moving.png"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        np.testing.assert_array_equal(_files.read_image(tmp_path / name, axes=3), slices[None] / 255)
+        with pytest.raises(ShapeError, match=f"{name}.* has 3 pages, which are as many images: give a file for each"):
+            _files.read_image(tmp_path / name)
+    pages[0].save(tmp_path / "sizes.tif", save_all=True, append_images=[pages[1].resize((9, 9))])
+    with pytest.raises(InputError, match="cannot be read .*same shape"):
+        _files.read_image(tmp_path / "sizes.tif", axes=3)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [

@@ -2,8 +2,8 @@
 #'
 #' Whatever holds a picture, as a matrix or volume of numbers. [register_images()] reads its images in this way.
 #'
-#' Colours become gray by 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Transparency is ignored. Of a TIFF file
-#' with several pages the first is read.
+#' Colours become gray by 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Transparency is ignored. The pages
+#' of a TIFF file are the slices of a volume (depth, row, column).
 #'
 #' The voxels (i, j, k) of a NIfTI image are brought into the order (depth, row, column) by the affine transformation in
 #' its header: the sform, else the qform, else i, j and k run along +x, +y and +z. Columns then run along +x (to the
@@ -15,7 +15,8 @@
 #'   * a matrix (row, column), which is grayscale already;
 #'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: gray, gray and alpha, red, green
 #'     and blue, or these and alpha. With a longer third axis an array is a volume (depth, row, column), in grayscale;
-#'   * a picture of the package magick;
+#'   * a picture of the package magick, a nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their frames are
+#'     the slices of a volume, but of a magick object, which may have one;
 #'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib;
 #'   * the name of a PNG, JPEG, TIFF or NIfTI file, or of any other that magick reads.
 #' @return a matrix (row, column) or an array (depth, row, column), with row 1 on top. Where the picture knows the size
@@ -57,9 +58,15 @@ read_picture <- function(x, argument, call) {
     return(read_magick(x, argument, call))
   } else if (inherits(x, c("niftiImage", "nifti", "internalImage"))) {
     return(read_nifti(x, argument, call))
+  } else if (inherits(x, c("nativeRaster", "raster", "cimg", "pixset", "Image"))) {
+    return(read_frames(image_batch(x, batch_options(argument = argument, call = call)), argument, call))
   } else if (is.character(x) && is.null(dim(x))) {
     return(read_picture_file(x, argument, call))
   }
+  read_numbers(x, argument, call)
+}
+
+read_numbers <- function(x, argument, call) {
   refuse_what_python_cannot_see(x, argument, call)
   if (!is.numeric(x) && !is.logical(x)) {
     abort_gequi("InputError", paste0("`", argument, "` must be an image; got ", typeof(x), "."), argument, call)
@@ -77,6 +84,20 @@ new_picture <- function(pixels, channels, spacing = NULL, ...) {
   list(pixels = pixels, channels = channels, spacing = spacing, ...)
 }
 
+# Frames (frame, channel, row, column): one is a picture, several are the slices of a volume, in grayscale.
+read_frames <- function(frames, argument, call) {
+  size <- dim(frames)
+  if (size[1] == 1) return(new_picture(array(aperm(frames, c(3, 4, 2, 1)), size[c(3, 4, 2)]), TRUE))
+  gray <- gray_batch(frames, batch_options(argument = argument, call = call))
+  new_picture(array(gray, size[c(1, 3, 4)]), FALSE)
+}
+
+frames_of_picture <- function(picture) {
+  size <- dim(picture$pixels)
+  if (picture$channels || length(size) == 2) return(as_frame(picture$pixels))
+  array(picture$pixels, c(size[1], 1, size[2:3]))
+}
+
 read_magick <- function(x, argument, call) {
   need_package("magick", paste0("to read `", argument, "`"), argument, call)
   if (length(x) != 1) {
@@ -84,7 +105,7 @@ read_magick <- function(x, argument, call) {
       "`", argument, "` must be one picture; it holds ", length(x), ". One of them is ", argument, "[1]."
     ), argument, call)
   }
-  new_picture(as.integer(magick::image_data(x, "rgb")) / 255, TRUE)
+  read_frames(image_batch(x, batch_options(argument = argument, call = call)), argument, call)
 }
 
 # ---- NIfTI ----------------------------------------------------------------------------------------------------------
@@ -142,27 +163,42 @@ radiological <- list(sform_code = 1, srow_x = c(-1, 0, 0), srow_y = c(0, 1, 0), 
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 read_picture_file <- function(file, argument, call) {
+  pages <- read_pages(file, argument, call)
+  if (length(pages) == 1) return(pages[[1]])
+  options <- batch_options(argument = argument, call = call)
+  read_frames(join_images(lapply(pages, frames_of_picture), options), argument, call)
+}
+
+# The pictures in a file: of a TIFF all pages, of an animation all frames, of a NIfTI file its volume.
+read_pages <- function(file, argument, call) {
   refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
   if (!rlang::is_string(file)) refuse("must be the name of one file; got ", length(file), " names.")
   file <- as_path(file)
   if (!file.exists(file)) refuse("is no file: '", file, "'.")
+  if (dir.exists(file)) refuse("must be a file; '", file, "' is a folder.")
   extension <- tolower(sub(".*[.]", "", sub("[.]gz$", "", file)))
   if (extension %in% c("nii", "hdr", "img")) {
-    return(tryCatch(read_nifti_file(file, argument, call), error = function(error) {
+    return(list(tryCatch(read_nifti_file(file, argument, call), error = function(error) {
       if (inherits(error, "gequi_error")) rlang::cnd_signal(error)
       refuse("cannot be read: ", conditionMessage(error))
-    }))
+    })))
   }
   reader <- c(png = "png", jpg = "jpeg", jpeg = "jpeg", tif = "tiff", tiff = "tiff")[extension]
   if (is.na(reader) || (!is_installed(reader) && is_installed("magick"))) reader <- "magick"
   need_package(reader, paste0("to read '", basename(file), "'"), argument, call)
-  pixels <- tryCatch(switch(reader,
-    png = png::readPNG(file),
-    jpeg = jpeg::readJPEG(file),
-    tiff = tiff::readTIFF(file),
+  pages <- tryCatch(switch(reader,
+    png = list(png::readPNG(file)),
+    jpeg = list(jpeg::readJPEG(file)),
+    tiff = tiff::readTIFF(file, all = TRUE),
     magick = magick::image_read(file)
   ), error = function(error) refuse("cannot be read: ", conditionMessage(error)))
-  if (reader == "magick") read_magick(pixels, argument, call) else new_picture(pixels, length(dim(pixels)) == 3)
+  if (reader == "magick") return(frames_of_magick(pages, argument, call))
+  lapply(pages, function(pixels) new_picture(pixels, length(dim(pixels)) == 3))
+}
+
+frames_of_magick <- function(pages, argument, call) {
+  frames <- image_batch(pages, batch_options(argument = argument, call = call))
+  lapply(seq_len(dim(frames)[1]), function(i) read_frames(frames[i, , , , drop = FALSE], argument, call))
 }
 
 # Those that read NIfTI, by the name of their function. Found by name, as hardly anybody has all of them; none is in

@@ -56,14 +56,23 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
 def read_image(file: Path, axes: int = 2) -> np.ndarray:
     """The image in a file: (channel, row, column), or (channel, depth, row, column) where `axes` is 3.
 
-    Whole numbers in a picture become 0 to 1; a .npy file is taken as it is, its channel axis may be missing.
+    Whole numbers in a picture become 0 to 1; a .npy file is taken as it is, its channel axis may be missing. The pages
+    of a picture file are the slices of a volume; of an image, there may be one.
     """
     try:
-        image = np.load(file, allow_pickle=False) if file.suffix.lower() == ".npy" else _picture(file)
+        if file.suffix.lower() == ".npy":
+            pages, image = 1, np.load(file, allow_pickle=False)
+        else:
+            pages, image = _picture(file, axes)
     except (OSError, ValueError, SyntaxError) as error:  # what numpy and pillow say of damaged files
         raise InputError(
             "`{argument}`: {file} cannot be read ({reason}).", "images", file=shown(file), reason=str(error)
         ) from None
+    if axes == 2 and pages > 1:
+        raise ShapeError(
+            "`{argument}`: {file} has {pages} pages, which are as many images: give a file for each of them.",
+            "images", file=shown(file), pages=pages,
+        )  # fmt: skip
     image = image[None] if image.ndim == axes else image
     if image.ndim != axes + 1 or image.dtype.kind not in "fiub":
         wanted = "(channel, row, column)" if axes == 2 else "(channel, depth, row, column)"
@@ -74,13 +83,23 @@ def read_image(file: Path, axes: int = 2) -> np.ndarray:
     return np.asarray(image)
 
 
-def _picture(file: Path) -> np.ndarray:
+def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
+    """How many pages a picture has, and the first of them; or, for a volume, all of them as its slices."""
     if importlib.util.find_spec("PIL") is None:
         raise SetupError("reading pictures needs pillow: install gequi[images].")
-    from PIL import Image  # here, since only pictures need it
+    from PIL import Image, ImageSequence  # here, since only pictures need it
 
     with Image.open(file) as picture:
-        values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
+        # The further images in a photograph (MPO) are previews of the first.
+        pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        if axes == 2:
+            return pages, _values(picture)
+        return pages, np.stack([_values(page) for page in ImageSequence.Iterator(picture)][:pages], axis=1)
+
+
+def _values(picture: Any) -> np.ndarray:
+    """A page as (channel, row, column), from 0 to 1."""
+    values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
     highest = {"u": np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1, "i": 65535}.get(values.dtype.kind, 1)
     values = values / np.float64(highest)
     return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)

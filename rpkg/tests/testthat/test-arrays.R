@@ -105,38 +105,3 @@ test_that("fields are pairs, so that a representation may come twice", {
   expect_identical(as_fields(c("regular", "trivial")), list("regular", "trivial"))
   expect_null(as_fields(NULL))
 })
-
-test_that("images become batches (batch, channel, row, column)", {
-  x <- matrix(as.numeric(1:6), 2)
-  expect_identical(as_image_batch(x), array(x, c(1, 1, 2, 3)))
-  two <- as_image_batch(list(x, -x))
-  expect_identical(dim(two), c(2L, 1L, 2L, 3L))
-  expect_identical(two[2, 1, , ], -x)
-  colour <- feature(4, 5, 3)
-  batch <- as_image_batch(colour)
-  expect_identical(dim(batch), c(1L, 3L, 4L, 5L))
-  expect_identical(batch[1, 2, 3, 4], colour[3, 4, 2])
-  stack <- as_image_batch(colour, third = "batch")
-  expect_identical(dim(stack), c(3L, 1L, 4L, 5L))
-  expect_identical(stack[2, 1, 3, 4], colour[3, 4, 2])
-  expect_identical(as_image_batch(list(colour, colour))[2, 3, , ], colour[, , 3])
-  four <- feature(2, 3, 4, 5)
-  expect_identical(as_image_batch(four), four)
-  expect_identical(as_image_batch(matrix(TRUE)), array(TRUE, c(1, 1, 1, 1)))
-})
-
-test_that("a picture read by png or jpeg goes in as it is", {
-  png <- tempfile(fileext = ".png")
-  on.exit(unlink(png))
-  picture <- round(abs(feature(6, 7, 3)) * 255) / 255
-  png::writePNG(picture, png)
-  expect_equal(as_image_batch(png::readPNG(png))[1, 3, 2, 5], picture[2, 5, 3])
-})
-
-test_that("images that make no batch are refused", {
-  expect_refused(as_image_batch(list(volcano, t(volcano))), "(1, 87, 61) and (1, 61, 87)", "shape")
-  expect_refused(as_image_batch(1:3), "`x` must have 2, 3 or 4 axes; got 0", "shape")
-  expect_error(as_image_batch("a"), "`x` must be numeric; got character", class = "gequi_error")
-  expect_error(as_image_batch(list()), "empty list", class = "gequi_error")
-  expect_error(as_image_batch(data.frame(a = 1)), "got a data frame", class = "gequi_error")
-})
