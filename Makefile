@@ -23,7 +23,7 @@ test: setup
 
 ## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
 check: setup
-	$(PYTHON) -m ruff check python tests
+	$(PYTHON) -m ruff check rpkg/inst/python tests
 	$(PYTHON) -m mypy
 	Rscript --vanilla .ci/check-r.R
 	.ci/r-cmd-check $(BUILD)
@@ -41,7 +41,7 @@ docs: setup
 ## the versions in python/requirements.lock, resolved anew
 lock: setup
 	$(PYTHON) -m pip install -q uv
-	.venv/bin/uv pip compile -q pyproject.toml --all-extras --override python/overrides.txt -c python/constraints.txt \
+	.venv/bin/uv pip compile -q pyproject.toml --all-extras --override rpkg/inst/python/overrides.txt -c python/constraints.txt \
 	  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --no-emit-find-links --no-emit-index-url --no-annotate \
 	  --custom-compile-command "make lock" -o .cache/lock
 	sed 's/+cpu$$//' .cache/lock > python/requirements.lock

@@ -508,7 +508,7 @@ def drawn(page: str, table: Mapping[str, Any]) -> str:
 
 def faults(root: Path = ROOT) -> dict[str, list[str]]:
     """What does not agree with the table, rule by rule."""
-    table, package = read_table(root / "tests" / "floors.toml"), Package(root / "python" / "gequi")
+    table, package = read_table(root / "tests" / "floors.toml"), Package(root / "rpkg" / "inst" / "python" / "gequi")
     return {
         "on one floor": misplaced(package, table),
         "imports run down": upward(package, table),

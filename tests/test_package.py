@@ -1,6 +1,11 @@
 """The package as a whole: its names, its versions, and that what is said twice is said alike."""
 
+import functools
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,7 +49,25 @@ def test_the_lock_pins_every_dependency_once():
     assert not [pin for pin in pins if pin in ("lie-learn", "py3nj") or pin.startswith("nvidia")]
 
 
-@pytest.mark.parametrize("link", ["DESCRIPTION", "vignettes", "rpkg/inst/python/gequi"])
+@pytest.mark.parametrize("link", ["DESCRIPTION", "vignettes", "python/gequi"])
 def test_the_links_of_the_layout_are_links(link):
     assert (ROOT / link).is_symlink()
     assert (ROOT / link).exists()
+
+
+def test_the_r_package_installs_from_a_checkout_without_links(tmp_path):
+    links = [path for path in (ROOT / "rpkg").rglob("*") if path.is_symlink()]
+    assert links == []  # Git for Windows writes the target's name into a text file
+    shutil.copytree(
+        ROOT / "rpkg", tmp_path / "rpkg", ignore=shutil.ignore_patterns("__pycache__", "vignettes", "tests")
+    )
+    library = tmp_path / "library"
+    library.mkdir()
+    quick = ("--no-docs", "--no-byte-compile", "--no-test-load", "--no-lock")
+    run = functools.partial(subprocess.run, check=True, capture_output=True, text=True, cwd=tmp_path)
+    run(["R", "CMD", "INSTALL", *quick, f"--library={library}", "rpkg"])
+    code = 'cat(gequiR::gspace("rot2dOnR2", N = 4)$name, system.file("python", "gequi", package = "gequiR"))'
+    environment = {**os.environ, "R_LIBS": f"{library}{os.pathsep}{os.environ.get('R_LIBS', '')}"}
+    environment["RETICULATE_PYTHON"] = sys.executable
+    printed = run(["Rscript", "--vanilla", "-e", code], env=environment).stdout
+    assert str(library) in printed

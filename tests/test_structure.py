@@ -48,7 +48,7 @@ def test_the_examples_in_contributing_are_lines_of_the_code(section):
     blocks = re.findall(r"```(python|r)\n(.*?)```", text, re.S)
     assert blocks
     for language, block in blocks:
-        folder, pattern = {"python": ("python/gequi", "*.py"), "r": ("rpkg/R", "*.R")}[language]
+        folder, pattern = {"python": ("rpkg/inst/python/gequi", "*.py"), "r": ("rpkg/R", "*.R")}[language]
         files = (HERE.parent / folder).rglob(pattern)
         code = "\n".join("".join(file.read_text(encoding="utf-8").split()) for file in files)
         assert [line for line in block.splitlines() if "".join(line.split()) not in code] == []

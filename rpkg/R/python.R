@@ -29,7 +29,7 @@ requirements_besides <- c(
 
 environment_name <- "r-gequi"
 
-# The core's door: call() of python/gequi/_r_interface.py. Starts Python and imports the core at its first use.
+# The core's door: call() of inst/python/gequi/_r_interface.py. Starts Python and imports the core at its first use.
 core <- function(call) {
   if (is.null(the$door)) {
     if (rlang::is_interactive() && !reticulate::py_available()) cli::cli_inform("Starting Python (torch, escnn) ...")
