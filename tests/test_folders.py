@@ -1,5 +1,6 @@
 """folders: what a network makes of images in files, by one process or several."""
 
+import importlib.util
 import json
 import os
 import shlex
@@ -238,7 +239,7 @@ def test_a_file_that_does_not_belong_to_the_others_is_named(images, tmp_path):
 
 def test_pictures_need_pillow_and_arrays_do_not(images, monkeypatch, tmp_path):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.setattr(_files.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SetupError, match=r"needs pillow: install gequi\[images\]"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"needs PIL \(pillow\): install gequi\[images\]"):
         gequi.predict_folder(network(), [tmp_path / "a.png"])
     gequi.predict_folder(network(), images[0])

@@ -61,7 +61,8 @@ render_piece <- function(piece) {
     code = substr(as_code(value), 1, if (is.null(piece$limit)) 1e6 else piece$limit),
     index = as_code(count_from_one(value)),
     list = paste(vapply(as.list(value), as_code, ""), collapse = ", "),
-    name = as.character(value)
+    name = as.character(value),
+    extra = "what is missing with install_gequi()" # an extra of the Python package
   )
 }
 

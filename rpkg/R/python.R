@@ -30,13 +30,24 @@ requirements_besides <- c(
 environment_name <- "r-gequi"
 
 # The core's door: call() of inst/python/gequi/_r_interface.py. Starts Python and imports the core at its first use.
-core <- function(call) {
+# Where no Python has what is needed, an interactive session is asked whether to make one, if it may be.
+core <- function(call, ask = rlang::is_interactive()) {
   if (is.null(the$door)) {
-    if (rlang::is_interactive() && !reticulate::py_available()) cli::cli_inform("Starting Python (torch, escnn) ...")
-    the$door <- tryCatch(import_core(call), error = function(error) abort_setup(error, call))
+    found <- ready_python(ask, call)
+    say_that_python_starts()
+    the$door <- tryCatch(
+      without_download(import_core(call), unless = found$managed),
+      error = function(error) abort_setup(error, call)
+    )
     if (the$torch_came_first) warn_of_slow_products(call)
   }
   the$door
+}
+
+# To stderr and not as a message, which knitr would put into a document.
+say_that_python_starts <- function() {
+  if (reticulate::py_available() || isTRUE(getOption("gequiR.quiet"))) return(invisible())
+  cat("gequiR: starting Python with torch and escnn, once in a session (a few seconds).\n", file = stderr())
 }
 
 # The core that is loaded already (as where Python runs R); else the one this package carries; else an installed one.
@@ -97,12 +108,10 @@ about_slow_products <- function(products) {
 # Whether there is no Python object, or one that has died: R has read it from a file, or its process is another one.
 is_dead <- function(python) is.null(python) || reticulate::py_is_null_xptr(python)
 
-# Tells reticulate what the Python must have, and of the environment of install_gequi(), where there is one.
+# Tells reticulate what the Python must have, and of the environment of install_gequi(), where there is a whole one.
 declare_requirements <- function() {
-  reticulate::py_require(requirements, python_version = ">=3.11")
-  if (dir.exists(file.path(reticulate::virtualenv_root(), environment_name))) {
-    reticulate::use_virtualenv(environment_name, required = FALSE)
-  }
+  reticulate::py_require(c(requirements, requirements_besides), python_version = ">=3.11")
+  if (is_whole(environment_folder())) reticulate::use_virtualenv(environment_name, required = FALSE)
 }
 
 # What reticulate must know before it starts Python, and what must be done before anyone imports torch.
@@ -125,13 +134,15 @@ abort_setup <- function(error, call) {
     } else {
       paste0("The Python in use is ", found$python, chosen, ".")
     },
-    i = paste(
-      "Run install_gequi() and restart R; or name a Python that has torch and escnn in the environment variable",
-      "GEQUI_PYTHON before R starts."
-    ),
+    i = how_to_get_python,
     i = "gequi_sitrep() shows what there is."
   ), call = call, traceback = conditionMessage(error))
 }
+
+how_to_get_python <- paste(
+  "Run install_gequi() and restart R; or name a Python that has torch and escnn in the environment variable",
+  "GEQUI_PYTHON before R starts."
+)
 
 # The Python that runs, and how it was chosen. Starts none.
 describe_python <- function() {
@@ -142,7 +153,7 @@ describe_python <- function() {
 
 #' Check whether the Python installation works
 #'
-#' Starts Python, if it is not running, and loads the core. Examples and tests ask this first.
+#' Starts Python, if it is not running, and loads the core. Examples and tests ask this first. Nothing is downloaded.
 #'
 #' @return `TRUE` or `FALSE`, never an error. While `R CMD check` runs, `FALSE` unless `RETICULATE_PYTHON` names a
 #'   Python: a check must not install one.
@@ -153,136 +164,5 @@ describe_python <- function() {
 gequi_available <- function() {
   checking <- nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))
   if (checking && !reticulate::py_available() && !nzchar(Sys.getenv("RETICULATE_PYTHON"))) return(FALSE)
-  tryCatch(!is.null(core(NULL)), error = function(error) FALSE)
-}
-
-#' Install the Python packages that gequiR needs
-#'
-#' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
-#' Nothing is installed unless this function is called.
-#'
-#' @details
-#' Two requirements of escnn are left out on purpose, as gequi does without them: lie_learn, which has wheels for two
-#' versions of Python only, and py3nj, which needs a Fortran compiler.
-#'
-#' On Linux, the torch that pip takes by default brings several gigabytes of CUDA libraries. For a machine without a
-#' graphics processor, torch's own site says which `--index-url` has the smaller build; give it in `pip_options`.
-#'
-#' @param envname name or path of the virtual environment. Where it is left to its default, an interactive session
-#'   asks before it starts.
-#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes the newest that
-#'   reticulate finds.
-#' @param pip_options further options for `pip install`, such as `"--index-url=..."`.
-#' @return the path of the environment's Python, invisibly; `NULL` where the question was answered with no.
-#' @export
-#' @examples
-#' \dontrun{
-#' install_gequi()
-#' }
-install_gequi <- function(envname = "r-gequi", python = NULL, pip_options = character()) {
-  if (missing(envname) && rlang::is_interactive()) {
-    question <- paste0("Make the virtual environment '", envname, "' and install torch and escnn into it?")
-    if (!isTRUE(utils::askYesNo(question))) return(invisible(NULL))
-  }
-  if (is.null(python)) python <- reticulate::virtualenv_starter(">=3.11")
-  if (is.null(python)) {
-    abort_gequi("SetupError", "No Python of version 3.11 or newer was found; name one in `python`.", "python",
-                call = rlang::current_env())
-  }
-  cli::cli_inform("Making the virtual environment {.val {envname}} from {.file {python}}.")
-  reticulate::virtualenv_create(envname, python = python, packages = NULL)
-  for (step in installation_steps()) {
-    cli::cli_inform("pip install {step$options} {step$packages}")
-    reticulate::virtualenv_install(envname, step$packages, pip_options = c(step$options, pip_options))
-  }
-  made <- reticulate::virtualenv_python(envname)
-  if (identical(envname, environment_name)) {
-    cli::cli_inform("Done. Restart R: gequiR finds {.val {envname}} by its name.")
-  } else {
-    cli::cli_inform("Done. Put GEQUI_PYTHON={made} into your .Renviron and restart R.")
-  }
-  invisible(made)
-}
-
-# torch first: what pip takes for it decides what it needs itself. escnn last, without what it asks for.
-installation_steps <- function() {
-  of <- function(pattern) grep(pattern, requirements, value = TRUE)
-  list(
-    list(packages = of("^torch")),
-    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_besides)),
-    list(packages = of("^escnn"), options = "--no-deps")
-  )
-}
-
-#' Report on the Python installation
-#'
-#' Says which Python is used and how it was chosen, which versions of the packages it has, how fast torch multiplies
-#' matrices, and what to do where something is missing. It installs nothing.
-#'
-#' @return invisibly, a list: `python` (path, or `NULL`), `chosen` (how), `versions` (a named vector, `NA` for what is
-#'   missing), `cache` (a folder), `works`, and `products`, a list: `gigaflops` (how fast torch multiplies matrices on
-#'   one thread) and `slow` (whether that is so slow that R's BLAS must have replaced torch's own).
-#' @export
-#' @examplesIf gequi_available()
-#' gequi_sitrep()
-gequi_sitrep <- function() {
-  # Where nothing names a Python, starting one would have reticulate download one: a report must not.
-  named <- nzchar(Sys.getenv("RETICULATE_PYTHON")) ||
-    dir.exists(file.path(reticulate::virtualenv_root(), environment_name))
-  problem <- if (named || reticulate::py_available()) tryCatch(is.null(core(NULL)), error = conditionMessage)
-  works <- isFALSE(problem)
-  found <- describe_python()
-  versions <- if (!is.null(found$python)) package_versions()
-  products <- if (works) call_core("measure_products")
-  cat(
-    setup_lines(found, versions),
-    if (works) product_lines(products) else problem_lines(problem),
-    sep = "\n"
-  )
-  invisible(list(
-    python = found$python, chosen = found$chosen, versions = versions, cache = Sys.getenv("GEQUI_CACHE"), works = works,
-    products = products
-  ))
-}
-
-setup_lines <- function(found, versions) {
-  c(
-    paste0("gequiR ", utils::packageVersion("gequiR"), ", reticulate ", utils::packageVersion("reticulate")),
-    if (is.null(found$python)) "No Python has been started." else paste0("Python ", found$version, ": ", found$python),
-    if (!is.null(found$chosen)) paste0("  chosen by ", found$chosen),
-    if (length(versions)) paste0("  ", names(versions), " ", ifelse(is.na(versions), "is missing", versions)),
-    paste0("Cache: ", file.path(Sys.getenv("GEQUI_CACHE"), "escnn"))
-  )
-}
-
-product_lines <- function(products) {
-  c(
-    paste0("Matrix products: ", format(products$gigaflops, digits = 2), " GFLOP/s on one thread"),
-    if (products$slow) about_slow_products(products) else "Everything is in place."
-  )
-}
-
-problem_lines <- function(problem) {
-  c(
-    if (is.null(problem)) {
-      "The first call will make an environment by uv, if reticulate can; that is a large download."
-    } else {
-      sub("\n.*", "", problem)
-    },
-    paste(
-      "Run install_gequi() and restart R, or name a Python that has torch and escnn in the environment variable",
-      "GEQUI_PYTHON before R starts."
-    )
-  )
-}
-
-# The installed versions, without importing anything; of the core, that which is loaded.
-package_versions <- function() {
-  metadata <- reticulate::import("importlib.metadata", convert = TRUE)
-  packages <- sub("[=<>].*", "", c(requirements, requirements_besides))
-  versions <- vapply(packages, function(package) {
-    tryCatch(metadata$version(package), error = function(error) NA_character_)
-  }, "")
-  loaded <- if (is.null(the$door)) NA_character_ else reticulate::import("gequi")$`__version__`
-  c(gequi = loaded, versions)
+  tryCatch(!is.null(core(NULL, ask = FALSE)), error = function(error) FALSE)
 }

@@ -20,7 +20,7 @@ in_a_new_r <- function(code, variables = character()) {
   withheld <- c(R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep), variables)
   script <- tempfile(fileext = ".R")
   on.exit(unlink(script))
-  writeLines(code, script)
+  writeLines(c("options(gequiR.quiet = TRUE)", code), script)
   system2(
     file.path(R.home("bin"), "Rscript"), c("--vanilla", script),
     stdout = TRUE, stderr = TRUE, env = paste0(names(withheld), "=", shQuote(withheld))

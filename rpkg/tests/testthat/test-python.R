@@ -76,13 +76,122 @@ test_that("gequi_sitrep() tells the Python, how it was chosen, and all versions"
   expect_match(lines, "Everything is in place.", fixed = TRUE, all = FALSE)
 })
 
-test_that("install_gequi() installs torch first and escnn last, without what it asks for", {
-  steps <- installation_steps()
-  expect_identical(steps[[1]]$packages, "torch>=2.6")
-  expect_identical(steps[[3]], list(packages = "escnn==1.0.11", options = "--no-deps"))
-  expect_setequal(
-    unlist(lapply(steps, `[[`, "packages")), c(requirements, requirements_besides)
-  )
+test_that("a line says that Python starts, on stderr, unless an option says no", {
+  needs_python()
+  code <- c("library(gequiR)", "invisible(gequi_available())", "invisible(gequi_available())")
+  told <- in_a_new_r(c("options(gequiR.quiet = NULL)", code))
+  expect_length(grep("starting Python with torch and escnn", told), 1)
+  expect_length(grep("starting Python", in_a_new_r(code)), 0)
+})
+
+# A program that answers as a Python of a version; as one that lacks modules, where `missing` names them.
+fake_python <- function(version = "3.9.1", missing = "torch escnn", env = parent.frame()) {
+  file <- tempfile("python")
+  writeLines(c("#!/bin/sh", sprintf(
+    'if [ "$1" = --version ]; then echo "Python %s"; else echo "%s"; fi', version, missing)), file)
+  Sys.chmod(file, "755")
+  withr::defer(unlink(file), envir = env)
+  file
+}
+
+test_that("where no Python has what is needed, nothing is downloaded and one command is named", {
+  skip_on_os("windows")
+  folder <- tempfile("home")
+  dir.create(folder)
+  seen <- in_a_new_r(c(
+    "Sys.unsetenv(c('RETICULATE_PYTHON', 'GEQUI_PYTHON', 'VIRTUAL_ENV'))",
+    sprintf("setwd('%s')", folder), # without a .venv
+    "library(gequiR)",
+    "downloaded <- FALSE",
+    "invisible(trace('uv_get_or_create_env', quote(downloaded <<- TRUE), where = asNamespace('reticulate'), print = FALSE))",
+    "cat(gequi_available(), '\n')",
+    "error <- tryCatch(gspace('rot2dOnR2', N = 4), error = identity)",
+    "cat(class(error)[1], rlang::cnd_message(error), downloaded, reticulate::py_available(), sep = '\n')"
+  ), c(WORKON_HOME = folder, HOME = folder, GEQUI_CACHE = folder, PATH = "/usr/bin:/bin"))
+  seen <- grep("Tracing|namespace:reticulate", seen, value = TRUE, invert = TRUE)
+  expect_identical(trimws(seen[1:2]), c("FALSE", "gequi_setup_error"))
+  expect_match(seen[3], "gequiR needs Python")
+  expect_match(seen, "Run install_gequi() and restart R", fixed = TRUE, all = FALSE)
+  expect_identical(utils::tail(seen, 2), c("FALSE", "FALSE"))
+})
+
+test_that("what is wrong with a Python is said by its cause", {
+  expect_match(problem_with(NULL), "no Python was found")
+  found <- list(python = "/a/python", version = "3.9", forced = "RETICULATE_PYTHON", missing = character())
+  expect_match(problem_with(found), "/a/python (chosen by RETICULATE_PYTHON) is Python 3.9.", fixed = TRUE)
+  expect_match(advice_for(found), "Unset RETICULATE_PYTHON, run install_gequi()", fixed = TRUE)
+  found <- list(python = "/a/python", version = "3.12", forced = "use_python() function", missing = c("torch", "escnn"))
+  expect_match(problem_with(found), "Python with torch and escnn, which /a/python .* does not have")
+  expect_match(advice_for(found), "Leave out use_python()", fixed = TRUE)
+  found$missing <- character()
+  expect_null(problem_with(found))
+  needs_python()
+  expect_identical(missing_in(reticulate::py_exe(), c("torch", "no_such_module")), "no_such_module")
+  expect_identical(missing_in(reticulate::py_exe()), character())
+})
+
+test_that("what is missing for a part of the package is named, with its functions", {
+  versions <- c(numpy = "2", lightning = NA, torchmetrics = NA)
+  lines <- missing_lines(versions, list(slow = FALSE))
+  expect_match(lines[1], "fit() and evaluate(): not without lightning and torchmetrics.", fixed = TRUE)
+  expect_match(lines[2], 'py_install(c("lightning", "torchmetrics"))', fixed = TRUE)
+  expect_identical(missing_lines(c(numpy = "2"), list(slow = FALSE)), "Everything is in place.")
+})
+
+test_that("install_gequi() refuses a Python that is too old or none before it makes anything", {
+  skip_on_os("windows")
+  folder <- tempfile("environment")
+  expect_refused(install_gequi(folder, fake_python("3.9.1"), ask = FALSE), "is 3.9.1.", "input")
+  expect_refused(install_gequi(folder, "/no/python", ask = FALSE), "'/no/python' is no program.", "input")
+  expect_refused(install_gequi(folder, 3, ask = FALSE), "`python` must be the path of a Python", "input")
+  expect_false(dir.exists(folder))
+})
+
+test_that("install_gequi() installs torch first and escnn last, and marks what is complete", {
+  calls <- list()
+  record <- function(python, arguments, purpose, call) {
+    calls <<- c(calls, list(arguments))
+    if (arguments[2] == "venv") dir.create(gsub("'", "", arguments[3]))
+    if (stop_at == length(calls)) abort_gequi("SetupError", "no network")
+  }
+  folder <- tempfile("environment")
+  stop_at <- 3
+  install <- function() suppressMessages(install_gequi(folder, fake_python("3.12.1"), ask = FALSE))
+  with_internal("run_python", record, {
+    expect_refused(install(), "no network", "setup")
+    expect_false(is_whole(folder)) # and so it is not chosen
+    calls <- list()
+    stop_at <- 0
+    install()
+  })
+  expect_true(is_whole(folder))
+  expect_length(calls, 3) # the environment itself was there
+  installed <- gsub("'", "", unlist(lapply(calls, function(arguments) grep("^'", arguments, value = TRUE))))
+  expect_setequal(installed, c(requirements, requirements_besides))
+  expect_identical(installed[c(1, length(installed))], c("torch>=2.6", "escnn==1.0.11"))
+  expect_true("--no-deps" %in% calls[[3]])
+})
+
+test_that("torch for CPUs is the default on Linux, unless a mirror or a folder is given", {
+  expect_match(torch_options("cpu", character(), "Linux"), "/whl/cpu$")
+  expect_null(torch_options("cuda", character(), "Linux"))
+  expect_null(torch_options("cpu", character(), "Darwin"))
+  expect_null(torch_options("cpu", c("--no-index", "--find-links=wheels"), "Linux"))
+})
+
+test_that("an error of pip has its reason and the next step", {
+  skip_on_os("windows")
+  file <- tempfile("pip")
+  writeLines(c(
+    "#!/bin/sh", "echo 'WARNING: retrying, Connection refused' >&2",
+    "echo 'ERROR: No matching distribution found for torch' >&2", "exit 1"
+  ), file)
+  Sys.chmod(file, "755")
+  error <- rlang::catch_cnd(run_python(file, "-m", "install packages", NULL), "gequi_setup_error")
+  message <- rlang::cnd_message(error)
+  expect_match(message, "Python could not install packages: No matching distribution found for torch", fixed = TRUE)
+  expect_match(message, "Is the machine online?", fixed = TRUE)
+  expect_match(message, "The same call of install_gequi() goes on", fixed = TRUE)
 })
 
 # What a new R says of torch's matrix products after this code.

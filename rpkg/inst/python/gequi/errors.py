@@ -32,6 +32,8 @@ class _Renderer(string.Formatter):
             return str(value)
         if format_spec == "index":
             return repr(value.item() if isinstance(value, np.generic) else value)
+        if format_spec == "extra":
+            return f"gequi[{value}]"
         if format_spec == "list":
             return ", ".join(repr(each) for each in value)
         return str(super().format_field(value, format_spec))
@@ -65,7 +67,7 @@ class Message(Exception):
         """The message as plain data, for a caller that writes values in its own way.
 
         Returns:
-            a list of dicts: `{"text": ...}`, or a `kind` ("code", "index", "list" or "name") with its `value`; "code"
+            a list of dicts: `{"text": ...}`, or a `kind` ("code", "index", "list", "name" or "extra") with its `value`; "code"
             has a `limit` too, the number of characters after which it is cut, or None.
         """
         return [_as_piece(piece) for piece in self._parsed()]
@@ -128,7 +130,7 @@ def _as_piece(piece: Any) -> dict[str, Any]:
     if isinstance(piece, str):
         return {"text": piece}
     value, conversion, form = piece
-    if form in ("index", "list", "name"):
+    if form in ("index", "list", "name", "extra"):
         return {"kind": form, "value": [_plain(each) for each in value] if form == "list" else _plain(value)}
     if conversion == "r":
         limit = int(form[1:]) if form.startswith(".") else None
@@ -230,13 +232,17 @@ class AmbiguousRegistrationWarning(GequiWarning):
     """A second map, far from the one returned, under which the images look almost as much alike."""
 
 
+# Modules whose package has another name.
+_PACKAGES = {"PIL": "PIL (pillow)"}
+
+
 def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
     """Refuses to go on without packages that only a part of gequi needs: its extra has them."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SetupError(
-            "{purpose} needs {packages}: install gequi[{extra}].",
-            purpose=purpose, packages=" and ".join(missing), extra=extra,
+            "{purpose} needs {packages}: install {extra:extra}.",
+            purpose=purpose, packages=" and ".join(_PACKAGES.get(name, name) for name in missing), extra=extra,
         )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SetupError, ShapeError
+from ..errors import InputError, ShapeError, need_packages
 from ..saving import check_path, shown
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -85,8 +84,7 @@ def read_image(file: Path, axes: int = 2) -> np.ndarray:
 
 def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
     """How many pages a picture has, and the first of them; or, for a volume, all of them as its slices."""
-    if importlib.util.find_spec("PIL") is None:
-        raise SetupError("reading pictures needs pillow: install gequi[images].")
+    need_packages(("PIL",), "reading pictures", "images")
     from PIL import Image, ImageSequence  # here, since only pictures need it
 
     with Image.open(file) as picture:

@@ -1,0 +1,140 @@
+#' Install the Python packages that gequiR needs
+#'
+#' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
+#' Nothing is installed unless this function is called, or the question at the first call of a session is answered with
+#' yes.
+#'
+#' @details
+#' The packages take about 300 MB to download and 1.3 GB on disk with the build of torch for CPUs, and about 3 GB and 7
+#' GB with that for CUDA on Linux. An installation that was interrupted is continued by the same call; until it is
+#' complete, gequiR does not use the environment.
+#'
+#' Two requirements of escnn are left out on purpose, as gequi does without them: lie_learn, which has wheels for two
+#' versions of Python only, and py3nj, which needs a Fortran compiler.
+#'
+#' @param envname name or path of the virtual environment.
+#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes version 3.12, 3.11 or 3.13,
+#'   for which all packages have wheels, else the newest that reticulate finds.
+#' @param device `"cpu"`, or `"cuda"` for a graphics processor of NVIDIA. It decides which build of torch is installed
+#'   on Linux; elsewhere there is one.
+#' @param pip_options further options for `pip install`: `"--index-url=..."` for a mirror, or
+#'   `c("--no-index", "--find-links=FOLDER")` for a folder of wheels. torch then comes from there as well.
+#' @param ask whether to ask before anything is made.
+#' @return the path of the environment's Python, invisibly; `NULL` where the question was answered with no.
+#' @section Errors: `gequi_input_error` for a `python` that does not exist or is older than 3.11, before anything is
+#'   made; `gequi_setup_error` where there is no Python, or where pip fails, with its reason.
+#' @family setup
+#' @export
+#' @examples
+#' \dontrun{
+#' install_gequi()
+#' install_gequi(device = "cuda")
+#' }
+install_gequi <- function(envname = "r-gequi", python = NULL, device = c("cpu", "cuda"), pip_options = character(),
+                          ask = rlang::is_interactive()) {
+  device <- rlang::arg_match(device)
+  here <- rlang::current_env()
+  python <- starting_python(python, here)
+  if (ask) {
+    question <- paste0("Make the virtual environment '", envname, "' from ", python, "? ", download_size(device))
+    if (!isTRUE(utils::askYesNo(paste(question, "(y/n)"), prompts = "y/n/"))) return(invisible(NULL))
+  } else {
+    cli::cli_inform(download_size(device))
+  }
+  folder <- environment_folder(envname)
+  if (!dir.exists(folder)) {
+    cli::cli_inform("Making the virtual environment {.file {folder}} from {.file {python}}.")
+    run_python(python, c("-m", "venv", shQuote(folder)), "make the virtual environment", here)
+  }
+  made <- python_in(folder)
+  steps <- installation_steps(device, pip_options)
+  for (i in seq_along(steps)) {
+    cli::cli_inform("Step {i} of {length(steps)}: pip install {steps[[i]]$packages}")
+    arguments <- c("-m", "pip", "install", steps[[i]]$options, shQuote(steps[[i]]$packages))
+    run_python(made, arguments, "install packages", here)
+  }
+  writeLines(as.character(utils::packageVersion("gequiR")), stamp_of(folder))
+  if (identical(envname, environment_name)) {
+    cli::cli_inform("Done. gequiR finds {.val {envname}} by its name; where Python runs already, restart R.")
+  } else {
+    cli::cli_inform("Done. Put GEQUI_PYTHON={made} into your .Renviron and restart R.")
+  }
+  invisible(made)
+}
+
+# Sizes measured with Python 3.11 on Linux.
+download_size <- function(device) {
+  sizes <- if (device == "cpu") c("300 MB", "1.3 GB") else c("3 GB", "7 GB")
+  paste0("This downloads about ", sizes[1], " and takes ", sizes[2], " on disk.")
+}
+
+environment_folder <- function(envname = environment_name) {
+  if (grepl("[/\\\\]", envname)) path.expand(envname) else file.path(reticulate::virtualenv_root(), envname)
+}
+
+python_in <- function(folder) {
+  if (.Platform$OS.type == "windows") file.path(folder, "Scripts", "python.exe") else file.path(folder, "bin", "python")
+}
+
+# The file that is written when all packages are there: what has none was interrupted.
+stamp_of <- function(folder) file.path(folder, "gequi-installed")
+
+is_whole <- function(folder) file.exists(stamp_of(folder))
+
+# The Python to make an environment from, checked before anything is made.
+starting_python <- function(python, call) {
+  if (is.null(python)) {
+    for (version in c("3.12", "3.11", "3.13", ">=3.11")) {
+      python <- reticulate::virtualenv_starter(version)
+      if (!is.null(python)) return(python)
+    }
+    abort_gequi("SetupError", c(
+      "No Python of version 3.11 or newer was found.",
+      i = "reticulate::install_python(\"3.12\") gets one; or name one in `python`."
+    ), "python", call)
+  }
+  refuse <- function(...) abort_gequi("InputError", paste0("`python` ", ...), "python", call)
+  if (!rlang::is_string(python)) refuse("must be the path of a Python; got ", friendly(python), ".")
+  found <- Sys.which(path.expand(python))
+  if (!nzchar(found)) refuse("must be the path of a Python; '", python, "' is no program.")
+  told <- suppressWarnings(system2(found, "--version", stdout = TRUE, stderr = TRUE))
+  version <- sub("^Python ([0-9.]+).*", "\\1", told[1])
+  if (!grepl("^[0-9]+[.][0-9]+", version)) refuse("must be the path of a Python; '", python, "' says no version.")
+  if (numeric_version(version) < "3.11") refuse("must be Python 3.11 or newer; '", python, "' is ", version, ".")
+  unname(found)
+}
+
+# Runs Python and shows what it prints. An error has the reason that it gave last.
+run_python <- function(python, arguments, purpose, call) {
+  log <- tempfile()
+  on.exit(unlink(log))
+  status <- system2(python, arguments, stdout = "", stderr = log)
+  if (status == 0) return(invisible())
+  said <- grep("^ *$", readLines(log, warn = FALSE), value = TRUE, invert = TRUE)
+  reasons <- grep("^ERROR|[Ee]rror:", said, value = TRUE)
+  reason <- if (length(reasons)) reasons[1] else utils::tail(c("it gave no reason", said), 1)
+  offline <- any(grepl("Connection|resolve|Network|timed out", said))
+  abort_gequi("SetupError", c(
+    paste0("Python could not ", purpose, ": ", sub("^ERROR: *", "", reason)),
+    i = if (offline) {
+      "Is the machine online? A mirror or a folder of wheels can be given in `pip_options`."
+    },
+    i = "The same call of install_gequi() goes on where it stopped."
+  ), call = call)
+}
+
+# torch first: what pip takes for it decides what it needs itself. escnn last, without what it asks for.
+installation_steps <- function(device = "cpu", pip_options = character()) {
+  of <- function(pattern) grep(pattern, requirements, value = TRUE)
+  list(
+    list(packages = of("^torch"), options = c(torch_options(device, pip_options), pip_options)),
+    list(packages = c(setdiff(requirements, of("^(torch|escnn)")), requirements_besides), options = pip_options),
+    list(packages = of("^escnn"), options = c("--no-deps", pip_options))
+  )
+}
+
+# Where torch has a build for CPUs of its own, which pip does not take by default: on Linux.
+torch_options <- function(device, pip_options, system = Sys.info()[["sysname"]]) {
+  chosen <- any(grepl("^(--index-url|-i|--no-index|--find-links|-f)", pip_options))
+  if (device == "cpu" && system == "Linux" && !chosen) "--index-url=https://download.pytorch.org/whl/cpu"
+}
