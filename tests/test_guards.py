@@ -71,7 +71,7 @@ ROWS = {
 ELSEWHERE = {
     "evaluate_registration", "fourier_features", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
     "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
-    "write_transform",
+    "write_image", "write_transform",
 }  # fmt: skip
 # Exports that take no array of numbers.
 WITHOUT = {

@@ -25,8 +25,8 @@
 #' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
 #'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
 #'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
-#'   the domain of f), `start` and `target`. `plot()` shows start, solution, target and loss side by side;
-#'   `as.data.frame()` gives the losses.
+#'   the domain of f), `start` and `target`. `plot()` is a list of four
+#'   ggplots, start, solution, target and loss, drawn side by side; `as.data.frame()` gives the losses.
 #' @section Errors: `gequi_input_error` for an argument of the wrong kind, or an f that refuses `start`;
 #'   `gequi_shape_error` for a target that has not the shape of f(start).
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
@@ -142,19 +142,12 @@ as.data.frame.gequi_inverted_input <- function(x, ...) {
 #' @export
 plot.gequi_inverted_input <- function(x, ...) {
   shade <- range(x$start, x$solution)
-  panels <- list(
+  new_plots(list(
     value_panel(x$start, "start", shade),
     value_panel(x$solution, sprintf("solution, step %d", x$best_step), shade),
     value_panel(x$target, "target", range(x$target)),
     loss_panel(x)
-  )
-  grid::grid.newpage()
-  grid::pushViewport(grid::viewport(layout = grid::grid.layout(1, length(panels))))
-  for (i in seq_along(panels)) {
-    print(panels[[i]], vp = grid::viewport(layout.pos.col = i))
-  }
-  grid::popViewport()
-  invisible(panels)
+  ))
 }
 
 # An image; of an array (batch, channel, row, column) its first channel; of anything else its values in order.

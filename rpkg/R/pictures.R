@@ -15,7 +15,7 @@
 #'   * a matrix (row, column), which is grayscale already;
 #'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: gray, gray and alpha, red, green
 #'     and blue, or these and alpha. With a longer third axis an array is a volume (depth, row, column), in grayscale;
-#'   * a picture of the package magick, a nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their frames are
+#'   * a picture of the package magick, a raster or nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their frames are
 #'     the slices of a volume, but of a magick object, which may have one;
 #'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib;
 #'   * the name of a PNG, JPEG, TIFF or NIfTI file, or of any other that magick reads.
@@ -55,15 +55,16 @@ as_grayscale <- function(picture, argument, call) {
 # turned, or NULL; and where a volume lies in space, or NULL.
 read_picture <- function(x, argument, call) {
   if (inherits(x, "magick-image")) {
-    return(read_magick(x, argument, call))
+    read_magick(x, argument, call)
   } else if (inherits(x, c("niftiImage", "nifti", "internalImage"))) {
-    return(read_nifti(x, argument, call))
+    read_nifti(x, argument, call)
   } else if (inherits(x, c("nativeRaster", "raster", "cimg", "pixset", "Image"))) {
-    return(read_frames(image_batch(x, batch_options(argument = argument, call = call)), argument, call))
+    read_frames(image_batch(x, batch_options(argument = argument, call = call)), argument, call)
   } else if (is.character(x) && is.null(dim(x))) {
-    return(read_picture_file(x, argument, call))
+    read_picture_file(x, argument, call)
+  } else {
+    read_numbers(x, argument, call)
   }
-  read_numbers(x, argument, call)
 }
 
 read_numbers <- function(x, argument, call) {

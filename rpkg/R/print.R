@@ -33,3 +33,18 @@ as.data.frame.gequi_table <- function(x, row.names = NULL, optional = FALSE, ...
   class(x) <- "data.frame"
   x
 }
+
+# Several pictures side by side: a list of ggplots that draws itself when it is printed.
+new_plots <- function(plots) structure(plots, class = "gequi_plots")
+
+#' @export
+print.gequi_plots <- function(x, ...) {
+  grid::grid.newpage()
+  grid::pushViewport(grid::viewport(layout = grid::grid.layout(1, length(x))))
+  for (i in seq_along(x)) print(x[[i]], vp = grid::viewport(layout.pos.col = i))
+  grid::popViewport()
+  invisible(x)
+}
+
+#' @export
+plot.gequi_plots <- function(x, ...) print(x)

@@ -140,6 +140,43 @@ plot_before_and_after <- function(x, cut, type, squares) {
     ggplot2::theme(panel.spacing = ggplot2::unit(8, "pt"))
 }
 
+#' A registration as a raster
+#'
+#' Pixel for pixel, for [graphics::plot()], [grid::grid.raster()] or [write_image()].
+#'
+#' @param x what [register_images()] returned for a pair.
+#' @param type `"overlay"` or `"checkerboard"` of the two images after the registration, as [plot()] shows them, or
+#'   `"warped"`, the registered image in grey.
+#' @param slice,axis,squares as in [plot()][plot.gequi_registration()].
+#' @param ... not used.
+#' @return a raster, a matrix (row, column) of colours; what is missing in `warped` is transparent.
+#' @section Errors: `gequi_input_error` for another type, or a slice that is not there.
+#' @family registration
+#' @importFrom grDevices as.raster
+#' @export
+#' @examplesIf gequi_available()
+#' image <- sample_image("cat")[51:130, 151:230]
+#' turned <- t(image)[ncol(image):1, ]
+#' plot(as.raster(register_images(moving = turned, fixed = image)))
+as.raster.gequi_registration <- function(x, type = c("overlay", "checkerboard", "warped"), slice = NULL, axis = 1,
+                                         squares = NULL, ...) {
+  rlang::check_dots_empty()
+  here <- rlang::current_env()
+  type <- check_choice(type, c("overlay", "checkerboard", "warped"), "type", here)
+  cut <- cut_of(x, slice, axis, here)
+  if (type == "warped") {
+    image <- sliced(x$warped, cut)
+    return(grDevices::as.raster(as_colours(list(image), NULL)[[1]]))
+  }
+  place <- function(image, ...) {
+    at <- list(x = c(col(image)) * x$spacing[cut$along[2]], y = -c(row(image)) * x$spacing[cut$along[1]])
+    data.frame(at, value = c(image), ...)
+  }
+  cells <- laid_over(x, cut, "after", place)
+  colours <- colours_of(type)(cells, check_squares(squares, type, here))
+  grDevices::as.raster(matrix(colours, dim(x$fixed)[cut$along[1]]))
+}
+
 colours_of <- function(type) if (type == "overlay") overlay_colours else checkerboard_colours
 
 captions <- c(

@@ -17,9 +17,55 @@ test_that("an image is plotted with row 1 on top", {
 test_that("several images come side by side, with their titles", {
   cells <- plot_image(list(matrix(1:6, 2), matrix(1:6, 3)), titles = c("flat", "tall"))$data
   expect_identical(levels(cells$image), c("flat", "tall"))
-  stack <- plot_image(array(1:12, c(3, 2, 2)))$data
-  expect_identical(stack$value[stack$image == 2], c(2, 5, 8, 11))
+  stack <- plot_image(array(1:30, c(3, 2, 5)))$data
+  expect_identical(stack$value[stack$image == 2], as.numeric(seq(2, 30, by = 3)))
   expect_identical(plot_image(volcano, titles = "Maunga Whau")$labels$title, "Maunga Whau")
+})
+
+test_that("colours are shown as they are, as bytes or between limits", {
+  colours <- array(c(1, 0, 0, 1, 0, 1, 0, 1, 0, 0, 1, 1), c(2, 2, 3)) # red, blue / green, white
+  shown <- c("#FF0000", "#00FF00", "#0000FF", "#FFFFFF")
+  expect_identical(plot_image(colours)$data$value, shown)
+  expect_identical(plot_image(255 * colours)$data$value, shown)
+  expect_identical(plot_image(2 * colours - 1)$data$value, shown)
+  expect_identical(plot_image(colours, limits = c(0, 2))$data$value[1], "#800000")
+  half <- array(c(colours, rep(0.5, 4)), c(2, 2, 4))
+  expect_identical(plot_image(half)$data$value, paste0(shown, "80"))
+  beside_grey <- plot_image(list(a = colours, b = matrix(c(10, 20), 1)))$data
+  expect_identical(beside_grey$value, c(shown, "#000000", "#FFFFFF"))
+  expect_identical(levels(beside_grey$image), c("a", "b"))
+  expect_silent(ggplot2::ggplotGrob(plot_image(colours)))
+})
+
+test_that("a batch shows its channels, or colours where there are three", {
+  batch <- array(1:48, c(2, 4, 2, 3))
+  shown <- plot_image(batch)$data
+  expect_identical(levels(shown$image)[c(1, 8)], c("1 channel 1", "2 channel 4"))
+  expect_identical(shown$value[shown$image == "2 channel 3"], as.numeric(batch[2, 3, , ]))
+  expect_identical(levels(plot_image(batch[1, , , , drop = FALSE])$data$image), paste("channel", 1:4))
+  colours <- plot_image(batch[, 1:3, , ] / 48)$data
+  expect_identical(levels(colours$image), c("1", "2"))
+  expect_identical(colours$value[7], grDevices::rgb(batch[2, 1, 1, 1], batch[2, 2, 1, 1], batch[2, 3, 1, 1], max = 48))
+  expect_identical(levels(plot_image(batch[, 1, , , drop = FALSE])$data$image), c("1", "2"))
+})
+
+test_that("files, folders and rasters are shown", {
+  folder <- tempfile()
+  dir.create(folder)
+  on.exit(unlink(folder, recursive = TRUE))
+  image <- matrix(0:5 / 5, 2)
+  for (name in c("b.png", "a.png")) png::writePNG(image, file.path(folder, name))
+  expect_equal(plot_image(file.path(folder, "a.png"))$data$value, c(image), tolerance = 1e-6)
+  expect_identical(levels(plot_image(folder)$data$image), c("a.png", "b.png"))
+  expect_identical(plot_image(grDevices::as.raster(image))$data$value[6], "#FFFFFFFF")
+  expect_refused(plot_image(file.path(folder, "none.png")), "is no file", "input")
+  unlink(file.path(folder, c("a.png", "b.png")))
+  expect_refused(plot_image(folder), "there is no picture in", "input")
+})
+
+test_that("pixels may be missing", {
+  expect_identical(plot_image(matrix(c(NA, 1, 2, 3), 2))$data$value[2:4], c(1, 2, 3))
+  expect_silent(ggplot2::ggplotGrob(plot_image(matrix(c(NA, 1, 2, 3), 2))))
 })
 
 test_that("large images are thinned out, evenly", {
@@ -30,8 +76,10 @@ test_that("large images are thinned out, evenly", {
 
 test_that("what is no image is refused", {
   expect_refused(plot_image(1:3), "must be a matrix", "shape")
-  expect_refused(plot_image(matrix("a")), "must be a matrix", "shape")
-  expect_refused(plot_image(list()), "must be a matrix", "shape")
+  expect_refused(plot_image(matrix("a")), "must be an image; got character", "input")
+  expect_refused(plot_image(list()), "`x` is an empty list", "shape")
+  expect_refused(plot_image(volcano, titles = c("a", "b")), "as many as there are images, 1; got 2", "shape")
+  expect_refused(plot_image(volcano, limits = 1), "`limits` must be NULL or two numbers", "input")
 })
 
 image <- function(rows = 4, columns = 5) matrix(sin(seq_len(rows * columns) * 1.7)^2, rows)

@@ -125,11 +125,11 @@ test_that("what is solved from the start, or has no rows and columns, is drawn a
   solved <- invert_input("signed_image", signed_image(small), small, dtype = "float64")
   expect_equal(solved$stopped, "exact")
   expect_output(print(solved), "(a loss of 0)", fixed = TRUE)
-  expect_silent(plot(solved))
+  expect_silent(print(plot(solved)))
   network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |>
     layer_global_avg_pool() |>
     layer_dense(4)
-  expect_silent(plot(invert_input(network, array(1:4, c(1, 4)), small, steps = 2)))
+  expect_silent(print(plot(invert_input(network, array(1:4, c(1, 4)), small, steps = 2))))
 })
 
 test_that("an inversion prints, tabulates and draws itself", {
@@ -141,7 +141,7 @@ test_that("an inversion prints, tabulates and draws itself", {
   file <- tempfile(fileext = ".png")
   on.exit(unlink(file))
   grDevices::png(file, 800, 300)
-  panels <- plot(found)
+  panels <- print(plot(found))
   grDevices::dev.off()
   expect_length(panels, 4)
   expect_equal(vapply(panels, function(panel) panel$labels$title, ""), c("start", "solution, step 5", "target", "loss"))

@@ -205,6 +205,15 @@ test_that("each kind of picture can be drawn", {
     expect_s3_class(ggplot2::ggplot_build(plot(found, type = type))$plot, "ggplot")
   }
   expect_refused(plot(found, type = "mesh"), "`type` must be one of 'overlay'", "input")
+  cells <- plot(found)$data
+  overlay <- as.raster(found)
+  expect_identical(dim(overlay), dim(found$fixed))
+  expect_identical(as.vector(as.matrix(overlay)), cells$colour[cells$when == "after"])
+  cells <- plot(found, "checkerboard")$data
+  expect_identical(as.vector(as.matrix(as.raster(found, "checkerboard"))), cells$colour[cells$when == "after"])
+  warped <- as.matrix(as.raster(found, "warped"))
+  expect_identical(is.na(warped) | warped == "transparent", is.na(found$warped))
+  expect_refused(as.raster(found, "grid"), "`type` must be one of 'overlay'", "input")
   expect_refused(plot(found, slice = 3), "`slice` is for volumes", "input")
 })
 

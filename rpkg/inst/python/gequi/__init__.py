@@ -11,7 +11,7 @@ from .axes import broadcast_over, einsum, rearrange
 from .encoders import registration_encoder
 from .export import export_model
 from .fields import field_type, transform_field
-from .folders import collect_prediction, predict_folder, prepare_prediction
+from .folders import collect_prediction, predict_folder, prepare_prediction, write_image
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
     gram_image,
@@ -111,5 +111,6 @@ __all__ = [
     "visual_attention",
     "warp_image",
     "warp_points",
+    "write_image",
     "write_transform",
 ]

@@ -1,0 +1,162 @@
+"""Images written to picture files."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import as_array, check_integer, check_number
+from ..errors import GequiWarning, InputError, ShapeError, need_packages
+from ..saving import check_path, shown, write_file
+
+# The ending of a file, and what pillow calls its format.
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
+MOST_CHANNELS = 4  # along a third axis; a longer one is that of the columns of a volume
+
+
+def write_image(x: Any, path: Any, limits: Any = (0, 1), bits: int = 8, quality: int = 90) -> Any:
+    """Writes an image to a PNG, TIFF or JPEG file.
+
+    Args:
+        x: (row, column); (row, column, channel) of 1 to 4 channels: gray, gray and alpha, red, green and blue, or these
+            and alpha; (depth, row, column), a volume, as the pages of a TIFF file; or (image, channel, row, column), as
+            networks have it, for as many files. False and true are black and white.
+        path: the file, which ends with .png, .tif, .tiff, .jpg or .jpeg; or a list of files, one an image.
+        limits: the values to write as black and as white; values beyond them are clipped, with a warning. None takes the
+            smallest and the largest. NaN becomes black, with a warning.
+        bits: of a value, 8 or 16. 16 are for grayscale in PNG and TIFF.
+        quality: of JPEG, from 1 to 95.
+
+    Returns:
+        the path, as text, or a list of them.
+
+    Raises:
+        ShapeError: an array of other axes, or not as many files as images.
+        InputError: another ending, channels or bits that the format does not hold, a file that cannot be written.
+        SetupError: pillow is not installed.
+    Warns:
+        GequiWarning: values that were clipped, or were NaN; it says how many, and their range.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(write_image(np.eye(5), f"{folder}/eye.png")).read_bytes()[1:4]
+        b'PNG'
+    """
+    need_packages(["PIL"], "Writing pictures", "images")
+    depth = check_integer(bits, "bits")
+    if depth not in (8, 16):
+        raise InputError("`{argument}` must be 8 or 16; got {bits}.", "bits", bits=depth)
+    options = {"quality": check_integer(quality, "quality", minimum=1, maximum=95)}
+    values = as_array(
+        x, "x", ndim=(2, 3, 4), finite=False, axes="(row, column), (row, column, channel), (depth, row, column) or "
+        "(image, channel, row, column)",
+    )  # fmt: skip
+    if values.ndim == 4 and values.shape[1] > MOST_CHANNELS:
+        raise ShapeError("`{argument}` must have 1 to 4 channels; got {count}.", "x", count=values.shape[1])
+    several = isinstance(path, Sequence) and not isinstance(path, str)
+    files = [check_path(each) for each in (path if several else [path])]
+    stored = _as_integers(values, limits, depth)
+    images = [np.moveaxis(each, 0, -1) for each in stored] if stored.ndim == 4 else [stored]
+    if len(files) != len(images):
+        raise ShapeError(
+            "`{argument}` must be as many files as there are images, {count}; got {given}.",
+            "path", count=len(images), given=len(files),
+        )  # fmt: skip
+    pages = [_pages(each, file, depth) for each, file in zip(images, files, strict=True)]
+    for each, file in zip(pages, files, strict=True):
+        write_file(file, _encoded(each, file, options))
+    return [str(file) for file in files] if several else str(files[0])
+
+
+def _as_integers(values: np.ndarray, limits: Any, bits: int) -> np.ndarray:
+    """Values as whole numbers from 0 to 2^bits - 1; what is clipped is told."""
+    known = values[np.isfinite(values)]
+    if limits is None:
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        high = high if high > low else low + 1
+    else:
+        low, high = _check_limits(limits)
+    missing, beyond = int(np.isnan(values).sum()), int((values < low).sum() + (values > high).sum())
+    if missing:
+        template = "{missing} of {count} values are missing; they are written as black."
+        warnings.warn(GequiWarning(template, missing=missing, count=values.size), stacklevel=4)
+    if beyond:
+        template = (
+            "{beyond} of {count} values were clipped to `{limits:name}`, {low:g} to {high:g}: they go from {least:g} to "
+            "{most:g}. With `{limits:name}` = {none!r} the smallest value is black and the largest white."
+        )
+        warnings.warn(
+            GequiWarning(
+                template, beyond=beyond, count=values.size, limits="limits", low=low, high=high, none=None,
+                least=float(np.nanmin(values)), most=float(np.nanmax(values)),
+            ),
+            stacklevel=4,
+        )  # fmt: skip
+    scaled = (np.clip(np.nan_to_num(values.astype(np.float64), nan=low), low, high) - low) / (high - low)
+    return np.asarray(np.rint(scaled * (2**bits - 1)), np.uint8 if bits == 8 else np.uint16)
+
+
+def _check_limits(limits: Any) -> tuple[float, float]:
+    try:
+        low, high = (check_number(float(each), "limits") for each in limits)
+    except (TypeError, ValueError):
+        raise InputError(
+            "`{argument}` must be two numbers, the values of black and of white; got {limits!r:.60}.",
+            "limits", limits=limits,
+        ) from None  # fmt: skip
+    if low >= high:
+        raise InputError(
+            "`{argument}` must be two numbers of which the second is larger; got {low:g} and {high:g}.",
+            "limits", low=low, high=high,
+        )  # fmt: skip
+    return low, high
+
+
+def _pages(image: np.ndarray, file: Path, bits: int) -> list[np.ndarray]:
+    """The pages of a file, each (row, column) or (row, column, channel), where its format holds them."""
+    kind = FORMATS.get(file.suffix.lower())
+    if kind is None:
+        raise InputError(
+            "`{argument}` must end with one of {endings}; got {file}.",
+            "path", endings=" ".join(FORMATS), file=shown(file),
+        )  # fmt: skip
+    if image.ndim == 2 or image.shape[2] == 1:
+        pages = [image.reshape(image.shape[:2])]
+    elif image.shape[2] <= MOST_CHANNELS:
+        pages = [image]
+    elif kind == "TIFF":
+        pages = list(image)
+    else:
+        raise ShapeError(
+            "`{argument}` is a volume (depth, row, column) of the sizes {sizes}: a TIFF file holds all of it, {kind} one "
+            "slice.",
+            "x", sizes=image.shape, kind=kind,
+        )  # fmt: skip
+    colours = pages[0].ndim == 3
+    if bits == 16 and (colours or kind == "JPEG"):
+        raise InputError(
+            "`{argument}` = 16 is for grayscale in PNG and TIFF files; got {what}.",
+            "bits", what="JPEG" if kind == "JPEG" else f"{image.shape[2]} channels",
+        )  # fmt: skip
+    if kind == "JPEG" and colours and image.shape[2] != 3:
+        raise InputError("`{argument}` has an alpha channel, which JPEG does not hold: leave it out.", "x")
+    return pages
+
+
+def _encoded(pages: list[np.ndarray], file: Path, options: dict[str, Any]) -> bytes:
+    from PIL import Image  # here, since only pictures need it
+
+    kind = FORMATS[file.suffix.lower()]
+    pictures = [Image.fromarray(np.ascontiguousarray(page)) for page in pages]
+    settings: dict[str, Any] = {"JPEG": options, "TIFF": {"compression": "tiff_adobe_deflate"}}.get(kind, {})
+    if len(pictures) > 1:
+        settings = {**settings, "save_all": True, "append_images": pictures[1:]}
+    data = io.BytesIO()
+    pictures[0].save(data, kind, **settings)
+    return data.getvalue()
