@@ -99,3 +99,19 @@ print.gequi_module <- function(x, ...) {
   }
   invisible(x)
 }
+
+#' @export
+as.data.frame.gequi_module <- function(x, row.names = NULL, optional = FALSE, ...) tidy(x)
+
+#' @export
+summary.gequi_module <- function(object, ...) {
+  rlang::check_dots_empty()
+  structure(list(module = object, table = tidy(object)), class = "summary.gequi_module")
+}
+
+#' @export
+print.summary.gequi_module <- function(x, ...) {
+  print(x$module)
+  print_table(x$table)
+  invisible(x)
+}

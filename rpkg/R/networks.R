@@ -292,3 +292,67 @@ print.summary.gequi_network <- function(x, ...) {
 as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, ...) {
   as_table(call_core("describe_network", network = x))
 }
+
+#' Plot a network
+#'
+#' @param x a network, its [summary()], or a module.
+#' @param input_shape the shape of an input, such as `c(1, 1, 32, 32)`, for the diagram of [trace_shapes()], in which
+#'   all modules and their connections are drawn. For a module it is required.
+#' @param ... of the diagram, options of `plot()` of [trace_shapes()]; else not used.
+#' @return a ggplot: without `input_shape`, a bar for the channels after each layer, from top to bottom, with the fields
+#'   and the number of parameters; else the diagram.
+#' @family networks
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 4), kernel_size = 3) |>
+#'   layer_relu() |>
+#'   layer_global_avg_pool()
+#' plot(network)
+#' plot(network, input_shape = c(1, 1, 9, 9))
+plot.gequi_network <- function(x, input_shape = NULL, ...) {
+  if (!is.null(input_shape)) return(plot(trace_shapes(x, input_shape), ...))
+  rlang::check_dots_empty()
+  plot_layers(as.data.frame(as.data.frame.gequi_network(x)), format(x$space))
+}
+
+#' @rdname plot.gequi_network
+#' @export
+plot.summary.gequi_network <- function(x, ...) {
+  rlang::check_dots_empty()
+  plot_layers(as.data.frame(x$table), format(x$network$space))
+}
+
+#' @rdname plot.gequi_network
+#' @export
+plot.gequi_module <- function(x, input_shape, ...) {
+  if (missing(input_shape)) {
+    abort_gequi("InputError", "`input_shape` is missing: a module has no shape of its own. c(1, 1, 32, 32) is one.",
+                "input_shape")
+  }
+  plot(trace_shapes(x, input_shape), ...)
+}
+
+plot_layers <- function(table, title) {
+  count <- table$parameters
+  label <- table$fields
+  if (!is.null(table$size)) label <- paste0(label, ifelse(nzchar(table$size), paste0(", ", table$size), ""))
+  label <- paste0(label, ifelse(count > 0, paste0(", ", big_number(count), " parameters"), ""))
+  bars <- data.frame(
+    place = seq_len(nrow(table)), channels = table$channels, label = label,
+    learned = factor(ifelse(count > 0, "with weights", "without"), c("with weights", "without"))
+  )
+  names <- c("input", table$kind[-1])
+  ggplot2::ggplot(bars, ggplot2::aes(.data$place, .data$channels, fill = .data$learned)) +
+    ggplot2::geom_col(width = 0.36) +
+    ggplot2::geom_text(ggplot2::aes(y = 0, label = .data$label), hjust = 0, nudge_x = 0.38, size = 2.8) +
+    ggplot2::scale_x_reverse(breaks = bars$place, labels = gsub("_", " ", names)) +
+    ggplot2::scale_fill_manual(values = c(`with weights` = "#1b7837", without = "#c2a5cf"), name = NULL, drop = FALSE) +
+    ggplot2::coord_flip(clip = "off") +
+    ggplot2::labs(x = NULL, y = "channels", title = title) +
+    ggplot2::theme_minimal() +
+    ggplot2::theme(
+      plot.background = white(), legend.position = "top", panel.grid.major.y = ggplot2::element_blank(),
+      panel.grid.minor = ggplot2::element_blank()
+    )
+}

@@ -79,13 +79,13 @@ panels_of <- function(x, call) {
   } else if (length(dim(x)) == 4 && is.numeric(x)) {
     return(panels_of_batch(x))
   } else {
-    return(panels_of_picture(read_picture(missing_as_nan(x), "x", call)))
+    return(panels_of_picture(read_picture(missing_pixels_as_nan(x), "x", call)))
   }
   joined(panels)
 }
 
 # Pixels may be missing, as outside of a registered image: NaN is let through.
-missing_as_nan <- function(x) if ((is.numeric(x) || is.logical(x)) && !is.object(x)) with_nan(x) else x
+missing_pixels_as_nan <- function(x) if ((is.numeric(x) || is.logical(x)) && !is.object(x)) with_nan(x) else x
 
 is_plain_list <- function(x) is.list(x) && !is.object(x)
 

@@ -242,11 +242,14 @@ print.gequi_fit <- function(x, ...) {
 #' @param x,batch_size,dtype as in [predict.gequi_network()].
 #' @param newdata another name for `x`, as other packages have it.
 #' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
-#'   `"prob"`. `NULL` is `"class"` where there are classes, else `"raw"`.
+#'   `"prob"`; `"tibble"`, all of it as a table. `NULL` is `"class"` where there are classes, else `"raw"`.
 #' @param ... not used.
 #' @return `"class"`: classes as the targets had them, a factor with the same levels, logical values or whole numbers;
 #'   for classes of pixels with the axes (batch, row, column). `"prob"`: a matrix with a row for each image and a column
 #'   for each class, named; for pixels an array (batch, class, row, column). `"raw"`: an array, batch first.
+#'   `"tibble"`: a data frame (with the class of a tibble) with a row for each image: `.pred_class` and, for each class,
+#'   its probability, `.pred_cat` for the class cat; of numbers `.pred`, or `.pred_1`, `.pred_2` ... where there are
+#'   several outputs. For each pixel it has a row, after the columns `image`, `row` and `column` (volumes: `depth`).
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
@@ -259,13 +262,14 @@ print.gequi_fit <- function(x, ...) {
 predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
   x <- x_or_newdata(if (!missing(x)) x, newdata)
   if (is.null(type)) type <- if (object$classes) "class" else "raw"
-  allowed <- c("raw", if (object$classes) c("class", "prob"))
+  allowed <- c("raw", if (object$classes) c("class", "prob"), "tibble")
   if (!rlang::is_string(type) || !type %in% allowed) {
     abort_gequi("InputError", paste0(
       "`type` must be one of ", paste0("'", allowed, "'", collapse = ", "), "; got ", deparse(type)[1], "."
     ), "type", rlang::current_env())
   }
   rlang::check_dots_empty()
+  if (type == "tibble") return(predicted_table(object, x, batch_size, dtype))
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
   as_prediction(value, type, coding_of(object))

@@ -11,6 +11,7 @@ as_history <- function(rows) {
 #' @export
 print.gequi_history <- function(x, ..., n = 12) {
   shown <- as.data.frame(x)
+  if (!nrow(shown) || !"epoch" %in% names(shown)) return(NextMethod()) # a part of a history
   stopped <- shown$stopped[nrow(shown)]
   left_out <- nrow(shown) - n
   if (left_out > 0) {
@@ -18,7 +19,7 @@ print.gequi_history <- function(x, ..., n = 12) {
     shown <- shown[-seq_len(left_out), , drop = FALSE]
   }
   shown$stopped <- NULL
-  numbers <- setdiff(names(shown), "epoch")
+  numbers <- names(shown)[vapply(shown, is.numeric, NA) & names(shown) != "epoch"]
   shown[numbers] <- lapply(shown[numbers], function(column) {
     text <- formatC(as.numeric(column), digits = 3, format = "g", flag = "#")
     ifelse(is.na(column), "", sub("\\.$", "", text))
@@ -28,7 +29,7 @@ print.gequi_history <- function(x, ..., n = 12) {
     interrupt = "stopped by an interrupt", callback = "stopped by a callback",
     patience = "stopped by `patience`: the best weights were taken"
   )
-  if (nzchar(stopped)) cat(cli::col_grey(reasons[[stopped]]), "\n", sep = "")
+  if (length(stopped) && nzchar(stopped)) cat(cli::col_grey(reasons[[stopped]]), "\n", sep = "")
   invisible(x)
 }
 
@@ -41,6 +42,9 @@ as.data.frame.gequi_history <- function(x, row.names = NULL, optional = FALSE, .
 #' @export
 plot.gequi_history <- function(x, ...) {
   table <- as.data.frame(x)
+  if (!nrow(table) || !"epoch" %in% names(table)) {
+    abort_gequi("InputError", "`x` has no epochs to draw: it must be a history with the column `epoch`.", "x")
+  }
   measures <- setdiff(names(table), c("epoch", "learning_rate", "seconds", "stopped"))
   long <- do.call(rbind, lapply(measures, function(name) {
     data.frame(

@@ -49,6 +49,6 @@ pixels_of_image <- function(x, call) {
     abort_gequi("InputError", "`x` is a plot: ggplot2::ggsave() writes it.", "x", call)
   }
   if (inherits(x, "gequi_registration")) x <- x$warped
-  if (length(dim(x)) == 4 && !is.object(x)) return(missing_as_nan(x))
-  read_picture(missing_as_nan(x), "x", call)$pixels
+  if (length(dim(x)) == 4 && !is.object(x)) return(missing_pixels_as_nan(x))
+  read_picture(missing_pixels_as_nan(x), "x", call)$pixels
 }

@@ -12,4 +12,9 @@
   } else {
     setHook(packageEvent("reticulate", "onLoad"), function(...) declare_to_reticulate())
   }
+  if (isNamespaceLoaded("parsnip")) {
+    register_parsnip_engine()
+  } else {
+    setHook(packageEvent("parsnip", "onLoad"), function(...) register_parsnip_engine())
+  }
 }

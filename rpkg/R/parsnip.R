@@ -1,0 +1,130 @@
+# The engine "gequi" of parsnip's mlp(), registered when parsnip is loaded: see .onLoad().
+
+#' Networks in tidymodels
+#'
+#' Where the package parsnip is loaded, `parsnip::mlp()` has the engine `"gequi"`, for the modes `"classification"` and
+#' `"regression"`. parsnip calls these functions; you need not.
+#'
+#' The arguments `epochs`, `learn_rate` and `penalty` of `mlp()` are `epochs`, `learning_rate` and the weight decay of
+#' [fit()]. `set_engine("gequi", network = , shape = , ...)` takes the network, which is required, and any other option
+#' of [fit()].
+#'
+#' The predictors are either one column that holds images: names of picture files, or a list of matrices; or columns of
+#' numbers, one a channel, or, with `shape`, one a pixel.
+#'
+#' @param x predictors, a data frame.
+#' @param y outcome: a factor, numbers, or a data frame or matrix of several outcomes.
+#' @param network a network, from [equivariant_network()], or a module such as [unet()].
+#' @param shape (channel, row, column) of the image in each row, whose columns are in R's order of such an array; `NULL`
+#'   for columns that are channels.
+#' @param penalty weight decay, as of the optimizer `"adamw"`.
+#' @param progress as in [fit()].
+#' @param object what `fit_parsnip()` returned.
+#' @param newdata predictors, as `x`.
+#' @param ... of `fit_parsnip()`, options of [fit()]; of `predict()`, those of [predict.gequi_fit()].
+#' @return `fit_parsnip()`: a list of `fit`, as [fit()] returns it, `shape`, and `columns`, the names of the
+#'   predictors, and `outcomes`, those of the outcomes.
+#' @keywords internal
+#' @export
+#' @examplesIf gequi_available() && requireNamespace("parsnip", quietly = TRUE)
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_global_avg_pool() |>
+#'   layer_dense(2)
+#' pixels <- as.data.frame(matrix(rnorm(16 * 49), 16))
+#' pixels$parity <- factor(rep(c("even", "odd"), 8))
+#' spec <- parsnip::mlp("classification", epochs = 2) |>
+#'   parsnip::set_engine("gequi", network = network, shape = c(1, 7, 7), seed = 1)
+#' fitted <- fit(spec, parity ~ ., pixels)
+#' predict(fitted, pixels[1:3, ], type = "prob")
+fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ..., progress = FALSE) {
+  if (is.null(network)) {
+    abort_gequi("InputError", paste0(
+      "`network` is missing: set_engine(\"gequi\", network = ) takes it, as equivariant_network() makes it."
+    ), "network")
+  }
+  check_model(network, "network")
+  options <- list(...)
+  if (!is.null(penalty)) options$optimizer <- list(optimizer = "adamw", weight_decay = penalty)
+  if (is.data.frame(y)) y <- as.matrix(y)
+  outcomes <- colnames(y)
+  if (is.numeric(y)) y <- matrix(as.numeric(y), NROW(y)) # numbers, whatever their type, are no classes here
+  arguments <- list(object = network, x = inputs_of_table(x, shape), y = y, progress = progress)
+  fitted <- do.call(fit, c(arguments, options))
+  structure(list(fit = fitted, shape = shape, columns = names(x), outcomes = outcomes), class = "gequi_parsnip")
+}
+
+#' @rdname fit_parsnip
+#' @export
+predict.gequi_parsnip <- function(object, newdata, ...) {
+  missing <- setdiff(object$columns, names(newdata))
+  if (length(missing)) {
+    abort_gequi("InputError", paste0("`newdata` has no column `", missing[1], "`, which the network was fitted to."),
+                "newdata")
+  }
+  found <- stats::predict(object$fit, inputs_of_table(newdata[object$columns], object$shape), ...)
+  if (length(object$outcomes)) colnames(found) <- object$outcomes
+  found
+}
+
+#' @export
+print.gequi_parsnip <- function(x, ...) {
+  print(x$fit)
+  invisible(x)
+}
+
+# The predictors as a network takes them.
+inputs_of_table <- function(x, shape, call = rlang::caller_env()) {
+  x <- as.data.frame(x)
+  if (length(x) == 1 && !is.numeric(x[[1]])) {
+    images <- x[[1]]
+    return(if (is.list(images)) as_image_batch(unclass(images)) else as.character(images))
+  }
+  numeric <- vapply(x, is.numeric, NA)
+  if (!all(numeric)) {
+    abort_gequi("InputError", paste0(
+      "The predictors must be columns of numbers, or one column of images; `", names(x)[!numeric][1], "` is neither."
+    ), "x", call)
+  }
+  values <- as.matrix(x)
+  if (is.null(shape)) return(unname(values))
+  if (prod(shape) != ncol(values)) {
+    abort_gequi(c("ShapeError", "InputError"), paste0(
+      "`shape` = c(", paste(shape, collapse = ", "), ") is of ", prod(shape), " pixels; there are ", ncol(values),
+      " columns."
+    ), "shape", call)
+  }
+  array(values, c(nrow(values), shape))
+}
+
+# ---- registration ---------------------------------------------------------------------------------------------------
+
+# Tells parsnip of the engine. Its functions are found by name: parsnip need not be installed.
+register_parsnip_engine <- function() {
+  parsnip <- function(name, ...) exported("parsnip", name)(...)
+  if ("gequi" %in% parsnip("get_from_env", "mlp")$engine) return(invisible())
+  renamed <- c(epochs = "epochs", learn_rate = "learning_rate", penalty = "penalty")
+  for (mode in c("classification", "regression")) {
+    parsnip("set_model_engine", "mlp", mode, "gequi")
+    parsnip("set_dependency", "mlp", "gequi", "gequiR", mode)
+    parsnip("set_fit", "mlp", mode, "gequi", list(
+      interface = "data.frame", protect = c("x", "y"), func = c(pkg = "gequiR", fun = "fit_parsnip"), defaults = list()
+    ))
+    parsnip("set_encoding", "mlp", mode, "gequi", list(
+      predictor_indicators = "none", compute_intercept = FALSE, remove_intercept = FALSE, allow_sparse_x = FALSE
+    ))
+  }
+  for (name in names(renamed)) {
+    tuned <- list(pkg = "dials", fun = name)
+    parsnip("set_model_arg", "mlp", "gequi", name, renamed[[name]], tuned, has_submodel = FALSE)
+  }
+  of_type <- function(mode, type, given, post = NULL) {
+    arguments <- list(object = quote(object$fit), newdata = quote(new_data), type = given)
+    value <- list(pre = NULL, post = post, func = c(fun = "predict"), args = arguments)
+    parsnip("set_pred", "mlp", mode, "gequi", type, value)
+  }
+  of_type("classification", "class", "class")
+  of_type("classification", "prob", "prob", function(x, object) as.data.frame(x))
+  of_type("classification", "raw", "raw")
+  of_type("regression", "numeric", "raw", function(x, object) if (ncol(x) == 1) c(x) else as.data.frame(x))
+  of_type("regression", "raw", "raw")
+}

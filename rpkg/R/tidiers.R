@@ -1,0 +1,314 @@
+# The generics of broom, ggplot2 and stats: what other packages ask of a model, for networks, trainings and
+# registrations. tidy() of a registration is in registration_decomposition.R.
+
+#' @importFrom generics glance
+#' @export
+generics::glance
+
+#' @importFrom generics augment
+#' @export
+generics::augment
+
+#' @importFrom ggplot2 autoplot
+#' @export
+ggplot2::autoplot
+
+#' Networks and trainings as tables
+#'
+#' The generics of the package generics, as broom has them: `tidy()` has a row for each part, `glance()` one row in all,
+#' and `augment()` the examples with what is predicted for them.
+#'
+#' @param x a network, a module, or what [fit()] returned.
+#' @param new_data inputs, as in [predict.gequi_fit()].
+#' @param truth the targets of `new_data`, for a column `.truth`; `NULL` leaves it out.
+#' @param ... of `augment()`, options of [predict.gequi_fit()]; else not used.
+#' @return `tidy()`: of a network a data frame with a row for each layer, as `as.data.frame()` has it; of a module one
+#'   with a row for each array of weights: `term`, `size` and `parameters`.
+#'
+#'   `glance()`: a data frame of one row: `parameters`; of a network `layers`; and of a training `epochs`, the last row
+#'   of its history (without `epoch`), and `seconds`, the sum of all epochs.
+#'
+#'   `augment()`: the predictions as a table (see `type = "tibble"` of [predict.gequi_fit()]), after `.truth` and, where
+#'   `new_data` is a data frame, its columns.
+#' @family training
+#' @name tidy.gequi_network
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_global_avg_pool() |>
+#'   layer_dense(2)
+#' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
+#' y <- factor(rep(c("even", "odd"), 8))
+#' fitted <- fit(network, x, y, epochs = 1, seed = 1)
+#' tidy(fitted)
+#' glance(fitted)
+#' head(augment(fitted, x, truth = y), 3)
+NULL
+
+#' @rdname tidy.gequi_network
+#' @export
+tidy.gequi_network <- function(x, ...) {
+  rlang::check_dots_empty()
+  as.data.frame(as.data.frame.gequi_network(x))
+}
+
+#' @rdname tidy.gequi_network
+#' @export
+tidy.gequi_module <- function(x, ...) {
+  rlang::check_dots_empty()
+  weights <- get_weights(x)
+  size <- function(each) if (is.null(dim(each))) length(each) else dim(each)
+  data.frame(
+    term = names(weights),
+    size = vapply(weights, function(each) paste(size(each), collapse = " x "), ""),
+    parameters = vapply(weights, length, 0L),
+    row.names = NULL
+  )
+}
+
+#' @rdname tidy.gequi_network
+#' @export
+glance.gequi_network <- function(x, ...) {
+  rlang::check_dots_empty()
+  row <- data.frame(parameters = call_core("count_parameters", x))
+  if (!is.null(x$layers)) row <- cbind(layers = length(x$layers), row)
+  if (!inherits(x, "gequi_fit")) return(row)
+  history <- as.data.frame(x$history)
+  last <- history[nrow(history), setdiff(names(history), c("epoch", "seconds")), drop = FALSE]
+  cbind(row, epochs = nrow(history), last, seconds = sum(history$seconds), row.names = NULL)
+}
+
+#' @rdname tidy.gequi_network
+#' @export
+glance.gequi_module <- glance.gequi_network
+
+#' @rdname tidy.gequi_network
+#' @export
+augment.gequi_fit <- function(x, new_data, truth = NULL, ...) {
+  found <- stats::predict(x, new_data, type = "tibble", ...)
+  if (!is.null(truth)) {
+    if (NROW(truth) != nrow(found)) {
+      abort_gequi(c("ShapeError", "InputError"), paste0(
+        "`truth` must be as many targets as there are predictions, ", nrow(found), "; got ", NROW(truth), "."
+      ), "truth")
+    }
+    found <- as_tibble_like(c(list(.truth = truth), unclass(found)))
+  }
+  if (is.data.frame(new_data)) found <- as_tibble_like(c(unclass(new_data), unclass(found)))
+  found
+}
+
+# ---- registrations --------------------------------------------------------------------------------------------------
+
+#' Registrations as tables
+#'
+#' @param x what [register_images()] returned: for a pair, or for lists.
+#' @param ... not used.
+#' @return `glance()`: a data frame of one row, or of a row for each pair of a list, as [summary()] has it:
+#'   `probability`, `similarity_before`, `similarity_after`, `uncertainty` (the median, pixels of the moving image),
+#'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
+#'
+#'   `augment()`: a data frame with a row for each pixel of the fixed image, as `as.data.frame()` has it, with `.fixed`
+#'   and `.warped`, the values of the fixed and of the registered image.
+#' @family registration
+#' @name glance.gequi_registration
+#' @examplesIf gequi_available()
+#' image <- sample_image("cat")[51:130, 151:230]
+#' turned <- t(image)[ncol(image):1, ]
+#' found <- register_images(moving = turned, fixed = image)
+#' glance(found)
+#' head(augment(found), 3)
+NULL
+
+#' @rdname glance.gequi_registration
+#' @export
+glance.gequi_registration <- function(x, ...) {
+  rlang::check_dots_empty()
+  table <- as.data.frame(structure(list(x), class = "gequi_registrations"))
+  table[setdiff(names(table), c("pair", "error"))]
+}
+
+#' @rdname glance.gequi_registration
+#' @export
+glance.gequi_registrations <- function(x, ...) {
+  rlang::check_dots_empty()
+  as.data.frame(x)
+}
+
+#' @rdname glance.gequi_registration
+#' @export
+augment.gequi_registration <- function(x, ...) {
+  rlang::check_dots_empty()
+  cbind(as.data.frame(x), .fixed = c(x$fixed), .warped = c(x$warped))
+}
+
+# ---- ggplot2 --------------------------------------------------------------------------------------------------------
+
+#' Plots and tables for ggplot2
+#'
+#' `autoplot()` is `plot()`, and `fortify()`, which [ggplot2::ggplot()] calls, is `as.data.frame()`.
+#'
+#' @param object,model what has a `plot()` or `as.data.frame()` in this package.
+#' @param data not used.
+#' @param ... as for `plot()` or `as.data.frame()`.
+#' @return `autoplot()`: a ggplot, or a list of them that draws itself. `fortify()`: a data frame.
+#' @family networks
+#' @name autoplot.gequi_network
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 1), kernel_size = 3)
+#' autoplot(network)
+NULL
+
+plotted <- function(object, ...) plot(object, ...)
+
+tabulated <- function(model, data, ...) as.data.frame(model, ...)
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_network <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_module <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_gspace <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_registration <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_fit <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_history <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_equivariance <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_trace <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_registrations <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_inverse_function <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
+autoplot.gequi_inverted_input <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @importFrom ggplot2 fortify
+#' @export
+fortify.gequi_handle <- tabulated
+
+#' @rdname autoplot.gequi_network
+#' @export
+fortify.gequi_registrations <- tabulated
+
+#' @rdname autoplot.gequi_network
+#' @export
+fortify.gequi_inverted_input <- tabulated
+
+#' @rdname autoplot.gequi_network
+#' @export
+fortify.gequi_fit <- function(model, data, ...) as.data.frame(model$history)
+
+# ---- stats ----------------------------------------------------------------------------------------------------------
+
+#' Coefficients, and other options
+#'
+#' `coef()` gives what was learned: of a network its weights, of a registration its linear map. `update()` gives the
+#' same with other options.
+#'
+#' @param object a network, a module, or what [register_images()] returned for a pair.
+#' @param ... of `update()`, options by name: of a network `space`, `input`, `layers`, `seed` or `dtype`, of a module
+#'   the arguments of its function, of a registration those of [register_images()]. Of `coef()`, not used.
+#' @return `coef()`: as [get_weights()]; of a registration `affine`, with rows and columns named. `update()`: a network
+#'   with the weights of its seed; a registration of the same images, made anew, with the options that the first one
+#'   keeps (`transform`, `contrast`, `interpolation`, `fill` and the spacings) unless others are given.
+#' @section Errors: `gequi_input_error` for an unknown option, and for `update()` of what [fit()] returned, which does
+#'   not keep its examples: fit it again.
+#' @family networks
+#' @name coef.gequi_network
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 1), kernel_size = 3)
+#' coef(network)
+#' update(network, seed = 2)
+NULL
+
+#' @rdname coef.gequi_network
+#' @export
+coef.gequi_network <- function(object, ...) {
+  rlang::check_dots_empty()
+  get_weights(object)
+}
+
+#' @rdname coef.gequi_network
+#' @export
+coef.gequi_module <- coef.gequi_network
+
+#' @rdname coef.gequi_network
+#' @export
+coef.gequi_registration <- function(object, ...) {
+  rlang::check_dots_empty()
+  axes <- axis_names(axes_of(object))
+  structure(object$affine, dimnames = list(axes, c(axes, "shift")))
+}
+
+#' @importFrom stats update
+#' @rdname coef.gequi_network
+#' @export
+update.gequi_network <- function(object, ...) {
+  given <- check_update(list(...), names(recipe_of(object)))
+  recipe <- recipe_of(object)
+  recipe[names(given)] <- given
+  do.call(equivariant_network, recipe)
+}
+
+#' @rdname coef.gequi_network
+#' @export
+update.gequi_module <- function(object, ...) {
+  arguments <- object$arguments
+  given <- check_update(list(...), names(arguments))
+  arguments[names(given)] <- given
+  new_module(object$factory, arguments)
+}
+
+#' @rdname coef.gequi_network
+#' @export
+update.gequi_fit <- function(object, ...) {
+  abort_gequi("InputError", paste0(
+    "`object` is a training, which does not keep its examples: fit(object, x, y, ...) goes on with it, and ",
+    "update() of the network that was fitted changes its options."
+  ), "object")
+}
+
+#' @rdname coef.gequi_network
+#' @export
+update.gequi_registration <- function(object, ...) {
+  kept <- c("spacing", "moving_spacing", "transform", "contrast", "interpolation", "fill")
+  given <- check_update(list(...), setdiff(names(formals(register_images)), c("moving", "fixed")))
+  options <- unclass(object)[setdiff(kept, names(given))]
+  do.call(register_images, c(list(moving = object$moving, fixed = object$fixed), options, given))
+}
+
+check_update <- function(given, known, call = rlang::caller_env()) {
+  unknown <- setdiff(rlang::names2(given), known)
+  if (!length(unknown)) return(given)
+  abort_gequi("InputError", paste0(
+    if (nzchar(unknown[1])) paste0("There is no option `", unknown[1], "`") else "Options must be given by name",
+    "; the options are ", paste(known, collapse = ", "), "."
+  ), unknown[1], call)
+}
