@@ -69,7 +69,7 @@ ROWS = {
 # Exports that take arrays and are checked elsewhere: registration has its own tests, folders read files, `invert_function`
 # and encoders go through registration's door, prepare_job() through that of fit().
 ELSEWHERE = {
-    "evaluate_registration", "fourier_features", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
+    "evaluate_registration", "fourier_features", "image_files", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
     "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
     "write_image", "write_transform",
 }  # fmt: skip

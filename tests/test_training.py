@@ -982,3 +982,29 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
 def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_the_confusion_matrix_and_the_measures_of_each_class(random):
+    from sklearn.metrics import confusion_matrix, jaccard_score, precision_recall_fscore_support
+
+    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", seed=1, layers=[
+        {"layer": "global_avg_pool"}, {"layer": "dense", "units": 3}])  # fmt: skip
+    gequi.set_weights(net, {"layers.1.weight": [[1.0], [0.0], [-1.0]], "layers.1.bias": [0.0, 0.2, 0.0]})
+    x, y = random.normal(size=(40, 1, 1, 1)), random.integers(0, 3, 40)
+    predicted = gequi.predict(net, x).reshape(40, 3).argmax(1)
+    np.testing.assert_array_equal(gequi.evaluate(net, x, y, by="confusion"), confusion_matrix(y, predicted))
+    rows = gequi.evaluate(net, x, y, by="class", batch_size=7)
+    expected = precision_recall_fscore_support(y, predicted)
+    for name, values in zip(("precision", "recall", "f1", "count"), expected, strict=True):
+        np.testing.assert_allclose([row[name] for row in rows], values)
+    np.testing.assert_allclose([row["iou"] for row in rows], jaccard_score(y, predicted, average=None))
+    with pytest.raises(InputError, match="is the one for targets that are no classes"):
+        gequi.evaluate(net, x, random.normal(size=(40, 3)), by="class")
+
+
+def test_pixels_without_a_class_are_not_in_the_confusion_matrix(random):
+    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", seed=1, layers=[
+        {"layer": "conv", "fields": {"trivial": 2}, "kernel_size": 1}])  # fmt: skip
+    x, y = random.normal(size=(2, 1, 4, 4)), random.integers(0, 2, (2, 4, 4))
+    y[0, 0] = -1
+    assert gequi.evaluate(net, x, y, by="confusion").sum() == 28

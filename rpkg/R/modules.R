@@ -71,7 +71,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' model <- unet(levels = 2, width = 4, seed = 1)
 #' dim(predict(model, array(0, c(1, 1, 16, 24))))
 predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL) {
-  x <- x_or_newdata(if (!missing(x)) x, newdata)
+  x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
   rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()
   more <- lapply(list(...), to_python, "...", call)

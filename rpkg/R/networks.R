@@ -181,7 +181,7 @@ kept_weights <- function(network) {
 predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
   rlang::check_dots_empty() # a misspelt option would do nothing
   x <- x_or_newdata(if (!missing(x)) x, newdata)
-  call_core("predict", model = object, x = x, batch_size = batch_size, dtype = dtype)
+  call_core("predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype)
 }
 
 #' The shape of a network's output

@@ -19,7 +19,7 @@ ggplot2::autoplot
 #' and `augment()` the examples with what is predicted for them.
 #'
 #' @param x a network, a module, or what [fit()] returned.
-#' @param new_data inputs, as in [predict.gequi_fit()].
+#' @param new_data inputs, as in [predict.gequi_fit()]; a data frame of files among them.
 #' @param truth the targets of `new_data`, for a column `.truth`; `NULL` leaves it out.
 #' @param ... of `augment()`, options of [predict.gequi_fit()]; else not used.
 #' @return `tidy()`: of a network a data frame with a row for each layer, as `as.data.frame()` has it; of a module one

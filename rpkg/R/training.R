@@ -8,7 +8,8 @@
 #' @param object a network, from [equivariant_network()], a module such as [unet()], or one that was fitted before.
 #' @param x inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
 #'   of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch, from 1,
-#'   and returns `list(x, y)`.
+#'   and returns `list(x, y)`; or images in files, as [image_files()] takes them: a folder with a folder for each class,
+#'   or a data frame with the columns `path` and `label`.
 #' @param y targets: classes of images (batch) or of pixels (batch, row, column), or numbers of the shape of the
 #'   network's output. Classes are a factor, text, logical values (a mask), or whole numbers: from 0 where there is a 0
 #'   among them, else from 1. Pixels that are `NA` or `ignore` count for nothing. Or the path of a .npy file, in which
@@ -39,9 +40,10 @@
 #' @param devices processes on this machine; each takes a part of every batch.
 #' @param nodes machines.
 #' @param batches batches in an epoch, where `x` is a function.
-#' @param progress whether to show a progress bar (default: only in interactive sessions); or a function that is called
-#'   about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and
-#'   the metrics so far); the training stops where it returns `FALSE`.
+#' @param progress `TRUE` shows a progress bar, `"epochs"` a line for each epoch, `FALSE` nothing; or a function that is
+#'   called about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and
+#'   the metrics so far); the training stops where it returns `FALSE`. `NULL` is the bar in interactive sessions; in
+#'   scripts, after two seconds, a line for each epoch; in documents that knitr makes, nothing.
 #' @param callbacks a list with any of the functions `on_epoch_begin`, `on_epoch_end` and `on_batch_end`, or a list of
 #'   such lists. Each function is called with the list that `progress` is called with: without metrics when an epoch
 #'   begins, with those of the validation when it ends. Where one of them returns `FALSE`, the training stops after the
@@ -74,11 +76,12 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
                               learning_rate = 0.001, optimizer = "adam", schedule = "constant", validation = NULL,
                               augment = NULL, class_weights = NULL, ignore = NULL, precision = NULL, device = "auto",
                               seed = NULL, checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
-                              progress = rlang::is_interactive(), callbacks = NULL) {
+                              progress = NULL, callbacks = NULL) {
   here <- rlang::current_env()
   refuse_other_names(...)
   if (is.null(seed) && !file_exists(checkpoint)) seed <- own_seed(seed)
-  targets <- read_targets(object, x, y, loss, ignore, call = here)
+  x <- as_inputs(x)
+  targets <- read_targets(object, x, targets_of_inputs(x, y), loss, ignore, call = here)
   options <- core_options(mget(fit_options(), here), targets)
   python <- copy_of(object)
   history <- while_reporting(progress, function(report) {
@@ -125,6 +128,8 @@ core_options <- function(options, targets) {
   if (is.list(options$validation) && length(options$validation) == 2) {
     if (setequal(names(options$validation), c("x", "y"))) options$validation <- options$validation[c("x", "y")]
     options$validation <- unname(options$validation)
+    x <- as_inputs(options$validation[[1]])
+    options$validation <- list(x, targets_of_inputs(x, options$validation[[2]]))
     options$validation[[2]] <- targets$encode(options$validation[[2]], options$validation[[1]])
   }
   weights <- options$class_weights
@@ -177,7 +182,9 @@ while_reporting <- function(progress, train) {
 # What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
 # training after the batch.
 progress_reporter <- function(progress) {
-  show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else function(told) NULL
+  if (is.null(progress)) progress <- default_progress()
+  show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else
+    if (is.character(progress)) epoch_lines(progress) else function(told) NULL
   list(
     report = function(told) {
       tryCatch(allowInterrupts(!isFALSE(show(told))), interrupt = function(condition) FALSE)
@@ -185,6 +192,26 @@ progress_reporter <- function(progress) {
     close = function() if (isTRUE(progress)) close_bar(the$bar)
   )
 }
+
+# What is shown where nothing is asked for.
+default_progress <- function() {
+  if (rlang::is_interactive()) return(TRUE)
+  if (isTRUE(getOption("knitr.in.progress"))) FALSE else "late epochs"
+}
+
+# A line for each epoch, on the standard error; of a short training none, unless they are asked for.
+epoch_lines <- function(progress) {
+  began <- proc.time()[["elapsed"]]
+  function(told) {
+    late <- progress == "epochs" || proc.time()[["elapsed"]] - began > seconds_of_silence
+    if (late && told$batch == told$batches) {
+      message("epoch ", told$epoch, "/", told$epochs, "  ", progress_text(told))
+    }
+    TRUE
+  }
+}
+
+seconds_of_silence <- 2
 
 training_bar <- function() {
   the$bar <- NULL
@@ -239,7 +266,8 @@ print.gequi_fit <- function(x, ...) {
 #' Predict with a trained network
 #'
 #' @param object a network that [fit()] trained.
-#' @param x,batch_size,dtype as in [predict.gequi_network()].
+#' @param x,batch_size,dtype as in [predict.gequi_network()]; `x` may also be images in files, as [image_files()] takes
+#'   them.
 #' @param newdata another name for `x`, as other packages have it.
 #' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
 #'   `"prob"`; `"tibble"`, all of it as a table. `NULL` is `"class"` where there are classes, else `"raw"`.
@@ -269,6 +297,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
     ), "type", rlang::current_env())
   }
   rlang::check_dots_empty()
+  x <- as_inputs(x)
   if (type == "tibble") return(predicted_table(object, x, batch_size, dtype))
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
   value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
@@ -308,9 +337,13 @@ as_prediction <- function(value, type, coding) {
 #' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param x,y,loss,ignore inputs, targets, loss and the class to ignore, as in [fit()].
 #' @param batch_size how many go through at once.
-#' @return a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the
-#'   mean over the classes); for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for
-#'   numbers and fields `rmse`, `mae` and `r_squared`.
+#' @param by `"all"` for measures of all examples; of classes also `"class"` for measures of each, and `"confusion"` for
+#'   the confusion matrix.
+#' @return `"all"`: a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy`
+#'   (the mean over the classes); for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for
+#'   numbers and fields `rmse`, `mae` and `r_squared`. `"class"`: a data frame with a row for each class: `class`,
+#'   `count` (of its targets), `precision`, `recall`, `f1` and `iou`, which are `NaN` where a class occurs in no target
+#'   and in no prediction. `"confusion"`: a [table()] of counts, of the true class by the predicted one.
 #' @inheritSection fit.gequi_network Errors
 #' @references torchmetrics, for the metrics.
 #' @family training
@@ -321,11 +354,25 @@ as_prediction <- function(value, type, coding) {
 #'   layer_dense(2)
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
-evaluate <- function(model, x, y, loss = NULL, batch_size = 64, ignore = NULL) {
+evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = 64, ignore = NULL, by = "all") {
   here <- rlang::current_env()
-  targets <- read_targets(model, x, y, loss, ignore, coding_of(model), here)
-  as_table(list(call_core(
+  x <- as_inputs(x)
+  by <- check_choice(by, c("all", "class", "confusion"), "by", here)
+  targets <- read_targets(model, x, targets_of_inputs(x, y), loss, ignore, coding_of(model), here)
+  found <- call_core(
     "evaluate", model = model, x = x, y = targets$y, loss = targets$loss, batch_size = batch_size,
-    ignore = targets$ignore, .call = here
-  )))
+    ignore = targets$ignore, by = by, .call = here
+  )
+  if (by == "all") return(as_table(list(found)))
+  names <- class_names(targets$coding(), if (by == "class") length(found) else nrow(found))
+  if (by == "confusion") return(as.table(array(found, dim(found), list(truth = names, prediction = names))))
+  table <- as_table(found)
+  table$class <- names
+  table
+}
+
+# The names of the first so many classes.
+class_names <- function(coding, count) {
+  names <- if (length(coding$levels)) coding$levels else seq_len(count)
+  as.character(utils::head(names, count))
 }

@@ -11,7 +11,7 @@ from .axes import broadcast_over, einsum, rearrange
 from .encoders import registration_encoder
 from .export import export_model
 from .fields import field_type, transform_field
-from .folders import collect_prediction, predict_folder, prepare_prediction, write_image
+from .folders import collect_prediction, image_files, predict_folder, prepare_prediction, write_image
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
     gram_image,
@@ -69,6 +69,7 @@ __all__ = [
     "identity_map",
     "identity_resnet",
     "image_classifier_mlp",
+    "image_files",
     "image_product",
     "image_value",
     "invert_function",

@@ -40,6 +40,7 @@ PRIVATE_FUNCTIONS = {
     "choose_interpolation": "registration.warping:choose_interpolation(kind, type, interpolation, argument)",
     "copy_network": "networks:copy_network(network)",
     "count_parameters": "tracing:count_parameters(model)",
+    "describe_image_files": "folders:describe_image_files(images)",
     "describe_network": "networks:describe_network(network, input_shape)",
     "describe_registration": "registration.result:describe_registration(registration)",
     "describe_transform": "registration.transform_files.transform:describe_transform(transform)",

@@ -229,6 +229,31 @@ def own_tensor(
     return tensor
 
 
+class LazyArray:
+    """Values that are read a part at a time, as of many files: what is indexed is read, and nothing else."""
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.float32)
+    targets: np.ndarray | None = None  # what is known of each example, for training
+
+    def read(self, indexes: np.ndarray) -> np.ndarray:
+        """The values at some places along the first axis."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.read(np.atleast_1d(np.arange(len(self))[index]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.read(np.arange(len(self))).astype(dtype or self.dtype)
+
+
 def freeze_arrays(instance: object) -> None:
     """Makes the arrays of a frozen dataclass read-only views, so that nothing of it changes by accident."""
     for name, value in vars(instance).items():

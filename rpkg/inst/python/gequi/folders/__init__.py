@@ -5,7 +5,16 @@ that exists is not computed again. A job folder holds `job.json`, `model.gequi` 
 `part-1-of-2.npy` for each process.
 """
 
+from ._examples import describe_image_files, image_files
 from ._writing import write_image
 from .prediction import collect_prediction, predict_folder, prediction_job, prepare_prediction
 
-__all__ = ["collect_prediction", "predict_folder", "prediction_job", "prepare_prediction", "write_image"]
+__all__ = [
+    "collect_prediction",
+    "describe_image_files",
+    "image_files",
+    "predict_folder",
+    "prediction_job",
+    "prepare_prediction",
+    "write_image",
+]

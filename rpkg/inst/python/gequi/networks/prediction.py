@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..arrays import as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
+from ..arrays import LazyArray, as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import check_features
 from .module import EquivariantNetwork, check_model
@@ -24,7 +24,8 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
     Args:
         model: from `equivariant_network()`, or any torch module that maps tensors to a tensor.
         x: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single image
-            (row, column) counts as a batch of one where the input has one channel.
+            (row, column) counts as a batch of one where the input has one channel. Or what `image_files()` returned,
+            of which a batch is read at a time.
         *more: further arrays, for modules that take several (a query and its context); they are cut into the same
             batches.
         batch_size: how many go through at once.
@@ -48,6 +49,9 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
     """
     check_model(model)
     size = check_integer(batch_size, "batch_size", minimum=1)
+    if isinstance(x, LazyArray):
+        parts = range(0, len(x), size)
+        return np.concatenate([predict(model, x[at : at + size], batch_size=size, dtype=dtype) for at in parts])
     names = ["x", *["more"] * len(more)]
     if isinstance(model, EquivariantNetwork):
         model = model if dtype is None else with_dtype(model, dtype)

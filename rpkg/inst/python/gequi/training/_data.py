@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import as_array, own_tensor
+from ..arrays import LazyArray, as_array, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import AXES, check_features
 from ..jobs import Part
@@ -32,9 +32,14 @@ def open_array(value: Any, argument: str) -> Any:
         ) from None
 
 
-def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> np.ndarray:
-    """`x` with the axes and channels that the model takes. A memory map is not read for it."""
-    if isinstance(x, np.memmap):
+def targets_of(x: Any, y: Any) -> Any:
+    """`y`, or the targets that `x` brings with it."""
+    return x.targets if y is None and isinstance(x, LazyArray) else y
+
+
+def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> Any:
+    """`x` with the axes and channels that the model takes. A memory map, or what is in files, is not read for it."""
+    if isinstance(x, np.memmap | LazyArray):
         sample = x[:1]
         checked = check_features(sample, model.in_type, argument) if isinstance(model, EquivariantNetwork) else sample
         if checked.shape != sample.shape or x.dtype.kind not in "fiub":
@@ -84,7 +89,7 @@ class Examples:
         self.target_dtype = dtype if encode is None else torch.int64
         self._order: tuple[int, Any] = (-1, None)  # of the epoch that is under way
         # Arrays in memory become tensors once; files are read a batch at a time.
-        self.held = None if isinstance(x, np.memmap) else own_tensor(x, dtype, argument="x")
+        self.held = None if isinstance(x, np.memmap | LazyArray) else own_tensor(x, dtype, argument="x")
         self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype, argument="y")
 
     def subset(self, chosen: np.ndarray) -> Examples:

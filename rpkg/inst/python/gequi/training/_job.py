@@ -19,6 +19,7 @@ from .. import jobs
 from ..errors import InputError
 from ..networks import get_weights, set_weights
 from ..saving import check_saveable, load_model, save_model, shown, write_file
+from ._data import targets_of
 from .options import FitOptions
 
 MODULE = "gequi.training"  # what a worker runs
@@ -34,6 +35,7 @@ def write_job(
     check_saveable(model)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "model.gequi")
+    y = targets_of(x, y)
     job: dict[str, Any] = {"x": _by_reference(folder, "x", x), "y": _by_reference(folder, "y", y)}
     if isinstance(options.validation, tuple | list):
         names = ("validation_x", "validation_y")

@@ -14,7 +14,7 @@ import torch
 from ..arrays import check_dtype
 from ..errors import InputError, ShapeError, need_packages
 from ..networks import EquivariantNetwork, predict
-from ._data import Examples, Made, check_inputs, check_targets, open_array, split
+from ._data import Examples, Made, check_inputs, check_targets, open_array, split, targets_of
 from ._targets import are_classes
 from ._tasks import Task, find_task, set_class_weights
 from .options import FitOptions
@@ -37,7 +37,7 @@ def need_lightning() -> None:
 
 def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prepared:
     """The examples of `fit()`, checked; `options` are checked already."""
-    x, y = open_array(x, "x"), open_array(y, "y")
+    x, y = open_array(x, "x"), open_array(targets_of(x, y), "y")
     examples: Examples | Made
     arrays: list[np.ndarray] = []
     if callable(x) and not isinstance(x, np.ndarray):
@@ -58,7 +58,7 @@ def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prep
 
 
 def _validation(model: torch.nn.Module, pair: Any, task: Task) -> Examples:
-    x, y = (open_array(each, "validation") for each in pair)
+    x, y = (open_array(each, "validation") for each in (pair[0], targets_of(*pair)))
     held_out, other = examples_of(model, x, y, task.loss, ("validation$x", "validation$y"), task.ignore)
     if other.name != task.name:
         raise InputError(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..arrays import check_choice, check_integer
+from ..arrays import as_numpy, check_choice, check_integer
+from ..errors import InputError
 from ..jobs import Part
 from ..networks import check_model, check_output, evaluating, predict
-from ._data import Examples, open_array
+from ._data import Examples, open_array, targets_of
 from ._prepare import examples_of, need_lightning
+from ._targets import IGNORED
 from ._tasks import Task
 from .options import check_loss
 
@@ -21,25 +23,30 @@ from .options import check_loss
 def evaluate(
     model: torch.nn.Module,
     x: Any,
-    y: Any,
+    y: Any = None,
     loss: str | Callable[..., torch.Tensor] | None = None,
     batch_size: int = 64,
     ignore: int | None = None,
-) -> dict[str, float]:
+    by: str = "all",
+) -> Any:
     """Measures a model on examples with known targets.
 
     Args:
         model: from `equivariant_network()`, or any torch module.
         x, y, loss, ignore: as in `fit()`.
         batch_size: how many go through at once.
+        by: "all" for measures of all examples; of classes also "class" for measures of each, and "confusion" for the
+            confusion matrix.
 
     Returns:
-        a dict: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the mean over the classes);
+        "all": a dict: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the mean over the classes);
         for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for numbers and fields `rmse`,
-        `mae` and `r_squared`.
+        `mae` and `r_squared`. "class": a list of dicts, one a class: `class` (from 0), `count` (its targets),
+        `precision`, `recall`, `f1` and `iou`, NaN where the class occurs in no target and in no prediction.
+        "confusion": an array (true class, predicted class) of counts.
 
     Raises:
-        ShapeError, InputError: inputs or targets that do not fit the model.
+        ShapeError, InputError: inputs or targets that do not fit the model; measures of classes where there are none.
         SetupError: torchmetrics is not installed.
 
     Source:
@@ -56,8 +63,12 @@ def evaluate(
     need_lightning()
     size = check_integer(batch_size, "batch_size", minimum=1)
     left_out = None if ignore is None else check_integer(ignore, "ignore")
-    pair = open_array(x, "x"), open_array(y, "y")
+    pair = open_array(x, "x"), open_array(targets_of(x, y), "y")
+    kind = check_choice(by, "by", ("all", "class", "confusion"))
     examples, task = examples_of(model, *pair, check_loss(loss), ("x", "y"), left_out)
+    if kind != "all":
+        counts = _confusion(model, examples, task, size)
+        return counts if kind == "confusion" else _by_class(counts)
     found = measure(model, examples, task, size)
     check_output(np.asarray(found["loss"], np.dtype(str(examples.dtype).removeprefix("torch."))), model)
     return found
@@ -104,17 +115,52 @@ def measure(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     metrics = {name: metric.to(device) for name, metric in task.metrics(part.processes > 1).items()}
     loss = weight = 0.0
-    with evaluating(model), torch.no_grad():
-        for start in range(0, len(own), size):
-            x, y = (each.to(device) for each in examples.take(own[start : start + size]))
-            output = model(x)
-            total, counted = task.measured(output, y)
-            loss, weight = loss + float(total), weight + float(counted)
-            for metric in metrics.values():
-                metric.update(*task.for_metrics(output, y))
+    for output, y in _outputs(model, examples, own, size):
+        total, counted = task.measured(output, y)
+        loss, weight = loss + float(total), weight + float(counted)
+        for metric in metrics.values():
+            metric.update(*task.for_metrics(output, y))
     loss, weight = part.total([loss, weight], device)
     found = {"loss": loss / max(weight, 1e-30)}
     for name, metric in metrics.items():
         if name != "r_squared" or examples.count * max(1, math.prod(task.target)) > 1:
             found[name] = float(metric.compute())
     return found
+
+
+def _outputs(
+    model: torch.nn.Module, examples: Examples, indexes: np.ndarray, size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The outputs and the targets of examples, batch by batch, in evaluation mode."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(indexes), size):
+            x, y = (each.to(device) for each in examples.take(indexes[start : start + size]))
+            yield model(x), y
+
+
+def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int) -> np.ndarray:
+    """How often which class was taken for which: (true class, predicted class)."""
+    from torchmetrics.classification import MulticlassConfusionMatrix
+
+    if task.loss != "cross_entropy":
+        raise InputError("`{argument}` = {all!r} is the one for targets that are no classes.", "by", all="all")
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    counted = MulticlassConfusionMatrix(num_classes=task.classes, ignore_index=IGNORED, validate_args=False).to(device)
+    for output, y in _outputs(model, examples, np.arange(examples.count), size):
+        counted.update(*task.for_metrics(output, y))
+    return as_numpy(counted.compute())
+
+
+def _by_class(counts: np.ndarray) -> list[dict[str, Any]]:
+    """The measures of each class, from the confusion matrix."""
+    right, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
+    with np.errstate(invalid="ignore"):
+        measures = {
+            "precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted),
+            "iou": right / (true + predicted - right),
+        }  # fmt: skip
+    return [
+        {"class": number, "count": int(true[number]), **{name: float(each[number]) for name, each in measures.items()}}
+        for number in range(len(counts))
+    ]

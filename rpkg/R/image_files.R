@@ -1,0 +1,114 @@
+#' Images in files
+#'
+#' For [fit()], [evaluate()] and [predict()], which read them a batch at a time: more images than fit in memory, of many
+#' sizes. A folder or a data frame that is given to these functions goes through `image_files()` by itself; it is called
+#' where images are to be brought to one size.
+#'
+#' @param x a folder with a folder of images for each class, whose names are the classes; a folder of images without
+#'   classes; files; or a data frame with the column `path`, `file` or `image` of files and, for classes, the column
+#'   `label`, `class` or `y`. Files end with .npy, .png, .jpg, .tif or .bmp.
+#' @param labels the class of each file, a factor or text; `NULL` for images without classes.
+#' @param size (rows, columns) to bring all images to, or one number for both; `NULL` where they have one size.
+#' @param resize `"stretch"` scales each axis on its own; `"crop"` scales the image until it covers the size, and takes
+#'   its middle; `"pad"` scales it until it fits, with 0 around. Scaling is linear, and averages where it shrinks.
+#' @param channels 1, gray, or 3, colours; `NULL` takes that of the first image. Gray is 0.299 red + 0.587 green + 0.114
+#'   blue.
+#' @return an object of class `gequi_image_files`: a list of `files`, `labels` (a factor, or `NULL`), `shape` (image,
+#'   channel, row, column), `size`, `resize` and `channels`. `as.data.frame()` gives the files and labels.
+#' @section Errors: `gequi_input_error` for no such folder, no images, or a file that cannot be read (when it is);
+#'   `gequi_shape_error` for labels that do not fit, and for images of several sizes where `size` is `NULL`;
+#'   `gequi_setup_error` for pictures, where the Python package pillow is missing.
+#' @family training
+#' @export
+#' @examplesIf gequi_available()
+#' folder <- tempfile()
+#' for (class in c("dark", "bright")) dir.create(file.path(folder, class), recursive = TRUE)
+#' for (i in 1:4) write_image(matrix(runif(54) / 2, 6), file.path(folder, "dark", paste0(i, ".png")))
+#' for (i in 1:4) write_image(matrix(1 - runif(64) / 2, 8), file.path(folder, "bright", paste0(i, ".png")))
+#' images <- image_files(folder, size = 8)
+#' images
+#' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_global_avg_pool() |>
+#'   layer_dense(2)
+#' fitted <- fit(network, images, epochs = 60, learning_rate = 0.1, seed = 1)
+#' evaluate(fitted, images, by = "confusion")
+image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", channels = NULL) {
+  here <- rlang::current_env()
+  if (is.data.frame(x)) {
+    if (is.null(labels)) labels <- column_of(x, c("label", "class", "y"))
+    x <- column_of(x, c("path", "file", "image"))
+    if (is.null(x)) {
+      abort_gequi("InputError", "`x` must have a column `path`, `file` or `image` with the names of files.", "x", here)
+    }
+  }
+  x <- as_path(if (is.factor(x)) as.character(x) else x)
+  one <- rlang::is_string(x)
+  if (anyNA(labels)) abort_gequi("InputError", "`labels` must not be NA: leave those files out.", "labels", here)
+  given <- list(
+    x = if (one && !dir.exists(x)) list(x) else if (one) x else as.list(x),
+    labels = if (!is.null(labels)) as.list(as.character(labels)), size = size, resize = resize, channels = channels
+  )
+  python <- do.call(call_core, c(list("image_files"), given, list(.call = here)))
+  told <- call_core("describe_image_files", python)
+  known <- if (is.factor(labels)) levels(labels) else unlist(told$classes)
+  new_handle(
+    "gequi_image_files", files = unlist(told$files),
+    labels = if (length(told$labels)) factor(unlist(told$labels), known), shape = as.integer(unlist(told$shape)),
+    size = size, resize = resize, channels = channels, python = python
+  )
+}
+
+column_of <- function(table, names) {
+  found <- intersect(names, names(table))
+  if (length(found)) table[[found[1]]]
+}
+
+make_python.gequi_image_files <- function(x, call) {
+  call_core(
+    "image_files", x = as.list(x$files), labels = if (!is.null(x$labels)) as.list(as.character(x$labels)),
+    size = x$size, resize = x$resize, channels = x$channels, .call = call
+  )
+}
+
+#' @export
+format.gequi_image_files <- function(x, ...) {
+  paste0(
+    length(x$files), " images of ", paste(x$shape[3:4], collapse = " x "), " pixels, ", x$shape[2],
+    if (x$shape[2] == 1) " channel" else " channels"
+  )
+}
+
+#' @export
+print.gequi_image_files <- function(x, ...) {
+  cat(title_line("image files", format(x)), "\n", sep = "")
+  if (!is.null(x$labels)) {
+    count <- table(x$labels)
+    cat(cli::col_grey(paste0("classes: ", paste0(names(count), " (", count, ")", collapse = ", "))), "\n", sep = "")
+  }
+  invisible(x)
+}
+
+#' @export
+as.data.frame.gequi_image_files <- function(x, row.names = NULL, optional = FALSE, ...) {
+  table <- data.frame(path = x$files)
+  if (!is.null(x$labels)) table$label <- x$labels
+  table
+}
+
+#' @export
+`[.gequi_image_files` <- function(x, i) {
+  image_files(x$files[i], if (!is.null(x$labels)) x$labels[i], x$size, x$resize, x$channels)
+}
+
+#' @export
+length.gequi_image_files <- function(x) length(unclass(x)$files)
+
+# Inputs of fit(), evaluate() and predict(): a folder, several files or a data frame of them are images in files.
+as_inputs <- function(x) {
+  several <- is.character(x) && is.null(dim(x)) && (length(x) > 1 || (length(x) == 1 && !is.na(x) && dir.exists(x)))
+  picture <- rlang::is_string(x) && grepl("[.](png|jpe?g|tiff?|bmp)$", x, ignore.case = TRUE)
+  if (several || picture || is.data.frame(x)) image_files(x) else x
+}
+
+# The targets, where they are not given, that inputs bring with them.
+targets_of_inputs <- function(x, y) if (is.null(y) && inherits(x, "gequi_image_files")) x$labels else y

@@ -1,0 +1,167 @@
+"""Images in files as examples: with their classes, brought to one size, and read a batch at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+
+from ..arrays import LazyArray, as_numpy, check_choice, check_integer
+from ..errors import InputError, ShapeError
+from ..pictures import LUMINANCE
+from ..saving import check_path, shown
+from ._files import ENDINGS, list_images, read_image
+
+RESIZES = ("stretch", "crop", "pad")
+
+
+class ImageFiles(LazyArray):
+    """Images (image, channel, row, column) in files; see `image_files()`."""
+
+    def __init__(
+        self,
+        files: list[Path],
+        labels: list[str] | None,
+        size: tuple[int, int] | None,
+        resize: str,
+        channels: int | None,
+    ) -> None:
+        self.files, self.size, self.resize = files, size, resize
+        self.labels = labels
+        self.classes = sorted(set(labels)) if labels is not None else None
+        if labels is not None and self.classes is not None:
+            numbers = {name: number for number, name in enumerate(self.classes)}
+            self.targets = np.array([numbers[label] for label in labels])
+        first = read_image(files[0])
+        self.channels = channels or (1 if len(first) < 3 else 3)
+        self.shape = (len(files), self.channels, *(size or first.shape[1:]))
+
+    def read(self, indexes: np.ndarray) -> np.ndarray:
+        return np.stack([self._image(self.files[index]) for index in indexes])
+
+    def _image(self, file: Path) -> np.ndarray:
+        image = _with_channels(read_image(file).astype(np.float32), self.channels)
+        if self.size is not None:
+            return _resized(image, self.size, self.resize)
+        if image.shape != self.shape[1:]:
+            raise ShapeError(
+                "`{argument}`: {file} has {size} pixels, the first file {first}; `{option:name}` brings images to one "
+                "size.",
+                "x", file=shown(file), size=_times(image.shape), first=_times(self.shape[1:]), option="size",
+            )  # fmt: skip
+        return image
+
+
+def image_files(
+    x: Any, labels: Any = None, size: Any = None, resize: str = "stretch", channels: int | None = None
+) -> ImageFiles:
+    """Images in files, for `fit()`, `evaluate()` and `predict()`, which read them a batch at a time.
+
+    Args:
+        x: a folder with a folder of images for each class, whose names are the classes; a folder of images without
+            classes; or a list of files. Files end with .npy, .png, .jpg, .tif or .bmp.
+        labels: the class of each file of a list, as text; None for images without classes.
+        size: (rows, columns) to bring all images to, or one number for both; None where they have one size.
+        resize: "stretch" scales each axis on its own; "crop" scales the image until it covers the size, and takes its
+            middle; "pad" scales it until it fits, with 0 around. Scaling is linear, and averages where it shrinks.
+        channels: 1, gray, or 3, colours; None takes that of the first image. Gray is 0.299 red + 0.587 green + 0.114
+            blue.
+
+    Returns:
+        an object with `shape` (image, channel, row, column), `files`, `classes` (sorted; None without labels) and
+        `targets`, the number of the class of each image, from 0. Indexed, it reads images.
+
+    Raises:
+        InputError: no such folder, no images, a file that cannot be read (when it is), or labels that do not fit.
+        ShapeError: images of several sizes where `size` is None; the message names the file.
+        SetupError: pictures, where pillow is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("cat", "dog"):
+        ...         Path(folder, name).mkdir()
+        ...         np.save(f"{folder}/{name}/1.npy", np.eye(5))
+        ...     images = image_files(folder, size=4)
+        ...     images.classes, images[:2].shape
+        (['cat', 'dog'], (2, 1, 4, 4))
+    """
+    files, known = _labelled(x) if isinstance(x, str | os.PathLike) else (list_images(x, "x"), None)
+    if labels is not None:
+        known = [str(each) for each in labels]
+        if len(known) != len(files):
+            raise ShapeError(
+                "`{argument}` must be as many as there are files, {count}; got {given}.",
+                "labels", count=len(files), given=len(known),
+            )  # fmt: skip
+    if channels not in (None, 1, 3):
+        raise InputError("`{argument}` must be 1, 3 or {none!r}; got {value!r}.", "channels", none=None, value=channels)
+    resize = check_choice(resize, "resize", RESIZES)
+    return ImageFiles(files, known, _check_size(size), resize, None if channels is None else int(channels))
+
+
+def _labelled(x: Any) -> tuple[list[Path], list[str] | None]:
+    """The images of a folder, and the names of their folders where it has some."""
+    folder = check_path(x, "x")
+    classes = sorted(each for each in folder.iterdir() if _holds_images(each)) if folder.is_dir() else []
+    if not classes:
+        return list_images(folder, "x"), None
+    files = [(file, each.name) for each in classes for file in list_images(each, "x")]
+    return [file for file, _ in files], [name for _, name in files]
+
+
+def _holds_images(folder: Path) -> bool:
+    return folder.is_dir() and any(file.suffix.lower() in ENDINGS for file in folder.iterdir())
+
+
+def _check_size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    values = np.atleast_1d(np.asarray(size)).tolist()
+    if len(values) not in (1, 2):
+        raise InputError(
+            "`{argument}` must be rows and columns, or one number for both; got {size!r}.", "size", size=size
+        )
+    rows, columns = (check_integer(each, "size", minimum=1) for each in (values * 2)[:2])
+    return rows, columns
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    if len(image) == 2:  # gray and alpha
+        image = image[:1]
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image[:1], 3, axis=0)
+    return np.tensordot(np.array(LUMINANCE, np.float32), image[:3], 1)[None]
+
+
+def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
+    """An image (channel, row, column) at another size."""
+    scales = [new / old for new, old in zip(size, image.shape[1:], strict=True)]
+    inner = size
+    if resize != "stretch":
+        scale = max(scales) if resize == "crop" else min(scales)
+        rows, columns = (max(1, round(old * scale)) for old in image.shape[1:])
+        inner = (rows, columns)
+    scaled = interpolate(torch.from_numpy(image)[None], inner, mode="bilinear", antialias=True)[0]
+    before = [(new - old) // 2 for new, old in zip(size, inner, strict=True)]  # negative where it is cropped
+    after = [new - old - first for new, old, first in zip(size, inner, before, strict=True)]
+    return as_numpy(pad(scaled, [before[1], after[1], before[0], after[0]]))
+
+
+def describe_image_files(images: ImageFiles) -> dict[str, Any]:
+    """What R keeps of images in files."""
+    return {
+        "files": [str(file) for file in images.files], "labels": images.labels, "classes": images.classes,
+        "shape": list(images.shape),
+    }  # fmt: skip
