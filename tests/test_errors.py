@@ -1,9 +1,11 @@
 """errors: what is refused names the argument, and comes with the nearest thing that exists."""
 
+import json
 import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from gequi import errors
 from gequi.errors import GequiWarning, InputError, ModelFileError, ShapeError
@@ -106,3 +108,21 @@ def test_the_nearest_name_is_offered_whatever_its_case():
 
 def test_no_name_is_offered_where_none_is_near():
     assert errors.nearest("zebra", ["conv", "relu"]) == ""
+
+
+@pytest.mark.parametrize("value", [np.zeros((50, 60)), torch.zeros(50, 60), [np.zeros((50, 60))] * 30, "a" * 3000,
+                                   {"a": {"b": list(range(3000))}}])  # fmt: skip
+def test_a_message_never_holds_an_array(value):
+    error = InputError(
+        "`{argument}` must be small; got {value!r}, {values:list}.", "x", value=value, values=[value] * 3
+    )
+    assert len(str(error)) < 900
+    if not isinstance(value, str):  # R cuts text
+        assert len(json.dumps(error.pieces())) < 1200
+    assert len(str(pickle.loads(pickle.dumps(error)))) < 900
+    if not isinstance(value, str | dict):
+        assert "of shape (50, 60)" in str(error)
+    assert (
+        str(InputError("got {value!r}", value=[(1,), {"a": None}, np.arange(3)]))
+        == "got [(1,), {'a': None}, array([0, 1, 2])]"
+    )

@@ -38,7 +38,7 @@ einsum <- function(spec, ..., dtype = "float64") {
   call <- rlang::current_env()
   operands <- list(...)
   operands <- Map(to_python, operands, paste("operand", seq_along(operands)), list(call))
-  as_plain(do.call(call_core, c(list("einsum", spec), unname(operands), list(dtype = dtype, .call = call))))
+  as_plain(call_core_with("einsum", c(list(spec), unname(operands), list(dtype = dtype)), call))
 }
 
 #' @rdname einsum
@@ -55,8 +55,7 @@ broadcast_over <- function(f, axis, spec) {
     call <- rlang::current_env()
     operands <- list(...)
     operands <- Map(to_python, operands, paste("operand", seq_along(operands)), list(call))
-    as_plain(do.call(call_core, c(
-      list("broadcast_call", function_to_python(f, "f", call), axis, spec), unname(operands), list(.call = call)
-    )))
+    given <- c(list(function_to_python(f, "f", call), axis, spec), unname(operands))
+    as_plain(call_core_with("broadcast_call", given, call))
   }
 }

@@ -4,8 +4,10 @@
 #
 # ...       the function's arguments under its own names; see to_python().
 # .call     the user's function, which errors name.
-call_core <- function(.name, ..., .call = rlang::caller_env()) {
-  arguments <- list(...)
+call_core <- function(.name, ..., .call = rlang::caller_env()) call_core_with(.name, list(...), .call)
+
+# The same with the arguments in a list. do.call() would write their values into the call, which traceback() prints.
+call_core_with <- function(.name, arguments, .call) {
   door <- core(.call) # before the first value is converted, which would start Python without our words for it
   arguments <- Map(function(value, name) to_python(value, name, .call), arguments, rlang::names2(arguments))
   the$callback_error <- NULL
@@ -15,7 +17,7 @@ call_core <- function(.name, ..., .call = rlang::caller_env()) {
   )
   for (warning in item_of(reply, "warnings")) {
     signal <- if ("GequiMessage" %in% warning$kinds) rlang::inform else rlang::warn
-    signal(render_message(warning$pieces), class = condition_classes(warning$kinds), call = .call)
+    signal(render_message(warning$pieces), class = condition_classes(warning$kinds), call = short_call(.call))
   }
   error <- item_of(reply, "error")
   if (!is.null(error)) abort_core(error, .call)
@@ -30,9 +32,30 @@ abort_core <- function(error, call) {
 # Signals an error of the Python classes `kinds`, the nearest first.
 abort_gequi <- function(kinds, message, argument = NULL, call = rlang::caller_env(), traceback = NULL) {
   rlang::abort(
-    message, class = union(condition_classes(kinds), "gequi_error"), call = call, argument = argument,
-    traceback = traceback
+    message, class = union(condition_classes(kinds), "gequi_error"), call = short_call(call), argument = argument,
+    traceback = traceback, .frame = if (is.environment(call)) call else rlang::caller_env()
   )
+}
+
+# The call of a frame, without the values that do.call() writes into it: an array in it would be printed with the error.
+short_call <- function(call) {
+  call <- rlang::error_call(call)
+  if (!is.call(call)) return(call)
+  as.call(c(short_head(call[[1]]), lapply(as.list(call)[-1], short_value)))
+}
+
+short_value <- function(value) {
+  if (rlang::is_missing(value) || is.symbol(value) || is.null(value)) return(value)
+  if (is.call(value)) return(if (utils::object.size(value) > 1e4) as.name("<call>") else value)
+  if (is.atomic(value) && length(value) <= 4 && !is.object(value)) return(value)
+  as.name(paste0("<", class(value)[1], ">"))
+}
+
+# A function that was called by its value, under the name by which it is known.
+short_head <- function(head) {
+  if (!is.function(head)) return(head)
+  known <- getNamespaceExports("gequiR")
+  as.name(c(known[vapply(known, function(name) identical(getExportedValue("gequiR", name), head), NA)], "<fn>")[1])
 }
 
 # The R classes for Python's: gequi_shape_error for ShapeError, gequi_error for GequiError.
@@ -58,12 +81,18 @@ render_piece <- function(piece) {
   if (is.null(piece$kind)) return(piece$text)
   value <- piece$value
   switch(piece$kind,
-    code = substr(as_code(value), 1, if (is.null(piece$limit)) 1e6 else piece$limit),
+    code = cut_short(as_code(value), piece$limit),
     index = as_code(count_from_one(value)),
-    list = paste(vapply(as.list(value), as_code, ""), collapse = ", "),
+    list = paste(vapply(as.list(value), function(each) cut_short(as_code(each)), ""), collapse = ", "),
     name = as.character(value),
     extra = "what is missing with install_gequi()" # an extra of the Python package
   )
+}
+
+# Without a limit, text ends after 200 characters, with dots.
+cut_short <- function(text, limit = NULL) {
+  if (!is.null(limit)) return(substr(text, 1, limit))
+  if (nchar(text) > 200) paste0(substr(text, 1, 197), "...") else text
 }
 
 count_from_one <- function(value) {

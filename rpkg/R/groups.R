@@ -52,7 +52,7 @@ gspace <- function(name, ...) {
 }
 
 make_python.gequi_gspace <- function(x, call) {
-  do.call(call_core, c(list("gspace", name = x$name), x$options, list(.call = call)))
+  call_core_with("gspace", c(list(name = x$name), x$options), call)
 }
 
 #' @export

@@ -144,7 +144,7 @@ image_operation <- function(name, images, options = list(), call = rlang::caller
   if (length(traced)) {
     return(add_step(traced[[1]]$trace, name, images, options))
   }
-  do.call(call_core, c(list(name), images, options, list(.call = call)))
+  call_core_with(name, c(images, options), call)
 }
 
 # ---- tracing: a function of R as plain data ---------------------------------------------------------------------

@@ -28,10 +28,9 @@ prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
   targets <- read_targets(model, x, y, list(...)$loss, list(...)$ignore, call = here)
   options <- core_options(list(...), targets)
   fitted <- c(list(classes = targets$classes), coding_as_plain(targets$coding()))
-  rlang::inject(call_core(
-    "prepare_job", folder = as_path(folder), model = model, x = targets$x, y = targets$y,
-    metadata = utils::modifyList(as.list(metadata), fitted), !!!options, .call = here
-  ))
+  metadata <- utils::modifyList(as.list(metadata), fitted)
+  given <- list(folder = as_path(folder), model = model, x = targets$x, y = targets$y, metadata = metadata)
+  call_core_with("prepare_job", c(given, options), here)
 }
 
 #' @rdname prepare_job

@@ -6,7 +6,7 @@
 # factory     name of the core's function
 # arguments   what it is given
 new_module <- function(factory, arguments, call = rlang::caller_env()) {
-  as_model(do.call(call_core, c(list(factory), arguments, list(.call = call))), call = call)
+  as_model(call_core_with(factory, arguments, call), call = call)
 }
 
 # What R keeps of a Python model: of an equivariant network its recipe, of any other module its factory and arguments.
@@ -35,7 +35,7 @@ make_python.gequi_module <- function(x, call) {
       " " = "get_weights(module) beside it and put them back with set_weights()."
     ), call = call)
   }
-  python <- do.call(call_core, c(list(x$factory), x$arguments, list(.call = call)))
+  python <- call_core_with(x$factory, x$arguments, call)
   if (length(x$weights)) call_core("set_weights", python, x$weights, .call = call)
   python
 }
@@ -75,9 +75,7 @@ predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL
   rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()
   more <- lapply(list(...), to_python, "...", call)
-  do.call(call_core, c(
-    list("predict", object, to_python(x, "x", call)), more, list(batch_size = batch_size, .call = call)
-  ))
+  call_core_with("predict", c(list(object, to_python(x, "x", call)), more, list(batch_size = batch_size)), call)
 }
 
 #' @export

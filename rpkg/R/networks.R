@@ -58,7 +58,7 @@ planned_network <- function(recipe, plan, table, weights = NULL, python = NULL) 
   network
 }
 
-start_plan <- function(recipe, call) do.call(call_core, c(list("start_plan"), recipe, list(.call = call)))
+start_plan <- function(recipe, call) call_core_with("start_plan", recipe, call)
 
 # The plan; made anew where there is none, or a dead one.
 plan_of <- function(network, call) {
@@ -76,7 +76,7 @@ make_python.gequi_network <- function(x, call) {
       " " = "get_weights(network) beside it and put them back with set_weights()."
     ), call = call)
   }
-  python <- do.call(call_core, c(list("equivariant_network"), recipe_of(x), list(.call = call)))
+  python <- call_core_with("equivariant_network", recipe_of(x), call)
   if (length(x$weights)) call_core("set_weights", python, x$weights, .call = call)
   python
 }

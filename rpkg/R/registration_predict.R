@@ -160,9 +160,7 @@ carry_points <- function(object, newdata, direction, se.fit, call, ...) {
   }
   refuse_what_python_cannot_see(points, "newdata", call)
   options <- c(list(direction = direction, ...), if (se.fit) list(return_std = TRUE))
-  carried <- rlang::exec(
-    call_core, "carry", object, "transform_points", as_index(points), !!!options, .call = call
-  )
+  carried <- call_core_with("carry", c(list(object, "transform_points", as_index(points)), options), call)
   fit <- newdata
   values <- with_missing(if (se.fit) carried[[1]] else carried)
   if (is.data.frame(newdata)) fit[columns] <- as.data.frame(values + 1) else fit[] <- values + 1

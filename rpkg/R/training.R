@@ -85,10 +85,8 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
   options <- core_options(mget(fit_options(), here), targets)
   python <- copy_of(object)
   history <- while_reporting(progress, function(report) {
-    rlang::inject(call_core(
-      "fit", model = python, x = targets$x, y = targets$y, progress = report, callbacks = as_callbacks(callbacks),
-      !!!options, .call = here
-    ))
+    given <- list(model = python, x = targets$x, y = targets$y, progress = report)
+    call_core_with("fit", c(given, list(callbacks = as_callbacks(callbacks)), options), here)
   })
   trained <- trained_from(object, call_core("get_weights", python), python)
   as_fit(trained, as_history(history), targets$classes, targets$coding(), seed)

@@ -108,3 +108,37 @@ test_that("an R error inside a function that Python calls is that R error", {
   # and it does not linger
   expect_refused(call_core("gspaces", nothing = 1), "TypeError", "python")
 })
+
+test_that("no error prints an array, however the function was called", {
+  needs_python()
+  large <- array(sin(1:40000), c(4, 1, 100, 100))
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1)
+  mistakes <- list(
+    function() do.call(predict, list(network, large[1, 1, 1, ])),
+    function() do.call(fit, list(network, large, large)),
+    function() do.call(register_images, list(large[1, 1, , ], large)),
+    function() register_images(large[1, 1, , ], large[1, 1, , ], contrast = large),
+    function() do.call("transform_field", list(large, large, 1)),
+    function() sample_image(large),
+    function() gspace("rot2dOnR2", N = large),
+    function() layer_dense(network, list(1, list(large))),
+    function() fit(network, large, 1:4, optimizer = list(optimizer = large)),
+    function() image_value(-100 * large[1, 1, , ]),
+    function() einsum("a b -> b", large),
+    function() do.call(as_image_batch, list(large[, 1, , ]))
+  )
+  for (mistake in mistakes) {
+    calls <- NULL
+    error <- tryCatch(
+      withCallingHandlers(mistake(), gequi_error = function(error) calls <<- sys.calls()), error = identity
+    )
+    expect_s3_class(error, "gequi_error")
+    expect_lt(nchar(conditionMessage(error)), 400)
+    expect_lt(sum(nchar(deparse(conditionCall(error)))), 300)
+    expect_lt(sum(nchar(utils::capture.output(print(error)))), 1000)
+    # what traceback() shows of this package's own calls
+    inner <- Filter(function(call) is.symbol(call[[1]]) && grepl("core|operation", call[[1]]), calls)
+    expect_lt(max(0, vapply(inner, function(call) sum(nchar(deparse(call))), 0)), 1000)
+  }
+  expect_identical(conditionCall(tryCatch(mistakes[[3]](), error = identity))[[1]], quote(register_images))
+})

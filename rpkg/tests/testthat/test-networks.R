@@ -150,10 +150,10 @@ test_that("what makes no network is refused", {
 # The names of the core's functions that are called by code, in order.
 called_by <- function(code) {
   called <- character()
-  real <- call_core
-  with_internal("call_core", function(.name, ..., .call = rlang::caller_env()) {
+  real <- call_core_with
+  with_internal("call_core_with", function(.name, arguments, .call) {
     called <<- c(called, .name)
-    real(.name, ..., .call = .call)
+    real(.name, arguments, .call)
   }, force(code))
   called
 }

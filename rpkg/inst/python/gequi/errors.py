@@ -8,7 +8,8 @@ A message is a template with fields, not finished text, because R writes values 
 In a template, `{field}` is text, `{field!r}` a value as the language writes it (None or NULL, 'a' or "a"),
 `{field:index}` a number that counts from 0 in Python and from 1 in R, `{field:list}` a list of values and `{field:name}`
 the name of an argument. A message without fields is taken as it is. `{argument}` is the name of the argument at fault.
-A tuple in a `{field}` is a shape: (3, 4). `about()`, `within()` and `because()` make other messages of one.
+A tuple in a `{field}` is a shape: (3, 4). A value is cut after 200 characters, and of an array it is said what it is.
+`about()`, `within()` and `because()` make other messages of one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,32 @@ from typing import Any, TypeVar
 import numpy as np
 
 _Self = TypeVar("_Self", bound="Message")
+_MOST_ITEMS = 20  # of a value that is written out
+_MOST_CHARACTERS = 200
+
+
+def _code(value: Any) -> str:
+    """A value as code, however large it is: of an array, what it is; anything else is cut."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and np.prod(shape) > _MOST_ITEMS:
+        kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        return f"{kind} of shape ({', '.join(map(str, shape))})"
+    if isinstance(value, list | tuple):
+        brackets = "[]" if isinstance(value, list) else "()"
+        items = [_code(each) for each in value[:_MOST_ITEMS]] + ["..."] * (len(value) > _MOST_ITEMS)
+        text = f"{brackets[0]}{', '.join(items)}{',' * (isinstance(value, tuple) and len(value) == 1)}{brackets[1]}"
+    elif isinstance(value, Mapping):
+        text = f"{{{', '.join(f'{key!r}: {_code(each)}' for key, each in value.items())}}}"
+    else:
+        text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 3] + "..."
 
 
 class _Renderer(string.Formatter):
     """Templates as Python writes them."""
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return _code(value) if conversion == "r" else super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "name":
@@ -35,7 +58,7 @@ class _Renderer(string.Formatter):
         if format_spec == "extra":
             return f"gequi[{value}]"
         if format_spec == "list":
-            return ", ".join(repr(each) for each in value)
+            return ", ".join(_code(each) for each in value)
         return str(super().format_field(value, format_spec))
 
 
@@ -144,15 +167,15 @@ def _plain(value: Any) -> Any:
     """A value as numbers, text, lists and dicts; anything else, such as an object, as its text."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, np.ndarray) and value.size <= 20:
+    if isinstance(value, np.ndarray) and value.size <= _MOST_ITEMS:
         value = value.tolist()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple) and len(value) <= 20:
+    if isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS:
         return [_plain(each) for each in value]
-    if isinstance(value, Mapping) and len(value) <= 20:
+    if isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
         return {str(key): _plain(each) for key, each in value.items()}
-    return {"object": repr(value)}
+    return {"object": _code(value)}
 
 
 class _Shown:
@@ -173,7 +196,7 @@ def _portable(value: Any) -> Any:
         return type(value)(_portable(each) for each in value)
     if type(value) is dict:
         return {key: _portable(each) for key, each in value.items()}
-    return _Shown(repr(value))
+    return _Shown(_code(value))
 
 
 def _restore(kind: type[Message], template: str, argument: str | None, fields: dict[str, Any]) -> Message:
