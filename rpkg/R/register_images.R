@@ -21,7 +21,8 @@
 #' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
 #'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
 #' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
-#'   exchanged, in parts or everywhere, or where one image shows the edges of the other.
+#'   exchanged, in parts or everywhere, where one image shows the edges of the other, or where the grays of one follow
+#'   any curve of those of the other, as in a segmentation.
 #' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
 #'   takes the map that is right more probably.
 #' @param mask `"auto"` masks a constant black or white border, such as the frame of a round field of view, in an image
@@ -70,7 +71,8 @@
 #'   another `contrast` or `mirror` would be accepted. `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
-#' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007).
+#' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007); Roche et al. (1998);
+#'   Guimond et al. (2001).
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

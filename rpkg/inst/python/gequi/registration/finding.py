@@ -66,7 +66,7 @@ def seek(moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initi
 
 
 def _best(
-    moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any, scales: bool = True
+    moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any, thorough: bool = True
 ) -> Sought:
     best: Sought | None = None
     for more, masked in _masks(moving, fixed, areas, options):
@@ -75,7 +75,7 @@ def _best(
         )
         _check_dimension(options.encoder, pair.axes)
         if initial is None:
-            view = best_view(pair, base, options.transform, options.mirror, options.encoder, scales)
+            view = best_view(pair, base, options.transform, options.mirror, options.encoder, thorough)
         else:
             view = view_of_start(pair, (base, fixed_frame), initial, options.transform, options.kind)
         if best is None or view.log_odds > best.view.log_odds:
@@ -114,7 +114,7 @@ def _refusal(
 ) -> UnrelatedImagesError:
     """The error that refuses the best map, with what was tried and would be accepted."""
     others = list(_other_options(options)) if initial is None else []
-    chances = [_best(moving, fixed, areas, other, None, scales=False).probability for _, other in others]
+    chances = [_best(moving, fixed, areas, other, None, thorough=False).probability for _, other in others]
     if others and max(chances) >= options.min_probability:
         argument, other = others[chances.index(max(chances))]
         return UnrelatedImagesError(

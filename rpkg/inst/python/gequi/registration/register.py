@@ -19,6 +19,7 @@ from ..geometry.linalg import determinant
 from ..geometry.sampling import INTERPOLATIONS, grid_sample
 from ..maps import check_spacing, jacobian_matrix, sample_map
 from ..networks import EquivariantNetwork
+from .comparisons import compared
 from .descriptors import CONTRASTS, check_encoder, ready
 from .finding import Options, seek
 from .initial import initial_of_each
@@ -27,7 +28,7 @@ from .preprocess import Frame
 from .pyramid import Level, map_at_cells
 from .result import Registration, consistency
 from .score import score_maps
-from .search import Found, descend, with_structure
+from .search import Found, descend
 from .transforms import apply_linear, flow
 from .uncertainty import claim_uncertainty
 from .views import MIRRORS
@@ -79,7 +80,8 @@ def register_images(
         transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions), "rigid"
             (rotation and shift) or "translation" (shift alone), with lengths in the units of `spacing`.
         contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
-            exchanged in parts or everywhere, as in another kind of image, or where one image shows the edges of the other.
+            exchanged in parts or everywhere, as in another kind of image, where one image shows the edges of the other,
+            or where the greys of one follow any curve of those of the other, as in a segmentation.
         encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
             regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
             every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
@@ -114,7 +116,8 @@ def register_images(
 
     Source:
         coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010,
-        in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003; flows: Ashburner 2007. The law: turning the two images,
+        in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003; flows: Ashburner 2007; curves of greys: Roche et al. 1998,
+        Guimond et al. 2001. The law: turning the two images,
         each by its own quarter turn (of a volume, about any axis), turns the map accordingly; so does moving a masked
         picture in its image by whole pixels.
 
@@ -225,9 +228,7 @@ def _register_pair(
     start = time.perf_counter()
     sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
-    found, others, scores = descend(
-        with_structure(view.rivals(options.transform), options.transform), options.transform
-    )
+    found, others, scores = descend(compared(view.rivals(options.transform), options.transform), options.transform)
     plain = _maps_of(view.frame, fixed_frame, found, options.transform)
     plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area

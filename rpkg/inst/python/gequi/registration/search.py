@@ -21,7 +21,7 @@ from .presets import Attempt, preset_for
 from .pyramid import Level, coarser_size, coarsest_level, make_level, map_at_cells, zero_velocity
 from .repeats import repeat_shifts
 from .score import score_maps
-from .structure import structure_pairs
+from .tones import TonedPair, toned_again
 
 DescriptorFactory = Callable[[Attempt], Descriptor]
 
@@ -54,12 +54,15 @@ def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[flo
     """The best map at the finest level, the linear maps that are its alternatives, and the scores of all of these.
 
     The maps of the coarsest level are refined at every other level. They are followed to pixels of the usual size, where
-    details of a repeating texture can be told apart: there the best is chosen.
+    details of a repeating texture can be told apart: there the best is chosen. Toned images get their greys anew at each
+    level.
     """
     pair, preset = found.level.pair, found.level.preset
     top = coarsest_level(pair)
     scores, others = found.scores, found.linear[:0]
     for number in reversed(range(top)):
+        if isinstance(pair, TonedPair):
+            pair = toned_again(pair, found.linear, found.velocity)
         level = make_level(pair, number)
         velocity = cubic_resample(found.velocity, level.field)
         refined = refine(level, found.linear, velocity, transform, level.stage.steps)
@@ -126,24 +129,6 @@ def with_repeats(found: Found, number: int, transform: str) -> Found:
     if not inner + outer:
         return found
     return found.joined(_verified(level, transform, torch.stack(inner + outer), level.stage.steps))
-
-
-def with_structure(found: Found, transform: str) -> Found:
-    """The maps as they are, or on a pair that holds the structure of one image, where that agrees clearly better.
-
-    Without the contrast "any" the maps are returned as they are.
-    """
-    level = found.level
-    if not level.pair.any_contrast:
-        return found
-    best, least = found, float(found.scores.max()) + level.preset.structure_gain
-    for pair in structure_pairs(level.pair):
-        other = make_level(pair, coarsest_level(pair))
-        refined = refine(other, found.linear, found.velocity, transform, level.stage.steps)
-        there = Found(*refined, score_maps(other, *refined), other)
-        if float(there.scores.max()) > max(least, float(best.scores.max())):
-            best = there
-    return best
 
 
 def alternatives(

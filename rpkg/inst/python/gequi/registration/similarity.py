@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ..geometry.filters import gaussian_filter, gradient, local_normalize, masked_gaussian_filter
+from ..geometry.grids import Size
 from ..geometry.sampling import grid_sample
 from .pyramid import Level, stretch
 
@@ -43,16 +44,23 @@ class Residuals(NamedTuple):
 def warp(level: Level, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The moving image seen through a map, and where both images are seen, from 0 to 1."""
     warped = grid_sample(level.moving, map, size=level.moving_image)
-    margin = level.step / 2 - 0.5
-    # a cell comes into sight gradually: with a step there, rounding would decide for some
-    within = [
-        (torch.minimum(at + 0.5, n - 0.5 - at) + margin).div(margin * 2 + 1).clamp(0, 1)
-        for at, n in zip(map.unbind(1), level.moving_image, strict=True)
-    ]
-    seen = level.mask * torch.stack(within, 1).prod(1, keepdim=True)
+    seen = level.mask * within(map, level.moving_image, level.step)
     if level.moving_mask is not None:
         seen = seen * grid_sample(level.moving_mask, map, size=level.moving_image)
     return warped, seen
+
+
+def within(points: torch.Tensor, size: Size, step: float) -> torch.Tensor:
+    """How far points (map, axis, ...) are inside an image, from 0 to 1 over a cell of `step` pixels: (map, 1, ...).
+
+    A cell comes into sight gradually: with a step there, rounding would decide for some.
+    """
+    margin = step / 2 - 0.5
+    parts = [
+        (torch.minimum(at + 0.5, n - 0.5 - at) + margin).div(margin * 2 + 1).clamp(0, 1)
+        for at, n in zip(points.unbind(1), size, strict=True)
+    ]
+    return torch.stack(parts, 1).prod(1, keepdim=True)
 
 
 def normalize(

@@ -1,10 +1,8 @@
 """The structure of an image in the place of its greys, where edges are registered to greys.
 
 An edge image is the length of the gradient of the other image: no local linear relation holds between its greys and
-those of the other. One holds between its greys and the structure of the other. For the contrast "any" three
-comparisons are therefore tried at the coarsest level: greys with greys, greys of the fixed image with the structure of
-the moving one, and structure of the fixed image with greys of the moving one. The rest of the registration takes the
-best of them.
+those of the other. One holds between its greys and the structure of the other. For the contrast "any" the greys of
+either image are therefore compared with the structure of the other as well (`comparisons`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The views of the moving image in which a map is searched: as it is, mirrored, and at other scales.
+"""The views of the moving image in which a map is searched: as it is, mirrored, in other greys, and at other scales.
 
 Descriptors are compared in every pose, but not at every scale or in the mirror. So where no map of the images as they
 are is clearly right, the moving image is resampled or mirrored, and the view whose map is right most probably is taken.
+With contrast "any" this holds for the greys of both images as well: see `structure` and `tones`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .preprocess import SMALLEST, Frame, Pair
 from .presets import Attempt, Preset, preset_for
 from .search import Found, alternatives, descriptor_factory, search, with_repeats
 from .structure import structure_pairs
+from .tones import TonedPair, equalized_pair, tone_scores, toned_pairs
 
 MIRRORS: tuple[bool | str, ...] = (False, True, "search")
 
@@ -66,31 +68,33 @@ def best_view(
     transform: str,
     mirror: bool | str = False,
     encoder: EquivariantNetwork | None = None,
-    scales: bool = True,
+    thorough: bool = True,
 ) -> View:
     """The view in which the best map is right most probably; no more are tried once one is clearly right.
+
+    With contrast "any", a clear view is followed by the one with the greys of the other image, if that is clear as well.
 
     Args:
         frame: of the moving image.
         mirror: whether the moving image is mirrored; "search" tries both.
-        scales: whether other scales are tried.
+        thorough: whether other scales are tried, and evenly spread greys.
     """
     views: list[View] = []
-    for more in views_of(pair, frame, transform, mirror, encoder, scales):
+    for more in views_of(pair, frame, transform, mirror, encoder, thorough):
         views += more
         best = max(views, key=lambda view: view.log_odds)
         if best.log_odds >= preset_for(pair.axes).clear:
             break
-    return best
+    toned = [view for view in toned_views(best, transform, encoder) if view.log_odds >= preset_for(pair.axes).clear]
+    return max(toned or [best], key=lambda view: view.log_odds)
 
 
 def views_of(
-    pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, scales: bool
+    pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, thorough: bool
 ) -> Iterator[list[View]]:
     """The views in the order in which they are tried.
 
-    The image as it is and mirrored; these with other attempts; with contrast "any" the structure of one of the images;
-    other scales.
+    The image as it is and mirrored; these with other attempts; with contrast "any" other greys; other scales.
     """
     preset = preset_for(pair.axes)
     second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
@@ -99,15 +103,24 @@ def views_of(
     for flip in mirrored:
         views.append(look(*seen_as(pair, frame, 1.0, flip), transform, preset.first, encoder))
         yield views[-1:]
-    yield [look_again(view, transform, second, encoder) for view in views]
+    views = [look_again(view, transform, second, encoder) for view in views]
+    yield views
     if pair.any_contrast:
+        yield [toned for view in views for toned in toned_views(view, transform, encoder)]
         yield [
             look(*seen_as(structure, frame, 1.0, flip), transform, preset.first, encoder)
             for structure in structure_pairs(pair) for flip in mirrored
         ]  # fmt: skip
+    if pair.any_contrast and thorough:
+        even = equalized_pair(pair)
+        views = [look(*seen_as(even, frame, 1.0, flip), transform, preset.first, encoder) for flip in mirrored]
+        yield views
+        views = [look_again(view, transform, second, encoder) for view in views]
+        yield views
+        yield [toned for view in views for toned in toned_views(view, transform, encoder)]
     scaled = [
         look(*seen_as(pair, frame, scale, flip), transform, preset.first, encoder)
-        for scale in (scales_of(pair, transform, preset) if scales else ()) for flip in mirrored
+        for scale in (scales_of(pair, transform, preset) if thorough else ()) for flip in mirrored
     ]  # fmt: skip
     if scaled:
         best = max(scaled, key=lambda view: view.log_odds)
@@ -141,6 +154,23 @@ def look(pair: Pair, frame: Frame, transform: str, attempt: Attempt, encoder: Eq
     """What one search finds in a pair."""
     there, back = search(pair, transform, attempt, descriptor_factory(pair, encoder))
     return View(pair, frame, there, (back,), weigh(there, (back,), transform))
+
+
+def toned_views(view: View, transform: str, encoder: EquivariantNetwork | None = None) -> list[View]:
+    """What searches find with each image in the greys of the other, where these agree clearly better under some map.
+
+    The map under which they agree best tells the curve of the greys. It is not itself among what is found.
+    """
+    there, preset = view.there, preset_for(view.pair.axes)
+    least = float(there.scores.max()) + preset.comparison_gain
+    if not view.pair.any_contrast or isinstance(view.pair, TonedPair) or least >= 1:
+        return []
+    scores = tone_scores(there.level, there.linear, there.velocity)
+    if float(scores.max()) < least:
+        return []
+    best = there.take([int(scores.argmax())])
+    pairs = toned_pairs(view.pair, best.linear, best.velocity)
+    return [look(pair, view.frame, transform, preset.first, encoder) for pair in pairs]
 
 
 def look_again(

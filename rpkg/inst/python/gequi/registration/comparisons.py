@@ -1,0 +1,51 @@
+"""What of two images is compared: for the contrast "any", their greys, their structure, or greys that follow a curve.
+
+At the coarsest level the images are compared as they are, with the structure of either in the place of its greys, and
+with either in the greys of the other. The rest of the registration takes what agrees best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .gauss_newton import refine
+from .preprocess import Pair
+from .pyramid import coarsest_level, make_level
+from .score import score_maps
+from .search import Found
+from .structure import structure_pairs
+from .tones import TonedPair, toned_again, toned_pairs
+
+
+def compared(found: Found, transform: str) -> Found:
+    """The maps as they are, or on a pair whose images are compared in another way, where they agree clearly better.
+
+    Without the contrast "any" the maps are returned as they are.
+    """
+    level = found.level
+    preset = level.preset
+    best, least = found, float(found.scores.max()) + preset.comparison_gain
+    if not level.pair.any_contrast or least >= 1:
+        return found
+    for pair in _comparisons(found):
+        there = _refined(found, pair, transform)
+        if isinstance(pair, TonedPair):
+            there = _refined(there, toned_again(pair, there.linear, there.velocity), transform)
+        if float(there.scores.max()) > max(least, float(best.scores.max())):
+            best = there
+    return best
+
+
+def _comparisons(found: Found) -> Iterator[Pair]:
+    """The pairs with the structure of an image in the place of its greys, and with the greys of the other in their place."""
+    pair = found.level.pair
+    source = pair.source if isinstance(pair, TonedPair) else pair
+    yield from structure_pairs(source)
+    yield from toned_pairs(source, found.linear, found.velocity)
+
+
+def _refined(found: Found, pair: Pair, transform: str) -> Found:
+    """The maps refined at the coarsest level of another pair, and scored there."""
+    level = make_level(pair, coarsest_level(pair))
+    refined = refine(level, found.linear, found.velocity, transform, level.stage.steps)
+    return Found(*refined, score_maps(level, *refined), level)
