@@ -71,8 +71,8 @@
 #'   another `contrast` or `mirror` would be accepted. `gequi_shape_error` and
 #'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
 #'   a second map, far from the first, fits almost as well.
-#' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007); Roche et al. (1998);
-#'   Guimond et al. (2001).
+#' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007);
+#'   Roche et al. (1998); Guimond et al. (2001).
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
