@@ -1,6 +1,6 @@
-"""Registration of stained sections with landmarks, from a folder. Run: python tests/benchmarks/real_pairs.py FOLDER
+"""Registration of real pairs, from a folder, also beside other packages. Run: python tests/benchmarks/real_pairs.py FOLDER
 
-FOLDER holds an image and a table for each section, such as lung_he.jpg and lung_he.csv with the columns `row` and
+FOLDER, ../shared/data/pairs where none is named, holds an image and a table for each section, such as lung_he.jpg and lung_he.csv with the columns `row` and
 `column` in pixels from 0; the landmarks of two sections of one subject agree in their order. Every ordered pair of a
 subject is registered, upright and turned, without a limit of probability. Printed are, for each pair, the median rTRE
 (the error over the diagonal of the fixed image), the robustness (the share of landmarks that moved nearer), the share of
@@ -8,8 +8,15 @@ landmarks whose error is below two claimed deviations, sqrt(claimed^2 + annotato
 have refused the map; and over all pairs the rank correlation of claim and error. --annotators SUBJECT=PERCENT is the
 distance of two annotators as a share of the diagonal (lung=0.23, the least of its images; graf=0.05, its homography).
 
-Where the folder has them, pairs whose map is known follow: two contrasts of one slice of a brain, upright and turned
-(contrast "any"), and a painted wall from two viewpoints.
+Where the folder has them, pairs whose map is known follow: two contrasts of one slice of a brain (contrast "any"),
+upright, turned by 11 other angles, and shifted; and a painted wall from two viewpoints. A map is right if its median
+error is below 2 pixels (of sections: below 1 % of the diagonal), and should come without a warning.
+
+With --methods NAME ... (or all), other packages register the same pairs, and one table is printed. Its median and worst
+rTRE, robustness and right maps are those of the map that the landmarks of the fixed image are carried by, and a method
+that finds no map is scored as if it had left the images where they lie. "refused" is for gequi what the defaults refuse,
+for others where they find no map. Times are seconds of CPU for a pair, of all cores together. support/peers.py says what
+each method does.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +33,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from scipy import ndimage, stats
+from support import peers
 
 import gequi
+from gequi.errors import AmbiguousRegistrationWarning
 
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "pairs"
+PARTS = ("sections", "brain", "graf")
 LEAST = 0.5  # the default of `min_probability`
 # of graf1 to graf3, in (x, y, 1) from 0 (OpenCV's documentation)
 HOMOGRAPHY = np.array(
@@ -61,7 +73,10 @@ def turned(image: np.ndarray, points: np.ndarray, angle: float) -> tuple[np.ndar
 
 
 class Measured(NamedTuple):
-    """A pair: median rTRE in percent, robustness, probability, and of each landmark the error and the claim, in pixels."""
+    """A pair: median rTRE in percent, robustness, probability, and of each landmark the error and the claim, in pixels.
+
+    `right` is whether the median error is small enough, and `warned` whether the map was said to be ambiguous.
+    """
 
     relative: float
     nearer: float
@@ -69,6 +84,8 @@ class Measured(NamedTuple):
     error: np.ndarray
     claimed: np.ndarray
     annotators: float
+    right: bool
+    warned: bool
 
     @property
     def within(self) -> float:
@@ -77,20 +94,22 @@ class Measured(NamedTuple):
 
 def measure(
     moving: np.ndarray, fixed: np.ndarray, from_points: np.ndarray, to_points: np.ndarray, annotators: float = 0.0,
-    **options: object,
+    limit: float = 1.0, **options: object,
 ) -> Measured:  # fmt: skip
-    """The registration of two images beside their landmarks; `annotators` is in percent of the diagonal of `fixed`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """The registration of two images beside their landmarks; `annotators` and `limit` in percent of the diagonal of `fixed`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         found = gequi.register_images(moving, fixed, min_probability=0, **options)
     carried, deviation = found.transform_points(to_points, "fixed_to_moving", return_std=True)
     error = np.linalg.norm(carried - from_points, axis=1)
     nearer = np.linalg.norm(found.transform_points(from_points, extrapolate=True) - to_points, axis=1)
     before = np.linalg.norm(from_points - to_points, axis=1)
     diagonal = float(np.hypot(*fixed.shape)) / 100
+    warned = any(issubclass(each.category, AmbiguousRegistrationWarning) for each in caught)
+    relative = float(np.median(error)) / diagonal
     return Measured(
-        float(np.median(error)) / diagonal, float((nearer < before).mean()) if before.any() else np.nan, found.probability, error, deviation,
-        annotators * diagonal,
+        relative, float((nearer < before).mean()) if before.any() else np.nan, found.probability, error, deviation,
+        annotators * diagonal, relative < limit, warned,
     )  # fmt: skip
 
 
@@ -103,28 +122,43 @@ def grey(path: Path, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(small) / 255.0, np.array([small.height / whole.height, small.width / whole.width])
 
 
-def known_pairs(folder: Path, size: int) -> Iterator[tuple[str, str, tuple[np.ndarray, ...]]]:
-    """Pairs whose map is known: name, contrast, (moving, fixed, points of moving, points of fixed)."""
-    if (folder / "brain_t1.png").exists():
-        brain = {name: grey(folder / f"brain_{name}.png")[0] for name in ("t1", "pd")}
-        inner = ndimage.binary_erosion(brain["pd"] > 0.08, iterations=2)
-        points = np.argwhere(inner)[::150].astype(float)
-        for (moving, fixed), angle in itertools.product((("t1", "pd"), ("pd", "t1")), (0.0, 37.0, 120.0, 200.0)):
+Case = tuple[str, str, tuple[np.ndarray, ...]]  # subject, name, (moving, fixed, points of moving, points of fixed)
+
+
+def brains(folder: Path) -> Iterator[Case]:
+    """Two contrasts of one slice of a brain: turned by 12 angles, and shifted."""
+    if not (folder / "brain_t1.png").exists():
+        return
+    brain = {name: grey(folder / f"brain_{name}.png")[0] for name in ("t1", "pd")}
+    inner = ndimage.binary_erosion(brain["pd"] > 0.08, iterations=2)
+    points = np.argwhere(inner)[::150].astype(float)
+    for moving, fixed in (("t1", "pd"), ("pd", "t1")):
+        for angle in range(0, 360, 30):
             shown, moved = turned(brain[moving], points, angle)
-            yield f"brain {moving} to {fixed} {angle:.0f}", "any", (shown, brain[fixed], moved, points)
-    if (folder / "graf1.png").exists():
-        (one, by_one), (three, by_three) = (grey(folder / f"graf{number}.png", size) for number in (1, 3))
-        at = np.stack(np.meshgrid(*[np.arange(5, n - 5, 30.0) for n in one.shape], indexing="ij"), -1).reshape(-1, 2)
-        exact = ((at + 0.5) / by_one - 0.5)[:, ::-1]
-        projected = np.concatenate([exact, np.ones((len(exact), 1))], 1) @ HOMOGRAPHY.T
-        there = (projected[:, 1::-1] / projected[:, 2:] + 0.5) * by_three - 0.5
-        seen = ((there > 2) & (there < np.array(three.shape) - 3)).all(1)
-        yield "graf 3 to 1", "same", (three, one, there[seen], at[seen])
-        yield "graf 1 to 3", "same", (one, three, at[seen], there[seen])
+            yield "brain", f"brain {moving} to {fixed} {angle}", (shown, brain[fixed], moved, points)
+        by = np.array([13, 17])
+        shifted = ndimage.shift(brain[moving], by, order=1)
+        seen = (points + by < np.array(shifted.shape) - 1).all(1)
+        pair = shifted, brain[fixed], points[seen] + by, points[seen]
+        yield "brain", f"brain {moving} to {fixed} shifted", pair
 
 
-def sections(folder: Path, size: int, angles: list[float]) -> Iterator[tuple[str, str, tuple[np.ndarray, ...]]]:
-    """Every ordered pair of sections of a subject, at each angle: subject, name, images and points as `known_pairs()`."""
+def walls(folder: Path, size: int) -> Iterator[Case]:
+    """A painted wall from two viewpoints, whose homography is known."""
+    if not (folder / "graf1.png").exists():
+        return
+    (one, by_one), (three, by_three) = (grey(folder / f"graf{number}.png", size) for number in (1, 3))
+    at = np.stack(np.meshgrid(*[np.arange(5, n - 5, 30.0) for n in one.shape], indexing="ij"), -1).reshape(-1, 2)
+    exact = ((at + 0.5) / by_one - 0.5)[:, ::-1]
+    projected = np.concatenate([exact, np.ones((len(exact), 1))], 1) @ HOMOGRAPHY.T
+    there = (projected[:, 1::-1] / projected[:, 2:] + 0.5) * by_three - 0.5
+    seen = ((there > 2) & (there < np.array(three.shape) - 3)).all(1)
+    yield "graf", "graf 3 to 1", (three, one, there[seen], at[seen])
+    yield "graf", "graf 1 to 3", (one, three, at[seen], there[seen])
+
+
+def sections(folder: Path, size: int, angles: list[float]) -> Iterator[Case]:
+    """Every ordered pair of sections of a subject, at each angle."""
     subjects: dict[str, list[str]] = {}
     for table in sorted(folder.glob("*_*.csv")):
         subjects.setdefault(table.stem.partition("_")[0], []).append(table.stem)
@@ -138,16 +172,18 @@ def sections(folder: Path, size: int, angles: list[float]) -> Iterator[tuple[str
                 yield subject, f"{moving} to {fixed} {angle:.0f}", (shown, other, points, to_points[:count])
 
 
-def flipped(pair: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The pair with its moving image and the points of it flipped left to right."""
-    moving, fixed, points, to_points = pair
-    return moving[:, ::-1], fixed, np.stack([points[:, 0], moving.shape[1] - 1 - points[:, 1]], 1), to_points
+def flipped(case: Case) -> Case:
+    """The case with its moving image and the points of it flipped left to right."""
+    subject, name, (moving, fixed, points, to_points) = case
+    there = np.stack([points[:, 0], moving.shape[1] - 1 - points[:, 1]], 1)
+    return subject, name, (moving[:, ::-1], fixed, there, to_points)
 
 
 def report(name: str, row: Measured) -> Measured:
+    said = f"{'' if row.right else '  wrong'}{'  ambiguous' if row.warned else ''}"
     refused = "  would be refused" if row.probability < LEAST else ""
     print(f"{name:36s}  rTRE {row.relative:5.2f} %  nearer {row.nearer:4.2f}  within 2 deviations {row.within:4.2f}  "
-          f"probability {row.probability:4.2f}{refused}", flush=True)  # fmt: skip
+          f"probability {row.probability:4.2f}{refused}{said}", flush=True)  # fmt: skip
     return row
 
 
@@ -158,21 +194,75 @@ def summarize(title: str, rows: list[Measured]) -> None:
     print(f"{len(rows)} {title}: median rTRE {np.median([row.relative for row in rows]):.3f} %, robustness "
           f"{np.nanmean([row.nearer for row in rows]):.3f}, within 2 deviations {np.mean([row.within for row in rows]):.3f}, "
           f"rank correlation of claim and error {stats.spearmanr(claimed, error).statistic:.2f}, would be refused "
-          f"{sum(row.probability < LEAST for row in rows)}", flush=True)  # fmt: skip
+          f"{sum(row.probability < LEAST for row in rows)}, wrong {sum(not row.right for row in rows)}, with a warning "
+          f"{sum(row.warned for row in rows)}", flush=True)  # fmt: skip
+
+
+def limit_of(subject: str, pair: tuple[np.ndarray, ...]) -> float:
+    """The median error below which a map is right, in percent of the diagonal: 1, or 2 pixels where the map is exact."""
+    return 200 / float(np.hypot(*pair[1].shape)) if subject in ("brain", "graf") else 1.0
+
+
+# ---- beside other packages ----------------------------------------------------------------------------------
+
+
+class Carried(NamedTuple):
+    """What a method did with a pair: median rTRE in percent, robustness, and whether the map is right and was refused."""
+
+    relative: float
+    nearer: float
+    right: bool
+    refused: bool
+    seconds: float
+
+
+def carry(method: str, subject: str, pair: tuple[np.ndarray, ...], options: dict[str, object]) -> Carried:
+    """The landmarks of the fixed image carried by the map of a method."""
+    moving, fixed, from_points, to_points = pair
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if method == "gequi":
+            found = gequi.register_images(moving, fixed, min_probability=0, **options)
+            map, refused = found.map, found.probability < LEAST
+        else:
+            map = peers.PEERS[method][1](moving, fixed)
+            refused = map is None
+    seconds = time.process_time() - start
+    map = peers.nothing(moving, fixed) if map is None else map
+    there = np.stack([ndimage.map_coordinates(part, to_points.T, order=1, mode="nearest") for part in map], 1)
+    error, before = (np.linalg.norm(at - from_points, axis=1) for at in (there, to_points))
+    relative = 100 * float(np.median(error)) / float(np.hypot(*fixed.shape))
+    nearer = float((error < before).mean()) if before.any() else np.nan
+    return Carried(relative, nearer, relative < limit_of(subject, pair), refused, seconds)
+
+
+def compare(title: str, cases: list[Case], methods: list[str], options: dict[str, object]) -> None:
+    for method in methods if cases else []:
+        rows = [carry(method, subject, pair, options) for subject, _, pair in cases]
+        relative, nearer, right, refused, seconds = (np.array(column) for column in zip(*rows, strict=True))
+        robust = np.nanmean(nearer) if np.isfinite(nearer).any() else np.nan
+        print(f"{title:<10} {method:<36} {len(rows):>5} {np.median(relative):>8.3f} {relative.max():>8.2f} "
+              f"{robust:>10.3f} {int(right.sum()):>5} {int(refused.sum()):>7} {np.median(seconds):>8.1f}",
+              flush=True)  # fmt: skip
 
 
 def main() -> None:
+    lacking = peers.missing()
+    known = ["gequi", *(name for name in peers.PEERS if name not in lacking)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--angles", type=float, nargs="*", default=[0.0])
     parser.add_argument("--contrast", default="same")
     parser.add_argument("--transform", default="deformable")
     parser.add_argument("--mirrored", action="store_true", help='flip the moving sections, with mirror = "search"')
     parser.add_argument("--annotators", nargs="*", default=["lung=0.23", "graf=0.05"], metavar="SUBJECT=PERCENT")
+    parser.add_argument("--methods", nargs="*", choices=["all", *known], help="what is compared in one table")
     chosen = parser.parse_args()
-    if chosen.folder is None:
-        print("real pairs: no folder of sections was given")
+    if not chosen.folder.is_dir():
+        print(f"real pairs: there is no folder of them here ({chosen.folder})")
         return
     of_subject = {name: float(percent) for name, _, percent in (each.partition("=") for each in chosen.annotators)}
     options = {
@@ -180,16 +270,36 @@ def main() -> None:
         "transform": chosen.transform,
         "mirror": "search" if chosen.mirrored else False,
     }
-    stained = [
-        report(name, measure(*(flipped(pair) if chosen.mirrored else pair), of_subject.get(subject, 0.0), **options))
-        for subject, name, pair in sections(chosen.folder, chosen.size, chosen.angles)
-    ]
-    summarize("pairs of sections", stained)
-    known = []
-    for name, contrast, pair in known_pairs(chosen.folder, chosen.size):
-        known.append(report(name, measure(*pair, of_subject.get(name.split()[0], 0.0), contrast=contrast)))
-    if known:
-        summarize("pairs in all", stained + known)
+    cases: dict[str, tuple[Iterator[Case], dict[str, object]]] = {
+        "sections": (sections(chosen.folder, chosen.size, chosen.angles), options),
+        "brain": (brains(chosen.folder), {"contrast": "any"}),
+        "graf": (walls(chosen.folder, chosen.size), {"contrast": "same"}),
+    }
+    if chosen.methods:
+        for name, module in lacking.items():
+            print(f"{name} is left out: {module} is not installed")
+        print(f"{'pairs of':<10} {'method':<36} pairs   median    worst robustness right refused CPU sec.")
+        methods = known if "all" in chosen.methods else chosen.methods
+        for part in chosen.parts:
+            given, of_part = cases[part]
+            compare(
+                part,
+                [flipped(case) if part == "sections" and chosen.mirrored else case for case in given],
+                methods,
+                of_part,
+            )
+        return
+    total = []
+    for part in chosen.parts:
+        given, of_part = cases[part]
+        rows = []
+        for case in given:
+            subject, name, pair = flipped(case) if part == "sections" and chosen.mirrored else case
+            row = measure(*pair, of_subject.get(subject, 0.0), limit_of(subject, pair), **of_part)
+            rows.append(report(name, row))
+        summarize(f"pairs of {part}", rows)
+        total += rows
+    summarize("pairs in all", total)
 
 
 if __name__ == "__main__":

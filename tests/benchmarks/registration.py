@@ -2,14 +2,14 @@
 
 A pair: the moving image is the middle of a picture; the fixed image is the picture seen through a turn after a smooth
 random warp of up to 10 pixels at 128 x 128, so that the true map is known. The error of a map is its mean distance
-from the truth in the central disc, where both images are seen; a success is a mean error below 2 pixels.
+from the truth in the central disc, where both images are seen; a success is a mean error below 2 pixels. The peers are
+in support/peers.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -169,133 +169,19 @@ def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.
     return gequi.register_images(moving, fixed, contrast="any", encoder=encoder, min_probability=0).map
 
 
-def nothing(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    return np.indices(fixed.shape).astype(float)
+def methods() -> dict[str, Callable[..., np.ndarray]]:
+    """What is compared: gequi, and the peers that are installed. A peer that finds no map leaves the images as they lie."""
+    from support import peers
 
+    def without_change(peer: Callable[..., Any]) -> Callable[..., np.ndarray]:
+        def map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
+            found = peer(moving, fixed)
+            return np.indices(fixed.shape).astype(float) if found is None else found
 
-def optical_flow(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    from skimage.registration import optical_flow_tvl1
+        return map
 
-    return np.indices(fixed.shape) + optical_flow_tvl1(fixed, moving)
-
-
-def sift_and_flow(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    """SIFT matches, a RANSAC affine map, then DIS optical flow."""
-    import cv2
-
-    images = [np.clip(255 * image, 0, 255).astype(np.uint8) for image in (fixed, moving)]
-    sift = cv2.SIFT_create(contrastThreshold=0.01)
-    (places, features), (moving_places, moving_features) = (sift.detectAndCompute(image, None) for image in images)
-    rows, columns = fixed.shape
-    affine = np.eye(2, 3)
-    if features is not None and moving_features is not None and min(len(features), len(moving_features)) >= 3:
-        matches = cv2.BFMatcher(cv2.NORM_L2, crossCheck=True).match(features, moving_features)
-        start = np.float32([places[m.queryIdx].pt for m in matches])
-        end = np.float32([moving_places[m.trainIdx].pt for m in matches])
-        if len(matches) >= 3:
-            found, _ = cv2.estimateAffine2D(start, end, ransacReprojThreshold=5)
-            affine = affine if found is None else found
-    warped = cv2.warpAffine(images[1], affine, (columns, rows), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_CUBIC)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(images[0], warped, None)
-    x = np.arange(columns) + flow[..., 0]
-    y = np.arange(rows)[:, None] + flow[..., 1]
-    return np.stack(
-        [affine[1, 0] * x + affine[1, 1] * y + affine[1, 2], affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]]
-    )
-
-
-def demons(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    """8 starting angles of an affine map, the best refined by diffeomorphic demons."""
-    angles = [turn * math.pi / 4 for turn in range(8)]
-    turns = [np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]) for a in angles]
-    return affine_and_demons(moving, fixed, turns)
-
-
-def affine_and_demons(moving: np.ndarray, fixed: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
-    """SimpleITK's affine map from each of the turns, matrices of (x, y) or (x, y, z); the best, then its demons."""
-    import SimpleITK as sitk
-
-    axes = fixed.ndim
-    images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving)]
-    best, best_value = sitk.AffineTransform(axes), math.inf
-    for turn in turns:
-        start = sitk.AffineTransform(axes)
-        start.SetCenter([(n - 1) / 2 for n in fixed.shape[::-1]])
-        start.SetMatrix(turn.ravel().tolist())
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsCorrelation()
-        method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 60)
-        method.SetOptimizerScalesFromPhysicalShift()
-        method.SetShrinkFactorsPerLevel([4, 2])
-        method.SetSmoothingSigmasPerLevel([2, 1])
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetInitialTransform(start, inPlace=True)
-        try:
-            method.Execute(*images)
-        except RuntimeError:  # the images no longer overlap
-            continue
-        if method.GetMetricValue() < best_value:
-            best, best_value = start, method.GetMetricValue()
-    warped = sitk.Resample(images[1], images[0], best, sitk.sitkLinear)
-    refined = sitk.DiffeomorphicDemonsRegistrationFilter()
-    refined.SetNumberOfIterations(100)
-    refined.SetStandardDeviations(2.0)
-    field = sitk.GetArrayFromImage(refined.Execute(images[0], warped))  # (..., row, column, (x, y, ...))
-    places = np.indices(fixed.shape)[::-1] + np.moveaxis(field, -1, 0)
-    centre, shift = (np.reshape(v, (axes, *[1] * axes)) for v in (best.GetCenter(), best.GetTranslation()))
-    return (np.tensordot(np.reshape(best.GetMatrix(), (axes, axes)), places - centre, axes=1) + centre + shift)[::-1]
-
-
-def ants_syn(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    """ANTs: a search for the rotation, then its symmetric normalisation, with its defaults."""
-    import ants
-    import pandas
-
-    # ANTs reads arrays (x, y) and says points (x, y): rows are its x here
-    there, here = (ants.from_numpy(image.astype(np.float32)) for image in (fixed, moving))
-    start = ants.affine_initializer(there, here, search_factor=20, radian_fraction=1.0, local_search_iterations=20)
-    found = ants.registration(there, here, "SyN", initial_transform=start)
-    places = np.indices(fixed.shape).reshape(fixed.ndim, -1).T.astype(float)
-    names = ["x", "y", "z"][: fixed.ndim]
-    moved = ants.apply_transforms_to_points(fixed.ndim, pandas.DataFrame(places, columns=names), found["fwdtransforms"])
-    return moved[names].to_numpy().T.reshape(fixed.ndim, *fixed.shape)
-
-
-def elastix(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    """elastix: rigid, affine and B-spline, with its defaults."""
-    import itk
-
-    parameters = itk.ParameterObject.New()
-    for kind in ("rigid", "affine", "bspline"):
-        parameters.AddParameterMap(itk.ParameterObject.GetDefaultParameterMap(kind))
-    images = [itk.image_view_from_array(np.ascontiguousarray(image, np.float32)) for image in (fixed, moving)]
-    try:
-        _, found = itk.elastix_registration_method(*images, parameter_object=parameters, log_to_console=False)
-    except RuntimeError:  # the images no longer overlap
-        return nothing(moving, fixed, change)
-    with tempfile.TemporaryDirectory() as folder:  # transformix leaves a file there
-        shown = itk.transformix_deformation_field(images[1], found, output_directory=folder)
-    field = itk.array_from_image(shown)  # (row, column, (x, y))
-    return np.indices(fixed.shape) + np.moveaxis(field, -1, 0)[::-1]
-
-
-# name: what must be installed for it (the extra `peers`; antspyx and itk-elastix by hand, they are large)
-METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
-    "gequi": (None, gequi_map),
-    "gequi, trained encoder": (None, gequi_trained_map),
-    "nothing": (None, nothing),
-    "TV-L1 flow (scikit-image)": ("skimage", optical_flow),
-    "SIFT + DIS (OpenCV)": ("cv2", sift_and_flow),
-    "8 starts + demons (SimpleITK)": ("SimpleITK", demons),
-    "rotations + SyN (ANTs)": ("ants", ants_syn),
-    "affine + B-spline (elastix)": ("itk", elastix),
-}
-
-
-def installed() -> dict[str, Callable[..., np.ndarray]]:
-    from importlib.util import find_spec
-
-    return {name: method for name, (module, method) in METHODS.items() if module is None or find_spec(module)}
+    others = {name: without_change(peer) for name, (_, peer) in peers.PEERS.items() if name not in peers.missing()}
+    return {"gequi": gequi_map, "gequi, trained encoder": gequi_trained_map, **others}
 
 
 def row(method: Callable[..., np.ndarray], data: list[Pair], change: str) -> dict[str, Any]:
@@ -314,12 +200,13 @@ def row(method: Callable[..., np.ndarray], data: list[Pair], change: str) -> dic
 
 
 def main() -> None:
+    known = methods()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--angles", type=float, nargs="+", default=[0, 45, 90, 137, 180])
     parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES + MODALITIES)
     parser.add_argument("--pictures", nargs="+", default=list(PICTURES), choices=PICTURES + TEXTURES)
-    parser.add_argument("--methods", nargs="+", default=list(installed()), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(known), choices=list(known))
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore", message=".* fit almost as well")  # counted by registration_claims.py
@@ -328,7 +215,7 @@ def main() -> None:
         for change in chosen.changes:
             data = list(pairs(size, tuple(chosen.angles), change, chosen.seed, tuple(chosen.pictures)))
             for name in chosen.methods if data else []:
-                r = row(METHODS[name][1], data, change)
+                r = row(known[name], data, change)
                 print(
                     f"{size:>4} {change:<12} {name:<30} {r['pairs']:>5} {r['mean']:>6.3f} {r['median']:>6.3f} "
                     f"{r['worst']:>6.2f} {r['success']:>6.1f}% {r['folds']:>5} {r['seconds']:>7.2f}",

@@ -1,14 +1,16 @@
 """Fits and checks the evidence that a map is right (`Preset.evidence_deformable` and the like).
 
-Run: python tests/benchmarks/registration_evidence.py [--folder FOLDER] [--pairs N] [--seed S] [--volumes] [--check]
+Run: python tests/benchmarks/registration_evidence.py [--folder FOLDER] [--pairs N] [--seed S] [--volumes]
+     python tests/benchmarks/registration_evidence.py --check [--only KIND ...] [--mirror] and the options above
 
 Right pairs are generated: pictures that are turned and bent, with half an overlap or a stretch; and, with FOLDER, the
 stained sections and the other real pairs that it holds (`real_pairs.py` says in what form). Wrong pairs are of two
 different pictures, of smooth noise, and of outlines. Every pair is searched as `register_images()` does it, in all its
 views. For each, the evidence that counts is that of the map that it speaks for most; so the fit is repeated until the
 weights no longer change. Printed are the weights and, by leaving out each picture with all of its pairs in turn, how
-many right maps would be refused and how many wrong ones accepted. With --check nothing is fitted: the weights of the
-preset are applied to the pairs of this seed. The weights of images were set with --folder FOLDER --pairs 32.
+many right maps would be refused and how many wrong ones accepted. The weights of images were set with --folder FOLDER
+--pairs 32. With --check nothing is fitted: `register_images()` searches each pair of this seed in all views that it
+needs, with and without constant borders, and its verdict is printed, pair by pair and summed up.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ import volumes as brains
 from scipy import ndimage, optimize
 
 from gequi.geometry.grids import Kind
+from gequi.registration.finding import Options, seek
 from gequi.registration.preprocess import prepare_pair
 from gequi.registration.presets import preset_for
 from gequi.registration.pyramid import map_at_cells
 from gequi.registration.views import views_of
 
 RIGHT = 0.03  # of the longer side: the median error at the coarsest level up to which a map is right
+KINDS = ("generated", "stained", "unrelated")
 PICTURES = (*benchmark.PICTURES, "clock", "moon", "page", "rocket", "hubble_deep_field", "horse", "text", "gravel")
 
 
@@ -216,6 +220,35 @@ def correct(given: Given, found, frame) -> np.ndarray:
     return np.array(errors) < RIGHT * max(given.moving.shape)
 
 
+# ---- the check -----------------------------------------------------------------------------------------------
+
+AREAS = {"spacing": None, "moving_spacing": None, "moving_mask": None, "fixed_mask": None}
+
+
+def check(pairs: Iterator[Given], mirror: bool | str) -> None:
+    """Prints the verdict of the defaults on each pair, and how many are mistaken."""
+    kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
+    counts: dict[str, list[int]] = {}
+    for given in pairs:
+        options = Options(given.transform, given.contrast, mirror, "auto", None, 0.0, "linear", None, kind)
+        found = seek(given.moving, given.fixed, AREAS, options)
+        view, accepted = found.view, found.probability >= real_pairs.LEAST
+        right = bool(correct(given, view.there, view.frame)[view.evidence.best])
+        count = counts.setdefault(f"{given.kind}, {given.transform}, contrast {given.contrast}", [0, 0, 0, 0])
+        for number, counted in enumerate((True, right, right and not accepted, accepted and not right)):
+            count[number] += counted
+        print(
+            f"{given.kind:14s} {' to '.join(given.names):40s} {given.transform:10s} {given.contrast:4s} "
+            f"{'right' if right else 'wrong'} {found.probability:.3f}"
+            f"{'' if right == accepted else '  ACCEPTED' if accepted else '  REFUSED'}",
+            flush=True,
+        )
+    for name, (pairs_, right, refused, accepted) in counts.items():
+        print(f"{name}: {pairs_} pairs; {right} right, refused {refused}; {pairs_ - right} wrong, accepted {accepted}")
+    _, right, refused, accepted = total = np.sum(list(counts.values()), 0)
+    print(f"all: {total[0]} pairs; {right} right, refused {refused}; {total[0] - right} wrong, accepted {accepted}")
+
+
 # ---- the fit -------------------------------------------------------------------------------------------------
 
 
@@ -268,24 +301,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=41)
     parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS, help="the kinds of pairs")
+    parser.add_argument("--mirror", action="store_true", help='check with mirror = "search"')
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     if chosen.volumes:
         pairs = volumes(chosen.pairs, chosen.seed)
     else:
-        real = stained(chosen.folder, chosen.seed) if chosen.folder is not None else ()
-        wrong = unrelated(2 * chosen.pairs, chosen.seed, chosen.folder)
-        pairs = itertools.chain(generated(chosen.pairs, chosen.seed), real, wrong)
+        of_kind = {
+            "generated": generated(chosen.pairs, chosen.seed),
+            "stained": stained(chosen.folder, chosen.seed) if chosen.folder is not None else iter(()),
+            "unrelated": unrelated(2 * chosen.pairs, chosen.seed, chosen.folder),
+        }
+        pairs = itertools.chain(*(of_kind[name] for name in chosen.only))
+    if chosen.check:
+        check(pairs, "search" if chosen.mirror else False)
+        return
     cases = [case for given in pairs for case in examined(given)]
     preset = preset_for(3 if chosen.volumes else 2)
     for transform in ("deformable", "rigid" if chosen.volumes else "affine"):
         mine = [case for case in cases if case.transform == transform]
         start = np.array(preset.evidence_deformable if transform == "deformable" else preset.evidence_linear)
-        if chosen.check:
-            print(f"{transform}: the weights of the preset")
-            chances = [strongest(case, start) for case in mine]
-            report(mine, [float(row @ start) for row, _ in chances], [right for _, right in chances])
-            continue
         fitted = fit(mine, start)
         print(f"{transform}: {tuple(np.round(fitted, 2).tolist())}; each picture left out:")
         odds, is_right = [], []

@@ -17,9 +17,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from registration import affine_and_demons, changed, jacobian, length, smooth_shift
+from registration import changed, jacobian, length, smooth_shift
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from support.peers import affine_and_demons
 
 CHANGES = ("clean", "photometric")
 MILLIMETRES = 8.0  # of the warp, at most
@@ -84,7 +85,7 @@ def dice(map: np.ndarray, pair: Pair) -> float:
     return 2 * np.sum(found & pair.grey) / (np.sum(found) + np.sum(pair.grey))
 
 
-# ---- methods: (moving, fixed) -> map ------------------------------------------------------------------------
+# ---- methods: (moving, fixed) -> map; the peers are in support/peers.py ------------------------------------------------------------------------
 
 
 def gequi_map(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -93,16 +94,9 @@ def gequi_map(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return gequi.register_images(moving, fixed, min_probability=0).map
 
 
-def demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """An affine map from each of the 24 turns of the cube, the best refined by diffeomorphic demons."""
-    signed = itertools.product(itertools.permutations(range(3)), itertools.product((1.0, -1.0), repeat=3))
-    turns = [np.diag(signs)[list(order)] for order, signs in signed]
-    return affine_and_demons(moving, fixed, [turn for turn in turns if np.linalg.det(turn) > 0])
-
-
 METHODS: dict[str, tuple[str | None, Callable[..., np.ndarray]]] = {
     "gequi": (None, gequi_map),
-    "24 starts + demons (SimpleITK)": ("SimpleITK", demons),
+    "24 starts + demons (SimpleITK)": ("SimpleITK", affine_and_demons),
 }
 
 
