@@ -9,8 +9,9 @@ different pictures, of smooth noise, and of outlines. Every pair is searched as 
 views. For each, the evidence that counts is that of the map that it speaks for most; so the fit is repeated until the
 weights no longer change. Printed are the weights and, by leaving out each picture with all of its pairs in turn, how
 many right maps would be refused and how many wrong ones accepted. The weights of images were set with --folder FOLDER
---pairs 32. With --check nothing is fitted: `register_images()` searches each pair of this seed in all views that it
-needs, with and without constant borders, and its verdict is printed, pair by pair and summed up.
+--pairs 32; the fit lets every search count, `weigh()` leaves out one of three that speaks against a map. With --check
+nothing is fitted: `register_images()` searches each pair of this seed in all views that it needs, with and without
+constant borders, and its verdict is printed, pair by pair and summed up.
 """
 
 from __future__ import annotations
