@@ -56,7 +56,7 @@ def calls_in_r():
     """(file, name, names of the arguments, where they are written out) of every call of the core in R's sources."""
     for file in sorted((ROOT / "rpkg/R").glob("*.R")):
         code = re.sub(r"#.*", "", file.read_text())
-        for match in re.finditer(r'\b(call_core(?:, c\(\s*list)?|new_module|image_operation)\(\s*"([\w.]+)"', code):
+        for match in re.finditer(r'\b(call_core(?:_with)?|new_module|image_operation)\(\s*"([\w.]+)"', code):
             names = re.findall(r"[(,]\s*(\w+) = ", _until_closed(code, match))
             yield file.name, match.group(2), names if match.group(1).startswith("call_core") else []
 

@@ -90,6 +90,12 @@ as_index <- function(i) if (is.numeric(i) && !is.factor(i)) i - 1 else i
 
 # Fields as the core takes them: pairs, so that a representation may come twice.
 as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
+  if (inherits(fields, "gequi_gspace")) {
+    abort_gequi("InputError", paste0(
+      "`", argument, "` must map names of representations to counts, such as c(regular = 4); got a gspace, which ",
+      "comes first."
+    ), argument, call)
+  }
   if (is.null(names(fields)) || inherits(fields, "gequi_field_type")) {
     return(if (is.atomic(fields) && length(fields) > 1) as.list(fields) else fields)
   }

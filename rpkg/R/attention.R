@@ -129,7 +129,7 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
 #' @rdname multi_head_attention
 #' @export
 predict.gequi_attention <- function(object, query, context, ..., batch_size = 64, newdata = NULL) {
-  rlang::check_dots_empty() # a misspelt option would do nothing
+  refuse_dots(...)
   call <- rlang::current_env()
   query <- x_or_newdata(if (!missing(query)) query, newdata, call, "query")
   call_core(

@@ -45,9 +45,9 @@ short_call <- function(call) {
 }
 
 short_value <- function(value) {
-  if (rlang::is_missing(value) || is.symbol(value) || is.null(value)) return(value)
-  if (is.call(value)) return(if (utils::object.size(value) > 1e4) as.name("<call>") else value)
-  if (is.atomic(value) && length(value) <= 4 && !is.object(value)) return(value)
+  if (rlang::is_missing(value)) return(value)
+  small <- if (is.call(value)) utils::object.size(value) < 1e4 else length(value) <= 4
+  if (small && (is.language(value) || rlang::is_bare_atomic(value))) return(value)
   as.name(paste0("<", class(value)[1], ">"))
 }
 
@@ -69,6 +69,21 @@ abort_python <- function(error, call) {
   if (!is.null(the$callback_error)) rlang::cnd_signal(the$callback_error)
   last <- reticulate::py_last_error()
   abort_gequi("PythonError", paste0(last$type, ": ", last$value), call = call, traceback = last$message)
+}
+
+# Refuses what `...` of a function holds that has no further arguments: a misspelt option would do nothing.
+refuse_dots <- function(..., .call = rlang::caller_env()) {
+  if (!...length()) return(invisible())
+  name <- rlang::names2(list(...))[1]
+  known <- setdiff(names(formals(rlang::frame_fn(.call))), "...")
+  if (!nzchar(name)) {
+    message <- paste0("`...` must be empty: the arguments here are ", toString(known), ".")
+    abort_gequi("InputError", message, "...", .call)
+  }
+  distance <- utils::adist(name, known, ignore.case = TRUE)[1, ]
+  hint <- if (min(distance) <= 3) paste0(" Did you mean `", known[which.min(distance)], "`?")
+  message <- paste0("`", name, "` is no argument here; these are: ", toString(known), ".", hint)
+  abort_gequi("InputError", message, name, .call)
 }
 
 # ---- messages -----------------------------------------------------------------------------------------------------

@@ -35,7 +35,10 @@ gspaces <- function() as_table(call_core("gspaces"))
 gspace <- function(name, ...) {
   options <- list(...)
   if (length(options) && !all(nzchar(rlang::names2(options)))) {
-    abort_gequi("InputError", "Options of a gspace must be named, such as N = 4.", "...")
+    abort_gequi("InputError", paste0(
+      "The options of a gspace must be named, such as N = 4 (a capital N); got ", shown(options[[1]]),
+      " without a name."
+    ), "...")
   }
   made <- call_core("make_gspace", name = name, ...)
   new_handle(

@@ -41,7 +41,7 @@
 #' dim(as_image_batch(array(0, c(100, 28, 28)), third = "columns"))
 #' dim(as_image_batch(array(0, c(20, 30, 50)), third = "slices"))
 as_image_batch <- function(x, third = NULL, channels = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   call <- rlang::current_env()
   if (!is.null(third)) third <- rlang::arg_match(third, c("channels", "images", "columns", "slices"))
   if (!is.null(channels) && !(is.numeric(channels) && length(channels) == 1 && channels %in% c(1, 3))) {
@@ -264,8 +264,8 @@ image_batch.data.frame <- function(x, options) {
   if (length(there) != 1) {
     found <- if (length(there)) paste("several columns of images,", toString(there)) else "no column of images"
     options$refuse(
-      "is a data frame with ", found, " (a list, or names of files that exist): give one, such as ", options$argument,
-      "$", if (length(there)) there[1] else names(x)[1], ".",
+      "is a data frame with ", found, " (a list, or names of files that exist): ",
+      if (length(there)) paste0("give one, such as ", options$argument, "$", there[1], ".") else "give the images.",
       kind = "InputError"
     )
   }

@@ -179,7 +179,14 @@ kept_weights <- function(network) {
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
 predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
-  rlang::check_dots_empty() # a misspelt option would do nothing
+  if ("type" %in% names(list(...))) {
+    message <- paste0(
+      "`type` is for a network that fit() has trained on classes; got ", shown(list(...)$type), ", but of this one ",
+      "predict() returns the output as it is."
+    )
+    abort_gequi("InputError", message, "type", rlang::current_env())
+  }
+  refuse_dots(...)
   x <- x_or_newdata(if (!missing(x)) x, newdata)
   call_core("predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype)
 }

@@ -43,7 +43,7 @@
 predict.gequi_registration <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"),
                                        type = NULL, se.fit = FALSE, interpolation = NULL, fill = NA,
                                        extrapolate = FALSE, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   here <- rlang::current_env()
   direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
   if (!is.null(type)) type <- check_choice(type, c("image", "labels", "points"), "type", here)

@@ -21,7 +21,9 @@ coding_from_plain <- function(plain) {
 # the first of them.
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
   refuse_table(y, call)
-  classes <- !is.null(coding) || are_classes(object, x, y, loss, ignore, call)
+  check_loss_of_classes(y, loss, call)
+  known <- !is.null(coding) && may_be_classes(y, loss)
+  classes <- known || are_classes(object, x, y, loss, ignore, call)
   encode <- function(y, x) {
     if (is.null(y) || is_file(y, coding)) return(y)
     refuse_table(y, call)
@@ -31,7 +33,7 @@ read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call 
   if (!classes) encode <- function(y, x) y
   list(
     x = if (is.function(x)) encoding_batches(x, encode) else x, y = encode(y, x),
-    loss = if (classes) "cross_entropy" else loss,
+    loss = rlang::`%||%`(loss, if (classes) "cross_entropy"),
     # In a file, the core finds the class to ignore; elsewhere it is found here.
     ignore = if (is_file(y, coding)) ignore, classes = classes, coding = function() coding, encode = encode
   )
@@ -70,6 +72,17 @@ refuse_table <- function(y, call) {
   abort_gequi("InputError", message, "y", call)
 }
 
+may_be_classes <- function(y, loss) is.null(loss) || identical(loss, "cross_entropy") || is.factor(y)
+
+# A factor has one loss; a name that is no loss, the core refuses.
+check_loss_of_classes <- function(y, loss, call) {
+  if (!is.factor(y) || !rlang::is_string(loss, c("binary_cross_entropy", "mse", "mae", "huber"))) return(invisible())
+  abort_gequi("InputError", paste0(
+    "`loss` must be \"cross_entropy\" or NULL where `y` is a factor; got \"", loss, "\". For another loss give ",
+    "numbers, such as as.integer(y) - 1."
+  ), "loss", call)
+}
+
 # Whether targets are classes by their type or by the loss.
 is_classes <- function(y, loss) {
   is.factor(y) || identical(loss, "cross_entropy") ||
@@ -90,6 +103,11 @@ find_coding <- function(y, ignore, object, x, call) {
   if (is.logical(y)) return(new_coding(c("FALSE", "TRUE"), "logical"))
   outputs <- call_core("examine_targets", model = object, x = x, .call = call)$output[[1]]
   if (is.factor(y)) {
+    if (!all(ignore %in% levels(y))) {
+      abort_gequi("InputError", paste0(
+        "`ignore` must be one of the classes of `y`, ", quoted(levels(y)), "; got ", shown(ignore), "."
+      ), "ignore", call)
+    }
     check_levels(y, outputs, call)
     new_coding(levels(y), "factor")
   } else if (any(setdiff(y, ignore) == 0, na.rm = TRUE)) {
@@ -99,17 +117,21 @@ find_coding <- function(y, ignore, object, x, call) {
   }
 }
 
+# Names in a row, of many the first ten.
+quoted <- function(names) {
+  toString(c(paste0("\"", utils::head(names, 10), "\""), if (length(names) > 10) "..."))
+}
+
 check_levels <- function(y, outputs, call) {
   if (nlevels(y) <= outputs) return(invisible())
   unused <- setdiff(levels(y), unique(as.character(y)))
-  named <- function(levels) paste0("\"", levels, "\"", collapse = ", ")
   advice <- if (nlevels(y) - length(unused) <= outputs) {
-    paste0("no target is ", named(unused), ": droplevels(y) leaves unused levels out.")
+    paste0("no target is ", quoted(unused), ": droplevels(y) leaves unused levels out.")
   } else {
     "give the network one output for each level, as by layer_dense()."
   }
   abort_gequi(c("ShapeError", "InputError"), paste0(
-    "`y` has ", nlevels(y), " levels, ", named(levels(y)), ", but the network has ", outputs,
+    "`y` has ", nlevels(y), " levels, ", quoted(levels(y)), ", but the network has ", outputs,
     if (outputs == 1) " output: " else " outputs: ", advice
   ), "y", call)
 }

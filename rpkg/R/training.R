@@ -114,13 +114,13 @@ refuse_other_names <- function(..., call = rlang::caller_env()) {
     message <- paste0("`", given[1], "` is called `", other_names[[given[1]]], "` here.")
     abort_gequi("InputError", message, given[1], call)
   }
-  rlang::check_dots_empty(call = call)
+  refuse_dots(..., .call = call)
 }
 
 file_exists <- function(path) rlang::is_string(path) && file.exists(path.expand(path))
 
 # Options of fit() as the core takes them; `targets` are those of read_targets().
-core_options <- function(options, targets) {
+core_options <- function(options, targets, call = rlang::caller_env()) {
   options["loss"] <- list(targets$loss)
   options["ignore"] <- list(targets$ignore)
   if (is.list(options$validation) && length(options$validation) == 2) {
@@ -130,10 +130,21 @@ core_options <- function(options, targets) {
     options$validation <- list(x, targets_of_inputs(x, options$validation[[2]]))
     options$validation[[2]] <- targets$encode(options$validation[[2]], options$validation[[1]])
   }
-  weights <- options$class_weights
-  if (!is.null(names(weights))) options$class_weights <- unname(weights[targets$coding()$levels])
+  options["class_weights"] <- list(weights_of_classes(options$class_weights, targets$coding()$levels, call))
   if (!is.null(options$checkpoint)) options$checkpoint <- as_path(options$checkpoint)
   options
+}
+
+# Named weights in the order of the classes.
+weights_of_classes <- function(weights, levels, call) {
+  if (is.null(names(weights))) return(weights)
+  if (is.null(levels)) levels <- as.character(seq_along(weights))
+  if (!setequal(names(weights), levels)) {
+    abort_gequi("InputError", paste0(
+      "`class_weights` must have the names of the classes, ", quoted(levels), "; got ", quoted(names(weights)), "."
+    ), "class_weights", call)
+  }
+  unname(weights[levels])
 }
 
 # Callbacks as the core takes them: whatever else than FALSE a function returns, the training goes on.
@@ -294,7 +305,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
       "`type` must be one of ", paste0("'", allowed, "'", collapse = ", "), "; got ", deparse(type)[1], "."
     ), "type", rlang::current_env())
   }
-  rlang::check_dots_empty()
+  refuse_dots(...)
   x <- as_inputs(x)
   if (type == "tibble") return(predicted_table(object, x, batch_size, dtype))
   if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))

@@ -327,7 +327,7 @@ def test_labels_that_do_not_fit_are_refused(known, labels, kind, message):
 
 
 def test_what_is_no_registration_is_refused(known):
-    with pytest.raises(InputError, match="`found` must be a registration.*got a dict"):
+    with pytest.raises(InputError, match=r"`found` must be a registration.*got \{\}"):
         evaluate_registration({})
     with pytest.raises(InputError, match="`found` is an empty list"):
         evaluate_registration([])

@@ -548,7 +548,7 @@ def test_what_cannot_be_written_is_refused(registered, tmp_path, monkeypatch, op
 
 
 def test_what_is_no_registration_is_not_written(registered, tmp_path):
-    with pytest.raises(InputError, match="`found` must be a registration.*; got a ndarray"):
+    with pytest.raises(InputError, match=r"`found` must be a registration.*; got an array of shape \(2, 2\)"):
         write_transform(np.eye(2), tmp_path / "a.tfm")
     straight = read_transform(written(registered(2, bend=0), tmp_path, "tfm"))
     with pytest.raises(InputError, match="`found`: no field can be made.*it is a linear map, which has no grid"):

@@ -45,8 +45,8 @@ test_that("predictions are arrays, batch first", {
 
 test_that("a misspelt option is refused, not ignored", {
   needs_python()
-  expect_error(predict(classifier(), volcano, batchsize = 2), class = "rlib_error_dots_nonempty")
-  expect_error(predict(classifier(), new_data = volcano), class = "rlib_error_dots_nonempty")
+  expect_error(predict(classifier(), volcano, batchsize = 2), class = "gequi_input_error")
+  expect_error(predict(classifier(), new_data = volcano), class = "gequi_input_error")
   expect_error(summary(classifier(), shape = c(1, 1, 9, 9)), class = "rlib_error_dots_nonempty")
   expect_error(plot(c4(), representations = "regular"), class = "rlib_error_dots_nonempty")
 })

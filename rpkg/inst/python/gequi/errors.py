@@ -25,12 +25,13 @@ import numpy as np
 _Self = TypeVar("_Self", bound="Message")
 _MOST_ITEMS = 20  # of a value that is written out
 _MOST_CHARACTERS = 200
+_OTHER_NAMES = {"gpu": "cuda"}  # what other packages call a choice
 
 
 def _code(value: Any) -> str:
     """A value as code, however large it is: of an array, what it is; anything else is cut."""
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and np.prod(shape) > _MOST_ITEMS:
+    if isinstance(shape, tuple) and (len(shape) > 1 or np.prod(shape) > _MOST_ITEMS):
         kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         return f"{kind} of shape ({', '.join(map(str, shape))})"
     if isinstance(value, list | tuple):
@@ -272,5 +273,8 @@ def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
 def nearest(name: object, choices: Iterable[str]) -> str:
     """ " Did you mean 'conv'?", or an empty string where nothing is near."""
     known = {choice.lower(): choice for choice in choices}
+    other = _OTHER_NAMES.get(str(name).lower())
+    if other in known:
+        return f" Did you mean '{other}'?"
     close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean '{known[close[0]]}'?" if close else ""

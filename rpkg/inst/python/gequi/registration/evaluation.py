@@ -291,8 +291,8 @@ def _check_registration(found: Any) -> Registration:
     if isinstance(found, Registration):
         return found
     raise InputError(
-        "`{argument}` must be a registration, as register_images() returns it, or a list of them; got a {type}.",
-        "found", type=type(found).__name__,
+        "`{argument}` must be a registration, as register_images() returns it, or a list of them; got {found!r}.",
+        "found", found=found,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from .._escnn import EquivariantModule, GeometricTensor
 from ..arrays import check_integer
-from ..errors import InputError
+from ..errors import InputError, ShapeError
 from ..networks import check_model, evaluating
 
 Trace = list[dict[str, Any]]
@@ -28,6 +28,7 @@ AXES = {
     4: "batch channel row column",
     5: "batch channel depth row column",
 }
+_MOST_AXES = 8  # of an input; more numbers are an array, not its shape
 
 
 def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
@@ -100,6 +101,12 @@ def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
             "`{argument}` must be a shape, such as {example}, or a list of shapes; got {input_shape!r:.60}.",
             "input_shape", example=(1, 3, 32, 32), input_shape=input_shape,
         ) from None  # fmt: skip
+    for shape in shapes:
+        if len(shape) > _MOST_AXES:
+            raise ShapeError(
+                "`{argument}` must be a shape, such as {example}; got {count} numbers. Of an array, give its shape.",
+                "input_shape", example=(1, 3, 32, 32), count=len(shape),
+            )  # fmt: skip
     return [tuple(check_integer(size, "input_shape", minimum=1) for size in shape) for shape in shapes]
 
 

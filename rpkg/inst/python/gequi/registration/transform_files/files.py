@@ -257,8 +257,8 @@ def _spaces(found: Any, origin: Any, cosines: Any, moving_origin: Any, moving_co
     """The space of the fixed image and that of the moving one."""
     if not isinstance(found, Registration | Transform):
         raise InputError(
-            "`{argument}` must be a registration, as register_images() returns it, or a transform; got a {type}.",
-            "found", type=type(found).__name__,
+            "`{argument}` must be a registration, as register_images() returns it, or a transform; got {found!r}.",
+            "found", found=found,
         )  # fmt: skip
     at, turn, moving_at, moving_turn = origin, cosines, moving_origin, moving_cosines
     if isinstance(found, Transform):
