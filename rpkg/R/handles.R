@@ -28,3 +28,10 @@ r_to_py.gequi_handle <- function(x, convert = FALSE) {
 
 #' @export
 str.gequi_handle <- function(object, ...) cat(paste0(" <", class(object)[1], "> ", format(object), "\n"))
+
+# What `$` completes to: the plain data, not the handle.
+#' @importFrom utils .DollarNames
+#' @export
+.DollarNames.gequi_handle <- function(x, pattern = "") {
+  grep(pattern, setdiff(names(unclass(x)), c("handle", "python")), value = TRUE)
+}

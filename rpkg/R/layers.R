@@ -17,6 +17,7 @@ layer_kinds <- function() {
     if (row$required || is.null(row$option)) return(NA_character_)
     deparse(if (is.integer(row$default)) as.numeric(row$default) else row$default)
   }, "")
+  table$summary <- gsub("\\[None, ([0-9]+)\\]", "list(NULL, \\1)", table$summary) # as one writes it in R
   table[c("kind", "summary", "option", "default", "required")]
 }
 

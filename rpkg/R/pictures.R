@@ -15,8 +15,8 @@
 #'   * a matrix (row, column), which is grayscale already;
 #'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: gray, gray and alpha, red, green
 #'     and blue, or these and alpha. With a longer third axis an array is a volume (depth, row, column), in grayscale;
-#'   * a picture of the package magick, a raster or nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their frames are
-#'     the slices of a volume, but of a magick object, which may have one;
+#'   * a picture of the package magick, a raster or nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their
+#'     frames are the slices of a volume, but of a magick object, which may have one;
 #'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib;
 #'   * the name of a PNG, JPEG, TIFF or NIfTI file, or of any other that magick reads.
 #' @return a matrix (row, column) or an array (depth, row, column), with row 1 on top. Where the picture knows the size

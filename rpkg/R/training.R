@@ -41,8 +41,8 @@
 #' @param nodes machines.
 #' @param batches batches in an epoch, where `x` is a function.
 #' @param progress `TRUE` shows a progress bar, `"epochs"` a line for each epoch, `FALSE` nothing; or a function that is
-#'   called about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and
-#'   the metrics so far); the training stops where it returns `FALSE`. `NULL` is the bar in interactive sessions; in
+#'   called about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left`
+#'   and the metrics so far); the training stops where it returns `FALSE`. `NULL` is the bar in interactive sessions; in
 #'   scripts, after two seconds, a line for each epoch; in documents that knitr makes, nothing.
 #' @param callbacks a list with any of the functions `on_epoch_begin`, `on_epoch_end` and `on_batch_end`, or a list of
 #'   such lists. Each function is called with the list that `progress` is called with: without metrics when an epoch

@@ -57,7 +57,7 @@ test_that("files, folders and rasters are shown", {
   for (name in c("b.png", "a.png")) png::writePNG(image, file.path(folder, name))
   expect_equal(plot_image(file.path(folder, "a.png"))$data$value, c(image), tolerance = 1e-6)
   expect_identical(levels(plot_image(folder)$data$image), c("a.png", "b.png"))
-  expect_identical(plot_image(grDevices::as.raster(image))$data$value[6], "#FFFFFFFF")
+  expect_identical(plot_image(grDevices::as.raster(image))$data$value[6], "#FFFFFF")
   expect_refused(plot_image(file.path(folder, "none.png")), "is no file", "input")
   unlink(file.path(folder, c("a.png", "b.png")))
   expect_refused(plot_image(folder), "there is no picture in", "input")

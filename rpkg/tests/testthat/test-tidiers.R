@@ -115,3 +115,12 @@ test_that("registrations are glanced at, augmented, updated and have coefficient
   expect_equal(min(abs(found$moving - nearest$warped[40, 40])), 0, tolerance = 1e-6)
   expect_refused(update(found, moving = image), "There is no option `moving`", "input")
 })
+
+test_that("`$` completes to the plain data of an object", {
+  fitted <- quick(y = y)
+  known <- utils::.DollarNames(fitted, "")
+  expect_true(all(c("history", "levels", "seed") %in% known))
+  expect_false("handle" %in% known)
+  expect_identical(utils::.DollarNames(fitted, "^hist"), "history")
+  expect_true("group" %in% utils::.DollarNames(c4(), ""))
+})
