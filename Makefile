@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 PYTHON := $(CURDIR)/.venv/bin/python
 BUILD := $(CURDIR)/.cache/build
 
-.PHONY: demo test check bench docs lock setup clean
+.PHONY: demo test check check-trixie check-bare bench docs lock setup clean
 
 ## the vignette "Get started", rendered, with its table of errors
 demo: setup
@@ -27,6 +27,14 @@ check: setup
 	$(PYTHON) -m mypy
 	Rscript --vanilla .ci/check-r.R
 	.ci/r-cmd-check $(BUILD)
+
+## the last commit on the other Debian, with its R 4.5: tests and checks in a bare root in .cache/trixie
+check-trixie:
+	.ci/in-bare-root trixie make test check
+
+## the last commit without Python: what CRAN's machines may see
+check-bare: setup
+	env -u RETICULATE_PYTHON -u GEQUI_REQUIRE_PYTHON WORKON_HOME=$(BUILD)/none .ci/r-cmd-check $(BUILD)/bare
 
 ## peers side by side, and the tests that take long
 bench: setup

@@ -71,3 +71,12 @@ def test_the_r_package_installs_from_a_checkout_without_links(tmp_path):
     environment["RETICULATE_PYTHON"] = sys.executable
     printed = run(["Rscript", "--vanilla", "-e", code], env=environment).stdout
     assert str(library) in printed
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "rpkg" / "vignettes").glob("*.Rmd")), ids=lambda page: page.stem)
+def test_a_vignette_shows_code_only_where_there_is_no_python(page):
+    setup, rest = page.read_text(encoding="utf-8").split("```", 2)[1:]
+    assert re.search(r"eval = (gequiR::gequi_available\(\)|has_training)", setup)
+    assert "gequi_available()" in setup
+    if "`r " in rest:  # which `eval` does not hold back
+        assert "evaluate.inline" in setup
