@@ -42,11 +42,12 @@ install_gequi <- function(envname = "r-gequi", python = NULL, device = c("cpu", 
     cli::cli_inform(download_size(device))
   }
   folder <- environment_folder(envname)
-  if (!dir.exists(folder)) {
+  made <- python_in(folder)
+  unlink(stamp_of(folder)) # from here until the end it is not whole
+  if (!file.exists(made) || length(missing_in(made, "pip"))) { # where none was made, or one without pip
     cli::cli_inform("Making the virtual environment {.file {folder}} from {.file {python}}.")
     run_python(python, c("-m", "venv", shQuote(folder)), "make the virtual environment", here)
   }
-  made <- python_in(folder)
   steps <- installation_steps(device, pip_options)
   for (i in seq_along(steps)) {
     cli::cli_inform("Step {i} of {length(steps)}: pip install {steps[[i]]$packages}")
@@ -108,11 +109,13 @@ starting_python <- function(python, call) {
 run_python <- function(python, arguments, purpose, call) {
   log <- tempfile()
   on.exit(unlink(log))
-  status <- system2(python, arguments, stdout = "", stderr = log)
+  venv <- identical(arguments[2], "venv") # which says on stdout, in several lines, why it fails
+  status <- system2(python, arguments, stdout = if (venv) log else "", stderr = log)
   if (status == 0) return(invisible())
   said <- grep("^ *$", readLines(log, warn = FALSE), value = TRUE, invert = TRUE)
   reasons <- grep("^ERROR|[Ee]rror:", said, value = TRUE)
-  reason <- if (length(reasons)) reasons[1] else utils::tail(c("it gave no reason", said), 1)
+  reason <- utils::tail(c("it gave no reason", if (venv) paste(trimws(said), collapse = " ") else said), 1)
+  if (length(reasons)) reason <- reasons[1]
   offline <- any(grepl("Connection|resolve|Network|timed out", said))
   abort_gequi("SetupError", c(
     paste0("Python could not ", purpose, ": ", sub("^ERROR: *", "", reason)),

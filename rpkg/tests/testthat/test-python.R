@@ -147,11 +147,30 @@ test_that("install_gequi() refuses a Python that is too old or none before it ma
   expect_false(dir.exists(folder))
 })
 
+# What `python -m venv` leaves; without pip, where ensurepip is missing.
+fake_environment <- function(folder, missing = "") {
+  made <- python_in(folder)
+  dir.create(dirname(made), recursive = TRUE, showWarnings = FALSE)
+  file.copy(fake_python("3.12.1", missing, parent.frame()), made, overwrite = TRUE)
+}
+
+test_that("an environment without pip is made again, with the reason why there was none", {
+  skip_on_os("windows")
+  folder <- tempfile("environment")
+  fake_environment(folder, missing = "pip")
+  writeLines("0", stamp_of(folder))
+  python <- fake_python("3.12.1")
+  cat("echo 'ensurepip is not\navailable: apt install python3-venv'; exit 1\n", file = python, append = TRUE)
+  error <- rlang::catch_cnd(suppressMessages(install_gequi(folder, python, ask = FALSE)), "gequi_setup_error")
+  expect_match(rlang::cnd_message(error), "make the virtual environment: .*ensurepip is not available: apt install")
+  expect_false(is_whole(folder))
+})
+
 test_that("install_gequi() installs torch first and escnn last, and marks what is complete", {
   calls <- list()
   record <- function(python, arguments, purpose, call) {
     calls <<- c(calls, list(arguments))
-    if (arguments[2] == "venv") dir.create(gsub("'", "", arguments[3]))
+    if (arguments[2] == "venv") fake_environment(gsub("'", "", arguments[3]))
     if (stop_at == length(calls)) abort_gequi("SetupError", "no network")
   }
   folder <- tempfile("environment")
