@@ -103,7 +103,8 @@ test_that("where no Python has what is needed, nothing is downloaded and one com
     sprintf("setwd('%s')", folder), # without a .venv
     "library(gequiR)",
     "downloaded <- FALSE",
-    "invisible(trace('uv_get_or_create_env', quote(downloaded <<- TRUE), where = asNamespace('reticulate'), print = FALSE))",
+    "inside <- asNamespace('reticulate')",
+    "invisible(trace('uv_get_or_create_env', quote(downloaded <<- TRUE), where = inside, print = FALSE))",
     "cat(gequi_available(), '\n')",
     "error <- tryCatch(gspace('rot2dOnR2', N = 4), error = identity)",
     "cat(class(error)[1], rlang::cnd_message(error), downloaded, reticulate::py_available(), sep = '\n')"
