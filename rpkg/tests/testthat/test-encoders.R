@@ -3,6 +3,7 @@
 face <- function() sample_image("cat")[101:164, 201:264]
 
 test_that("the designed encoder is a network that shows its layers", {
+  needs_python()
   encoder <- registration_encoder()
   expect_s3_class(encoder, "gequi_network")
   expect_identical(kinds_of(encoder), c("oriented_gradients", "ring_descriptor"))
@@ -13,6 +14,7 @@ test_that("the designed encoder is a network that shows its layers", {
 })
 
 test_that("its layers can be piped, with rings of one's own", {
+  needs_python()
   network <- equivariant_network(gspace("rot2dOnR2", N = 8), c(trivial = 1), seed = 1) |>
     layer_oriented_gradients(signed = FALSE) |>
     layer_ring_descriptor(rings = list(c(0, 2), c(5, 2.5)), token = 2) |>
@@ -28,6 +30,7 @@ blob <- function() {
 }
 
 test_that("the designed encoder of volumes is a network that shows its layers, and registers", {
+  needs_python()
   encoder <- registration_encoder(dimension = 3)
   expect_identical(kinds_of(encoder), c("local_normalization", "sphere_descriptor"))
   expect_output(print(encoder), "rot3dOnR3\\(maximum_frequency = 3\\)")
@@ -39,6 +42,7 @@ test_that("the designed encoder of volumes is a network that shows its layers, a
 })
 
 test_that("layers of volumes can be piped, with spheres of one's own", {
+  needs_python()
   network <- equivariant_network(gspace("rot3dOnR3"), c(trivial = 1), seed = 1) |>
     layer_local_normalization(window = 3, signed = FALSE) |>
     layer_sphere_descriptor(spheres = list(c(2, 1), c(4, 1.5)), token = 5)
@@ -48,6 +52,7 @@ test_that("layers of volumes can be piped, with spheres of one's own", {
 })
 
 test_that("a trained encoder keeps its weights and its history, and registers", {
+  needs_python()
   trained <- registration_encoder(list(face()), contrast = "any", steps = 2, seed = 1)
   expect_s3_class(trained$history, "gequi_history")
   expect_output(print(trained), "trained for 1 epochs")
@@ -64,6 +69,7 @@ test_that("a trained encoder keeps its weights and its history, and registers", 
 })
 
 test_that("what is no encoder, or nothing to learn from, is refused", {
+  needs_python()
   expect_refused(register_images(face(), face(), encoder = "designed"), "`encoder` must be a network", "input")
   expect_refused(registration_encoder(list(matrix(0, 60, 60))), "number 1 is constant", "input")
   expect_refused(registration_encoder(face()[1:40, ]), "at least 48 pixels", "shape")

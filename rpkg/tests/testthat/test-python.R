@@ -85,12 +85,11 @@ test_that("a line says that Python starts, on stderr, unless an option says no",
 })
 
 # A program that answers as a Python of a version; as one that lacks modules, where `missing` names them.
-fake_python <- function(version = "3.9.1", missing = "torch escnn", env = parent.frame()) {
+fake_python <- function(version = "3.9.1", missing = "torch escnn") {
   file <- tempfile("python")
   writeLines(c("#!/bin/sh", sprintf(
     'if [ "$1" = --version ]; then echo "Python %s"; else echo "%s"; fi', version, missing)), file)
   Sys.chmod(file, "755")
-  withr::defer(unlink(file), envir = env)
   file
 }
 
@@ -152,7 +151,7 @@ test_that("install_gequi() refuses a Python that is too old or none before it ma
 fake_environment <- function(folder, missing = "") {
   made <- python_in(folder)
   dir.create(dirname(made), recursive = TRUE, showWarnings = FALSE)
-  file.copy(fake_python("3.12.1", missing, parent.frame()), made, overwrite = TRUE)
+  file.copy(fake_python("3.12.1", missing), made, overwrite = TRUE)
 }
 
 test_that("an environment without pip is made again, with the reason why there was none", {

@@ -144,6 +144,7 @@ test_that("a handle that is dead is recognised wherever it is used, with what to
 })
 
 test_that("what is no model file is refused", {
+  needs_python()
   saveRDS(1:3, file)
   expect_refused(load_model(file), "is a compressed file: in R, readRDS() may read it", "model_file")
   expect_refused(load_model(tempfile()), "there is no file", "model_file")
