@@ -1,6 +1,6 @@
-test_that("library() starts no Python and takes less than a second", {
+test_that("library() starts no Python and takes less than a second of processor time", {
   seen <- in_a_new_r(c(
-    'seconds <- system.time(suppressPackageStartupMessages(library(gequiR)))[["elapsed"]]',
+    "seconds <- sum(system.time(suppressPackageStartupMessages(library(gequiR)))[1:2])",
     'cat(seconds, reticulate::py_available(), "\n")'
   ))
   seen <- strsplit(tail(seen, 1), " ")[[1]]
