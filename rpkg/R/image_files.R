@@ -23,8 +23,10 @@
 #' @examplesIf gequi_available()
 #' folder <- tempfile()
 #' for (class in c("dark", "bright")) dir.create(file.path(folder, class), recursive = TRUE)
-#' for (i in 1:4) write_image(matrix(runif(54) / 2, 6), file.path(folder, "dark", paste0(i, ".png")))
-#' for (i in 1:4) write_image(matrix(1 - runif(64) / 2, 8), file.path(folder, "bright", paste0(i, ".png")))
+#' for (i in 1:4) {
+#'   write_image(matrix(runif(54) / 2, 6), file.path(folder, "dark", paste0(i, ".png")))
+#'   write_image(matrix(1 - runif(64) / 2, 8), file.path(folder, "bright", paste0(i, ".png")))
+#' }
 #' images <- image_files(folder, size = 8)
 #' images
 #' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -36,10 +38,14 @@ image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", chann
   here <- rlang::current_env()
   if (is.data.frame(x)) {
     if (is.null(labels)) labels <- column_of(x, c("label", "class", "y"))
-    x <- column_of(x, c("path", "file", "image"))
-    if (is.null(x)) {
-      abort_gequi("InputError", "`x` must have a column `path`, `file` or `image` with the names of files.", "x", here)
+    files <- column_of(x, c("path", "file", "image"))
+    if (is.null(files)) {
+      abort_gequi("InputError", paste0(
+        "`x`, a data frame, must have a column `path`, `file` or `image` with the names of files; it has the columns ",
+        paste(utils::head(names(x), 6), collapse = ", "), "."
+      ), "x", here)
     }
+    x <- files
   }
   x <- as_path(if (is.factor(x)) as.character(x) else x)
   one <- rlang::is_string(x)

@@ -32,7 +32,7 @@ mistakes <- list(
   # predictions
   list(quote(predict(network, x[1, 1, 1, ])), "x", "got 1 axes, shape (7)", "(batch, channel, row, column)"),
   list(quote(predict(network, aperm(x, c(1, 3, 4, 2)))), "x", "got 7, shape (6, 7, 7, 1)", "1 on its axis 'channel'"),
-  list(quote(predict(network, iris)), "x", "got a data frame", "as.matrix()"),
+  list(quote(predict(network, iris)), "x", "it has the columns Sepal.Length, Sepal.Width", "a column `path`"),
   list(quote(predict(network, x * NA)), "x", "294 of its 294 values are NA", "must have no missing values"),
   list(quote(predict(network, x, type = "class")), "type", "got \"class\"", "a network that fit() has trained"),
   list(quote(predict(network, x, batchsize = 3)), "batchsize", "is no argument here", "Did you mean `batch_size`?"),
