@@ -17,7 +17,7 @@ from gequi.registration.backgrounds import border_masks, constant_border
 from gequi.registration.evidence import round_trips, weigh
 from gequi.registration.preprocess import prepare_pair
 from gequi.registration.search import verify
-from gequi.registration.views import best_view, seen_as
+from gequi.registration.views import seen_as
 
 CAT = sample_image("cat")
 FIXED = CAT[60:156, 150:256]
@@ -62,22 +62,6 @@ def test_right_maps_are_probable_and_unrelated_images_are_refused(contrast):
             UnrelatedImagesError, match=r"is right with a probability of 0\.\d\d; `min_probability` is 0\.50"
         ):
             register_images(one, other, contrast=contrast)
-
-
-@pytest.mark.parametrize("contrast", ["same", "any"])
-def test_what_is_not_clear_is_searched_again_and_each_search_counts_against_it(contrast):
-    kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
-    clear, doubtful = (
-        best_view(pair, frames[0], "rigid")
-        for pair, frames, _, _ in (
-            prepare_pair(*images, None, None, None, None, contrast, kind)
-            for images in ((MOVING, FIXED), (sample_image("camera")[:96, :96], SPECK))
-        )
-    )
-    assert (len(clear.back), clear.chances) == (1, 1)
-    assert len(doubtful.back) == 3
-    assert doubtful.chances >= 3
-    assert doubtful.log_odds == pytest.approx(float(doubtful.evidence.log_odds.max()) - np.log(doubtful.chances))
 
 
 def test_the_refusal_says_what_would_be_accepted():

@@ -79,10 +79,8 @@ def weigh(there: Found, back: Sequence[Found], transform: str) -> Evidence:
     weights = Weights(
         *(level.preset.evidence_deformable if transform == "deformable" else level.preset.evidence_linear)
     )
-    said = weights.searches + weights.trips * trip
-    # one search of several may miss the inverse of a right map: then it says nothing
-    missed = said.min(1).values.clamp(max=0) if len(back) > 2 else torch.zeros_like(score)
-    odds = weights.constant + said.sum(1) - missed + weights.score * score + weights.plain * plain
+    odds = weights.constant + weights.searches * len(back) + weights.trips * trip.sum(1)
+    odds = odds + weights.score * score + weights.plain * plain
     return Evidence(trip, score, plain, odds + weights.any_contrast * level.pair.any_contrast)
 
 

@@ -79,9 +79,6 @@ class Preset:
     # repeat themselves, 6 do not hold the inverse of a map of the chessboard in registration_claims.py
     back_candidates: int = 6
     back_candidates_of_repeats: int
-    # for one pair of another scale there are so many of the same. registration_evidence.py: wrong maps have log odds of up to
-    # 3.3 at other scales; right ones in registration_robustness.py of 15 and more
-    scale_rarity: float = 20.0
     clear: float = 3.0  # the logarithm of the odds from which nothing else is tried: a probability of 0.95
     most_round_trip: float = 0.02  # of the longer side, up to which an alternative counts as inverted
 

@@ -51,6 +51,13 @@ def toned_pairs(pair: Pair, linear: torch.Tensor, velocity: torch.Tensor) -> lis
     return [_toned_pair(pair, toned, linear[:1], velocity[:1]) for toned in TONED]
 
 
+def shows_something(pair: TonedPair) -> bool:
+    """Whether the image that has other greys still has several of them: a curve may be the same for all."""
+    image, mask = (pair.moving, pair.moving_mask) if pair.toned == "moving" else (pair.fixed, pair.fixed_mask)
+    seen = image[mask > 0.5]
+    return bool(seen.numel()) and float(seen.std()) > 1e-6
+
+
 def toned_again(pair: TonedPair, linear: torch.Tensor, velocity: torch.Tensor) -> TonedPair:
     """The pair with the curve that the first of other maps tells."""
     return _toned_pair(pair.source, pair.toned, linear[:1], velocity[:1])

@@ -7,7 +7,6 @@ With contrast "any" this holds for the greys of both images as well: see `struct
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ from .preprocess import SMALLEST, Frame, Pair
 from .presets import Attempt, Preset, preset_for
 from .search import Found, alternatives, descriptor_factory, search, with_repeats
 from .structure import structure_pairs
-from .tones import TonedPair, equalized_pair, tone_scores, toned_pairs
+from .tones import TonedPair, equalized_pair, shows_something, tone_scores, toned_pairs
 
 MIRRORS: tuple[bool | str, ...] = (False, True, "search")
 
@@ -33,8 +32,6 @@ class View:
         there: the maps from the fixed to the moving image, of all searches.
         back: the maps of each search in the other direction.
         given: whether the map was found near a start that was given, without a search.
-        chances: the number of chances that a wrong map had to be this one: of the searches so far (those of the other side
-            of the image do not count), and more for views in which hardly a pair is taken.
     """
 
     pair: Pair
@@ -43,12 +40,11 @@ class View:
     back: tuple[Found, ...]
     evidence: Evidence
     given: bool = False
-    chances: float = 1.0
 
     @property
     def log_odds(self) -> float:
-        """The logarithm of the odds that the best map is right: what the evidence says, less that of the chances."""
-        return float(self.evidence.log_odds.max()) - math.log(self.chances)
+        """The logarithm of the odds that the best map is right."""
+        return float(self.evidence.log_odds.max())
 
     def rivals(self, transform: str) -> Found:
         """The best map, then a few others that may be right: they score almost as well, and have an inverse or repeat.
@@ -76,45 +72,21 @@ def best_view(
 ) -> View:
     """The view in which the best map is right most probably; no more are tried once one is clearly right.
 
-    What several searches say of a view replaces what one of them said, and no view is taken on the word of one search
-    that is not clear. With contrast "any", a clear view is followed by the one with the greys of the other image, if that
-    is clear as well.
+    With contrast "any", a clear view is followed by the one with the greys of the other image, if that is clear as well.
 
     Args:
         frame: of the moving image.
         mirror: whether the moving image is mirrored; "search" tries both.
         thorough: whether other scales are tried, and evenly spread greys.
     """
-    preset, sides = preset_for(pair.axes), 2 if mirror == "search" else 1
     views: list[View] = []
-    tried = 0
     for more in views_of(pair, frame, transform, mirror, encoder, thorough):
-        kept = [view for view in views if all(view.pair is not other.pair for other in more)]
-        tried += _searches(more) + _searches(kept) - _searches(views)
-        views = kept + _with_chances(more, tried / sides)
+        views += more
         best = max(views, key=lambda view: view.log_odds)
-        if best.log_odds >= preset.clear:
+        if best.log_odds >= preset_for(pair.axes).clear:
             break
-    while len(best.back) == 1 and best.log_odds < preset.clear:
-        again = look_again(best, transform, further_attempts(preset, encoder), encoder)
-        views = [again if view is best else view for view in views]
-        best = max(views, key=lambda view: view.log_odds)
-    toned = toned_views(best, transform, encoder)
-    toned = _with_chances(toned, (tried + _searches(toned)) / sides)
-    return max([view for view in toned if view.log_odds >= preset.clear] or [best], key=lambda view: view.log_odds)
-
-
-def _with_chances(views: Sequence[View], searches: float) -> list[View]:
-    return [replace(view, chances=view.chances * max(1, searches)) for view in views]
-
-
-def _searches(views: Sequence[View]) -> int:
-    return sum(len(view.back) for view in views)
-
-
-def further_attempts(preset: Preset, encoder: EquivariantNetwork | None) -> tuple[Attempt, ...]:
-    """The searches that follow the first one. Those after the second differ in the descriptor, which may be given."""
-    return preset.second if encoder is None else preset.second[:1]
+    toned = [view for view in toned_views(best, transform, encoder) if view.log_odds >= preset_for(pair.axes).clear]
+    return max(toned or [best], key=lambda view: view.log_odds)
 
 
 def views_of(
@@ -122,11 +94,10 @@ def views_of(
 ) -> Iterator[list[View]]:
     """The views in the order in which they are tried.
 
-    The image as it is and mirrored; these with other attempts; with contrast "any" other greys, then the structure of one
-    of the images, and the best of these with other attempts; other scales.
+    The image as it is and mirrored; these with other attempts; with contrast "any" other greys; other scales.
     """
     preset = preset_for(pair.axes)
-    second = further_attempts(preset, encoder)
+    second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
     mirrored = {False: [False], True: [True], "search": [False, True]}[mirror]
     views = []
     for flip in mirrored:
@@ -136,12 +107,10 @@ def views_of(
     yield views
     if pair.any_contrast:
         yield [toned for view in views for toned in toned_views(view, transform, encoder)]
-        structures = [
+        yield [
             look(*seen_as(structure, frame, 1.0, flip), transform, preset.first, encoder)
             for structure in structure_pairs(pair) for flip in mirrored
         ]  # fmt: skip
-        yield structures
-        yield [look_again(max(structures, key=lambda view: view.log_odds), transform, second, encoder)]
     if pair.any_contrast and thorough:
         even = equalized_pair(pair)
         views = [look(*seen_as(even, frame, 1.0, flip), transform, preset.first, encoder) for flip in mirrored]
@@ -155,7 +124,7 @@ def views_of(
     ]  # fmt: skip
     if scaled:
         best = max(scaled, key=lambda view: view.log_odds)
-        yield [replace(look_again(best, transform, second, encoder), chances=preset.scale_rarity)]
+        yield [look_again(best, transform, second, encoder)]
 
 
 def scales_of(pair: Pair, transform: str, preset: Preset) -> list[float]:
@@ -200,7 +169,7 @@ def toned_views(view: View, transform: str, encoder: EquivariantNetwork | None =
     if float(scores.max()) < least:
         return []
     best = there.take([int(scores.argmax())])
-    pairs = toned_pairs(view.pair, best.linear, best.velocity)
+    pairs = [pair for pair in toned_pairs(view.pair, best.linear, best.velocity) if shows_something(pair)]
     return [look(pair, view.frame, transform, preset.first, encoder) for pair in pairs]
 
 
@@ -212,4 +181,4 @@ def look_again(
     for attempt in attempts:
         more, more_back = search(view.pair, transform, attempt, descriptor_factory(view.pair, encoder))
         there, back = there.joined(more), (*back, more_back)
-    return replace(view, there=there, back=back, evidence=weigh(there, back, transform))
+    return View(view.pair, view.frame, there, back, weigh(there, back, transform))
