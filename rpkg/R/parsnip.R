@@ -26,7 +26,8 @@
 #'   predictors, and `outcomes`, those of the outcomes.
 #' @keywords internal
 #' @export
-#' @examplesIf gequi_available() && requireNamespace("parsnip", quietly = TRUE)
+#' @examples
+#' \dontrun{
 #' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
 #'   layer_global_avg_pool() |>
 #'   layer_dense(2)
@@ -36,6 +37,7 @@
 #'   parsnip::set_engine("gequi", network = network, shape = c(1, 7, 7), seed = 1)
 #' fitted <- fit(spec, parity ~ ., pixels)
 #' predict(fitted, pixels[1:3, ], type = "prob")
+#' }
 fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ..., progress = FALSE) {
   if (is.null(network)) {
     abort_gequi("InputError", paste0(
