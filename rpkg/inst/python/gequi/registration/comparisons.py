@@ -41,7 +41,8 @@ def _comparisons(found: Found) -> Iterator[Pair]:
     pair = found.level.pair
     source = pair.source if isinstance(pair, TonedPair) else pair
     yield from structure_pairs(source)
-    yield from toned_pairs(source, found.linear, found.velocity)
+    if source.axes == 2:  # curves of greys are measured on images only
+        yield from toned_pairs(source, found.linear, found.velocity)
 
 
 def _refined(found: Found, pair: Pair, transform: str) -> Found:

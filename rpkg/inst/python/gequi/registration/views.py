@@ -111,7 +111,7 @@ def views_of(
             look(*seen_as(structure, frame, 1.0, flip), transform, preset.first, encoder)
             for structure in structure_pairs(pair) for flip in mirrored
         ]  # fmt: skip
-    if pair.any_contrast and thorough:
+    if pair.any_contrast and thorough and pair.axes == 2:
         even = equalized_pair(pair)
         views = [look(*seen_as(even, frame, 1.0, flip), transform, preset.first, encoder) for flip in mirrored]
         yield views
@@ -163,7 +163,7 @@ def toned_views(view: View, transform: str, encoder: EquivariantNetwork | None =
     """
     there, preset = view.there, preset_for(view.pair.axes)
     least = float(there.scores.max()) + preset.comparison_gain
-    if not view.pair.any_contrast or isinstance(view.pair, TonedPair) or least >= 1:
+    if not view.pair.any_contrast or view.pair.axes != 2 or isinstance(view.pair, TonedPair) or least >= 1:
         return []
     scores = tone_scores(there.level, there.linear, there.velocity)
     if float(scores.max()) < least:
