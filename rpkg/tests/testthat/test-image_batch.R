@@ -67,7 +67,6 @@ test_that("rasters and native rasters are read by their rows", {
   packed <- bytes[, , 1] + 256 * bytes[, , 2] + 65536 * bytes[, , 3] + 255 * 2^24 - 2^32
   native <- structure(as.integer(t(packed)), dim = c(2L, 3L), class = "nativeRaster")
   expect_equal(as_image_batch(native), as_batch)
-  skip_if_not_installed("png")
   file <- written("a.png", \(file) png::writePNG(picture, file))
   expect_equal(as_image_batch(png::readPNG(file, native = TRUE)), as_batch)
   gray_file <- written("b.png", \(file) png::writePNG(gray, file))
@@ -115,7 +114,6 @@ test_that("what to_grayscale() and register_images() read has the same axes", {
   cimg <- structure(array(aperm(picture, c(2, 1, 3)), c(3, 2, 1, 3)), class = c("cimg", "imager_array", "numeric"))
   expect_equal(to_grayscale(cimg), to_grayscale(picture))
   expect_equal(to_grayscale(grDevices::as.raster(picture)), to_grayscale(picture))
-  skip_if_not_installed("png")
   file <- written("a.png", \(file) png::writePNG(picture, file))
   expect_equal(to_grayscale(png::readPNG(file, native = TRUE)), to_grayscale(picture))
 })
