@@ -106,3 +106,14 @@ as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
   }
   unname(Map(list, names(fields), as.list(fields)))
 }
+
+# What an object is, in a few words, whatever its size.
+described <- function(x) {
+  if (is.null(x)) return("NULL")
+  if (is.function(x)) return("a function")
+  if (is.data.frame(x)) return("a data frame")
+  if (is.factor(x)) return("a factor")
+  if (is.object(x)) return(paste("an object of class", class(x)[1]))
+  kind <- switch(typeof(x), character = "text", logical = "logical values", integer = , double = "numbers", typeof(x))
+  if (is.null(dim(x)) && length(x) > 1) paste("a vector of", length(x), if (kind == "text") "texts" else kind) else kind
+}

@@ -339,14 +339,3 @@ shown <- function(x) {
   text <- deparse(x, width.cutoff = 60L, nlines = 1L)
   if (nchar(text) > 60) paste0(substr(text, 1, 57), "...") else text
 }
-
-# What an object is, in a few words, whatever its size.
-described <- function(x) {
-  if (is.null(x)) return("NULL")
-  if (is.function(x)) return("a function")
-  if (is.data.frame(x)) return("a data frame")
-  if (is.factor(x)) return("a factor")
-  if (is.object(x)) return(paste("an object of class", class(x)[1]))
-  kind <- switch(typeof(x), character = "text", logical = "logical values", integer = , double = "numbers", typeof(x))
-  if (is.null(dim(x)) && length(x) > 1) paste("a vector of", length(x), if (kind == "text") "texts" else kind) else kind
-}

@@ -6,8 +6,8 @@
 #'
 #' @details
 #' With the build of torch for CPUs the packages take about 280 MB to download and 1.2 GB on disk; with the build for
-#' CUDA, 3.1 GB and 5.8 GB (measured on Linux). An installation that was interrupted is continued by the same call; until it is
-#' complete, gequiR does not use the environment.
+#' CUDA, 3.1 GB and 5.8 GB (measured on Linux). An installation that was interrupted is continued by the same call;
+#' until it is complete, gequiR does not use the environment.
 #'
 #' Two requirements of escnn are left out on purpose, as gequi does without them: lie_learn, which has wheels for two
 #' versions of Python only, and py3nj, which needs a Fortran compiler.
@@ -63,8 +63,8 @@ install_gequi <- function(envname = "r-gequi", python = NULL, device = c("cpu", 
   invisible(made)
 }
 
-# Measured on Linux, the sum of the wheels that pip takes and the size of the environment: torch 2.13 for CPUs with Python
-# 3.11, and torch 2.14 for CUDA with Python 3.12.
+# The sum of the wheels that pip takes and the size of the environment, measured on Linux: torch 2.13 for CPUs with
+# Python 3.11, and torch 2.14 for CUDA with Python 3.12.
 download_size <- function(device) {
   sizes <- if (device == "cpu") c("280 MB", "1.2 GB") else c("3.1 GB", "5.8 GB")
   paste0("This downloads about ", sizes[1], " and takes ", sizes[2], " on disk.")
@@ -96,7 +96,7 @@ starting_python <- function(python, call) {
     ), "python", call)
   }
   refuse <- function(...) abort_gequi("InputError", paste0("`python` ", ...), "python", call)
-  if (!rlang::is_string(python)) refuse("must be the path of a Python; got ", friendly(python), ".")
+  if (!rlang::is_string(python)) refuse("must be the path of a Python; got ", described(python), ".")
   found <- Sys.which(path.expand(python))
   if (!nzchar(found)) refuse("must be the path of a Python; '", python, "' is no program.")
   told <- suppressWarnings(system2(found, "--version", stdout = TRUE, stderr = TRUE))

@@ -84,7 +84,7 @@ make_python.gequi_network <- function(x, call) {
 check_network <- function(network, call = rlang::caller_env(), argument = "network") {
   if (!inherits(network, "gequi_network")) {
     abort_gequi("InputError", paste0(
-      "`", argument, "` must be a network, as equivariant_network() makes it; got ", friendly(network), "."
+      "`", argument, "` must be a network, as equivariant_network() makes it; got ", described(network), "."
     ), argument, call)
   }
 }
@@ -93,14 +93,9 @@ check_network <- function(network, call = rlang::caller_env(), argument = "netwo
 check_model <- function(model, argument = "model", call = rlang::caller_env()) {
   if (!inherits(model, c("gequi_network", "gequi_module"))) {
     abort_gequi("InputError", paste0(
-      "`", argument, "` must be a network, as equivariant_network() makes it, or a module; got ", friendly(model), "."
+      "`", argument, "` must be a network, as equivariant_network() makes it, or a module; got ", described(model), "."
     ), argument, call)
   }
-}
-
-friendly <- function(x) {
-  if (is.null(x)) return("NULL")
-  paste0(if (is.object(x) || is.function(x)) "an object of class " else "a value of type ", class(x)[1])
 }
 
 # ---- layers -------------------------------------------------------------------------------------------------------
@@ -129,7 +124,7 @@ as_layers <- function(layers, call = rlang::caller_env(), argument = "layers") {
     if (!inherits(sketch, "gequi_sketch")) {
       abort_gequi("InputError", paste0(
         "A function for `", argument, "` must return the network it is given, with layers added; it returned ",
-        friendly(sketch), "."
+        described(sketch), "."
       ), argument, call)
     }
     return(sketch$layers)

@@ -68,7 +68,7 @@ marshal <- function(model) {
 #' @export
 unmarshal <- function(data) {
   if (!is.raw(data)) {
-    message <- paste0("`data` must be a raw vector, as marshal() makes it; got ", friendly(data), ".")
+    message <- paste0("`data` must be a raw vector, as marshal() makes it; got ", described(data), ".")
     abort_gequi("InputError", message, "data", rlang::current_env())
   }
   saved_model(call_core("read_model_bytes", data = data, name = "`data`"))

@@ -34,7 +34,7 @@ test_that("each layer is checked when it is added, by the core, and named", {
   expect_refused(network |> layer_conv(c(irrep_1 = 1), 3) |> layer_relu(), "layer 2 (relu)", "field")
   expect_refused(layer_dense(network, 2.5), "`units` must be a whole number; got 2.5", "input")
   expect_refused(layer_conv(network), "`fields` is missing", "input")
-  expect_refused(layer_relu(3), "as equivariant_network() makes it; got a value of type numeric", "input")
+  expect_refused(layer_relu(3), "as equivariant_network() makes it; got numbers", "input")
   expect_refused(layer_conv(c(regular = 4), 3), "`network` must be a network", "input")
 })
 

@@ -25,7 +25,7 @@ mistakes <- list(
   list(quote(layer_conv(start, c(regular = 2), 3, padding = "same")), "padding", "got \"same\"", "a whole number"),
   list(quote(layer_conv(start, c(regular = 2))), "kernel_size", "is missing", "`kernel_size`"),
   list(quote(layer_conv(network, c(regular = 1), 3)), NULL, "the features before it are vectors", "works on images"),
-  list(quote(layer_dense(10)), "network", "got a value of type numeric", "as equivariant_network() makes it"),
+  list(quote(layer_dense(10)), "network", "got numbers", "as equivariant_network() makes it"),
   list(quote(layer_dropout(network, 50)), "p", "got 50", "must be from 0 to 1"),
   list(quote(set_weights(network, list(a = 1))), "weights", "an unknown weight, \"a\"", "the network's are"),
   list(quote(trace_shapes(network, volcano)), "input_shape", "got 5307 numbers", "Of an array, give its shape"),
@@ -66,7 +66,7 @@ mistakes <- list(
   list(quote(fit(network, "x.npy", y)), "x", "'x.npy'", "the path of a .npy file"),
   list(quote(evaluate(fitted, x, rep(c("a", "z"), 3))), "y", "got \"z\"", "must hold the classes \"a\", \"b\""),
   list(quote(load_model("no.gequi")), "path", "\"no.gequi\"", "there is no file"),
-  list(quote(save_model(x, "a.gequi")), "model", "got a value of type array", "as equivariant_network() makes it"),
+  list(quote(save_model(x, "a.gequi")), "model", "got numbers", "as equivariant_network() makes it"),
   list(quote(predict_folder(network, "no")), "images", "'no'", "must be a folder, or a list of files"),
   # registration
   list(quote(register_images(image, image, contrast = "mi")), "contrast", "got \"mi\"", "must be one of \"same\""),

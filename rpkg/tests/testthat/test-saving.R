@@ -151,7 +151,7 @@ test_that("what is no model file is refused", {
   expect_refused(save_model(small(), file.path(tempdir(), "no", "folder")), "cannot be written", "input")
   expect_refused(save_model("net", file), "`model` must be a network", "input")
   expect_refused(marshal(3), "`model` must be a network, as equivariant_network() makes it, or a module; got", "input")
-  expect_refused(unmarshal("net"), "`data` must be a raw vector, as marshal() makes it; got a value of type", "input")
+  expect_refused(unmarshal("net"), "`data` must be a raw vector, as marshal() makes it; got text", "input")
   expect_refused(unmarshal(as.raw(1:30)), "`data` is no gequi model file", "model_file")
   expect_refused(load_model(3), "`path` must be the path of a file", "input")
 })
