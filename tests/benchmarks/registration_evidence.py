@@ -1,6 +1,7 @@
-"""Fits and checks the evidence that a map is right (`Preset.evidence_deformable` and the like).
+"""Fits and checks the evidence that a map is right (`Preset.evidence_deformable`, `evidence_linear`, `evidence_detail`).
 
 Run: python tests/benchmarks/registration_evidence.py [--folder FOLDER] [--pairs N] [--seed S] [--volumes]
+     python tests/benchmarks/registration_evidence.py --detail and the options above
      python tests/benchmarks/registration_evidence.py --check [--only KIND ...] [--mirror] and the options above
 
 Right pairs are generated: pictures that are turned and bent, with half an overlap or a stretch; and, with FOLDER, the
@@ -9,7 +10,10 @@ different pictures, of smooth noise, and of outlines. Every pair is searched as 
 views. For each, the evidence that counts is that of the map that it speaks for most; so the fit is repeated until the
 weights no longer change. Printed are the weights and, by leaving out each picture with all of its pairs in turn, how
 many right maps would be refused and how many wrong ones accepted. The weights of images were set with --folder FOLDER
---pairs 32; the fit lets every search count, `weigh()` leaves out one of three that speaks against a map. With --check
+--pairs 32. With --detail what the detail adds is fitted: to the map that `register_images()` would return for each pair,
+given what the searches say; unusual pairs (other scales, a fixed frame, other kinds of images, two contrasts of a brain,
+smooth noise) are added, and wrong maps of two images of one thing, which may be nearly right, are left out. The weights
+were set with --detail --folder FOLDER --pairs 48 --seed 301. With --check
 nothing is fitted: `register_images()` searches each pair of this seed in all views that it needs, with and without
 constant borders, and its verdict is printed, pair by pair and summed up.
 """
@@ -32,14 +36,15 @@ import volumes as brains
 from scipy import ndimage, optimize
 
 from gequi.geometry.grids import Kind
-from gequi.registration.finding import Options, seek
+from gequi.registration.detail import detail
+from gequi.registration.finding import Options, Sought, seek
 from gequi.registration.preprocess import prepare_pair
 from gequi.registration.presets import preset_for
 from gequi.registration.pyramid import map_at_cells
 from gequi.registration.views import views_of
 
 RIGHT = 0.03  # of the longer side: the median error at the coarsest level up to which a map is right
-KINDS = ("generated", "stained", "unrelated")
+KINDS = ("generated", "stained", "unusual", "unrelated")
 PICTURES = (*benchmark.PICTURES, "clock", "moon", "page", "rocket", "hubble_deep_field", "horse", "text", "gravel")
 
 
@@ -120,6 +125,38 @@ def unrelated(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
         )
 
 
+def unusual(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
+    """Pictures at other scales, as other kinds of images and behind a frame, smooth noise, two contrasts of a brain."""
+    random = np.random.default_rng(seed)
+    for scale in (0.5, 0.6, 1.6, 2.0):
+        for number, case in enumerate(robustness.scaled(count // 4, seed, scale)):
+            name = robustness.PICTURES[number % len(robustness.PICTURES)]
+            yield Given((name,), f"scale {scale}", *case[:2], "deformable", "same", *case[2:])
+    for contrast in ("same", "any"):
+        for case in robustness.framed(count // 8, seed, contrast):
+            yield Given(("retina",), "frame", *case[:2], "deformable", contrast, *case[2:])
+    for number, change in itertools.product(range(count // 3), benchmark.MODALITIES[:3]):
+        name = PICTURES[number % len(PICTURES)]
+        pair = benchmark.make_pair(name, benchmark.picture(name, 256), 256, random.uniform(0, 360), random, change)
+        yield Given((name,), change, pair.moving, pair.fixed, "deformable", "any", pair.map, benchmark.scored(pair))
+    for number, transform in itertools.product(range(6), ("deformable", "affine")):
+        noise = ndimage.gaussian_filter(random.standard_normal((320, 320)), 5 + 3 * number)
+        turn, shift = robustness.rotation(random.uniform(0, 2 * np.pi)), random.uniform(-8, 8, 2)
+        moving, fixed, *truth = robustness.case_of((noise - noise.min()) / np.ptp(noise), turn, shift)
+        fixed = fixed + 0.01 * random.standard_normal(fixed.shape)
+        yield Given((f"smooth {number}",), "smooth", moving, fixed, transform, "same", *truth)
+    for _, name, (moving, fixed, points, to_points) in () if folder is None else real_pairs.brains(folder):
+        yield Given((name,), "brain", moving, fixed, "deformable", "any", *at_points(points, to_points, fixed.shape))
+
+
+def at_points(points: np.ndarray, to_points: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """A true map that is known at landmarks only, rounded to pixels of the fixed image, and where it is known."""
+    truth, seen = np.full((2, *size), np.nan), np.zeros(size, dtype=bool)
+    at = tuple(to_points.round().astype(int).clip(0, np.array(size) - 1).T)
+    truth[:, at[0], at[1]], seen[at] = points.T, True
+    return truth, seen
+
+
 def volumes(count: int, seed: int) -> Iterator[Given]:
     """Turned and bent brains, and brains beside ellipsoids, noise and other things."""
     random = np.random.default_rng(seed)
@@ -177,9 +214,7 @@ def stained(folder: Path, seed: int) -> Iterator[Given]:
                 moving, points = real_pairs.turned(*given[one], angle)
                 fixed, to_points = given[other]
                 count = min(len(points), len(to_points))
-                truth, seen = np.full((2, *fixed.shape), np.nan), np.zeros(fixed.shape, dtype=bool)
-                at = tuple(to_points[:count].round().astype(int).clip(0, np.array(fixed.shape) - 1).T)
-                truth[:, at[0], at[1]], seen[at] = points[:count].T, True
+                truth, seen = at_points(points[:count], to_points[:count], fixed.shape)
                 yield Given((one, other), "stained", moving, fixed, "deformable", contrast, truth, seen)
 
 
@@ -196,17 +231,17 @@ def examined(given: Given) -> Iterator[Case]:
             found = view.evidence
             count = torch.full_like(found.score, len(view.back))
             features.append(torch.stack([count, found.trips.sum(1), found.score, found.plain], 1).numpy())
-            right.append(correct(given, view.there, view.frame))
+            right.append(correct(given, view.there, view.frame, frames[1]))
         stage = f"{given.kind}, {len(view.back)} searches"
         if given.truth is None or len(features) < 3:  # what is not found at scale 1 is not there at another
             yield Case(given.names, stage, given.transform, given.contrast == "any", features[-1], right[-1])
 
 
-def correct(given: Given, found, frame) -> np.ndarray:
+def correct(given: Given, found, frame, fixed_frame) -> np.ndarray:
     """Which maps are near the truth where it holds."""
     if given.truth is None:
         return np.zeros(len(found.scores), dtype=bool)
-    places = np.argwhere(given.seen).T.astype(float)
+    places = fixed_frame.to_work(torch.as_tensor(np.argwhere(given.seen).T, dtype=torch.float64)).numpy()
     true = given.truth[:, given.seen]
     maps = map_at_cells(found.level, found.linear, found.velocity)
     cells = [(at + 0.5) / step - 0.5 for at, step in zip(places, found.level.steps, strict=True)]
@@ -226,15 +261,21 @@ def correct(given: Given, found, frame) -> np.ndarray:
 AREAS = {"spacing": None, "moving_spacing": None, "moving_mask": None, "fixed_mask": None}
 
 
+def sought(given: Given, mirror: bool | str = False) -> tuple[Sought, bool]:
+    """What `register_images()` finds, and whether it is right."""
+    kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
+    options = Options(given.transform, given.contrast, mirror, "auto", None, 0.0, "linear", None, kind)
+    found = seek(given.moving, given.fixed, AREAS, options)
+    view = found.view
+    return found, bool(correct(given, view.there, view.frame, found.fixed_frame)[view.evidence.best])
+
+
 def check(pairs: Iterator[Given], mirror: bool | str) -> None:
     """Prints the verdict of the defaults on each pair, and how many are mistaken."""
-    kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
     counts: dict[str, list[int]] = {}
     for given in pairs:
-        options = Options(given.transform, given.contrast, mirror, "auto", None, 0.0, "linear", None, kind)
-        found = seek(given.moving, given.fixed, AREAS, options)
-        view, accepted = found.view, found.probability >= real_pairs.LEAST
-        right = bool(correct(given, view.there, view.frame)[view.evidence.best])
+        found, right = sought(given, mirror)
+        accepted = found.probability >= real_pairs.LEAST
         count = counts.setdefault(f"{given.kind}, {given.transform}, contrast {given.contrast}", [0, 0, 0, 0])
         for number, counted in enumerate((True, right, right and not accepted, accepted and not right)):
             count[number] += counted
@@ -283,6 +324,31 @@ def fit(cases: list[Case], start: np.ndarray) -> np.ndarray:
     return weights
 
 
+def fit_detail(pairs: Iterator[Given]) -> None:
+    """Prints what the detail adds to what the searches say, and what this does to the maps that it was fitted to."""
+    rows, right = [], []
+    for given in pairs:
+        found, good = sought(given)
+        if good or given.truth is None:
+            view = found.view
+            said, best = detail(view.there, view.evidence.best), view.evidence.best
+            rows.append((float(view.evidence.log_odds[best]), 1.0, np.log(max(said.prominence, 1.0)), said.agreement))
+            right.append(good)
+    x, y = np.array(rows), np.array(right)
+    share = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()) * len(y)
+
+    def loss(w: np.ndarray) -> float:
+        z = np.where(y, 1, -1) * (x[:, 0] + x[:, 1:] @ w)
+        return float((share * np.logaddexp(0, -z)).sum() + 0.02 * (w**2)[1:].sum())
+
+    weights = optimize.minimize(loss, np.zeros(3)).x
+    for name, odds in (("without", x[:, 0]), ("with", x[:, 0] + x[:, 1:] @ weights)):
+        print(
+            f"{name} detail: {y.sum()} right, refused {(odds[y] < 0).sum()}; {(~y).sum()} wrong, accepted {(odds[~y] >= 0).sum()}"
+        )
+    print(tuple(np.round(weights, 2).tolist()))
+
+
 def report(cases: list[Case], odds: list[float], right: list[bool]) -> None:
     for kind in dict.fromkeys(case.kind for case in cases):
         mine = [n for n, case in enumerate(cases) if case.kind == kind]
@@ -302,7 +368,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=41)
     parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS, help="the kinds of pairs")
+    parser.add_argument("--detail", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=KINDS, help="the kinds of pairs")
     parser.add_argument("--mirror", action="store_true", help='check with mirror = "search"')
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -312,11 +379,16 @@ def main() -> None:
         of_kind = {
             "generated": generated(chosen.pairs, chosen.seed),
             "stained": stained(chosen.folder, chosen.seed) if chosen.folder is not None else iter(()),
+            "unusual": unusual(chosen.pairs, chosen.seed, chosen.folder),
             "unrelated": unrelated(2 * chosen.pairs, chosen.seed, chosen.folder),
         }
-        pairs = itertools.chain(*(of_kind[name] for name in chosen.only))
+        usual = KINDS if chosen.detail else [name for name in KINDS if name != "unusual"]
+        pairs = itertools.chain(*(of_kind[name] for name in chosen.only or usual))
     if chosen.check:
         check(pairs, "search" if chosen.mirror else False)
+        return
+    if chosen.detail:
+        fit_detail(pairs)
         return
     cases = [case for given in pairs for case in examined(given)]
     preset = preset_for(3 if chosen.volumes else 2)

@@ -14,6 +14,7 @@ from gequi import register_images, sample_image
 from gequi.errors import InputError, UnrelatedImagesError
 from gequi.geometry.grids import Kind, pixel_grid
 from gequi.registration.backgrounds import border_masks, constant_border
+from gequi.registration.detail import Weights, detail
 from gequi.registration.evidence import round_trips, weigh
 from gequi.registration.preprocess import prepare_pair
 from gequi.registration.search import verify
@@ -41,16 +42,49 @@ def exact_pair(dtype=torch.float64):
 
 def test_a_map_and_its_inverse_make_no_round_trip_and_another_map_does():
     pair, _, _, _ = exact_pair()
-    quarter = torch.tensor([[[0.0, -1.0, FIXED.shape[1] - 1], [1.0, 0.0, 0.0]]], dtype=torch.float64)
     inverse = torch.tensor([[[0.0, 1.0, 0.0], [-1.0, 0.0, FIXED.shape[1] - 1]]], dtype=torch.float64)
     wrong = inverse + torch.tensor([[0.0, 0.0, 12.0], [0.0, 0.0, 0.0]])
-    there = verify(pair, "affine", quarter, 2)
+    there = verify(pair, "affine", QUARTER, 2)
     back = verify(pair.exchanged, "affine", torch.cat([inverse, wrong]), 0)
     trips = round_trips(there, back)
     assert float(trips[0, 0]) < 1e-3
     assert float(trips[0, 1]) == pytest.approx(12 / max(FIXED.shape), rel=0.02)
     right, other = (weigh(there, (back.take([number]),), "affine").log_odds for number in (0, 1))
     assert float(right) > float(other) + 2
+
+
+QUARTER = torch.tensor([[[0.0, -1.0, FIXED.shape[1] - 1], [1.0, 0.0, 0.0]]], dtype=torch.float64)
+
+
+def looked_at(moving, fixed, linear, contrast="same"):
+    kind = Kind(dtype=torch.float64, device=torch.device("cpu"))
+    pair, _, _, _ = prepare_pair(moving, fixed, None, None, None, None, contrast, kind)
+    return detail(verify(pair, "affine", linear, 0), 0)
+
+
+def test_detail_agrees_under_the_right_map_and_not_beside_it():
+    right = looked_at(np.rot90(FIXED), FIXED, QUARTER)
+    aside = looked_at(np.rot90(FIXED), FIXED, QUARTER + torch.tensor([[[0.0, 0.0, 24.0], [0.0, 0.0, 0.0]]]))
+    assert right.prominence > 15
+    assert aside.prominence < 5
+    assert right.agreement > 3 * aside.agreement
+    weights = Weights(-15.0, 5.0, 5.0)
+    assert right.log_odds(weights) > 5
+    assert aside.log_odds(weights) < -2
+
+
+def test_detail_does_not_see_the_sign_of_the_contrast_and_turns_with_the_images():
+    right = looked_at(np.rot90(FIXED), FIXED, QUARTER)
+    np.testing.assert_allclose(looked_at(1 - np.rot90(FIXED), FIXED, QUARTER), right, rtol=1e-8)
+    turned = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], dtype=torch.float64)
+    np.testing.assert_allclose(looked_at(np.rot90(FIXED), np.rot90(FIXED), turned), right, rtol=1e-8)
+
+
+def test_images_that_agree_in_what_is_coarse_only_have_no_prominent_detail():
+    coarse = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(128, 128)), 10) * 10
+    one, other = (coarse + np.random.default_rng(n).normal(0, 0.3, coarse.shape) for n in (1, 2))
+    linear = torch.eye(2, 3, dtype=torch.float64)[None]
+    assert looked_at(one, other, linear).prominence < 6 < 12 < looked_at(one, one, linear).prominence
 
 
 @pytest.mark.parametrize("contrast", ["same", "any"])

@@ -79,6 +79,13 @@ class Preset:
     # repeat themselves, 6 do not hold the inverse of a map of the chessboard in registration_claims.py
     back_candidates: int = 6
     back_candidates_of_repeats: int
+    # what the detail under the map adds: see `detail.Weights`; None adds nothing. Fitted by registration_evidence.py
+    evidence_detail: tuple[float, float, float] | None
+    detail_window: float = 3.0  # pixels: of the local normalization
+    detail_tile: int = 8  # cells along a side
+    detail_reach: int = 8  # cells by which the moving image is shifted
+    detail_near: float = 1.0  # cells: up to here a shift belongs to the map
+    detail_beside: float = 2.5  # cells: beyond this it does not
     clear: float = 3.0  # the logarithm of the odds from which nothing else is tried: a probability of 0.95
     most_round_trip: float = 0.02  # of the longer side, up to which an alternative counts as inverted
 
@@ -204,6 +211,7 @@ IMAGES = Preset(
     back_candidates_of_repeats=12,
     evidence_deformable=(-2.72, -2.0, -13.83, -3.22, 2.85, 6.85),
     evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
+    evidence_detail=(-15.3, 4.7, 5.3),
     ridge=8.0,
     coarse_tolerance=(2.0, 0.08),
     fine_tolerance=(2.0, 0.05),
@@ -235,6 +243,7 @@ VOLUMES = Preset(
     back_candidates_of_repeats=6,  # which of two near-duplicates comes last would depend on rounding
     evidence_deformable=(-2.72, -2.0, -13.83, -3.22, 2.85, 6.85),
     evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
+    evidence_detail=None,
     ridge=128.0,
     coarse_tolerance=(2.0, 0.05),
     fine_tolerance=(1.5, 0.02),

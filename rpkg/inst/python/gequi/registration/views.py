@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from ..geometry.grids import resample
 from ..networks import EquivariantNetwork
+from .detail import Weights, detail
 from .evidence import Evidence, weigh
 from .preprocess import SMALLEST, Frame, Pair
 from .presets import Attempt, Preset, preset_for
@@ -41,10 +43,12 @@ class View:
     evidence: Evidence
     given: bool = False
 
-    @property
+    @cached_property
     def log_odds(self) -> float:
-        """The logarithm of the odds that the best map is right."""
-        return float(self.evidence.log_odds.max())
+        """The logarithm of the odds that the best map is right: what the searches say, and what the detail adds."""
+        best, weights = self.evidence.best, preset_for(self.pair.axes).evidence_detail
+        added = 0.0 if weights is None else detail(self.there, best).log_odds(Weights(*weights))
+        return float(self.evidence.log_odds[best]) + added
 
     def rivals(self, transform: str) -> Found:
         """The best map, then a few others that may be right: they score almost as well, and have an inverse or repeat.
