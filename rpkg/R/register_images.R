@@ -57,7 +57,8 @@
 #'   `jacobian`, the map's determinant in units of length;
 #'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
 #'   `probability`, the probability that the map is right, by the evidence of the search: that the search in the other
-#'   direction finds its inverse, and that the images are alike under it;
+#'   direction finds its inverse, that the images are alike under it, and that their detail agrees under it and not
+#'   beside it;
 #'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `score`;
 #'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels),
 #'   `score` (the correlation of the images at a coarse scale), `round_trip` (how far from each other the searches in

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 PICTURES = ("astronaut", "camera", "coins", "cat", "coffee", "retina", "immunohistochemistry", "cell")
 TEXTURES = ("brick", "grass", "gravel")
+WIDER = ("clock", "moon", "page", "rocket", "hubble_deep_field", "horse", "text")  # none was set on these
 CHANGES = ("clean", "photometric", "inverted", "multimodal")
 MODALITIES = ("curve", "edges", "labels", "stains")  # by turns, what "multimodal" is; stains are of one picture only
 STAINED = "immunohistochemistry"
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--angles", type=float, nargs="+", default=[0, 45, 90, 137, 180])
     parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES + MODALITIES)
-    parser.add_argument("--pictures", nargs="+", default=list(PICTURES), choices=PICTURES + TEXTURES)
+    parser.add_argument("--pictures", nargs="+", default=list(PICTURES), choices=PICTURES + TEXTURES + WIDER)
     parser.add_argument("--methods", nargs="+", default=list(known), choices=list(known))
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

@@ -45,7 +45,7 @@ from gequi.registration.views import views_of
 
 RIGHT = 0.03  # of the longer side: the median error at the coarsest level up to which a map is right
 KINDS = ("generated", "stained", "unusual", "unrelated")
-PICTURES = (*benchmark.PICTURES, "clock", "moon", "page", "rocket", "hubble_deep_field", "horse", "text", "gravel")
+PICTURES = (*benchmark.PICTURES, *benchmark.WIDER, "gravel")
 
 
 @dataclass

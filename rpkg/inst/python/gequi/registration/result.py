@@ -49,7 +49,8 @@ class Registration:
         uncertainty: (*size of fixed), the standard deviation of the map in pixels of the moving image: the root of the
             mean squared length of its error.
         probability: the probability that the map is right, by the evidence of the search: that the search in the other
-            direction finds its inverse, and that the images are alike under it.
+            direction finds its inverse, that the images are alike under it, and that their detail agrees under it and
+            not beside it.
         alternatives: other linear maps that fit almost as well, dicts with `affine` and `score`.
         metrics: a dict with `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the share of the
             fixed image that is seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels),
