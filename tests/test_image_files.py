@@ -66,8 +66,10 @@ def test_a_batch_is_read_at_a_time(labelled, monkeypatch):
     monkeypatch.setattr(
         type(images), "read", lambda self, at: sizes.append(len(at)) or np.zeros((len(at), 1, 7, 7), "f4")
     )
-    gequi.predict(network(), images, batch_size=4)
+    told = []
+    gequi.predict(network(), images, batch_size=4, progress=told.append)
     assert sizes == [4, 2]
+    assert [(info["done"], info["total"]) for info in told] == [(4, 6), (6, 6)]
 
 
 def test_a_list_of_files_with_labels(labelled):

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import gequi
+from gequi._progress import at_intervals
 from gequi.errors import ExactnessWarning, GequiWarning, InputError, ShapeError
 from gequi.images import image_product, image_value, normalize_columns, oscillatory_warp, sample_image, signed_image
-from gequi.inversion import at_intervals, invert_input
+from gequi.inversion import invert_input
 
 # The 3 x 3 case of the poster's notebook (Julia): the start, the image behind the target, and what it prints.
 START = np.array([[0.749673, 0.286601, 0.689869], [0.378105, 0.743137, 0.302288], [0.515142, 0.466993, 0.72146]])

@@ -204,6 +204,17 @@ def test_a_single_image_is_a_batch_of_one(random):
     np.testing.assert_array_equal(gequi.predict(net, x), gequi.predict(net, x[None, None]))
 
 
+def test_prediction_tells_how_many_are_done(random):
+    net, told = network(), []
+    x = random.normal(size=(5, 1, 9, 9))
+    seen = gequi.predict(net, x, batch_size=2, progress=told.append)
+    np.testing.assert_array_equal(seen, gequi.predict(net, x, batch_size=2))
+    assert [(info["done"], info["total"]) for info in told] == [(2, 5), (4, 5), (5, 5)]
+    assert [info["seconds_left"] > 0 for info in told] == [True, True, False]
+    with pytest.raises(InputError, match="`progress` must be a function; got 3"):
+        gequi.predict(net, x, progress=3)
+
+
 def test_prediction_leaves_the_input_and_the_mode_alone(random):
     net = network()
     x = random.normal(size=(1, 1, 17, 17))

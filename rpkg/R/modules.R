@@ -62,6 +62,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @param ... further arrays, for modules of several inputs.
 #' @param batch_size how many go through at once.
 #' @param newdata another name for `x`, as other packages have it.
+#' @param progress as in [predict.gequi_network()].
 #' @return an array, batch first.
 #' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do
 #'   not fit.
@@ -70,12 +71,15 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @examplesIf gequi_available()
 #' model <- unet(levels = 2, width = 4, seed = 1)
 #' dim(predict(model, array(0, c(1, 1, 16, 24))))
-predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL) {
+predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL, progress = NULL) {
   x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
   rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()
   more <- lapply(list(...), to_python, "...", call)
-  call_core_with("predict", c(list(object, to_python(x, "x", call)), more, list(batch_size = batch_size)), call)
+  bar <- reporter(progress, function() count_bar("Predicting"), call)
+  on.exit(bar$close())
+  options <- list(batch_size = batch_size, progress = bar$report)
+  call_core_with("predict", c(list(object, to_python(x, "x", call)), more, options), call)
 }
 
 #' @export

@@ -160,6 +160,9 @@ kept_weights <- function(network) {
 #' @param batch_size how many go through at once.
 #' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
 #' @param newdata another name for `x`, as other packages have it.
+#' @param progress whether to show a progress bar where it takes longer than two seconds; default: only in interactive
+#'   sessions. Or a function that is called after each batch with a list of `done` and `total` (of the batch axis) and
+#'   `seconds_left`.
 #' @return an array, batch first.
 #' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it
 #'   (the message names the layer); `gequi_input_error` for values that are not finite numbers.
@@ -173,7 +176,7 @@ kept_weights <- function(network) {
 #'   layer_conv(c(regular = 3), kernel_size = 3)
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
-predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
+predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL, progress = NULL) {
   if ("type" %in% names(list(...))) {
     message <- paste0(
       "`type` is for a network that fit() has trained on classes; got ", shown(list(...)$type), ", but of this one ",
@@ -183,7 +186,11 @@ predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL,
   }
   refuse_dots(...)
   x <- x_or_newdata(if (!missing(x)) x, newdata)
-  call_core("predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype)
+  bar <- reporter(progress, function() count_bar("Predicting"), rlang::current_env())
+  on.exit(bar$close())
+  call_core(
+    "predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype, progress = bar$report
+  )
 }
 
 #' The shape of a network's output

@@ -1,12 +1,13 @@
-# Predictions as tidymodels has them: a column .pred_class, and one for each class or output.
-predicted_table <- function(object, x, batch_size, dtype) {
+# Predictions as tidymodels has them: a column .pred_class, and one for each class or output. `options` are those of the
+# core's functions.
+predicted_table <- function(object, options, dtype, call = rlang::caller_env()) {
   if (!object$classes) {
-    values <- call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype)
+    values <- call_core_with("predict", c(options, list(dtype = dtype)), call)
     flat <- as_rows(values)
     names <- if (ncol(flat) == 1) ".pred" else paste0(".pred_", seq_len(ncol(flat)))
     return(as_tibble_like(c(places_of(values), columns_of(flat, names))))
   }
-  values <- call_core("predict_classes", object, x = x, type = "prob", batch_size = batch_size)
+  values <- call_core_with("predict_classes", c(options, list(type = "prob")), call)
   flat <- as_rows(values)
   levels <- if (length(object$levels)) object$levels[seq_len(ncol(flat))] else as.character(seq_len(ncol(flat)))
   class <- factor(levels[max.col(flat, ties.method = "first")], levels)

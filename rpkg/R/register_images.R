@@ -45,8 +45,11 @@
 #' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
 #' @param on_error for lists, whether to `"stop"` at a pair that fails, with its error, or to `"keep"` the error (a
 #'   condition) in its place and go on.
-#' @param progress for lists, whether to show a progress bar; default: only in interactive sessions. Or a function that
-#'   is called after each pair with a list of `done` and `total` (pairs) and `seconds_left`.
+#' @param progress whether to show what is done, on the standard error, once it has lasted two seconds: the stage, for
+#'   lists a progress bar; default: only in interactive sessions. Or a function that is called with a list while the
+#'   work goes on: `stage` (`"preparation"`, `"search"`, `"refinement"` or `"uncertainty"`), its `step`, how many
+#'   `steps` it has (`NULL` for searches: how many are needed shows only then) and `seconds` so far. For lists it is
+#'   called after each pair, with `done` and `total` (pairs) and `seconds_left`.
 #' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them
 #'   with the names of `fixed` (or of `moving`, where `fixed` has none), which prints as a table. A
 #'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
@@ -106,7 +109,7 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
     return(structure(images, names = names_of_pairs(moving, fixed), class = "gequi_registrations"))
   }
   part <- function(name) if (several) lapply(images, part_of, name) else images[[1]][[name]]
-  bar <- pairs_reporter(progress, several, here)
+  bar <- reporter(progress, function() if (several) count_bar("Registering") else stage_line("Registering"), here)
   on.exit(bar$close())
   found <- call_core(
     "register_images",
@@ -192,26 +195,6 @@ as_pair <- function(moving, fixed, moving_spacing, spacing) {
   as_axes <- function(value) if (is.numeric(value)) array(value) else value # in a list, one number has an axis too
   list(
     moving = moving$pixels, fixed = fixed$pixels, moving_spacing = as_axes(moving_spacing), spacing = as_axes(spacing)
-  )
-}
-
-# What the core reports to after each pair. An interrupt is R's own: it ends the call.
-pairs_reporter <- function(progress, several, call) {
-  if (is.function(progress)) return(list(report = progress, close = function() NULL))
-  if (is.null(progress)) progress <- rlang::is_interactive()
-  if (!rlang::is_bool(progress)) {
-    abort_gequi("InputError", "`progress` must be TRUE, FALSE or a function.", "progress", call)
-  }
-  if (!progress || !several) return(list(report = NULL, close = function() NULL))
-  id <- NULL
-  list(
-    report = function(info) {
-      if (is.null(id)) {
-        id <<- new_bar(info$total, "Registering {cli::pb_bar} {cli::pb_current}/{cli::pb_total}  {cli::pb_eta_str}")
-      }
-      cli::cli_progress_update(set = info$done, id = id)
-    },
-    close = function() close_bar(id)
   )
 }
 

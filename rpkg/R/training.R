@@ -232,13 +232,6 @@ training_bar <- function() {
   }
 }
 
-# A progress bar that lives until it is closed, whichever function made it.
-new_bar <- function(total, format) {
-  cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE)
-}
-
-close_bar <- function(id) if (!is.null(id)) cli::cli_progress_done(id = id)
-
 progress_text <- function(told) {
   metrics <- intersect(c("loss", "accuracy", "val_loss", "val_accuracy"), names(told))
   values <- vapply(told[metrics], format, "", digits = 3)
@@ -275,8 +268,8 @@ print.gequi_fit <- function(x, ...) {
 #' Predict with a trained network
 #'
 #' @param object a network that [fit()] trained.
-#' @param x,batch_size,dtype as in [predict.gequi_network()]; `x` may also be images in files, as [image_files()] takes
-#'   them.
+#' @param x,batch_size,dtype,progress as in [predict.gequi_network()]; `x` may also be images in files, as
+#'   [image_files()] takes them.
 #' @param newdata another name for `x`, as other packages have it.
 #' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
 #'   `"prob"`; `"tibble"`, all of it as a table. `NULL` is `"class"` where there are classes, else `"raw"`.
@@ -296,7 +289,8 @@ print.gequi_fit <- function(x, ...) {
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' fitted <- fit(network, x, factor(rep(c("even", "odd"), 8)), epochs = 1, seed = 1)
 #' predict(fitted, x[1:2, , , , drop = FALSE], type = "prob")
-predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL, newdata = NULL) {
+predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL, newdata = NULL,
+                              progress = NULL) {
   x <- x_or_newdata(if (!missing(x)) x, newdata)
   if (is.null(type)) type <- if (object$classes) "class" else "raw"
   allowed <- c("raw", if (object$classes) c("class", "prob"), "tibble")
@@ -307,9 +301,12 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   }
   refuse_dots(...)
   x <- as_inputs(x)
-  if (type == "tibble") return(predicted_table(object, x, batch_size, dtype))
-  if (type == "raw") return(call_core("predict", object, x = x, batch_size = batch_size, dtype = dtype))
-  value <- call_core("predict_classes", object, x = x, type = type, batch_size = batch_size)
+  bar <- reporter(progress, function() count_bar("Predicting"), rlang::current_env())
+  on.exit(bar$close())
+  options <- list(object, x = x, batch_size = batch_size, progress = bar$report)
+  if (type == "tibble") return(predicted_table(object, options, dtype))
+  if (type == "raw") return(call_core_with("predict", c(options, list(dtype = dtype)), rlang::current_env()))
+  value <- call_core_with("predict_classes", c(options, list(type = type)), rlang::current_env())
   as_prediction(value, type, coding_of(object))
 }
 

@@ -415,6 +415,47 @@ def test_lists_of_pairs_are_registered_in_turn():
     np.testing.assert_array_equal(results[1].map, found("coins", 201).map)
 
 
+def test_a_registration_tells_its_stages():
+    given = pair("cat", 0)
+    told = []
+    seen = register_images(given.moving, given.fixed, progress=told.append)
+    np.testing.assert_array_equal(seen.map, found("cat", 0).map)
+    assert {tuple(info) for info in told} == {("stage", "step", "steps", "seconds")}
+    stages = list(dict.fromkeys((info["stage"], info["step"]) for info in told))
+    levels = told[-1 - next(i for i, info in enumerate(told[::-1]) if info["stage"] == "refinement")]["steps"]
+    refinements = [("refinement", level + 1) for level in range(levels)]
+    assert levels > 1
+    assert stages[0] == ("preparation", 1)
+    assert stages[-levels - 1 :] == [*refinements, ("uncertainty", 1)]
+    assert {stage for stage, _ in stages[1 : -levels - 1]} == {"search"}
+    seconds = [info["seconds"] for info in told]
+    assert seconds == sorted(seconds)
+    assert len(told) > len(stages)  # a stage that goes on says so
+
+
+def test_a_search_that_has_to_go_on_counts_its_steps():
+    """The moving image is seen at half its size: no map of the images as they are is right."""
+    image = sample_image("cat")[40:200, 130:290]
+    half = image.reshape(80, 2, 80, 2).mean((1, 3))
+    told = []
+    register_images(image, half, transform="similarity", progress=told.append)
+    searches = [info["step"] for info in told if info["stage"] == "search"]
+    assert searches == sorted(searches)
+    assert searches[-1] > 1
+    assert {info["steps"] for info in told if info["stage"] == "search"} == {None}
+
+
+def test_progress_is_of_one_call_only_and_its_error_is_passed_on():
+    told = []
+    with pytest.raises(ZeroDivisionError):
+        register_images(IMAGE, IMAGE, progress=lambda info: told.append(info) or 1 / 0)
+    assert len(told) == 1
+    register_images(IMAGE, IMAGE, transform="rigid")
+    assert len(told) == 1
+    with pytest.raises(InputError, match="`progress` must be a function; got True"):
+        register_images(IMAGE, IMAGE, progress=True)
+
+
 def test_every_tensor_is_made_on_the_device_that_was_asked_for():
     """With another default device, one that holds no data, a tensor made without saying where would be an error."""
     given = pair("cat", 0)

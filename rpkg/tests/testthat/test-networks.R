@@ -43,6 +43,20 @@ test_that("predictions are arrays, batch first", {
   expect_identical(dim(predict(network, array(0, c(5, 1, 9, 9)), batch_size = 2)), c(5L, 10L))
 })
 
+test_that("a prediction tells how many images are done", {
+  told <- list()
+  note <- function(info) told <<- c(told, list(info))
+  many <- array(0, c(5, 1, 9, 9))
+  expect_identical(predict(classifier(), many, batch_size = 2, progress = note), predict(classifier(), many))
+  expect_identical(vapply(told, `[[`, 1L, "done"), c(2L, 4L, 5L))
+  expect_identical(told[[3]][c("total", "seconds_left")], list(total = 5L, seconds_left = 0))
+  expect_message(predict(classifier(), many, batch_size = 2, progress = TRUE), NA) # over before two seconds
+  rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
+  expect_message(predict(classifier(), many, batch_size = 2, progress = TRUE), "Predicting.* 2/5")
+  expect_message(predict(classifier(), many, batch_size = 2), NA)
+  expect_refused(predict(classifier(), many, progress = 3), "`progress` must be TRUE, FALSE or a function", "input")
+})
+
 test_that("a misspelt option is refused, not ignored", {
   needs_python()
   expect_error(predict(classifier(), volcano, batchsize = 2), class = "gequi_input_error")

@@ -78,6 +78,28 @@ test_that("a progress bar can be shown, and an error of a callback is its own", 
   expect_refused(register_images(pairs, pairs, progress = "yes"), wrong, "input")
 })
 
+test_that("one registration tells its stages, and shows them once they last", {
+  needs_python()
+  told <- list()
+  found <- register_images(turned(), upright(), progress = function(info) told <<- c(told, list(info)))
+  expect_equal(found$map, registered()$map)
+  stages <- vapply(told, `[[`, "", "stage")
+  expect_identical(unique(stages), c("preparation", "search", "refinement", "uncertainty"))
+  expect_null(told[[which(stages == "search")[1]]]$steps)
+  last <- told[[max(which(stages == "refinement"))]]
+  expect_identical(last$step, last$steps)
+  again <- function(...) register_images(turned(), upright(), ...)
+  expect_message(again(progress = TRUE), NA) # it is over before two seconds
+  rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
+  expect_message(again(progress = TRUE), "Registering: (preparation|search) 1")
+  expect_message(again(progress = FALSE), NA)
+  expect_message(again(), NA) # in no interactive session
+  rlang::local_interactive()
+  expect_equal(gequiR:::reporter(NULL, function() "shown"), "shown")
+  expect_error(again(progress = function(info) stop("enough")), "enough")
+  expect_refused(again(progress = "yes"), "`progress` must be TRUE, FALSE or a function", "input")
+})
+
 test_that("an interrupt is R's own", {
   needs_python()
   pairs <- rep(list(upright()), 2)

@@ -48,6 +48,15 @@ test_that("predict() takes `newdata` as other packages do", {
   expect_refused(predict(fitted), "`x` is missing", "input")
 })
 
+test_that("each type of prediction tells how many images are done", {
+  fitted <- quick(y = y)
+  for (type in c("raw", "prob", "class", "tibble")) {
+    told <- c()
+    predict(fitted, x, type, batch_size = 8, progress = function(info) told <<- c(told, info$done))
+    expect_identical(told, c(8L, 12L))
+  }
+})
+
 test_that("classes count from 1 as integers do, and the order of a factor's levels is kept", {
   as_factor <- quick(y = y)
   as_integers <- quick(y = as.integer(y))

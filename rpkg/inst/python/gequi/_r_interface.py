@@ -34,7 +34,7 @@ from .errors import GequiError, GequiWarning, Message
 # name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
     "as_grayscale": "pictures:as_grayscale(x, argument)",
-    "at_intervals": "inversion:at_intervals(progress, seconds)",
+    "at_intervals": "_progress:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
     "carry": "registration.result:carry(registration, method, newdata, **options)",
     "choose_interpolation": "registration.warping:choose_interpolation(kind, type, interpolation, argument)",
@@ -61,7 +61,7 @@ PRIVATE_FUNCTIONS = {
     "measure_products": "_r_interface:measure_products()",
     "model_to_bytes": "saving:model_to_bytes(model, metadata)",
     "nifti_axes": "pictures:nifti_axes(size, header)",
-    "predict_classes": "training:predict_classes(model, x, type, batch_size)",
+    "predict_classes": "training:predict_classes(model, x, type, batch_size, progress)",
     "prediction_job": "folders:prediction_job(folder)",
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",

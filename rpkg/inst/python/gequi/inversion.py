@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._progress import Progress, check_progress
 from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
 from .errors import GequiWarning, InputError, Message, ShapeError
 from .fields import check_features
 from .images import image_composition
 from .networks import EquivariantNetwork, evaluating, output_shape, with_dtype
-
-Progress = Callable[[dict[str, Any]], Any]
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "norm": lambda value, target: torch.linalg.vector_norm(value - target),
@@ -94,9 +92,7 @@ def invert_input(
     rate = check_number(learning_rate, "learning_rate", minimum=0)
     make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
-    if progress is not None and not callable(progress):
-        template = "`{argument}` must be a function; got {value!r:.80}."
-        raise InputError(template, "progress", value=progress)
+    check_progress(progress)
     shape = np.shape(start)
     if isinstance(f, EquivariantNetwork):
         f, start = _fit_network(f, start, dtype)
@@ -196,21 +192,6 @@ class _Record:
             raise _Stop("progress")
         if number == 0:
             raise _Stop("exact")
-
-
-def at_intervals(progress: Progress, seconds: float) -> Progress:
-    """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
-    last = -math.inf
-
-    def called(told: dict[str, Any]) -> Any:
-        nonlocal last
-        if time.monotonic() - last < seconds:
-            return None
-        value = progress(told)
-        last = time.monotonic()
-        return value
-
-    return called
 
 
 def _outside(step: int, reason: Message) -> _Stop:

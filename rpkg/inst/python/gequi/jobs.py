@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,13 @@ import numpy as np
 import torch
 
 from ._interrupts import listens_to_interrupts
+from ._progress import Progress
 from .errors import InputError, TrainingError
 from .saving import check_path, shown, write_file
 
 DEVICES = ("auto", "cpu", "cuda")
 POLL_SECONDS = 0.1
 MARKER = ".gequi-job"  # a file in the folders that gequi made for itself, and so may remove
-
-Progress = Callable[[dict[str, Any]], Any]
 
 # ---- the folder -----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._progress import Progress, check_progress, counted
 from ..arrays import LazyArray, as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import check_features
@@ -18,7 +19,14 @@ from .recipe import with_dtype
 from .shapes import output_size
 
 
-def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: str | None = None) -> np.ndarray:
+def predict(
+    model: nn.Module,
+    x: Any,
+    *more: Any,
+    batch_size: int = 64,
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
     """Predict with a network: its output for an array, in evaluation mode and without gradients.
 
     Args:
@@ -30,6 +38,8 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
             batches.
         batch_size: how many go through at once.
         dtype: "float32" or "float64"; None is the network's own.
+        progress: a function that is called after each batch with a dict: `done` and `total` (of the batch axis) and
+            `seconds_left`.
 
     Returns:
         a numpy array, batch first.
@@ -50,8 +60,12 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
     check_model(model)
     size = check_integer(batch_size, "batch_size", minimum=1)
     if isinstance(x, LazyArray):
-        parts = range(0, len(x), size)
-        return np.concatenate([predict(model, x[at : at + size], batch_size=size, dtype=dtype) for at in parts])
+        tell = counted(check_progress(progress), len(x))
+        pieces = []
+        for start in range(0, len(x), size):
+            pieces.append(predict(model, x[start : start + size], batch_size=size, dtype=dtype))
+            tell(min(start + size, len(x)))
+        return np.concatenate(pieces)
     names = ["x", *["more"] * len(more)]
     if isinstance(model, EquivariantNetwork):
         model = model if dtype is None else with_dtype(model, dtype)
@@ -73,7 +87,7 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
             "more", x="x", sizes=[len(each) for each in arrays],
         )  # fmt: skip
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    pieces = []
+    pieces, tell = [], counted(check_progress(progress), len(arrays[0]))
     with evaluating(model), torch.no_grad():
         for start in range(0, len(arrays[0]), size):
             batch = [
@@ -81,6 +95,7 @@ def predict(model: nn.Module, x: Any, *more: Any, batch_size: int = 64, dtype: s
                 for each, name in zip(arrays, names, strict=False)
             ]
             pieces.append(as_numpy(model(*batch)))
+            tell(min(start + size, len(arrays[0])))
     found = np.concatenate(pieces)
     return check_output(found, model) if hasattr(model, "recipe") else found  # what others' modules mean, they know
 

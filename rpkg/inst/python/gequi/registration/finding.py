@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._progress import begin
 from ..errors import InputError, UnrelatedImagesError
 from ..geometry.grids import Kind
 from ..networks import EquivariantNetwork
@@ -70,6 +71,7 @@ def _best(
 ) -> Sought:
     best: Sought | None = None
     for more, masked in _masks(moving, fixed, areas, options):
+        begin("preparation")
         pair, (base, fixed_frame), pixels, area = prepare_pair(
             moving, fixed, **{**areas, **more}, contrast=options.contrast, kind=options.kind
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from .._progress import tick
 from ..geometry.grids import Size, area_resample
 from .equations import Equations, apply_spectrum, upper_entries
 from .pyramid import Level, map_at_cells
@@ -40,6 +41,7 @@ def refine(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Linear maps and their velocities after so many steps at one level."""
     for _ in range(steps):
+        tick()
         if transform == "deformable":
             velocity = gauss_newton_step(level, linear, velocity)
         else:

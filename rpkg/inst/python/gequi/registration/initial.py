@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._progress import begin
 from ..arrays import as_array, own_tensor
 from ..errors import GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, kind_of
@@ -80,6 +81,7 @@ def view_of_start(pair: Pair, frames: tuple[Frame, Frame], initial: Any, transfo
     Args:
         frames: those of the moving and of the fixed image.
     """
+    begin("search")
     exact = Kind(dtype=torch.float64, device=kind["device"])
     kind_of_start = "translation" if transform == "translation" else "affine"
     inner = initial_map(initial, frames, kind_of_start, exact)[0, :, :-1]

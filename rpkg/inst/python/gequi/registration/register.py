@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._progress import begin, check_progress, counted, telling_stages
 from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype, check_number, own_tensor
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
@@ -97,7 +98,10 @@ def register_images(
         device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
         on_error: for lists, whether to "stop" at a pair that fails, with its error, or to "keep" the error in its place
             and go on.
-        progress: for lists, called after each pair with a dict: `done` and `total` (pairs), `seconds_left`.
+        progress: a function that is called with a dict while the work goes on: `stage` ("preparation", "search",
+            "refinement" or "uncertainty"), its `step`, how many `steps` it has (None for searches: how many are needed
+            shows only then) and `seconds` so far. For lists it is called after each pair: `done` and `total` (pairs),
+            `seconds_left`.
 
     Returns:
         a `Registration`, or for lists `Registrations`, a list of them with the names of mappings. Its
@@ -156,10 +160,11 @@ def register_images(
     moving, fixed = (list(images.values()) if isinstance(images, Mapping) else images for images in (moving, fixed))
     several = [_is_list(images) for images in (moving, fixed)]
     if not any(several):
-        return _register_pair(moving, fixed, options, initial, **areas)
+        with telling_stages(check_progress(progress)):
+            return _register_pair(moving, fixed, options, initial, **areas)
     if not all(several) or len(moving) != len(fixed):
         raise ShapeError("`moving` and `fixed` must be two images, or two lists of as many images each.", "fixed")
-    return Registrations(_register_pairs(moving, fixed, options, initial, areas, keep, progress), names)
+    return Registrations(_register_pairs(moving, fixed, options, initial, areas, keep, check_progress(progress)), names)
 
 
 def _check_mirror(mirror: object) -> bool | str:
@@ -199,7 +204,8 @@ def _register_pairs(
     progress: Callable[[dict[str, Any]], Any] | None,
 ) -> list[Registration | GequiError]:
     results: list[Registration | GequiError] = []
-    total, start = len(fixed), time.perf_counter()
+    total = len(fixed)
+    tell = counted(progress, total)
     of_each = {
         name: _of_each(value, total, name, 1 if name.endswith("spacing") else 2) for name, value in areas.items()
     }
@@ -215,9 +221,7 @@ def _register_pairs(
             of_pair.__cause__ = error
             traceback.clear_frames(error.__traceback__)  # which hold the images
             results.append(of_pair)
-        if progress is not None:
-            left = (time.perf_counter() - start) / (number + 1) * (total - number - 1)
-            progress({"done": number + 1, "total": total, "seconds_left": left})
+        tell(number + 1)
     return results
 
 
@@ -229,6 +233,7 @@ def _register_pair(
     sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
     found, others, scores = descend(compared(view.rivals(options.transform), options.transform), options.transform)
+    begin("uncertainty", 1)
     plain = _maps_of(view.frame, fixed_frame, found, options.transform)
     plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from .._progress import begin
 from ..geometry.grids import Size, area_resample, cubic_resample, kind_of, masked_area_resample
 from ..geometry.linalg import vector_norm
 from ..networks import EquivariantNetwork
@@ -63,6 +64,7 @@ def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[flo
     for number in reversed(range(top)):
         if isinstance(pair, TonedPair):
             pair = toned_again(pair, found.linear, found.velocity)
+        begin("refinement", top)
         level = make_level(pair, number)
         velocity = cubic_resample(found.velocity, level.field)
         refined = refine(level, found.linear, velocity, transform, level.stage.steps)
@@ -83,6 +85,7 @@ def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFac
 
     Candidates come from the attention of the two images; each is refined at the coarsest level and scored there.
     """
+    begin("search")
     preset = preset_for(pair.axes)
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     descriptor = describe(attempt)

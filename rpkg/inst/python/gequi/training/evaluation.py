@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._progress import Progress
 from ..arrays import as_numpy, check_choice, check_integer
 from ..errors import InputError
 from ..jobs import Part
@@ -74,7 +75,9 @@ def evaluate(
     return found
 
 
-def predict_classes(model: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64) -> np.ndarray:
+def predict_classes(
+    model: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64, progress: Progress | None = None
+) -> np.ndarray:
     """Predicts the classes of images or pixels with a model that was trained on them.
 
     Args:
@@ -82,6 +85,7 @@ def predict_classes(model: torch.nn.Module, x: Any, type: str = "prob", batch_si
         x: as in `predict()`.
         type: "prob", the probability of each class, or "class", the number of the most probable one, from 0.
         batch_size: how many go through at once.
+        progress: as in `predict()`.
 
     Returns:
         "prob": (batch, class) for images, (batch, class, row, column) for pixels; "class": without the class's axis.
@@ -90,7 +94,7 @@ def predict_classes(model: torch.nn.Module, x: Any, type: str = "prob", batch_si
         softmax, whose logarithm the loss "cross_entropy" takes.
     """
     kind = check_choice(type, "type", ("prob", "class"))
-    return classes_of(predict(model, x, batch_size=batch_size), kind)
+    return classes_of(predict(model, x, batch_size=batch_size, progress=progress), kind)
 
 
 def classes_of(output: np.ndarray, type: str) -> np.ndarray:

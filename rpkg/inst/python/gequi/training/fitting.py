@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from .._progress import Progress, check_progress
 from ..errors import InputError
-from ..jobs import Progress, run_workers, temporary_folder
+from ..jobs import run_workers, temporary_folder
 from ..networks import check_model
 from ..saving import check_saveable
 from ._augment import Augmentation
@@ -126,8 +127,7 @@ def make_run(
     """The run of a call of `fit()`, with all arguments checked; it goes on from its checkpoint, if there is one."""
     check_model(model, "model")
     options = given.checked()
-    if progress is not None and not callable(progress):
-        raise InputError("`{argument}` must be a function; got {value!r:.80}.", "progress", value=progress)
+    check_progress(progress)
     called = Callbacks(callbacks)
     if called and options.processes > 1:
         raise InputError("`{argument}` cannot be used where several processes train; leave them out.", "callbacks")

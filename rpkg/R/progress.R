@@ -1,0 +1,48 @@
+# Progress of long calls: what is shown, and what the core reports to.
+
+# A reporter has `report`, which the core calls with a list, or NULL where nothing is shown; and `close()`, which takes
+# away what was shown. `show` makes one. An interrupt is R's own: it ends the call.
+reporter <- function(progress, show, call) {
+  silent <- list(report = NULL, close = function() NULL)
+  if (is.function(progress)) return(utils::modifyList(silent, list(report = progress)))
+  if (is.null(progress)) progress <- rlang::is_interactive()
+  if (!rlang::is_bool(progress)) {
+    abort_gequi("InputError", "`progress` must be TRUE, FALSE or a function.", "progress", call)
+  }
+  if (progress) show() else silent
+}
+
+# A bar of how many are done. cli shows it once it has lasted two seconds.
+count_bar <- function(doing) {
+  id <- NULL
+  list(
+    report = function(info) {
+      if (is.null(id)) {
+        id <<- new_bar(info$total, paste(doing, "{cli::pb_bar} {cli::pb_current}/{cli::pb_total}  {cli::pb_eta_str}"))
+      }
+      cli::cli_progress_update(set = info$done, id = id)
+    },
+    close = function() close_bar(id)
+  )
+}
+
+# A line that says which stage a long call is at; as late.
+stage_line <- function(doing) {
+  id <- NULL
+  report <- function(info) {
+    if (is.null(id)) id <<- new_bar(NA, paste0("{cli::pb_spin} ", doing, ": {cli::pb_status}{cli::pb_elapsed}"))
+    step <- paste0(info$step, if (!is.null(info$steps)) paste0("/", info$steps))
+    cli::cli_progress_update(status = paste(info$stage, step), id = id)
+  }
+  list(
+    report = call_core("at_intervals", progress = report, seconds = 0.1),
+    close = function() close_bar(id)
+  )
+}
+
+# A progress bar that lives until it is closed, whichever function made it.
+new_bar <- function(total, format) {
+  cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE)
+}
+
+close_bar <- function(id) if (!is.null(id)) cli::cli_progress_done(id = id)
