@@ -70,8 +70,9 @@ download_size <- function(device) {
   paste0("This downloads about ", sizes[1], " and takes ", sizes[2], " on disk.")
 }
 
+# Where an environment is. reticulate's folder begins with a ~, which means nothing to the programs that are run.
 environment_folder <- function(envname = environment_name) {
-  if (grepl("[/\\\\]", envname)) path.expand(envname) else file.path(reticulate::virtualenv_root(), envname)
+  path.expand(if (grepl("[/\\\\]", envname)) envname else file.path(reticulate::virtualenv_root(), envname))
 }
 
 python_in <- function(folder) {

@@ -166,6 +166,14 @@ test_that("an environment without pip is made again, with the reason why there w
   expect_false(is_whole(folder))
 })
 
+test_that("the folder of the environment means the same to R and to the programs that are run", {
+  withr::local_envvar(WORKON_HOME = NA)
+  folder <- gequiR:::environment_folder()
+  expect_identical(folder, path.expand("~/.virtualenvs/r-gequi"))
+  expect_identical(system2("echo", shQuote(folder), stdout = TRUE), folder)
+  expect_identical(gequiR:::environment_folder("~/here"), path.expand("~/here"))
+})
+
 test_that("install_gequi() installs torch first and escnn last, and marks what is complete", {
   calls <- list()
   record <- function(python, arguments, purpose, call) {
