@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -111,6 +113,41 @@ def test_pictures_are_read_as_numbers_from_0_to_1(tmp_path, random):
     Image.new("RGB", (8, 8), (40, 120, 200)).save(tmp_path / "colour.jpg", quality=100)
     expected = np.array([40, 120, 200])[:, None, None] / 255 * np.ones((1, 8, 8))
     np.testing.assert_allclose(_files.read_image(tmp_path / "colour.jpg"), expected, atol=0.01)
+
+
+DEEP = {
+    "png": lambda x, file: cv2.imwrite(file, x[..., [2, 1, 0, 3][: x.shape[2]]]),
+    **{
+        f"{order} endian, {compression}": lambda x, file, order=order, compression=compression: tifffile.imwrite(
+            file, x, photometric="rgb", byteorder=">" if order == "big" else "<", compression=compression,
+            extrasamples=["unassalpha"] if x.shape[2] == 4 else None,
+        )
+        for order in ("little", "big") for compression in (None, "zlib")
+    },
+    "LZW": lambda x, file: cv2.imwrite(file, x[..., [2, 1, 0, 3][: x.shape[2]]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("kind", DEEP)
+def test_colours_of_16_bits_are_read_to_the_last(tmp_path, random, kind, channels):
+    whole = random.integers(0, 65536, (5, 4, channels)).astype(np.uint16)
+    file = tmp_path / ("deep.png" if kind == "png" else "deep.tif")
+    DEEP[kind](whole, str(file))
+    np.testing.assert_array_equal(_files.read_image(file), whole[..., :3].transpose(2, 0, 1) / 65535)
+
+
+def test_the_slices_of_a_volume_have_colours_of_16_bits_too(tmp_path, random):
+    whole = random.integers(0, 65536, (3, 5, 4, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", whole, photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(_files.read_image(tmp_path / "deep.tif", 3), whole.transpose(3, 0, 1, 2) / 65535)
+
+
+def test_colours_of_16_bits_that_pillow_misreads_are_refused(tmp_path, random):
+    whole = random.integers(0, 65536, (3, 5, 4)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", whole, photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match="deep.tif' cannot be read .its colours have 16 bits and are stored one after"):
+        _files.read_image(tmp_path / "deep.tif")
 
 
 def test_a_network_of_colours_takes_pictures_of_three_channels(tmp_path, random):

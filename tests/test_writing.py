@@ -1,11 +1,15 @@
 """folders: images written to files hold what was written, and say what was clipped."""
 
+import importlib.util
+
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import gequi
-from gequi.errors import GequiWarning, InputError, ShapeError
+from gequi.errors import GequiWarning, InputError, SetupError, ShapeError
 
 
 def stored(file):
@@ -30,6 +34,27 @@ def test_colours_and_alpha(tmp_path, random, ending, channels):
     colours = random.random((5, 4, channels))
     file = gequi.write_image(colours, tmp_path / f"colours.{ending}")
     np.testing.assert_array_equal(stored(file), np.rint(colours * 255))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_16_bits_are_those_that_opencv_and_tifffile_read(tmp_path, random, channels):
+    whole = random.integers(0, 65536, (5, 4, channels)).astype(np.uint16)
+    png, tif = (gequi.write_image(whole, tmp_path / f"x.{ending}", (0, 65535), 16) for ending in ("png", "tif"))
+    np.testing.assert_array_equal(cv2.imread(png, cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3][:channels]], whole)
+    np.testing.assert_array_equal(tifffile.imread(tif), whole)
+    for file in (png, tif):
+        seen = gequi.image_files([file], channels=3)[:]
+        np.testing.assert_array_equal(seen[0], (whole[..., :3] / 65535).transpose(2, 0, 1).astype(np.float32))
+
+
+def test_colours_of_16_bits_in_tiff_need_tifffile(tmp_path, monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tifffile" else there(name))
+    with pytest.raises(
+        SetupError, match=r"Writing colours of 16 bits to TIFF files needs tifffile: install gequi\[images\]"
+    ):
+        gequi.write_image(np.zeros((4, 5, 3)), tmp_path / "x.tif", bits=16)
+    gequi.write_image(np.zeros((4, 5, 3)), tmp_path / "x.png", bits=16)
 
 
 def test_jpeg_is_near_at_high_quality(tmp_path):
@@ -82,8 +107,8 @@ def test_limits_say_what_is_black_and_white(tmp_path):
         ({"path": "x.gif"}, "must end with one of .png"),
         ({"path": "nowhere/x.png"}, "cannot be written"),
         ({"bits": 12}, "`bits` must be 8 or 16; got 12"),
-        ({"bits": 16, "path": "x.jpg"}, "`bits` = 16 is for grayscale in PNG and TIFF files; got JPEG"),
-        ({"bits": 16, "x": np.zeros((4, 5, 3))}, "got 3 channels"),
+        ({"bits": 16, "path": "x.jpg"}, "`bits` = 16 is for PNG and TIFF files, of gray, .* got JPEG"),
+        ({"bits": 16, "x": np.zeros((4, 5, 2))}, "got gray with alpha"),
         ({"path": "x.jpg", "x": np.zeros((4, 5, 4))}, "alpha channel, which JPEG does not hold"),
         ({"x": np.zeros((4, 5, 6))}, "a TIFF file holds all of it, PNG one slice"),
         ({"x": np.zeros((1, 5, 6, 7))}, "`x` must have 1 to 4 channels; got 5"),

@@ -20,7 +20,7 @@ requirements_of_training <- c("lightning>=2.5", "torchmetrics>=1.6")
 requirements_of_export <- c("onnx>=1.16", "onnxscript>=0.1")
 
 # What predict_folder() needs besides for pictures: pyproject's extra "images".
-requirements_of_images <- "pillow>=10"
+requirements_of_images <- c("pillow>=10", "tifffile>=2023.2.2")
 
 # What install_gequi() installs besides the dependencies.
 requirements_besides <- c(

@@ -10,12 +10,13 @@
 #' @param path the file, which ends with .png, .tif, .tiff, .jpg or .jpeg; for several images, as many.
 #' @param limits the values to write as black and as white; values beyond them are clipped, with a warning. `NULL` takes
 #'   the smallest and the largest. `NA` becomes black, with a warning.
-#' @param bits of a value, 8 or 16. 16 are for grayscale in PNG and TIFF.
+#' @param bits of a value, 8 or 16. 16 are for PNG and TIFF, in grayscale, in colours, and in colours with alpha.
 #' @param quality of JPEG, from 1 to 95.
 #' @return the path, or paths, invisibly.
 #' @section Errors: `gequi_shape_error` for other axes, and where there are not as many files as images;
 #'   `gequi_input_error` for another ending, for channels or bits that the format does not hold, and for a file that
-#'   cannot be written; `gequi_setup_error` where the Python package pillow is missing.
+#'   cannot be written; `gequi_setup_error` where the Python packages pillow or, for colours of 16
+#'   bits in TIFF, tifffile are missing.
 #' @section Warnings: `gequi_warning` for values that were clipped, or were `NA`; it says how many, and their range.
 #' @family images
 #' @export

@@ -17,6 +17,24 @@ test_that("what is written is read again", {
   expect_equal(to_grayscale(file), (image > 0.5) + 0)
 })
 
+test_that("colours of 16 bits are written and read to the last", {
+  needs_python()
+  whole <- array((seq_len(5 * 4 * 4) * 12345) %% 65536, c(5, 4, 4))
+  for (channels in 3:4) for (ending in c(".png", ".tif")) {
+    file <- write_image(whole[, , 1:channels] / 65535, tempfile(fileext = ending), bits = 16)
+    read <- if (ending == ".png") png::readPNG(file) else tiff::readTIFF(file)
+    expect_identical(round(read * 65535, 6), whole[, , 1:channels])
+    batch <- as_image_batch(file)
+    expect_identical(round(aperm(batch[1, , , ], c(2, 3, 1)) * 65535, 6), whole[, , 1:channels])
+    gray <- 0.299 * whole[, , 1] + 0.587 * whole[, , 2] + 0.114 * whole[, , 3]
+    expect_equal(to_grayscale(file) * 65535, gray, tolerance = 1e-12)
+    network <- equivariant_network(c4(), c(trivial = 3), seed = 1, dtype = "float64") |> layer_global_avg_pool()
+    seen <- predict(network, image_files(file, channels = 3)) * 65535
+    expect_equal(c(seen), apply(whole[, , 1:3], 3, mean), tolerance = 1e-6) # images in files are float32
+  }
+  expect_refused(write_image(whole[, , 1:2] / 65535, tempfile(fileext = ".png"), bits = 16), "gray with alpha", "input")
+})
+
 test_that("what is clipped or missing is told, and limits are respected", {
   needs_python()
   file <- png_file()

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError, ShapeError, need_packages
 from ..saving import check_path, shown
+from ._sixteen import has_deep_colors, read_deep_colors
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ENDINGS = (".npy", *PICTURES)
@@ -91,13 +92,17 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
         # The further images in a photograph (MPO) are previews of the first.
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         if axes == 2:
-            return pages, _values(picture)
-        return pages, np.stack([_values(page) for page in ImageSequence.Iterator(picture)][:pages], axis=1)
+            return pages, _values(picture, file, 0)
+        slices = [_values(page, file, number) for number, page in enumerate(ImageSequence.Iterator(picture))]
+        return pages, np.stack(slices[:pages], axis=1)
 
 
-def _values(picture: Any) -> np.ndarray:
+def _values(picture: Any, file: Path, page: int) -> np.ndarray:
     """A page as (channel, row, column), from 0 to 1."""
-    values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
+    if has_deep_colors(picture):
+        values = read_deep_colors(file, page)[..., :3]
+    else:
+        values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
     highest = {"u": np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1, "i": 65535}.get(values.dtype.kind, 1)
     values = values / np.float64(highest)
     return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)

@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import as_array, check_integer, check_number
 from ..errors import GequiWarning, InputError, ShapeError, need_packages
 from ..saving import check_path, shown, write_file
+from ._sixteen import encode_deep_colors
 
 # The ending of a file, and what pillow calls its format.
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -29,7 +30,7 @@ def write_image(x: Any, path: Any, limits: Any = (0, 1), bits: int = 8, quality:
         path: the file, which ends with .png, .tif, .tiff, .jpg or .jpeg; or a list of files, one an image.
         limits: the values to write as black and as white; values beyond them are clipped, with a warning. None takes the
             smallest and the largest. NaN becomes black, with a warning.
-        bits: of a value, 8 or 16. 16 are for grayscale in PNG and TIFF.
+        bits: of a value, 8 or 16. 16 are for PNG and TIFF, in gray, in colours, and in colours with alpha.
         quality: of JPEG, from 1 to 95.
 
     Returns:
@@ -38,7 +39,7 @@ def write_image(x: Any, path: Any, limits: Any = (0, 1), bits: int = 8, quality:
     Raises:
         ShapeError: an array of other axes, or not as many files as images.
         InputError: another ending, channels or bits that the format does not hold, a file that cannot be written.
-        SetupError: pillow is not installed.
+        SetupError: pillow is not installed; for colours of 16 bits in TIFF, tifffile.
     Warns:
         GequiWarning: values that were clipped, or were NaN; it says how many, and their range.
 
@@ -139,11 +140,13 @@ def _pages(image: np.ndarray, file: Path, bits: int) -> list[np.ndarray]:
             "x", sizes=image.shape, kind=kind,
         )  # fmt: skip
     colours = pages[0].ndim == 3
-    if bits == 16 and (colours or kind == "JPEG"):
+    if bits == 16 and (kind == "JPEG" or (colours and image.shape[2] == 2)):
         raise InputError(
-            "`{argument}` = 16 is for grayscale in PNG and TIFF files; got {what}.",
-            "bits", what="JPEG" if kind == "JPEG" else f"{image.shape[2]} channels",
+            "`{argument}` = 16 is for PNG and TIFF files, of gray, of colours, and of colours with alpha; got {what}.",
+            "bits", what="JPEG" if kind == "JPEG" else "gray with alpha",
         )  # fmt: skip
+    if bits == 16 and colours and kind == "TIFF":
+        need_packages(["tifffile"], "Writing colours of 16 bits to TIFF files", "images")
     if kind == "JPEG" and colours and image.shape[2] != 3:
         raise InputError("`{argument}` has an alpha channel, which JPEG does not hold: leave it out.", "x")
     return pages
@@ -153,6 +156,8 @@ def _encoded(pages: list[np.ndarray], file: Path, options: dict[str, Any]) -> by
     from PIL import Image  # here, since only pictures need it
 
     kind = FORMATS[file.suffix.lower()]
+    if pages[0].ndim == 3 and pages[0].dtype == np.uint16:
+        return encode_deep_colors(pages[0], kind)
     pictures = [Image.fromarray(np.ascontiguousarray(page)) for page in pages]
     settings: dict[str, Any] = {"JPEG": options, "TIFF": {"compression": "tiff_adobe_deflate"}}.get(kind, {})
     if len(pictures) > 1:
