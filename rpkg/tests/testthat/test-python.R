@@ -167,7 +167,9 @@ test_that("an environment without pip is made again, with the reason why there w
 })
 
 test_that("the folder of the environment means the same to R and to the programs that are run", {
-  withr::local_envvar(WORKON_HOME = NA)
+  before <- Sys.getenv("WORKON_HOME", NA)
+  Sys.unsetenv("WORKON_HOME")
+  on.exit(if (!is.na(before)) Sys.setenv(WORKON_HOME = before))
   folder <- gequiR:::environment_folder()
   expect_identical(folder, path.expand("~/.virtualenvs/r-gequi"))
   expect_identical(system2("echo", shQuote(folder), stdout = TRUE), folder)
