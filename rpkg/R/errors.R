@@ -9,6 +9,7 @@ call_core <- function(.name, ..., .call = rlang::caller_env()) call_core_with(.n
 # The same with the arguments in a list. do.call() would write their values into the call, which traceback() prints.
 call_core_with <- function(.name, arguments, .call) {
   door <- core(.call) # before the first value is converted, which would start Python without our words for it
+  withCallingHandlers(force(arguments), error = function(error) need_arguments(.call))
   arguments <- Map(function(value, name) to_python(value, name, .call), arguments, rlang::names2(arguments))
   the$callback_error <- NULL
   reply <- tryCatch(
@@ -71,10 +72,12 @@ abort_python <- function(error, call) {
   abort_gequi("PythonError", paste0(last$type, ": ", last$value), call = call, traceback = last$message)
 }
 
-# Refuses what `...` of a function holds that has no further arguments: a misspelt option would do nothing.
-refuse_dots <- function(..., .call = rlang::caller_env()) {
-  if (!...length()) return(invisible())
-  name <- rlang::names2(list(...))[1]
+# Refuses what `...` of a function holds that has no further arguments: a misspelt option would do nothing. `.also` are
+# names that may be there, for the generic's sake.
+refuse_dots <- function(..., .call = rlang::caller_env(), .also = character()) {
+  names <- setdiff(rlang::names2(list(...)), .also)
+  if (!length(names)) return(invisible())
+  name <- names[1]
   known <- setdiff(names(formals(rlang::frame_fn(.call))), "...")
   if (!nzchar(name)) {
     message <- paste0("`...` must be empty: the arguments here are ", toString(known), ".")
@@ -85,6 +88,19 @@ refuse_dots <- function(..., .call = rlang::caller_env()) {
   message <- paste0("`", name, "` is no argument here; these are: ", toString(known), ".", hint)
   abort_gequi("InputError", message, name, .call)
 }
+
+# Refuses a call without an argument that has no default. call_core() does so for arguments that only the core reads.
+need_arguments <- function(frame = rlang::caller_env()) {
+  called <- if (is.environment(frame)) rlang::frame_fn(frame)
+  wanted <- if (is.function(called)) formals(called)
+  for (name in setdiff(names(wanted), "...")) {
+    if (!rlang::is_missing(wanted[[name]]) || !eval(call("missing", as.name(name)), frame)) next
+    abort_gequi("InputError", paste0("`", name, "` is missing."), name, frame)
+  }
+}
+
+# What print() is given beside an object, as where a list is printed that holds it.
+of_print <- setdiff(names(formals(print.default)), c("x", "..."))
 
 # ---- messages -----------------------------------------------------------------------------------------------------
 

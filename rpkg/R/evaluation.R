@@ -72,6 +72,7 @@
 #'   labels = list(turned > 0.5, image > 0.5)
 #' )
 evaluate_registration <- function(found, landmarks = NULL, labels = NULL) {
+  need_arguments()
   here <- rlang::current_env()
   several <- is.list(found) && !inherits(found, "gequi_registration")
   levels <- new.env(parent = emptyenv())
@@ -123,6 +124,7 @@ label_pair <- function(pair, levels) {
 #' @rdname evaluate_registration
 #' @export
 print.gequi_evaluation <- function(x, ..., n = Inf) {
+  refuse_dots(..., .also = of_print)
   table <- as.data.frame(x)
   shown <- c("before", "after")
   if (!all(c("metric", shown) %in% names(table))) return(NextMethod())

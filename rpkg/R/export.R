@@ -34,6 +34,7 @@
 #' export_model(network, file, c(1, 1, 28, 28), format = "torchscript")
 #' file.exists(file)
 export_model <- function(model, path, input_shape, format = "onnx", dtype = "float32") {
+  need_arguments()
   check_model(model)
   invisible(call_core(
     "export_model", model = model, path = as_path(path), input_shape = input_shape, format = format, dtype = dtype

@@ -22,6 +22,7 @@
 #' @examplesIf gequi_available()
 #' field_type(gspace("rot2dOnR2", N = 4), c(regular = 4, irrep_1 = 2))
 field_type <- function(space, fields) {
+  need_arguments()
   fields <- as_fields(fields)
   made <- call_core("make_field_type", space = space, fields = fields)
   new_handle(
@@ -43,6 +44,7 @@ format.gequi_field_type <- function(x, ...) paste(x$table$count, x$table$represe
 
 #' @export
 print.gequi_field_type <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(
     title_line("field type", paste0(format(x), ": ", x$size, " channel", if (x$size != 1) "s")), "\n",
     "on ", format(x$space), "\n",
@@ -52,10 +54,14 @@ print.gequi_field_type <- function(x, ...) {
 }
 
 #' @export
-summary.gequi_field_type <- function(object, ...) structure(list(type = object), class = "summary.gequi_field_type")
+summary.gequi_field_type <- function(object, ...) {
+  refuse_dots(...)
+  structure(list(type = object), class = "summary.gequi_field_type")
+}
 
 #' @export
 print.summary.gequi_field_type <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   print(x$type)
   cat("\n")
   print_table(as.data.frame(x$type))

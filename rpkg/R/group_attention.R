@@ -85,6 +85,7 @@ layer_group_attention_block <- function(network, heads = 1, key_dim = NULL, freq
 gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks = 2, heads = 2, key_dim = NULL,
                         frequencies = 2, window = NULL, dropout = 0, qk_norm = TRUE, positions = "additive",
                         mlp_ratio = 2, patch_size = 1, size = NULL, pool = "mean", seed = NULL, dtype = "float32") {
+  need_arguments()
   layers <- call_core(
     "gsa_layers",
     units = units, fields = fields, blocks = blocks, heads = heads, key_dim = key_dim, frequencies = frequencies,

@@ -67,6 +67,7 @@ format.gequi_gspace <- function(x, ...) {
 
 #' @export
 print.gequi_gspace <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("gspace", format(x)), "\n", x$symmetry, "\n", describe_group(x), "\n", sep = "")
   invisible(x)
 }
@@ -81,6 +82,7 @@ describe_group <- function(x) {
 
 #' @export
 summary.gequi_gspace <- function(object, ...) {
+  refuse_dots(...)
   structure(
     list(space = object, elements = group_elements(object), representations = representations(object)),
     class = "summary.gequi_gspace"
@@ -89,6 +91,7 @@ summary.gequi_gspace <- function(object, ...) {
 
 #' @export
 print.summary.gequi_gspace <- function(x, ..., n = 24) {
+  refuse_dots(..., .also = of_print)
   print(x$space)
   elements <- x$elements
   elements$angle <- ifelse(is.nan(elements$angle), "", formatC(elements$angle, digits = 4, format = "f"))
@@ -187,7 +190,7 @@ representation_matrix <- function(space, representation, element) {
 #' plot(c4)
 #' plot(c4, image = volcano)
 plot.gequi_gspace <- function(x, representation = NULL, elements = NULL, image = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   names <- group_elements(x)$name
   if (is.null(elements)) elements <- seq_len(min(8, length(names)))
   if (!is.null(image)) {

@@ -41,6 +41,7 @@
 #' dim(as_image_batch(array(0, c(100, 28, 28)), third = "columns"))
 #' dim(as_image_batch(array(0, c(20, 30, 50)), third = "slices"))
 as_image_batch <- function(x, third = NULL, channels = NULL, ...) {
+  need_arguments()
   refuse_dots(...)
   call <- rlang::current_env()
   if (!is.null(third)) third <- rlang::arg_match(third, c("channels", "images", "columns", "slices"))

@@ -35,6 +35,7 @@
 #' fitted <- fit(network, images, epochs = 60, learning_rate = 0.1, seed = 1)
 #' evaluate(fitted, images, by = "confusion")
 image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", channels = NULL) {
+  need_arguments()
   here <- rlang::current_env()
   if (is.data.frame(x)) {
     if (is.null(labels)) labels <- column_of(x, c("label", "class", "y"))
@@ -86,6 +87,7 @@ format.gequi_image_files <- function(x, ...) {
 
 #' @export
 print.gequi_image_files <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("image files", format(x)), "\n", sep = "")
   if (!is.null(x$labels)) {
     count <- table(x$labels)

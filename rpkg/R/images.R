@@ -41,18 +41,21 @@ sample_image <- function(name = NULL) {
 #' range(normalize_image(volcano))
 #' colSums(normalize_columns(matrix(1:6, 2), "plus_one"))
 normalize_image <- function(x) {
+  need_arguments()
   image_operation("normalize_image", list(x = x))
 }
 
 #' @rdname normalize_image
 #' @export
 signed_image <- function(x) {
+  need_arguments()
   image_operation("signed_image", list(x = x))
 }
 
 #' @rdname normalize_image
 #' @export
 normalize_rows <- function(x, f = "exp") {
+  need_arguments()
   weighted <- traced_weights(x, f)
   image_operation("normalize_rows", list(x = weighted$x), list(f = weighted$f))
 }
@@ -60,6 +63,7 @@ normalize_rows <- function(x, f = "exp") {
 #' @rdname normalize_image
 #' @export
 normalize_columns <- function(x, f = "exp") {
+  need_arguments()
   weighted <- traced_weights(x, f)
   image_operation("normalize_columns", list(x = weighted$x), list(f = weighted$f))
 }
@@ -99,6 +103,7 @@ normalize_columns <- function(x, f = "exp") {
 #' composed <- function(z) image_product(signed_image(z), t(z), rows = NULL)
 #' range(composed(volcano))
 image_product <- function(a, b, rows = "exp", columns = "exp", normalize = TRUE) {
+  need_arguments()
   left <- traced_weights(a, rows)
   right <- traced_weights(b, columns)
   image_operation(
@@ -109,12 +114,14 @@ image_product <- function(a, b, rows = "exp", columns = "exp", normalize = TRUE)
 #' @rdname image_product
 #' @export
 gram_image <- function(a) {
+  need_arguments()
   image_operation("gram_image", list(a = a))
 }
 
 #' @rdname image_product
 #' @export
 image_value <- function(a, f = "plus_one") {
+  need_arguments()
   weighted <- traced_weights(a, f)
   image_operation("image_value", list(a = weighted$x), list(f = weighted$f))
 }
@@ -135,6 +142,7 @@ image_value <- function(a, f = "plus_one") {
 #' @examplesIf gequi_available()
 #' plot_image(list(volcano, oscillatory_warp(volcano)), c("volcano", "warped"))
 oscillatory_warp <- function(a, amplitude = -10, period = 8 * pi) {
+  need_arguments()
   image_operation("oscillatory_warp", list(a = a), list(amplitude = amplitude, period = period))
 }
 

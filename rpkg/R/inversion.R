@@ -46,6 +46,7 @@
 invert_input <- function(
     f, target, start, steps = 300, learning_rate = 0.001, optimizer = "adam", loss = "norm", dtype = NULL,
     progress = NULL) {
+  need_arguments()
   if (is.function(f)) f <- trace_steps(f)
   if (!is.function(progress) && !is.null(progress) && !rlang::is_bool(progress)) {
     abort_gequi("InputError", "`progress` must be TRUE, FALSE, NULL or a function.", "progress")
@@ -115,6 +116,7 @@ descent_bar <- function(steps, frame) {
 
 #' @export
 print.gequi_inverted_input <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   taken <- nrow(x$loss) - 1
   why <- c(
     steps = "all steps taken", exact = "a loss of 0", progress = "stopped by `progress`", interrupted = "interrupted",
@@ -141,6 +143,7 @@ as.data.frame.gequi_inverted_input <- function(x, ...) {
 #' @rdname invert_input
 #' @export
 plot.gequi_inverted_input <- function(x, ...) {
+  refuse_dots(...)
   shade <- range(x$start, x$solution)
   new_plots(list(
     value_panel(x$start, "start", shade),

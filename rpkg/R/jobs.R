@@ -24,6 +24,7 @@
 #' y <- factor(rep(c("even", "odd"), 8))
 #' prepare_job(folder, network, x, y, nodes = 2, devices = 4, epochs = 3)$srun
 prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
+  need_arguments()
   here <- rlang::current_env()
   targets <- read_targets(model, x, y, list(...)$loss, list(...)$ignore, call = here)
   options <- core_options(list(...), targets)
@@ -36,6 +37,7 @@ prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
 #' @rdname prepare_job
 #' @export
 collect_job <- function(folder, model) {
+  need_arguments()
   python <- copy_of(model)
   history <- call_core("collect_job", folder = as_path(folder), model = python)
   metadata <- call_core("job_metadata", as_path(folder))

@@ -94,6 +94,7 @@ format.gequi_module <- function(x, ...) {
 
 #' @export
 print.gequi_module <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("module", format(x)), "\n", sep = "")
   if (is_alive(x) || !isTRUE(x$handle$changed)) {
     count <- call_core("count_parameters", x)
@@ -107,12 +108,13 @@ as.data.frame.gequi_module <- function(x, row.names = NULL, optional = FALSE, ..
 
 #' @export
 summary.gequi_module <- function(object, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   structure(list(module = object, table = tidy(object)), class = "summary.gequi_module")
 }
 
 #' @export
 print.summary.gequi_module <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   print(x$module)
   print_table(x$table)
   invisible(x)

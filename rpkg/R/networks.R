@@ -37,6 +37,7 @@
 #' summary(network, input_shape = c(1, 1, 28, 28))
 #' dim(predict(network, volcano))
 equivariant_network <- function(space, input, layers = list(), seed = NULL, dtype = "float32") {
+  need_arguments()
   new_network(list(
     space = space, input = as_fields(input, "input"), layers = as_layers(layers), seed = own_seed(seed), dtype = dtype
   ))
@@ -102,6 +103,7 @@ check_model <- function(model, argument = "model", call = rlang::caller_env()) {
 
 # The network with one more layer: its kind, and the options that were given to the calling layer_<kind>().
 add_layer <- function(network, kind, frame = rlang::caller_env()) {
+  if (missing(network)) need_arguments(frame)
   options <- setdiff(names(formals(sys.function(sys.parent()))), "network")
   given <- options[!vapply(options, function(option) eval(call("missing", as.name(option)), frame), NA)]
   layer <- c(list(layer = kind), stats::setNames(lapply(given, get, envir = frame, inherits = FALSE), given))
@@ -240,6 +242,7 @@ get_weights <- function(model) call_core("get_weights", model = model)
 #' @rdname get_weights
 #' @export
 set_weights <- function(model, weights) {
+  need_arguments()
   if (inherits(model, "gequi_module")) return(with_weights(model, weights))
   check_model(model)
   copy <- call_core("copy_network", model)
@@ -259,6 +262,7 @@ format.gequi_network <- function(x, ...) {
 
 #' @export
 print.gequi_network <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   # Weights that are lost leave the plan to show.
   table <- if (is_alive(x) || !isTRUE(x$handle$changed)) as.data.frame(x) else x$table
   print_network(x, table)
@@ -286,13 +290,14 @@ big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 #' @rdname equivariant_network
 #' @export
 summary.gequi_network <- function(object, input_shape = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   table <- as_table(call_core("describe_network", network = object, input_shape = input_shape))
   structure(list(network = object, table = table), class = "summary.gequi_network")
 }
 
 #' @export
 print.summary.gequi_network <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   print_network(x$network, x$table)
   invisible(x)
 }
@@ -321,14 +326,14 @@ as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, .
 #' plot(network, input_shape = c(1, 1, 9, 9))
 plot.gequi_network <- function(x, input_shape = NULL, ...) {
   if (!is.null(input_shape)) return(plot(trace_shapes(x, input_shape), ...))
-  rlang::check_dots_empty()
+  refuse_dots(...)
   plot_layers(as.data.frame(as.data.frame.gequi_network(x)), format(x$space))
 }
 
 #' @rdname plot.gequi_network
 #' @export
 plot.summary.gequi_network <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   plot_layers(as.data.frame(x$table), format(x$network$space))
 }
 

@@ -70,6 +70,7 @@ predict.gequi_parsnip <- function(object, newdata, ...) {
 
 #' @export
 print.gequi_parsnip <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   print(x$fit)
   invisible(x)
 }

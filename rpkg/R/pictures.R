@@ -35,6 +35,7 @@
 #' red <- array(c(1, 0, 0), c(1, 1, 3))
 #' to_grayscale(red)
 to_grayscale <- function(x) {
+  need_arguments()
   picture <- read_picture(x, "x", rlang::current_env())
   pixels <- as_grayscale(picture, "x", rlang::current_env())
   attr(pixels, "spacing") <- picture$spacing

@@ -26,6 +26,7 @@
 #' plot_image(list(volcano, t(volcano)), titles = c("upright", "transposed"))
 #' plot_image(array(runif(300), c(10, 10, 3))) # colours
 plot_image <- function(x, titles = NULL, limits = NULL) {
+  need_arguments()
   here <- rlang::current_env()
   panels <- panels_of(x, here)
   labels <- if (is.null(titles)) names(panels) else as.character(titles)

@@ -23,6 +23,7 @@ print_table <- function(table, n = Inf, right = character()) {
 # The tables that functions return are data frames that print like all else here.
 #' @export
 print.gequi_table <- function(x, ..., n = Inf) {
+  refuse_dots(..., .also = of_print)
   if (!length(x) || !nrow(x)) return(NextMethod())
   print_table(as.data.frame(x), n = n)
   invisible(x)
@@ -39,6 +40,7 @@ new_plots <- function(plots) structure(plots, class = "gequi_plots")
 
 #' @export
 print.gequi_plots <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   grid::grid.newpage()
   grid::pushViewport(grid::viewport(layout = grid::grid.layout(1, length(x))))
   for (i in seq_along(x)) print(x[[i]], vp = grid::viewport(layout.pos.col = i))
@@ -47,4 +49,7 @@ print.gequi_plots <- function(x, ...) {
 }
 
 #' @export
-plot.gequi_plots <- function(x, ...) print(x)
+plot.gequi_plots <- function(x, ...) {
+  refuse_dots(...)
+  print(x)
+}

@@ -95,6 +95,7 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
                             mask = "auto", encoder = NULL, initial = NULL, min_probability = 0.5,
                             interpolation = "cubic", fill = NA, dtype = "float32", device = "auto",
                             on_error = "stop", progress = NULL) {
+  need_arguments()
   here <- rlang::current_env()
   several <- is_several(moving)
   if (several != is_several(fixed) || (several && length(moving) != length(fixed))) {

@@ -104,6 +104,7 @@ new_inversion <- function(result, x) {
 
 #' @export
 print.gequi_inverse_function <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   size <- paste(nrow(x$weights), "answers from", ncol(x$weights), "samples")
   cat(title_line("inverse function", size), "\n", sep = "")
   print(utils::head(x$output))
@@ -115,7 +116,7 @@ print.gequi_inverse_function <- function(x, ...) {
 #'   weight is large; `"curve"`: the answers in the order of the queries.
 #' @export
 plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   type <- rlang::arg_match(type)
   if (type == "curve") {
     answers <- as.matrix(x$output)

@@ -33,7 +33,7 @@ generics::tidy
 #' turned <- t(image)[ncol(image):1, ] # by a quarter, counter-clockwise
 #' tidy(register_images(moving = turned, fixed = image))
 tidy.gequi_registration <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   as_row(decomposition_of(x), axis_names(axes_of(x)))
 }
 

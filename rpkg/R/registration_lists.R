@@ -7,7 +7,7 @@ pair_names <- function(x) if (is.null(names(x))) seq_along(x) else names(x)
 #' @rdname summary.gequi_registration
 #' @export
 summary.gequi_registrations <- function(object, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   failed <- has_failed(object)
   number <- function(f) {
     vapply(seq_along(object), function(i) if (failed[i]) NA_real_ else as.numeric(f(object[[i]])), 0)
@@ -33,6 +33,7 @@ as.data.frame.gequi_registrations <- function(x, row.names = NULL, optional = FA
 
 #' @export
 print.gequi_registrations <- function(x, ..., n = 12) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("registrations", paste(length(x), if (length(x) == 1) "pair" else "pairs")), "\n", sep = "")
   if (!length(x)) return(invisible(x))
   table <- as.data.frame(x)
@@ -52,7 +53,7 @@ print.gequi_registrations <- function(x, ..., n = 12) {
 #' @rdname tidy.gequi_registration
 #' @export
 tidy.gequi_registrations <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   x <- stats::setNames(unclass(x), pair_names(x))[!has_failed(x)]
   if (!length(x)) return(data.frame())
   cbind(pair = names(x), do.call(rbind, lapply(unname(x), tidy.gequi_registration)), row.names = NULL)

@@ -4,7 +4,7 @@
 #' @export
 plot.gequi_registrations <- function(x, type = c("overlay", "grid", "jacobian", "uncertainty", "checkerboard"),
                                      slice = NULL, axis = 1, squares = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   here <- rlang::current_env()
   type <- check_choice(type, registration_pictures, "type", here)
   squares <- check_squares(squares, type, here)

@@ -22,6 +22,7 @@ str.gequi_registration <- function(object, ...) utils::str(plain_data(object), .
 
 #' @export
 print.gequi_registration <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("registration", sizes_of(x)), "\n", sep = "")
   metrics <- x$metrics
   uncertainty <- spread_of(x)[1, ]
@@ -60,7 +61,7 @@ print.gequi_registration <- function(x, ...) {
 #' turned <- t(image)[ncol(image):1, ]
 #' summary(register_images(moving = turned, fixed = image))
 summary.gequi_registration <- function(object, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   structure(
     list(
       sizes = sizes_of(object), affine = object$affine, decomposition = decomposition_of(object),
@@ -73,6 +74,7 @@ summary.gequi_registration <- function(object, ...) {
 
 #' @export
 print.summary.gequi_registration <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("registration", x$sizes), "\n", sep = "")
   metrics <- x$metrics
   print_table(data.frame(

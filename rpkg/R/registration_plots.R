@@ -31,7 +31,7 @@
 #' plot(found, type = "grid")
 plot.gequi_registration <- function(x, type = c("overlay", "grid", "jacobian", "uncertainty", "checkerboard"),
                                     slice = NULL, axis = 1, squares = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   here <- rlang::current_env()
   type <- check_choice(type, registration_pictures, "type", here)
   cut <- cut_of(x, slice, axis, here)
@@ -160,7 +160,7 @@ plot_before_and_after <- function(x, cut, type, squares) {
 #' plot(as.raster(register_images(moving = turned, fixed = image)))
 as.raster.gequi_registration <- function(x, type = c("overlay", "checkerboard", "warped"), slice = NULL, axis = 1,
                                          squares = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   here <- rlang::current_env()
   type <- check_choice(type, c("overlay", "checkerboard", "warped"), "type", here)
   cut <- cut_of(x, slice, axis, here)

@@ -27,6 +27,7 @@
 #' save_model(network, file)
 #' all.equal(predict(load_model(file), volcano), predict(network, volcano))
 save_model <- function(model, path, metadata = NULL) {
+  need_arguments()
   check_model(model)
   invisible(call_core("save_model", model = model, path = as_path(path), metadata = metadata_of(model, metadata)))
 }
@@ -34,6 +35,7 @@ save_model <- function(model, path, metadata = NULL) {
 #' @rdname save_model
 #' @export
 load_model <- function(path) {
+  need_arguments()
   path <- as_path(path)
   saved_model(call_core("read_model_file", path = path))
 }
@@ -60,6 +62,7 @@ load_model <- function(path) {
 #' x <- array(rnorm(12), c(1, 3, 4))
 #' identical(predict(unmarshal(data), x, x), predict(module, x, x))
 marshal <- function(model) {
+  need_arguments()
   check_model(model)
   as.raw(call_core("model_to_bytes", model = model, metadata = metadata_of(model)))
 }
@@ -67,6 +70,7 @@ marshal <- function(model) {
 #' @rdname marshal
 #' @export
 unmarshal <- function(data) {
+  need_arguments()
   if (!is.raw(data)) {
     message <- paste0("`data` must be a raw vector, as marshal() makes it; got ", described(data), ".")
     abort_gequi("InputError", message, "data", rlang::current_env())

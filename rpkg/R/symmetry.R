@@ -96,6 +96,7 @@ permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed
 
 #' @export
 print.gequi_equivariance <- function(x, ..., n = 24) {
+  refuse_dots(..., .also = of_print)
   shown <- as.data.frame(x)
   if (is.numeric(x$error)) shown$error <- formatC(x$error, digits = 1, format = "e")
   cat(cli::col_grey("Equivariance error, relative to the scale of the output"), "\n", sep = "")
@@ -113,6 +114,7 @@ as.data.frame.gequi_equivariance <- function(x, row.names = NULL, optional = FAL
 #' @rdname equivariance_error
 #' @export
 plot.gequi_equivariance <- function(x, ...) {
+  refuse_dots(...)
   kinds <- c("moves pixels only", "has to interpolate")
   positive <- c(x$error[x$error > 0], 1e-7)
   floor <- 10^(floor(log10(min(positive))) - 1) # a bar starts below the smallest error; no bar is an error of 0

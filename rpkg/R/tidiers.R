@@ -47,14 +47,14 @@ NULL
 #' @rdname tidy.gequi_network
 #' @export
 tidy.gequi_network <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   as.data.frame(as.data.frame.gequi_network(x))
 }
 
 #' @rdname tidy.gequi_network
 #' @export
 tidy.gequi_module <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   weights <- get_weights(x)
   size <- function(each) if (is.null(dim(each))) length(each) else dim(each)
   data.frame(
@@ -68,7 +68,7 @@ tidy.gequi_module <- function(x, ...) {
 #' @rdname tidy.gequi_network
 #' @export
 glance.gequi_network <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   row <- data.frame(parameters = call_core("count_parameters", x))
   if (!is.null(x$layers)) row <- cbind(layers = length(x$layers), row)
   if (!inherits(x, "gequi_fit")) return(row)
@@ -122,7 +122,7 @@ NULL
 #' @rdname glance.gequi_registration
 #' @export
 glance.gequi_registration <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   table <- as.data.frame(structure(list(x), class = "gequi_registrations"))
   table[setdiff(names(table), c("pair", "error"))]
 }
@@ -130,14 +130,14 @@ glance.gequi_registration <- function(x, ...) {
 #' @rdname glance.gequi_registration
 #' @export
 glance.gequi_registrations <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   as.data.frame(x)
 }
 
 #' @rdname glance.gequi_registration
 #' @export
 augment.gequi_registration <- function(x, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   cbind(as.data.frame(x), .fixed = c(x$fixed), .warped = c(x$warped))
 }
 
@@ -251,7 +251,7 @@ NULL
 #' @rdname coef.gequi_network
 #' @export
 coef.gequi_network <- function(object, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   get_weights(object)
 }
 
@@ -262,7 +262,7 @@ coef.gequi_module <- coef.gequi_network
 #' @rdname coef.gequi_network
 #' @export
 coef.gequi_registration <- function(object, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   axes <- axis_names(axes_of(object))
   structure(object$affine, dimnames = list(axes, c(axes, "shift")))
 }

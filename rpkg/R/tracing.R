@@ -24,6 +24,7 @@
 #' plot(trace)
 #' cat(as_dot(trace_shapes(multi_head_attention(8, 2, seed = 1), list(c(1, 5, 8), c(1, 7, 8)))))
 trace_shapes <- function(model, input_shape) {
+  need_arguments()
   if (is.numeric(input_shape)) input_shape <- as.list(input_shape)
   table <- as_table(call_core("trace_shapes", model = model, input_shape = input_shape))
   class(table) <- c("gequi_trace", "data.frame")
@@ -53,6 +54,7 @@ as.data.frame.gequi_trace <- function(x, row.names = NULL, optional = FALSE, ...
 
 #' @export
 print.gequi_trace <- function(x, ..., n = 60) {
+  refuse_dots(..., .also = of_print)
   if (!all(c("depth", "kind", "output", "parameters") %in% names(x))) return(print(as.data.frame(x), ...))
   shown <- data.frame(
     name = paste0(strrep("  ", x$depth), x$name), kind = x$kind, input = x$input, output = x$output,
@@ -68,7 +70,7 @@ print.gequi_trace <- function(x, ..., n = 60) {
 #' @rdname trace_shapes
 #' @export
 plot.gequi_trace <- function(x, ..., depth = NULL) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   drawing <- lapply(call_core("lay_out_diagram", trace = trace_rows(x), depth = depth), function(rows) {
     if (length(rows)) as.data.frame(as_table(rows))
   })

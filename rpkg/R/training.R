@@ -77,6 +77,7 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
                               augment = NULL, class_weights = NULL, ignore = NULL, precision = NULL, device = "auto",
                               seed = NULL, checkpoint = NULL, patience = NULL, devices = 1, nodes = 1, batches = NULL,
                               progress = NULL, callbacks = NULL) {
+  need_arguments()
   here <- rlang::current_env()
   refuse_other_names(...)
   if (is.null(seed) && !file_exists(checkpoint)) seed <- own_seed(seed)
@@ -251,6 +252,7 @@ plot.gequi_fit <- function(x, ...) plot(x$history, ...)
 
 #' @export
 print.gequi_fit <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   NextMethod()
   if (length(x$levels)) cat(cli::col_grey(paste0("classes: ", paste(x$levels, collapse = ", "))), "\n", sep = "")
   if (!is.null(x$history)) {
@@ -361,6 +363,7 @@ as_prediction <- function(value, type, coding) {
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
 evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = 64, ignore = NULL, by = "all") {
+  need_arguments()
   here <- rlang::current_env()
   x <- as_inputs(x)
   by <- check_choice(by, c("all", "class", "confusion"), "by", here)

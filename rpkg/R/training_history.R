@@ -10,6 +10,7 @@ as_history <- function(rows) {
 
 #' @export
 print.gequi_history <- function(x, ..., n = 12) {
+  refuse_dots(..., .also = of_print)
   shown <- as.data.frame(x)
   if (!nrow(shown) || !"epoch" %in% names(shown)) return(NextMethod()) # a part of a history
   stopped <- shown$stopped[nrow(shown)]
@@ -41,6 +42,7 @@ as.data.frame.gequi_history <- function(x, row.names = NULL, optional = FALSE, .
 
 #' @export
 plot.gequi_history <- function(x, ...) {
+  refuse_dots(...)
   table <- as.data.frame(x)
   if (!nrow(table) || !"epoch" %in% names(table)) {
     abort_gequi("InputError", "`x` has no epochs to draw: it must be a history with the column `epoch`.", "x")

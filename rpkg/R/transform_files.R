@@ -157,6 +157,7 @@ format.gequi_transform <- function(x, ...) {
 
 #' @export
 print.gequi_transform <- function(x, ...) {
+  refuse_dots(..., .also = of_print)
   cat(title_line("transform", format(x)), "\n", sep = "")
   equation <- paste0(if (!is.null(x$map)) "near to ", "moving = A fixed + shift")
   cat(cli::col_grey(equation), "\n", sep = "")
@@ -189,7 +190,7 @@ print.gequi_transform <- function(x, ...) {
 #' all.equal(predict(shift, volcano)[1, 1], volcano[1, 3])
 predict.gequi_transform <- function(object, newdata, direction = c("moving_to_fixed", "fixed_to_moving"), type = NULL,
                                     interpolation = NULL, fill = NA, shape = NULL, ...) {
-  rlang::check_dots_empty()
+  refuse_dots(...)
   here <- rlang::current_env()
   direction <- check_choice(direction, c("moving_to_fixed", "fixed_to_moving"), "direction", here)
   if (!is.null(type)) type <- check_choice(type, c("image", "labels", "points"), "type", here)

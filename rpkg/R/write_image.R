@@ -25,6 +25,7 @@
 #' write_image(volcano, file, limits = NULL)
 #' plot_image(file)
 write_image <- function(x, path, limits = c(0, 1), bits = 8, quality = 90) {
+  need_arguments()
   here <- rlang::current_env()
   write <- function(x, path) {
     call_core(

@@ -61,8 +61,8 @@ test_that("a misspelt option is refused, not ignored", {
   needs_python()
   expect_error(predict(classifier(), volcano, batchsize = 2), class = "gequi_input_error")
   expect_error(predict(classifier(), new_data = volcano), class = "gequi_input_error")
-  expect_error(summary(classifier(), shape = c(1, 1, 9, 9)), class = "rlib_error_dots_nonempty")
-  expect_error(plot(c4(), representations = "regular"), class = "rlib_error_dots_nonempty")
+  expect_error(summary(classifier(), shape = c(1, 1, 9, 9)), class = "gequi_input_error")
+  expect_error(plot(c4(), representations = "regular"), class = "gequi_input_error")
 })
 
 test_that("the shape of the output is told without running the network", {
