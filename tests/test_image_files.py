@@ -58,6 +58,62 @@ def test_training_measuring_and_predicting_are_those_of_the_arrays(labelled):
     assert gequi.evaluate(again, images, None)["loss"] == gequi.evaluate(again, x, y)["loss"]
 
 
+def test_a_folder_is_its_images(labelled):
+    folder, x, y = labelled
+    options = {"epochs": 1, "seed": 1, "batch_size": 4}
+    expected, found = network(), network()
+    gequi.fit(expected, x, y, validation=(x, y), **options)
+    gequi.fit(found, folder, validation=(str(folder), None), **options)
+    np.testing.assert_array_equal(gequi.predict(found, x), gequi.predict(expected, x))
+    assert gequi.evaluate(found, folder) == gequi.evaluate(expected, x, y)
+    np.testing.assert_array_equal(gequi.predict(found, str(folder)), gequi.predict(expected, x))
+    files = [folder / "dog" / "5.npy", str(folder / "cat" / "0.npy")]
+    np.testing.assert_array_equal(gequi.predict(found, files), gequi.predict(expected, x[[5, 0]]))
+    picture = folder / "one.png"
+    Image.fromarray(np.arange(49, dtype=np.uint8).reshape(7, 7)).save(picture)
+    np.testing.assert_allclose(
+        gequi.predict(found, picture), gequi.predict(found, np.arange(49).reshape(7, 7) / 255), rtol=1e-5
+    )
+    again = network()
+    gequi.fit(again, files, [1, 0], **options)
+    expected = network()
+    gequi.fit(expected, x[[5, 0]], [1, 0], **options)
+    np.testing.assert_array_equal(gequi.predict(again, x), gequi.predict(expected, x))
+
+
+def test_a_folder_without_classes_is_refused_where_targets_are_needed(labelled, tmp_path):
+    folder = labelled[0]
+    with pytest.raises(InputError, match="`y` is missing"):
+        gequi.fit(network(), folder / "cat")
+    with pytest.raises(InputError, match="must be an array"):
+        gequi.fit(network(), tmp_path / "nowhere", [1])
+
+
+def test_a_job_writes_its_images_a_part_at_a_time(labelled, tmp_path, monkeypatch):
+    folder, x, y = labelled
+    read = []
+    kind = type(gequi.image_files(folder))
+    whole = kind.read
+    monkeypatch.setattr(kind, "read", lambda self, at: read.append(len(at)) or whole(self, at))
+    monkeypatch.setattr("gequi.training._job.PART", 4)
+    gequi.prepare_job(tmp_path / "job", network(), folder, None, epochs=1, validation=(folder, None))
+    assert read[-4:] == [4, 2, 4, 2]
+    for name, expected in (("x", x), ("y", y), ("validation_x", x), ("validation_y", y)):
+        np.testing.assert_array_equal(np.load(tmp_path / "job" / f"{name}.npy"), expected)
+
+
+@pytest.mark.slow
+def test_several_processes_train_on_images_in_files(labelled):
+    """In float64, where the order in which two processes add their gradients shows in the last digits only."""
+    folder, x, y = labelled
+    together, alone = (gequi.equivariant_network(C4, {"trivial": 1}, LAYERS, seed=1, dtype="float64") for _ in "ab")
+    options = {"epochs": 2, "seed": 1, "batch_size": 4}
+    history = gequi.fit(together, gequi.image_files(folder), validation=(folder, None), devices=2, **options)
+    expected = gequi.fit(alone, x, y, validation=(x, y), **options)
+    np.testing.assert_allclose(gequi.predict(together, x), gequi.predict(alone, x), rtol=1e-9)
+    np.testing.assert_allclose([row["val_loss"] for row in history], [row["val_loss"] for row in expected], rtol=1e-9)
+
+
 def test_a_batch_is_read_at_a_time(labelled, monkeypatch):
     images = gequi.image_files(labelled[0])
     read = []

@@ -23,10 +23,11 @@
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' y <- factor(rep(c("even", "odd"), 8))
 #' prepare_job(folder, network, x, y, nodes = 2, devices = 4, epochs = 3)$srun
-prepare_job <- function(folder, model, x, y, metadata = NULL, ...) {
+prepare_job <- function(folder, model, x, y = NULL, metadata = NULL, ...) {
   need_arguments()
   here <- rlang::current_env()
-  targets <- read_targets(model, x, y, list(...)$loss, list(...)$ignore, call = here)
+  x <- as_inputs(x)
+  targets <- read_targets(model, x, targets_of_inputs(x, y), list(...)$loss, list(...)$ignore, call = here)
   options <- core_options(list(...), targets)
   fitted <- c(list(classes = targets$classes), coding_as_plain(targets$coding()))
   metadata <- utils::modifyList(as.list(metadata), fitted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -252,6 +252,20 @@ class LazyArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.read(np.arange(len(self))).astype(dtype or self.dtype)
+
+
+_openers: list[Callable[[Any], LazyArray | None]] = []
+
+
+def opener(function: Callable[[Any], LazyArray | None]) -> Callable[[Any], LazyArray | None]:
+    """Makes `opened()` try a function, which returns None for what it does not open."""
+    _openers.append(function)
+    return function
+
+
+def opened(x: Any) -> Any:
+    """`x`, or what is in it where it is a folder or files: see `folders.image_files()`."""
+    return next((found for found in (each(x) for each in _openers) if found is not None), x)
 
 
 def freeze_arrays(instance: object) -> None:

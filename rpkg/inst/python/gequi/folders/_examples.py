@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
-from ..arrays import LazyArray, as_numpy, check_choice, check_integer
+from ..arrays import LazyArray, as_numpy, check_choice, check_integer, opener
 from ..errors import InputError, ShapeError
 from ..pictures import LUMINANCE
 from ..saving import check_path, shown
-from ._files import ENDINGS, list_images, read_image
+from ._files import ENDINGS, PICTURES, list_images, read_image
 
 RESIZES = ("stretch", "crop", "pad")
 
@@ -62,6 +62,9 @@ def image_files(
 ) -> ImageFiles:
     """Images in files, for `fit()`, `evaluate()` and `predict()`, which read them a batch at a time.
 
+    A folder or a list of files that is given to these functions goes through `image_files()` by itself; it is called
+    where images are to be brought to one size.
+
     Args:
         x: a folder with a folder of images for each class, whose names are the classes; a folder of images without
             classes; or a list of files. Files end with .npy, .png, .jpg, .tif or .bmp.
@@ -103,6 +106,20 @@ def image_files(
         raise InputError("`{argument}` must be 1, 3 or {none!r}; got {value!r}.", "channels", none=None, value=channels)
     resize = check_choice(resize, "resize", RESIZES)
     return ImageFiles(files, known, _check_size(size), resize, None if channels is None else int(channels))
+
+
+@opener
+def _open(x: Any) -> ImageFiles | None:
+    """`image_files()` of a folder, a picture or a list of files; else None."""
+    if isinstance(x, str | os.PathLike):
+        path = Path(os.fspath(x)).expanduser()
+        return image_files(path if path.is_dir() else [path]) if path.is_dir() or _is_picture(path) else None
+    files = isinstance(x, list | tuple) and bool(x) and all(isinstance(each, str | os.PathLike) for each in x)
+    return image_files(list(x)) if files else None
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
 
 
 def _labelled(x: Any) -> tuple[list[Path], list[str] | None]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .._progress import Progress, check_progress, counted
-from ..arrays import LazyArray, as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
+from ..arrays import LazyArray, as_array, as_numpy, check_dtype, check_integer, check_result, opened, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import check_features
 from .module import EquivariantNetwork, check_model
@@ -32,8 +32,8 @@ def predict(
     Args:
         model: from `equivariant_network()`, or any torch module that maps tensors to a tensor.
         x: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single image
-            (row, column) counts as a batch of one where the input has one channel. Or what `image_files()` returned,
-            of which a batch is read at a time.
+            (row, column) counts as a batch of one where the input has one channel. Or a folder of images, a list of
+            files, or what `image_files()` returned, of which a batch is read at a time.
         *more: further arrays, for modules that take several (a query and its context); they are cut into the same
             batches.
         batch_size: how many go through at once.
@@ -59,6 +59,7 @@ def predict(
     """
     check_model(model)
     size = check_integer(batch_size, "batch_size", minimum=1)
+    x = opened(x)
     if isinstance(x, LazyArray):
         tell = counted(check_progress(progress), len(x))
         pieces = []

@@ -28,7 +28,9 @@ def open_array(value: Any, argument: str) -> Any:
         return np.load(Path(os.fspath(value)).expanduser(), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            "`{argument}` must be an array or the path of a .npy file; {reason}.", argument, reason=str(error)
+            "`{argument}` must be an array or the path of a .npy file; {reason}.",
+            argument,
+            reason=str(error),
         ) from None
 
 

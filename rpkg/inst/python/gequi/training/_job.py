@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .. import jobs
+from ..arrays import LazyArray, opened
 from ..errors import InputError
 from ..networks import get_weights, set_weights
 from ..saving import check_saveable, load_model, save_model, shown, write_file
@@ -23,6 +24,7 @@ from ._data import targets_of
 from .options import FitOptions
 
 MODULE = "gequi.training"  # what a worker runs
+PART = 64  # images that are held at once while they are written
 
 
 def write_job(
@@ -35,15 +37,19 @@ def write_job(
     check_saveable(model)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "model.gequi")
-    y = targets_of(x, y)
-    job: dict[str, Any] = {"x": _by_reference(folder, "x", x), "y": _by_reference(folder, "y", y)}
+    job = dict(zip("xy", _pair(folder, x, y), strict=True))
     if isinstance(options.validation, tuple | list):
-        names = ("validation_x", "validation_y")
-        pair = [_by_reference(folder, name, value) for name, value in zip(names, options.validation, strict=True)]
-        options = replace(options, validation=pair)
+        held_out, targets = options.validation
+        options = replace(options, validation=_pair(folder, held_out, targets, "validation_"))
     if options.class_weights is not None and not isinstance(options.class_weights, str):
         options = replace(options, class_weights=np.asarray(options.class_weights, dtype=float).tolist())
     jobs.write_job(folder, {**job, **options.plain(), "metadata": dict(metadata or {})})
+
+
+def _pair(folder: Path, x: Any, y: Any, prefix: str = "") -> list[str]:
+    """The paths of inputs and of their targets."""
+    x = opened(x)
+    return [_by_reference(folder, prefix + "x", x), _by_reference(folder, prefix + "y", targets_of(x, y))]
 
 
 def _by_reference(folder: Path, name: str, value: Any) -> str:
@@ -51,7 +57,13 @@ def _by_reference(folder: Path, name: str, value: Any) -> str:
     if isinstance(value, str | os.PathLike):
         return str(Path(value).expanduser().absolute())
     path = folder / f"{name}.npy"
-    np.save(path, value)
+    if isinstance(value, LazyArray):  # read, and written, a part at a time
+        whole = np.lib.format.open_memmap(path, "w+", value.dtype, value.shape)
+        for start in range(0, len(value), PART):
+            whole[start : start + PART] = value[start : start + PART]
+        whole.flush()
+    else:
+        np.save(path, value)
     return str(path.absolute())
 
 

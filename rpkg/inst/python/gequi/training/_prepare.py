@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import check_dtype
+from ..arrays import check_dtype, opened
 from ..errors import InputError, ShapeError, need_packages
 from ..networks import EquivariantNetwork, predict
 from ._data import Examples, Made, check_inputs, check_targets, open_array, split, targets_of
@@ -37,7 +37,8 @@ def need_lightning() -> None:
 
 def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prepared:
     """The examples of `fit()`, checked; `options` are checked already."""
-    x, y = open_array(x, "x"), open_array(targets_of(x, y), "y")
+    x = open_array(opened(x), "x")
+    y = open_array(targets_of(x, y), "y")
     examples: Examples | Made
     arrays: list[np.ndarray] = []
     if callable(x) and not isinstance(x, np.ndarray):
@@ -58,7 +59,9 @@ def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prep
 
 
 def _validation(model: torch.nn.Module, pair: Any, task: Task) -> Examples:
-    x, y = (open_array(each, "validation") for each in (pair[0], targets_of(*pair)))
+    x, y = pair
+    x = open_array(opened(x), "validation")
+    y = open_array(targets_of(x, y), "validation")
     held_out, other = examples_of(model, x, y, task.loss, ("validation$x", "validation$y"), task.ignore)
     if other.name != task.name:
         raise InputError(
@@ -125,7 +128,7 @@ def _dtype(model: torch.nn.Module) -> torch.dtype:
 
 def examine_targets(model: Any, x: Any, y: Any = None, loss: Any = None) -> dict[str, Any]:
     """The shape of a model's output for one example, and whether targets for it are classes."""
-    shape = _output_shape(model, check_inputs(open_array(x, "x"), model))
+    shape = _output_shape(model, check_inputs(open_array(opened(x), "x"), model))
     return {"output": list(shape), "classes": y is not None and are_classes(np.asarray(y), loss, shape)}
 
 

@@ -19,7 +19,12 @@ from .options import OPTIONS, FitOptions
 
 
 def prepare_job(
-    folder: Any, model: torch.nn.Module, x: Any, y: Any, metadata: Mapping[str, Any] | None = None, **options: Any
+    folder: Any,
+    model: torch.nn.Module,
+    x: Any,
+    y: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, str]:
     """Writes a training run down, for several machines that see the same folder.
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .._progress import Progress
-from ..arrays import as_numpy, check_choice, check_integer
+from ..arrays import as_numpy, check_choice, check_integer, opened
 from ..errors import InputError
 from ..jobs import Part
 from ..networks import check_model, check_output, evaluating, predict
@@ -64,9 +64,10 @@ def evaluate(
     need_lightning()
     size = check_integer(batch_size, "batch_size", minimum=1)
     left_out = None if ignore is None else check_integer(ignore, "ignore")
-    pair = open_array(x, "x"), open_array(targets_of(x, y), "y")
+    x = open_array(opened(x), "x")
+    y = open_array(targets_of(x, y), "y")
     kind = check_choice(by, "by", ("all", "class", "confusion"))
-    examples, task = examples_of(model, *pair, check_loss(loss), ("x", "y"), left_out)
+    examples, task = examples_of(model, x, y, check_loss(loss), ("x", "y"), left_out)
     if kind != "all":
         counts = _confusion(model, examples, task, size)
         return counts if kind == "confusion" else _by_class(counts)

@@ -54,7 +54,8 @@ def fit(
         model: from `equivariant_network()`, or any torch module that maps a batch to a batch.
         x: inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
             of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch,
-            from 0, and returns its `(x, y)`; or what `image_files()` returned, which brings its targets.
+            from 0, and returns its `(x, y)`; or images in files: a folder with a folder for each class, a list of files,
+            or what `image_files()` returned. A folder brings its targets.
         y: targets. Classes 0, 1, ... or False, True of images (batch) or of pixels (batch, row, column); a pixel that
             is -1, NaN or `ignore` counts for nothing. Or numbers of the shape of the model's output; or the path of a
             .npy file.
