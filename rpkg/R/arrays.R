@@ -47,7 +47,13 @@ atomic_to_python <- function(x) {
 }
 
 # An R error inside the function keeps its class on its way through Python: see abort_python().
+#
+# An argument that is not evaluated yet holds on to the frames of its callers, call_core_with()'s with the Python
+# functions among them: a circle through both languages, which no garbage collector sees.
 function_to_python <- function(f, argument, call) {
+  force(f)
+  force(argument)
+  force(call)
   reticulate::r_to_py(function(...) {
     tryCatch(to_python(f(...), paste0(argument, "(x)"), call), error = function(error) {
       the$callback_error <- error

@@ -257,3 +257,34 @@ test_that("torch that was imported before gequiR was loaded, and has become slow
   reference <- grepl("/blas/libblas|libRblas", extSoftVersion()[["BLAS"]]) && Sys.info()[["sysname"]] == "Linux"
   if (reference) expect_true(seen[1])
 })
+
+test_that("calls leave no Python object behind, functions of R and errors included", {
+  needs_python()
+  collector <- reticulate::import("gc", convert = FALSE)
+  objects <- function() {
+    for (time in 1:2) {
+      gc() # R lets go of Python's objects,
+      collector$collect() # and Python of R's
+    }
+    as.numeric(reticulate::py_len(collector$get_objects()))
+  }
+  space <- c4()
+  x <- feature(5, 5)
+  error_of <- function(f) equivariance_error(f, x, space = space, input = "trivial", output = "trivial")
+  calls <- list(
+    a_value = function() softmax(x),
+    a_handle = function() field_type(space, c(regular = 2)),
+    a_function = function() is_equivariant(identity, x, space = space, input = "trivial", output = "trivial"),
+    a_function_that_fails = function() try(error_of(function(x) stop("no")), silent = TRUE),
+    a_function_of_text = function() try(error_of(function(x) "text"), silent = TRUE),
+    a_function_not_called = function() try(softmax(identity), silent = TRUE),
+    a_refusal = function() try(gspace("rot2dOnR2", N = 0), silent = TRUE),
+    several_functions = function() permutation_error(colMeans, x, input = 1, seed = 1)
+  )
+  for (name in names(calls)) {
+    for (time in 1:3) calls[[name]]()
+    before <- objects()
+    for (time in 1:40) calls[[name]]()
+    expect_lt(objects() - before, 20, label = paste("objects left by 40 calls:", name))
+  }
+})
