@@ -1,9 +1,14 @@
 """saving: one file for a model, whole or not at all, that runs no code."""
 
+import errno
+import hashlib
 import json
 import os
 import pickle
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ import safetensors.numpy
 import torch
 
 import gequi
-from gequi import saving
+from gequi import files, saving
 from gequi.errors import InputError, ModelFileError
 from gequi.networks import network_from_recipe
 from gequi.saving import describe_model_file, model_from_bytes, model_to_bytes, pack, unpack
@@ -246,7 +251,11 @@ def test_a_header_whose_length_begins_like_a_pickle_is_no_pickle():
         (lambda data: b"#!/bin/sh\nexit", "is no gequi model file"),
         (lambda data: safetensors.numpy.save({"a": np.ones(3)}), "is a safetensors file of another program"),
         (lambda data: rewritten(data, format=2, version="9.0"), r"has format 2, written by gequi 9\.0; .* Install a newer"),
-        (lambda data: rewritten(data, format="x"), "its description cannot be read"),
+        (lambda data: rewritten(data, format="x"), "its format must be a whole number from 1; got 'x'"),
+        (lambda data: rewritten(data, format=0), "its format must be a whole number from 1; got 0"),
+        (lambda data: rewritten(data, format=-1), "its format must be a whole number from 1; got -1"),
+        (lambda data: rewritten(data, format="1"), "its format must be a whole number from 1; got '1'"),
+        (lambda data: rewritten(data, format=True), "its format must be a whole number from 1; got True"),
         (lambda data: rewritten(data, recipe={"layers": []}), "holds a recipe that this gequi cannot build: KeyError"),
         (lambda data: rewritten(data, basis=[1.0, 2.0]), "was saved with other filter bases"),
         (lambda data: rewritten(data, basis=None), "was saved with other filter bases"),
@@ -315,3 +324,120 @@ def test_what_cannot_be_saved_is_refused(tmp_path, call, message):
     with pytest.raises(InputError, match=message):
         call(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- what no file should hold, and what is no file --------------------------------------------------------
+
+
+def with_text(data, change):
+    """The file with another description, as text, under a checksum that agrees."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["gequi"] = re.sub(
+        r'"[0-9a-f]{64}"', f'"{"0" * 64}"', change(header["__metadata__"]["gequi"])
+    )
+    text = json.dumps(header, separators=(",", ":")).encode()
+    blank = len(text).to_bytes(8, "little") + text + data[8 + length :]
+    found = saving._CHECKSUM.search(blank)
+    return blank[: found.start(1)] + hashlib.sha256(blank).hexdigest().encode() + blank[found.end(1) :]
+
+
+def test_a_name_that_comes_twice_is_refused(data):
+    twice = with_text(data, lambda text: text.replace('"format": 1', '"format": 1, "format": 1'))
+    assert "its description cannot be read" in refused(twice)
+    model_from_bytes(with_text(data, lambda text: text))  # the change alone is refused
+
+
+def test_a_key_of_a_recipe_that_is_not_known_is_named(data):
+    recipe = unpack(data, "")[0]["recipe"]
+    assert "unknown option `surprise`" in refused(rewritten(data, recipe={**recipe, "surprise": 1}))
+
+
+def test_a_description_that_is_nested_without_end_is_refused(data):
+    deep = with_text(data, lambda text: text.replace('"metadata": {}', '"metadata": ' + "[" * 10**5 + "]" * 10**5))
+    assert "its description cannot be read" in refused(deep)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), os.mkdir])
+def test_pipes_devices_and_folders_are_refused_at_once(tmp_path, make):
+    make(tmp_path / "net.gequi")
+    with pytest.raises(
+        ModelFileError, match=r"`path`: '.*' cannot be read \(it is a (pipe|device|folder), not a file\)"
+    ):
+        gequi.load_model(tmp_path / "net.gequi")
+    with pytest.raises(
+        InputError, match=r"`path`: '.*' cannot be written \(it is a (pipe|device|folder), not a file\)"
+    ):
+        gequi.save_model(network(), tmp_path / "net.gequi")
+
+
+@pytest.mark.parametrize("path", [".", "/", ".."])
+def test_a_path_without_a_name_is_refused(path):
+    with pytest.raises(InputError, match="it is a folder, not a file"):
+        gequi.save_model(network(), path)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "~no one has this name/net", b"bytes"])
+def test_a_path_that_no_system_has_is_refused(path):
+    for action in (gequi.load_model, lambda path: gequi.save_model(network(), path)):
+        with pytest.raises(InputError, match="`path` must be the path of a file"):
+            action(path)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "net.gequi"
+    gequi.save_model(network(), path)
+    path.chmod(mode)
+    gequi.save_model(network(), path)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_what_a_killed_writer_left_goes_at_the_next_write(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    machine, alive = files.this_writer()
+    left = [f".net.{machine}-{dead.pid}-0123abcd.part", f".net.00000000-{alive}-0123abcd.part"]
+    stay = [f".net.{machine}-{alive}-0123abcd.part", f".other.{machine}-{dead.pid}-0123abcd.part", ".net.part"]
+    for name in left + stay:
+        (tmp_path / name).touch()
+    os.utime(tmp_path / left[1], (0, 0))  # of another machine, long ago
+    gequi.save_model(network(), tmp_path / "net")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*stay, "net"])
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net"
+    before = Path(gequi.save_model(network(), path)).read_bytes()
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"`path`: '.*net' cannot be written \(No space left on device\)"):
+        gequi.save_model(network(seed=2), path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["net"]
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    metadata = {"a": np.float32(0.5), "b": np.int64(3), "c": np.arange(2), "d": np.bool_(True)}
+    gequi.save_model(network(), tmp_path / "net", metadata)
+    assert describe_model_file(tmp_path / "net")["metadata"] == {"a": 0.5, "b": 3, "c": [0, 1], "d": True}
+
+
+def test_every_damaged_byte_and_every_cut_is_refused(data, capsys):
+    """One bit of each byte of the header and of bytes throughout the weights; files cut at as many places."""
+    places = sorted({*range(0, 300), *range(0, len(data), 7)})
+    flipped = cut = 0
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        with pytest.raises(ModelFileError):
+            unpack(bytes(damaged), "'net.gequi'")
+        flipped += 1
+        with pytest.raises(ModelFileError):
+            unpack(data[:place], "'net.gequi'")
+        cut += 1
+    with capsys.disabled():
+        print(f" {flipped} flipped and {cut} cut files refused", end="")

@@ -57,7 +57,7 @@ function_to_python <- function(f, argument, call) {
   reticulate::r_to_py(function(...) {
     tryCatch(to_python(f(...), paste0(argument, "(x)"), call), error = function(error) {
       the$callback_error <- error
-      stop(error)
+      reticulate::r_to_py(list(failed_in_r = TRUE)) # not stop(): reticulate never lets go of its exceptions
     })
   }, convert = TRUE)
 }

@@ -127,7 +127,7 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GequiWarning)
         try:
-            value = target(*arguments, **options)
+            value = target(*_raising(arguments), **_raising(options))
         except GequiError as raised:
             error = _error_as_data(raised)
     ours = []
@@ -137,6 +137,25 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return {"value": value, "warnings": ours, "error": error}
+
+
+def _raising(value: Any) -> Any:
+    """Arguments in which each function of R raises where it has failed, which it says with a value."""
+    if type(value) in (list, tuple):
+        return type(value)(_raising(each) for each in value)
+    if type(value) is dict:
+        return {key: _raising(each) for key, each in value.items()}
+    if getattr(value, "__module__", None) != "rpytools.call":
+        return value
+
+    @functools.wraps(value)
+    def function_of_r(*arguments: Any, **options: Any) -> Any:
+        answer = value(*arguments, **options)
+        if isinstance(answer, dict) and answer.get("failed_in_r") is True:
+            raise RuntimeError("a function of R has failed")  # R has kept its error
+        return answer
+
+    return function_of_r
 
 
 def _as_data(message: Message, root: type) -> dict[str, Any]:

@@ -8,14 +8,10 @@ in every later format, so that an old gequi can tell a newer file from a damaged
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +21,10 @@ from torch import nn
 from ._escnn import basis_samples
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
+from .files import as_json, read_file
+from .files import check_path as check_path  # for the writers of other files, who ask here
+from .files import shown as shown
+from .files import write_file as write_file
 from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
 
 FORMAT = 1
@@ -212,10 +212,10 @@ def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
 def pack(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
     """Arrays and plain data as the bytes of a file."""
     try:
-        text = json.dumps(
+        text = as_json(
             {"checksum": "0" * 64, "format": FORMAT, "version": __version__, **description}, allow_nan=False
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         template = "`{argument}` must be plain data that JSON holds: {reason}."
         raise InputError(template, "metadata", reason=str(error)) from None
     data = bytearray(safetensors.numpy.save(dict(tensors), {"gequi": text}))
@@ -241,11 +241,14 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
         template = "{file} is damaged: its checksum does not agree with its contents."
         raise ModelFileError(template, "path", file=name)
     try:
-        content = json.loads(metadata["gequi"])
-        number = int(content["format"])
-    except (ValueError, TypeError, KeyError):
+        content = json.loads(metadata["gequi"], object_pairs_hook=_without_duplicates)
+        number = content["format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         template = "{file} is no gequi model: its description cannot be read."
         raise ModelFileError(template, "path", file=name) from None
+    if type(number) is not int or number < 1:
+        template = "{file} is no gequi model: its format must be a whole number from 1; got {format!r:.40}."
+        raise ModelFileError(template, "path", file=name, format=number)
     if number > FORMAT:
         raise ModelFileError(
             "{file} has format {format}, written by gequi {writer}; this is gequi {version}, which reads formats up "
@@ -275,9 +278,9 @@ def _header(data: bytes, name: str) -> dict[str, Any]:
         template = "{file} is cut off: it has {size} bytes of at least {wanted}."
         raise ModelFileError(template, "path", file=name, size=len(data), wanted=8 + length)
     try:
-        header = json.loads(data[8 : 8 + length].decode())
+        header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=_without_duplicates)
         ends = [int(entry["data_offsets"][1]) for key, entry in header.items() if key != "__metadata__"]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
         raise ModelFileError("{file} is damaged: its header cannot be read.", "path", file=name) from None
     wanted = 8 + length + max(ends, default=0)
     if len(data) < wanted:
@@ -289,6 +292,14 @@ def _header(data: bytes, name: str) -> dict[str, Any]:
     return dict(header)
 
 
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which a name that comes twice would hide what the first one says."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
 def _foreign(data: bytes) -> str:
     """What is said of a file that does not begin as a safetensors file does."""
     if data.startswith(_PICKLES):
@@ -298,52 +309,6 @@ def _foreign(data: bytes) -> str:
     if len(data) < 9:
         return "{file} is cut off: it has {size} bytes."
     return "{file} is no gequi model file."
-
-
-# ---- files ----------------------------------------------------------------------------------------------
-
-
-def read_file(path: Any) -> bytes:
-    """The bytes of a file."""
-    file = check_path(path)
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise ModelFileError("`{argument}`: there is no file {file!r}.", "path", file=str(path)) from None
-    except OSError as error:
-        template = "`{argument}`: {file!r} cannot be read ({reason})."
-        raise ModelFileError(template, "path", file=str(path), reason=str(error.strerror)) from None
-
-
-def write_file(path: Any, data: bytes) -> Path:
-    """Writes a file whole or not at all: under another name in the same folder, to the disk, then renamed."""
-    target = check_path(path)
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(draft, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except OSError as error:
-        template = "`{argument}`: {file!r} cannot be written ({reason})."
-        raise InputError(template, "path", file=str(path), reason=str(error.strerror)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return target
-
-
-def check_path(path: object, argument: str = "path") -> Path:
-    """`path` as a Path, with ~ for the user's home."""
-    if not isinstance(path, str | os.PathLike) or not str(path):
-        raise InputError("`{argument}` must be the path of a file; got {value!r:.80}.", argument, value=path)
-    return Path(os.fspath(path)).expanduser()
-
-
-def shown(path: object) -> str:
-    """A path as messages show it."""
-    return repr(str(path))
 
 
 __all__ = [

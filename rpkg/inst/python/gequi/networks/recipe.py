@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from .._escnn import GSpace
-from .._recipes import choose_seed, make, plain
+from .._recipes import choose_seed, make, plain, unknown_option
 from ..arrays import check_dtype
 from ..fields import field_pairs
 from ..groups import describe_gspace, gspace
@@ -73,6 +73,10 @@ def make_recipe(space: GSpace, input: Any, layers: Any, seed: int | None, dtype:
 
 def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
     """The network, or the module of another factory, that a recipe describes, with its initial weights."""
+    known = {"factory", "arguments"} if "factory" in recipe else {"space", "input", "layers", "seed", "dtype"}
+    if recipe.keys() - known:
+        name = sorted(map(str, recipe.keys() - known))[0]
+        raise unknown_option(name, "a recipe", sorted(known))
     if "factory" in recipe:
         return make(recipe)
     options = dict(recipe["space"])
