@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -280,3 +281,76 @@ def test_pictures_need_pillow_and_arrays_do_not(images, monkeypatch, tmp_path):
     with pytest.raises(SetupError, match=r"needs PIL \(pillow\): install gequi\[images\]"):
         gequi.predict_folder(network(), [tmp_path / "a.png"])
     gequi.predict_folder(network(), images[0])
+
+
+# ---- files as they come ---------------------------------------------------------------------------------
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    np.save(tmp_path / "1.npy", np.eye(9))
+    (tmp_path / "._x.png").write_bytes(b"what macOS leaves")
+    assert [file.name for file in _files.list_images(tmp_path)] == ["1.npy"]
+
+
+def test_a_picture_is_turned_as_its_camera_was_held(tmp_path):
+    picture = Image.fromarray((np.arange(12).reshape(3, 4) * 20).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    picture.save(tmp_path / "1.png", exif=exif)
+    expected = np.rot90(np.asarray(picture) / 255, -1)
+    np.testing.assert_array_equal(_files.read_image(tmp_path / "1.png")[0], expected)
+
+
+@pytest.mark.parametrize(("kind", "highest"), [("int32", 2**31 - 1), ("uint32", 2**32 - 1)])
+def test_whole_numbers_of_32_bits_are_scaled_by_their_type(tmp_path, kind, highest):
+    values = np.array([[0, highest // 3], [highest // 2, highest]], kind)
+    Image.fromarray(values.view(np.int32)).save(tmp_path / "1.tif")
+    if kind == "uint32":  # pillow writes signed ones only: the tag of their meaning says otherwise
+        data = (tmp_path / "1.tif").read_bytes()
+        tag = struct.pack("<HHIH", 339, 3, 1, 2)
+        assert data.count(tag) == 1
+        (tmp_path / "1.tif").write_bytes(data.replace(tag, struct.pack("<HHIH", 339, 3, 1, 1)))
+    np.testing.assert_allclose(_files.read_image(tmp_path / "1.tif")[0], values / highest)
+
+
+def test_an_image_that_is_not_finite_is_named(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full((9, 9), np.nan if number == 1 else 1.0))
+    with pytest.raises(InputError, match=r"`images`: '.*1\.npy' cannot be read \(it has values that are not finite\)"):
+        gequi.predict_folder(network(), tmp_path)
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
+    np.save(tmp_path / "1.npy", np.eye(9))
+    os.mkfifo(tmp_path / "2.npy")
+    with pytest.raises(InputError, match=r"`images`: '.*2\.npy' cannot be read \(it is no file\)"):
+        gequi.predict_folder(network(), tmp_path)
+
+
+def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "1.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(InputError, match=r"1\.png' cannot be read \(Image size \(81 pixels\) exceeds limit"):
+        _files.read_image(tmp_path / "1.png")
+
+
+@pytest.mark.parametrize("kind", ["npy", "png", "jpg", "tif", "bmp"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_cut_and_damaged_images_are_errors_or_images(tmp_path, kind, random, capsys):
+    path = tmp_path / f"1.{kind}"
+    values = (random.random((9, 9)) * 255).astype(np.uint8)
+    np.save(path, values) if kind == "npy" else Image.fromarray(values).save(path)
+    data, refused, read = path.read_bytes(), 0, 0
+    for place in range(0, len(data), max(1, len(data) // 60)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        for damaged in (data[:place], bytes(flipped)):
+            path.write_bytes(damaged)
+            try:
+                _files.read_image(path)
+                read += 1
+            except InputError:
+                refused += 1
+    assert refused
+    with capsys.disabled():
+        print(f" {kind}: {refused} refused, {read} read", end="")

@@ -15,7 +15,7 @@ from ..arrays import LazyArray, as_numpy, check_choice, check_integer, opener
 from ..errors import InputError, ShapeError
 from ..pictures import LUMINANCE
 from ..saving import check_path, shown
-from ._files import ENDINGS, PICTURES, list_images, read_image
+from ._files import PICTURES, is_image, list_images, read_image
 
 RESIZES = ("stretch", "crop", "pad")
 
@@ -133,7 +133,7 @@ def _labelled(x: Any) -> tuple[list[Path], list[str] | None]:
 
 
 def _holds_images(folder: Path) -> bool:
-    return folder.is_dir() and any(file.suffix.lower() in ENDINGS for file in folder.iterdir())
+    return folder.is_dir() and any(is_image(file) for file in folder.iterdir())
 
 
 def _check_size(size: Any) -> tuple[int, int] | None:

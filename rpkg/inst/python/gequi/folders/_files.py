@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, ShapeError, need_packages
+from ..errors import GequiError, InputError, ShapeError, need_packages
 from ..saving import check_path, shown
 from ._sixteen import has_deep_colors, read_deep_colors
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ENDINGS = (".npy", *PICTURES)
+EXIF_TURN = 0x0112  # how a camera was held
+BITS, SAMPLES = 258, 339  # tags of a TIFF file: the bits of a value, and their meaning (1 unsigned, 2 signed)
 # What a picture's own way of storing colours becomes: one channel or three.
 _MODES = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 
@@ -30,7 +32,7 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
                 "`{argument}` must be a folder, or a list of files; there is no folder {folder}.",
                 argument, folder=shown(folder),
             )  # fmt: skip
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
+        files = sorted(file for file in folder.iterdir() if is_image(file))
         if not files:
             raise InputError(
                 "`{argument}`: {folder} has no file that ends with {endings}.",
@@ -53,21 +55,30 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
     return files
 
 
+def is_image(file: Path) -> bool:
+    """Whether a file of a folder is an image by its name; hidden ones, as macOS leaves them, are not."""
+    return file.suffix.lower() in ENDINGS and not file.name.startswith(".")
+
+
 def read_image(file: Path, axes: int = 2) -> np.ndarray:
     """The image in a file: (channel, row, column), or (channel, depth, row, column) where `axes` is 3.
 
     Whole numbers in a picture become 0 to 1; a .npy file is taken as it is, its channel axis may be missing. The pages
     of a picture file are the slices of a volume; of an image, there may be one.
     """
+    if not file.is_file():  # one would wait for a pipe
+        raise _unreadable(file, "it is no file")
     try:
         if file.suffix.lower() == ".npy":
             pages, image = 1, np.load(file, allow_pickle=False)
         else:
             pages, image = _picture(file, axes)
-    except (OSError, ValueError, SyntaxError) as error:  # what numpy and pillow say of damaged files
-        raise InputError(
-            "`{argument}`: {file} cannot be read ({reason}).", "images", file=shown(file), reason=str(error)
-        ) from None
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise ValueError("it has values that are not finite")
+    except GequiError:
+        raise
+    except Exception as error:  # numpy, pillow and the parsers that they call have many errors for damaged files
+        raise _unreadable(file, str(error) or type(error).__name__) from None
     if axes == 2 and pages > 1:
         raise ShapeError(
             "`{argument}`: {file} has {pages} pages, which are as many images: give a file for each of them.",
@@ -83,16 +94,21 @@ def read_image(file: Path, axes: int = 2) -> np.ndarray:
     return np.asarray(image)
 
 
+def _unreadable(file: Path, reason: str) -> InputError:
+    return InputError("`{argument}`: {file} cannot be read ({reason}).", "images", file=shown(file), reason=reason)
+
+
 def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
     """How many pages a picture has, and the first of them; or, for a volume, all of them as its slices."""
     need_packages(("PIL",), "reading pictures", "images")
-    from PIL import Image, ImageSequence  # here, since only pictures need it
+    from PIL import Image, ImageOps, ImageSequence  # here, since only pictures need it
 
     with Image.open(file) as picture:
         # The further images in a photograph (MPO) are previews of the first.
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         if axes == 2:
-            return pages, _values(picture, file, 0)
+            turned = EXIF_TURN in picture.getexif() and picture.format != "TIFF" and not has_deep_colors(picture)
+            return pages, _values(ImageOps.exif_transpose(picture) if turned else picture, file, 0)
         slices = [_values(page, file, number) for number, page in enumerate(ImageSequence.Iterator(picture))]
         return pages, np.stack(slices[:pages], axis=1)
 
@@ -104,6 +120,10 @@ def _values(picture: Any, file: Path, page: int) -> np.ndarray:
     else:
         values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
     highest = {"u": np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1, "i": 65535}.get(values.dtype.kind, 1)
+    tags = getattr(picture, "tag_v2", {})
+    if values.dtype.kind == "i" and 32 in tags.get(BITS, ()):  # pillow reads both kinds as signed
+        signed = 2 in tags.get(SAMPLES, ())
+        values, highest = (values, 2**31 - 1) if signed else (values.view(np.uint32), 2**32 - 1)
     values = values / np.float64(highest)
     return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
 
