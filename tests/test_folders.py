@@ -18,8 +18,9 @@ from PIL import Image
 
 import gequi
 from gequi import folders, jobs
-from gequi.errors import InputError, SetupError, ShapeError, TrainingError
+from gequi.errors import InputError, ModelFileError, SetupError, ShapeError, TrainingError
 from gequi.folders import _files, prediction
+from gequi.saving import pack
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 LAYERS = [
@@ -169,13 +170,14 @@ def test_torchrun_does_a_job_and_its_parts_come_together_in_order(images, tmp_pa
     assert folders.prediction_job(tmp_path / "a job")["metadata"] == {"by": "me"}
     with pytest.raises(InputError, match="is not done; none of its parts are there"):
         gequi.collect_prediction(tmp_path / "a job")
-    command = shlex.split(
-        lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0").replace(" python ", f" {sys.executable} ")
-    )
+    command = shlex.split(lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", *command[1:]]
     package = str(Path(gequi.__file__).parents[1])
     subprocess.run(torchrun, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": package}, timeout=300)
-    assert sorted(file.name for file in (tmp_path / "a job").glob("part*")) == ["part-1-of-2.npy", "part-2-of-2.npy"]
+    assert sorted(file.name for file in (tmp_path / "a job").glob("part*")) == [
+        "part-1-of-2.safetensors",
+        "part-2-of-2.safetensors",
+    ]
     found = gequi.collect_prediction(tmp_path / "a job")
     alone = gequi.predict_folder(network(), folder)
     assert found["files"] == alone["files"]
@@ -186,7 +188,7 @@ def test_slurm_tells_a_worker_its_part_and_a_part_that_is_there_is_not_done_agai
     folder, _ = images
     job = tmp_path / "job"
     lines = gequi.prepare_prediction(job, network(), folder, devices=4, nodes=2)
-    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 python -m gequi.folders {job}"
+    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 {sys.executable} -m gequi.folders {job}"
     for rank in range(8):  # one more than there are images
         if rank == 3:
             with pytest.raises(InputError, match="is not done; 3 of 8 of its parts are there"):
@@ -196,12 +198,30 @@ def test_slurm_tells_a_worker_its_part_and_a_part_that_is_there_is_not_done_agai
         prediction.work(job)
     found = gequi.collect_prediction(job)
     np.testing.assert_allclose(found["output"], gequi.predict_folder(network(), folder)["output"], rtol=0, atol=1e-6)
-    before = (job / "part-8-of-8.npy").stat().st_mtime_ns
+    before = (job / "part-8-of-8.safetensors").stat().st_mtime_ns
     prediction.work(job)
-    assert (job / "part-8-of-8.npy").stat().st_mtime_ns == before
+    assert (job / "part-8-of-8.safetensors").stat().st_mtime_ns == before
     assert sorted(json.loads((job / "job.json").read_text())) == [
-        "batch_size", "device", "devices", "files", "metadata", "nodes", "shape", "type",
+        "batch_size", "checksum", "checksums", "device", "devices", "files", "metadata", "nodes", "shape", "type",
     ]  # fmt: skip
+
+
+def test_a_part_of_another_job_or_of_too_few_images_is_refused_and_done_again(images, tmp_path):
+    folder, _ = images
+    one, other = tmp_path / "one", tmp_path / "other"
+    gequi.prepare_prediction(one, network(), folder)
+    gequi.prepare_prediction(other, network(), folder, batch_size=1)
+    part = "part-1-of-1.safetensors"
+    for job in (one, other):
+        prediction.work(job)
+    expected = (one / part).read_bytes()
+    few = pack({"output": np.zeros((6, 3), np.float32)}, {"job": jobs.identity(one)})
+    for data, error in [((other / part).read_bytes(), InputError), (few, InputError), (expected[:-1], ModelFileError)]:
+        (one / part).write_bytes(data)
+        with pytest.raises(error, match="is a part of another job|is cut off"):
+            gequi.collect_prediction(one)
+        prediction.work(one)
+        assert (one / part).read_bytes() == expected
 
 
 def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch):

@@ -1,8 +1,10 @@
 """jobs: folders that tell several processes what to do, and the processes that do it."""
 
 import ast
+import errno
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 
 from gequi import jobs
 from gequi.errors import InputError, TrainingError
+from gequi.files import this_writer
 
 # ---- folders --------------------------------------------------------------------------------------------
 
@@ -71,9 +74,54 @@ def test_a_job_is_written_and_read(tmp_path):
     assert jobs.empty_folder(str(tmp_path / "none")) == tmp_path / "none"
 
 
+def test_a_job_that_was_changed_or_cut_is_refused(tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"data")
+    jobs.write_job(tmp_path, {"epochs": 3})
+    text = (tmp_path / "job.json").read_text()
+    (tmp_path / "job.json").write_text(text.replace('"epochs": 3', '"epochs": 2'))
+    with pytest.raises(InputError, match=r"job\.json' is damaged: its checksum does not agree"):
+        jobs.read_job(tmp_path)
+    (tmp_path / "job.json").write_text(text)
+    (tmp_path / "x.npy").write_bytes(b"datb")
+    with pytest.raises(InputError, match=r"x\.npy' is damaged: its checksum does not agree"):
+        jobs.read_job(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("no")])
+def test_a_job_that_cannot_be_written_leaves_nothing(tmp_path, error):
+    folder = tmp_path / "job"
+    expected = InputError if isinstance(error, OSError) else ValueError
+
+    def write():
+        with jobs.written_whole(folder):
+            (folder / "model").write_text("much")
+            raise error
+
+    with pytest.raises(expected, match="No space left|no"):
+        write()
+    assert not folder.exists()
+
+
+def test_folders_of_failed_jobs_go_when_their_process_has_ended(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    machine, alive = this_writer()
+    for name, text in [("dead0000", f"{machine} {dead.pid}"), ("alive000", f"{machine} {alive}"), ("empty000", "")]:
+        folder = tmp_path / f"run.job-{name}"
+        folder.mkdir()
+        (folder / jobs.MARKER).write_text(text)
+        (folder / "worker-0.log").touch()
+    (tmp_path / "run.job-thesis00").mkdir()  # without the marker
+    with jobs.temporary_folder(tmp_path / "run"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "run.job-alive000", "run.job-empty000", "run.job-thesis00",
+    ]  # fmt: skip
+
+
 def test_command_lines_start_a_process_for_each_device(tmp_path):
     lines = jobs.command_lines(tmp_path / "a job", "gequi.training", 3, 4)
-    assert lines["srun"] == f"srun --nodes 3 --ntasks-per-node 4 python -m gequi.training '{tmp_path}/a job'"
+    assert lines["srun"] == f"srun --nodes 3 --ntasks-per-node 4 {sys.executable} -m gequi.training '{tmp_path}/a job'"
     assert lines["torchrun"].startswith("torchrun --nnodes 3 --nproc-per-node 4 ")
 
 

@@ -824,7 +824,7 @@ def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_
 def test_a_job_is_a_folder_and_lines_that_do_it(tmp_path):
     x, y = stripes(20)
     lines = prepare_job(tmp_path / "job", network(NO_NORM), x, y, nodes=2, devices=4, **OPTIONS)
-    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 python -m gequi.training {tmp_path}/job"
+    assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 {sys.executable} -m gequi.training {tmp_path}/job"
     assert lines["torchrun"].startswith("torchrun --nnodes 2 --nproc-per-node 4 ")
     job = json.loads((tmp_path / "job" / "job.json").read_text())
     assert (job["nodes"], job["devices"], job["seed"], job["epochs"]) == (2, 4, 5, 3)
@@ -864,6 +864,35 @@ def test_what_a_job_does_not_know_is_refused_before_anything_is_written(tmp_path
         with pytest.raises(InputError, match=message):
             prepare_job(**{"folder": tmp_path / "job", "model": network(), "x": x, "y": y, **options})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_that_were_changed_or_are_of_another_job_are_refused(tmp_path):
+    x, y = stripes(20)
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, seed in ((one, 1), (other, 2)):
+        prepare_job(folder, network(NO_NORM), x, y, **{**OPTIONS, "seed": seed})
+        cluster.work(folder)
+    history = (one / "history.json").read_bytes()
+    for changed in (b"{}", b"", history.replace(b'"epoch": 1', b'"epoch": 0'), history[:-20]):
+        (one / "history.json").write_bytes(changed)
+        with pytest.raises(InputError, match="damaged: its checksum does not agree|no history that can be read"):
+            collect_job(one, network(NO_NORM))
+    for name in ("history.json", "result.gequi"):
+        kept = (one / name).read_bytes() if name != "history.json" else history
+        (one / name).write_bytes((other / name).read_bytes())
+        with pytest.raises(InputError, match="holds results of another job"):
+            collect_job(one, network(NO_NORM))
+        (one / name).write_bytes(kept)
+    collect_job(one, network(NO_NORM))
+
+
+def test_metadata_that_json_cannot_hold_leave_no_folder(tmp_path):
+    x, y = stripes(20)
+    with pytest.raises(InputError, match="`metadata` must be plain data that JSON holds"):
+        prepare_job(tmp_path / "job", network(NO_NORM), x, y, metadata={"a": object()}, **OPTIONS)
+    assert list(tmp_path.iterdir()) == []
+    prepare_job(tmp_path / "job", network(NO_NORM), x, y, metadata={"a": np.float32(0.5)}, **OPTIONS)
+    assert gequi.training.job_metadata(tmp_path / "job") == {"a": 0.5}
 
 
 def test_a_job_keeps_metadata(tmp_path):

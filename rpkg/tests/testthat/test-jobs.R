@@ -22,7 +22,7 @@ test_that("a job is prepared, done by a worker, and collected with its classes",
     validation = list(x[1:4, , , , drop = FALSE], y[1:4]), class_weights = c(odd = 3, even = 1)
   ))
   lines <- do.call(prepare_job, c(list(job, model, x, y, metadata = list(by = "me"), nodes = 2, devices = 2), given))
-  expect_match(lines$srun, "srun --nodes 2 --ntasks-per-node 2 python -m gequi.training", fixed = TRUE)
+  expect_match(lines$srun, "^srun --nodes 2 --ntasks-per-node 2 /.* -m gequi.training ")
   expect_refused(collect_job(job, model), "holds no job that is done", "input")
   alone <- tempfile("job")
   do.call(prepare_job, c(list(alone, model, x, y), given))

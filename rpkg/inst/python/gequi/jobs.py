@@ -8,6 +8,8 @@ subjects that use this module, training and folders, define the work.
 from __future__ import annotations
 
 import contextlib
+import glob
+import hashlib
 import json
 import os
 import shlex
@@ -28,10 +30,12 @@ import torch
 from ._interrupts import listens_to_interrupts
 from ._progress import Progress
 from .errors import InputError, TrainingError
+from .files import as_json, is_left_behind, this_writer
 from .saving import check_path, shown, write_file
 
 DEVICES = ("auto", "cpu", "cuda")
 POLL_SECONDS = 0.1
+_RANDOM = 8  # letters that tempfile.mkdtemp() adds
 MARKER = ".gequi-job"  # a file in the folders that gequi made for itself, and so may remove
 
 # ---- the folder -----------------------------------------------------------------------------------------
@@ -49,7 +53,8 @@ def empty_folder(folder: Any) -> Path:
 def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
     """A new folder for a job on this machine: beside a checkpoint, or in the temporary directory.
 
-    It is removed when the work is done. After a failure the logs of the workers stay, and nothing else.
+    It is removed when the work is done. After a failure the logs of the workers stay, and nothing else; they go at the
+    next job there, when this process has ended.
     """
     near = None if checkpoint is None else check_path(checkpoint, "checkpoint").absolute()
     try:
@@ -62,13 +67,25 @@ def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
             "checkpoint", path=shown(checkpoint), reason=error.strerror,
         ) from None  # fmt: skip
     place = Path(folder)
-    (place / MARKER).touch()
+    _remove_left(place.parent, place.name[:-_RANDOM])
+    (place / MARKER).write_text(" ".join(map(str, this_writer())))
     try:
         yield place
     except BaseException:
         _remove(place, keep="*.log")
         raise
     _remove(place)
+
+
+def _remove_left(place: Path, prefix: str) -> None:
+    """Removes the folders of jobs whose process has ended."""
+    for folder in place.glob(glob.escape(prefix) + "?" * _RANDOM):
+        with contextlib.suppress(OSError, ValueError):
+            marker = folder / MARKER
+            writer, process = (marker.read_text() or "- 0").split()
+            mine = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+            if mine and is_left_behind(writer, int(process), marker.stat().st_mtime):
+                _remove(folder)
 
 
 def _remove(folder: Path, keep: str | None = None) -> None:
@@ -84,23 +101,98 @@ def _remove(folder: Path, keep: str | None = None) -> None:
             path.unlink()
 
 
+@contextlib.contextmanager
+def written_whole(folder: Path) -> Iterator[None]:
+    """A job folder that is written whole or not at all: after an error, what was written of it is removed again."""
+    made = not folder.exists()
+    before = set() if made else set(folder.iterdir())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            for path in set(folder.iterdir()) - before:
+                path.unlink()
+            if made:
+                folder.rmdir()
+        if not isinstance(error, OSError):
+            raise
+        template = "`{argument}`: {folder} cannot be written ({reason})."
+        raise InputError(template, "folder", folder=shown(folder), reason=str(error.strerror)) from None
+
+
 def write_job(folder: Path, job: Mapping[str, Any]) -> None:
-    """Writes `job.json`, which `read_job()` reads."""
-    write_file(folder / "job.json", json.dumps(job).encode())
+    """Writes `job.json`, which `read_job()` reads, with the checksums of the files that the job needs. It comes last."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    sums = {path.name: _file_checksum(path) for path in files if path.name != "job.json"}
+    write_plain(folder / "job.json", {**job, "checksums": sums} if sums else job)
 
 
 def read_job(folder: Any) -> dict[str, Any] | None:
-    """The contents of `job.json`; None where there is no such file, or it does not hold a dict."""
+    """The contents of `job.json`; None where there is no such file, or it does not hold a dict.
+
+    Raises:
+        InputError: a checksum that does not agree, of it or of a file that the job needs.
+    """
+    place = check_path(folder, "folder")
+    job = read_plain(place / "job.json")
+    for name, expected in ((job or {}).get("checksums") or {}).items():
+        try:
+            same = _file_checksum(place / name) == expected
+        except OSError:
+            same = False
+        if not same:
+            raise _damaged(place / name)
+    return job
+
+
+def write_plain(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes plain data with a checksum."""
     try:
-        found = json.loads((check_path(folder, "folder") / "job.json").read_text())
-    except (OSError, ValueError):
+        text = as_json(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        template = "`{argument}` must be plain data that JSON holds: {reason}."
+        raise InputError(template, "metadata", reason=str(error)) from None
+    plain = json.loads(text)
+    write_file(path, json.dumps({**plain, "checksum": _checksum(plain)}).encode())
+
+
+def read_plain(path: Path) -> dict[str, Any] | None:
+    """What `write_plain()` wrote; None where there is no such file, or it does not hold a dict."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    if found.pop("checksum", None) != _checksum(found):
+        raise _damaged(path)
+    return found
+
+
+def identity(folder: Path) -> str:
+    """What tells a job from others: its results say which they are of."""
+    return _file_checksum(folder / "job.json")
+
+
+def _checksum(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _file_checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        "`{argument}`: {file} is damaged: its checksum does not agree with its contents.", "folder", file=shown(path)
+    )
 
 
 def command_lines(folder: Path, module: str, nodes: int, devices: int) -> dict[str, str]:
-    """The lines that start the workers of a job: on each machine, or once in a batch script of SLURM."""
-    end = f"python -m {module} {shlex.quote(str(folder.absolute()))}"
+    """The lines that start the workers of a job, with this Python: on each machine, or once in a batch script of SLURM."""
+    end = f"{shlex.quote(sys.executable)} -m {module} {shlex.quote(str(folder.absolute()))}"
     return {
         "torchrun": f"torchrun --nnodes {nodes} --nproc-per-node {devices} --rdzv-backend c10d "
         f"--rdzv-endpoint FIRST_MACHINE:29500 --no-python {end}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,9 @@ import torch
 
 from .. import jobs
 from ..arrays import check_choice, check_integer
-from ..errors import InputError, ShapeError
+from ..errors import GequiError, InputError, ShapeError
 from ..networks import EquivariantNetwork, check_model, predict
-from ..saving import check_path, check_saveable, load_model, save_model, shown, write_file
+from ..saving import check_path, check_saveable, load_model, pack, read_file, save_model, shown, unpack, write_file
 from ..training import classes_of
 from ._files import list_images, read_batch, read_image
 
@@ -109,13 +108,14 @@ def prepare_prediction(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(f"{folder}/1.npy", np.eye(5))
         ...     lines = prepare_prediction(f"{folder}/job", net, folder, nodes=2, devices=4)
-        >>> lines["srun"].split(" /")[0]
-        'srun --nodes 2 --ntasks-per-node 4 python -m gequi.folders'
+        >>> lines["srun"].split(" /")[0], " -m gequi.folders " in lines["srun"]
+        ('srun --nodes 2 --ntasks-per-node 4', True)
     """
     place = jobs.empty_folder(folder)
     options = _check(model, images, type, batch_size, device, devices, nodes)
     check_saveable(model)
-    _write(place, model, {**options, "metadata": dict(metadata or {})})
+    with jobs.written_whole(place):
+        _write(place, model, {**options, "metadata": dict(metadata or {})})
     return jobs.command_lines(place, MODULE, options["nodes"], options["devices"])
 
 
@@ -140,18 +140,28 @@ def collect_prediction(folder: Any) -> dict[str, Any]:
     place = check_path(folder, "folder")
     job = prediction_job(place)
     parts: dict[int, dict[int, Path]] = {}
-    for file in place.glob("part-*.npy"):
-        found = re.fullmatch(r"part-(\d+)-of-(\d+)\.npy", file.name)
+    for file in place.glob("part-*"):
+        found = re.fullmatch(r"part-(\d+)-of-(\d+)\.safetensors", file.name)
         if found:
             parts.setdefault(int(found[2]), {})[int(found[1])] = file
     for count, of_a_run in parts.items():
         if len(of_a_run) == count:
-            arrays = [np.load(of_a_run[number + 1], allow_pickle=False) for number in range(count)]
+            wanted = [len(jobs.Part(rank, count).slice(job["files"])) for rank in range(count)]
+            arrays = [_read_part(of_a_run[rank + 1], jobs.identity(place), wanted[rank]) for rank in range(count)]
             return {"files": job["files"], "output": np.concatenate([each for each in arrays if len(each)])}
     raise InputError(
         "`{argument}`: {folder} is not done; {done} of its parts are there.", "folder", folder=shown(folder),
         done=max((f"{len(of_a_run)} of {count}" for count, of_a_run in parts.items()), default="none"),
     )  # fmt: skip
+
+
+def _read_part(file: Path, job: str, count: int) -> np.ndarray:
+    """The predictions of one process, where they are those of its part of this job."""
+    description, arrays = unpack(read_file(file), shown(file))
+    output = arrays.get("output")
+    if description.get("job") != job or output is None or len(output) != count:
+        raise InputError("`{argument}`: {file} is a part of another job; remove it.", "folder", file=shown(file))
+    return output
 
 
 def prediction_job(folder: Any) -> dict[str, Any]:
@@ -166,14 +176,13 @@ def work(folder: Path) -> None:
     """What each process does: predicts for its part of the files of a job."""
     job = prediction_job(folder)
     rank, processes = jobs.place_in_group()
-    path = folder / f"part-{rank + 1}-of-{processes}.npy"
-    if path.exists():
-        return
+    path = folder / f"part-{rank + 1}-of-{processes}.safetensors"
     files = [Path(file) for file in jobs.Part(rank, processes).slice(job["files"])]
+    with contextlib.suppress(GequiError):  # what is there, but damaged or of another job, is done again
+        _read_part(path, jobs.identity(folder), len(files))
+        return
     output = _of_files(load_model(folder / "model.gequi"), files, job) if files else np.empty(0)
-    buffer = io.BytesIO()
-    np.save(buffer, output)
-    write_file(path, buffer.getvalue())
+    write_file(path, pack({"output": np.ascontiguousarray(output)}, {"job": jobs.identity(folder)}))
 
 
 # ---- what both do ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ The first worker writes at the end `result.gequi` and `history.json`.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from .. import jobs
 from ..arrays import LazyArray, opened
 from ..errors import InputError
 from ..networks import get_weights, set_weights
-from ..saving import check_saveable, load_model, save_model, shown, write_file
+from ..saving import check_saveable, load_model, save_model, shown
 from ._data import targets_of
 from .options import FitOptions
 
@@ -86,13 +86,24 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 def write_result(folder: Path, model: torch.nn.Module, history: list[dict[str, Any]]) -> None:
     """Writes down what a job has learned."""
     save_model(model, folder / "result.gequi")
-    write_file(folder / "history.json", json.dumps(history).encode())
+    whose = {"job": jobs.identity(folder), "model": _digest(folder / "result.gequi")}
+    jobs.write_plain(folder / "history.json", {"history": history, **whose})
 
 
 def read_result(folder: Path, model: torch.nn.Module) -> list[dict[str, Any]]:
     """The history of a job that is done; its weights go into the model."""
-    set_weights(model, get_weights(load_model(folder / "result.gequi")))
-    return list(json.loads((folder / "history.json").read_text()))
+    found = jobs.read_plain(folder / "history.json") or {}
+    if not isinstance(found.get("history"), list):
+        raise InputError("`{argument}`: {folder} holds no history that can be read.", "folder", folder=shown(folder))
+    learned = load_model(folder / "result.gequi")
+    if found.get("job") != jobs.identity(folder) or found.get("model") != _digest(folder / "result.gequi"):
+        raise InputError("`{argument}`: {folder} holds results of another job.", "folder", folder=shown(folder))
+    set_weights(model, get_weights(learned))
+    return list(found["history"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def no_job(folder: object) -> InputError:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, nearest
-from ..jobs import command_lines, empty_folder, leave_group, place_in_group, report_to
+from ..jobs import command_lines, empty_folder, leave_group, place_in_group, report_to, written_whole
 from ..networks import check_model
 from ..saving import check_path, shown
 from ._job import MODULE, read_job, read_metadata, read_result, write_job, write_result
@@ -48,8 +48,8 @@ def prepare_job(
         ...     {"layer": "conv", "fields": {"trivial": 1}, "kernel_size": 3, "padding": 1}])
         >>> x = numpy.ones((4, 1, 5, 5))
         >>> lines = prepare_job(tempfile.mkdtemp(), net, x, x, nodes=2, devices=2)
-        >>> lines["srun"].split(" /")[0]
-        'srun --nodes 2 --ntasks-per-node 2 python -m gequi.training'
+        >>> lines["srun"].split(" /")[0], " -m gequi.training " in lines["srun"]
+        ('srun --nodes 2 --ntasks-per-node 2', True)
     """
     place = empty_folder(folder)
     check_model(model, "model")
@@ -63,7 +63,8 @@ def prepare_job(
             )  # fmt: skip
     checked = FitOptions(**options).checked()
     prepare(model, x, y, checked)
-    write_job(place, model, x, y, checked, metadata)
+    with written_whole(place):
+        write_job(place, model, x, y, checked, metadata)
     return command_lines(place, MODULE, checked.nodes, checked.devices)
 
 
