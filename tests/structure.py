@@ -256,13 +256,14 @@ def _is_private(name: str) -> bool:
 
 
 def foreign(package: Package, table: Mapping[str, Any]) -> list[str]:
-    """Imports of a package that another module alone may import."""
+    """Imports of a package that one other module alone, or one package, may import."""
     return [
         f"{module.shown}:{each.line} imports {head}, which only {table['external'][head]} may"
         for module in package.modules.values()
         for each in package.imports(module)
         for head in [each.module.partition(".")[0]]
-        if module.name != table["external"].get(head, module.name)
+        for door in [table["external"].get(head, module.name)]
+        if module.name != door and not module.name.startswith(f"{door}.")
     ]
 
 

@@ -1,5 +1,6 @@
 """The door to escnn: what it supplies and mends."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,6 +14,128 @@ import gequi
 from gequi._escnn import escnn, float_type, he_standard_deviations, wigner_d_matrix
 
 ANGLES = [(0.3, 0.7, 1.1), (2.5, 1.9, -0.4), (1.0, np.pi, 2.0), (0.0, 0.0, 0.0)]
+
+# ---- escnn is as it was for others ----------------------------------------------------------------------
+
+ESCNN_ALONE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+how, file = sys.argv[1:]
+if how == "gequi first":
+    import gequi
+import escnn, numpy as np, torch
+from escnn import gspaces, group, kernels, nn
+if how == "escnn first":
+    import gequi
+space = gspaces.rot2dOnR2(N=4)
+if how != "alone":  # gequi builds layers on that very space
+    gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", [
+        {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}, {"layer": "batch_norm"}], seed=1)
+    gequi._escnn.escnn.nn.R2Conv(nn.FieldType(space, [space.regular_repr]), nn.FieldType(space, [space.regular_repr]), 3)
+torch.manual_seed(0)
+found = {}
+points = torch.linspace(-1, 1, 10).reshape(5, 2)
+solid = torch.linspace(-1, 1, 15).reshape(5, 3)
+octa = group.octa_group()
+for name, basis, where in [
+    ("C4", kernels.kernels_CN_act_R2(space.regular_repr, space.regular_repr, [0.0, 1.0], [0.6, 0.6], maximum_frequency=4), points),
+    ("space", space.build_kernel_basis(space.regular_repr, space.trivial_repr, 0.6, [0.0, 1.0], maximum_frequency=4), points),
+    ("point", space.build_fiber_intertwiner_basis(space.regular_repr, space.irrep(1)), torch.zeros(1, 1)),
+    ("octa", kernels.kernels_SO3_subgroup_act_R3(octa.irrep(1), octa.irrep(-1), "octa", [1.0], [0.6], maximum_frequency=2), solid),
+]:
+    found[name] = basis.sample(where)
+fields = nn.FieldType(space, [space.regular_repr, space.irrep(1), space.regular_repr, space.irrep(1)])
+both = nn.FieldType(space, [space.trivial_repr, space.trivial_repr, space.irrep(1), space.irrep(1)])
+layers = {
+    "conv": nn.R2Conv(fields, fields, 3),
+    "up": nn.R2ConvTransposed(fields, fields, 3),
+    "norm": nn.NormNonLinearity(fields),
+    "gate": nn.GatedNonLinearity1(both),
+    "pool": nn.GroupPooling(nn.FieldType(space, [space.regular_repr] * 2)),
+    "iid": nn.IIDBatchNorm2d(fields),
+    "inner": nn.InnerBatchNorm(nn.FieldType(space, [space.regular_repr, space.trivial_repr, space.regular_repr])),
+    "drop": nn.FieldDropout(fields),
+}
+for name, layer in layers.items():
+    for key, value in layer.state_dict().items():
+        found[f"{name}/{key}"] = value
+    image = torch.randn(2, layer.in_type.size, 5, 5)
+    found[f"{name}()"] = layer.eval()(nn.GeometricTensor(image, layer.in_type)).tensor.detach()
+sampler = nn.modules.basismanager.BlocksBasisSampler(  # the part of R2PointConv that needs no torch_geometric
+    fields.representations, fields.representations,
+    lambda a, b: space.build_kernel_basis(a, b, 0.6, [0.0, 1.0], maximum_frequency=2))
+found["sampler"] = sampler(torch.randn(sampler.dimension()), points).detach()
+if how == "alone":
+    torch.save({"found": found, "state": {name: layer.train().state_dict() for name, layer in layers.items()}}, file)
+else:
+    before = torch.load(file, weights_only=True)
+    assert before["found"].keys() == found.keys()
+    for name, value in found.items():
+        assert torch.equal(value, before["found"][name]), name
+        assert value.dtype is before["found"][name].dtype, name
+    for name, layer in layers.items():
+        layer.train().load_state_dict(before["state"][name], strict=True)
+"""
+
+
+def _run_escnn(folder, how):
+    # escnn wants one function of lie_learn, which gequi supplies where it is absent; here it is there for each process
+    package = folder / "lie_learn" / "representations" / "SO3"
+    package.mkdir(parents=True, exist_ok=True)
+    source = (
+        f"import math\nimport numpy as np\n{inspect.getsource(wigner_d_matrix)}\nwigner_D_matrix = wigner_d_matrix\n"
+    )
+    (package / "wigner_d.py").write_text(source)
+    cache = folder / "cache"
+    code = (  # escnn fails with scikit-learn (its issue 112)
+        "import sys, joblib\nsys.modules['sklearn'] = None\nmemory = joblib.Memory\n"
+        f"joblib.Memory = lambda *_, **__: memory({str(cache)!r}, verbose=0)\n"
+    )
+    paths = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "GEQUI_CACHE": str(cache),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+    }  # escnn goes through sets: the order of its random numbers
+    command = [sys.executable, "-c", code + ESCNN_ALONE, how, str(folder / "found.pt")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def escnn_alone(tmp_path_factory):
+    """What escnn computes, and the state of its layers, in a process without gequi."""
+    folder = tmp_path_factory.mktemp("escnn")
+    done = _run_escnn(folder, "alone")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("how", ["gequi first", "escnn first"])
+def test_escnn_computes_and_loads_beside_gequi_what_it_does_alone(escnn_alone, how):
+    done = _run_escnn(escnn_alone, how)
+    assert done.returncode == 0, done.stderr
+
+
+def test_gequis_groups_spaces_and_types_are_those_of_escnn():
+    import escnn as original
+
+    space = gequi.gspace("rot2dOnR2", N=4)
+    fields = gequi.field_type(space, {"regular": 1})
+    assert isinstance(space, original.gspaces.GSpace2D)
+    assert isinstance(fields, original.nn.FieldType)
+    layer = original.nn.R2Conv(fields, fields, 3)  # escnn's own layer takes them
+    network = gequi.equivariant_network(space, {"regular": 1}, [{"layer": "relu"}], seed=1)
+    assert isinstance(layer(fields(torch.ones(1, 4, 5, 5))), original.nn.GeometricTensor)
+    assert not any(type(module).__module__.startswith("gequi") for module in layer.modules())
+    assert network.in_type == fields
+
+
+def test_lie_learn_is_supplied_to_escnn_alone():
+    code = "import gequi, sys; assert not any(name.startswith('lie_learn') for name in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
 
 # ---- Wigner matrices ------------------------------------------------------------------------------------
 

@@ -165,6 +165,12 @@ def test_escnn_is_imported_by_its_door_only(house, text):
     assert structure.foreign(package, {"external": {"escnn": "base"}}) == ["one:1 imports escnn, which only base may"]
 
 
+def test_a_door_can_be_a_package(house):
+    package = house(base__in__part="import escnn", basement="import escnn", one="", two="")
+    found = structure.foreign(package, {"external": {"escnn": "base"}})
+    assert found == ["basement:1 imports escnn, which only base may"]
+
+
 def test_long_modules_are_found(house):
     package = house(one="x = 1\n" * 12, two="x = 1\n" * 13)
     assert structure.too_long(package, FLOORS) == ["two has 13 lines"]

@@ -1,0 +1,37 @@
+"""The door to escnn: every other module imports escnn from here.
+
+`importing` imports it, `copies` makes gequi's own copies of those modules that gequi needs otherwise than they are, and
+`layers` puts the copies right. `escnn` is the package as gequi sees it: escnn's own groups, gspaces, field types,
+tensors and most layers, and copies of the others. Who imports escnn otherwise finds it as it was.
+"""
+
+from .importing import cache_folder, wigner_d_matrix  # first: it imports escnn  # isort: skip
+from .layers import (
+    EquivariantModule,
+    FieldType,
+    GeometricTensor,
+    Group,
+    GroupElement,
+    GSpace,
+    Representation,
+    basis_samples,
+    escnn,
+    float_type,
+    he_standard_deviations,
+)
+
+__all__ = [
+    "EquivariantModule",
+    "FieldType",
+    "GSpace",
+    "GeometricTensor",
+    "Group",
+    "GroupElement",
+    "Representation",
+    "basis_samples",
+    "cache_folder",
+    "escnn",
+    "float_type",
+    "he_standard_deviations",
+    "wigner_d_matrix",
+]
