@@ -6,6 +6,7 @@ tensors and most layers, and copies of the others. Who imports escnn otherwise f
 """
 
 from .importing import cache_folder, wigner_d_matrix  # first: it imports escnn  # isort: skip
+from .conversion import converted_weights
 from .layers import (
     EquivariantModule,
     FieldType,
@@ -14,6 +15,7 @@ from .layers import (
     GroupElement,
     GSpace,
     Representation,
+    bases_as_found,
     basis_samples,
     escnn,
     float_type,
@@ -28,8 +30,10 @@ __all__ = [
     "Group",
     "GroupElement",
     "Representation",
+    "bases_as_found",
     "basis_samples",
     "cache_folder",
+    "converted_weights",
     "escnn",
     "float_type",
     "he_standard_deviations",
