@@ -107,7 +107,8 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
         # The further images in a photograph (MPO) are previews of the first.
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         if axes == 2:
-            turned = EXIF_TURN in picture.getexif() and picture.format != "TIFF" and not has_deep_colors(picture)
+            # In this order: getexif() loads the picture, after which its depth is not told any more.
+            turned = picture.format != "TIFF" and not has_deep_colors(picture) and EXIF_TURN in picture.getexif()
             return pages, _values(ImageOps.exif_transpose(picture) if turned else picture, file, 0)
         slices = [_values(page, file, number) for number, page in enumerate(ImageSequence.Iterator(picture))]
         return pages, np.stack(slices[:pages], axis=1)
