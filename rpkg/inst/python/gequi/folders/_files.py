@@ -109,7 +109,9 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
         if axes == 2:
             # In this order: getexif() loads the picture, after which its depth is not told any more.
             turned = picture.format != "TIFF" and not has_deep_colors(picture) and EXIF_TURN in picture.getexif()
-            return pages, _values(ImageOps.exif_transpose(picture) if turned else picture, file, 0)
+            if turned:
+                ImageOps.exif_transpose(picture, in_place=True)
+            return pages, _values(picture, file, 0)
         slices = [_values(page, file, number) for number, page in enumerate(ImageSequence.Iterator(picture))]
         return pages, np.stack(slices[:pages], axis=1)
 
