@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
@@ -259,6 +260,159 @@ def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
     with pytest.raises(InputError, match="are the network's own"):
         gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
+
+
+# ---- elements that have to interpolate ------------------------------------------------------------------
+
+NOISE = {n: np.random.default_rng(n).normal(size=(1, 1, n, n)) for n in (7, 33)}
+KERNEL = np.random.default_rng(1).normal(size=(1, 1, 3, 3))
+
+
+def slope(x, axis):
+    return np.gradient(x, axis=axis)
+
+
+CONTINUOUS = {
+    "nothing": lambda x: x,
+    "square": np.square,
+    "Laplacian": lambda x: ndimage.laplace(x, mode="constant"),
+    "blur": lambda x: ndimage.gaussian_filter(x, [0, 0, 2, 2], mode="constant"),
+    "length of the gradient": lambda x: np.hypot(slope(x, 2), slope(x, 3)),
+    "mean": lambda x: x.mean((2, 3)),
+}
+BROKEN = {
+    "shift": lambda x: np.roll(x, 1, 3),
+    "mirror": lambda x: x[..., ::-1],
+    "transposed": lambda x: x.swapaxes(2, 3),
+    "kernel": lambda x: ndimage.convolve(x, KERNEL, mode="constant"),
+    "blur along the rows": lambda x: ndimage.uniform_filter(x, [0, 0, 1, 3]),
+    "slope along the rows": lambda x: slope(x, 3),
+    "tenth of a shift": lambda x: x + 0.1 * np.roll(x, 1, 3),
+    "ramp of a tenth": lambda x: x * np.linspace(1, 1.1, x.shape[3]),
+    "center": lambda x: x + np.arange(x.shape[3]) / x.shape[3],
+    "squared difference of curvatures": lambda x: (slope(slope(x, 3), 3) - slope(slope(x, 2), 2)) ** 2,
+    "a corner": lambda x: x[:, :, 8, 20],
+}
+WITHOUT_QUARTER_TURNS = [
+    ("rot2dOnR2", {"N": 3}),
+    ("rot2dOnR2", {"N": 6}),
+    ("flipRot2dOnR2", {"N": 5}),
+    ("flip2dOnR2", {"axis": 0.8}),
+]
+
+
+@pytest.mark.parametrize(("group", "options"), WITHOUT_QUARTER_TURNS)
+def test_where_no_quarter_turn_is_exact_the_others_are_judged_by_the_floor_of_interpolation(group, options):
+    space = gequi.gspace(group, **options)
+    fields = {"space": space, "input": "trivial", "output": "trivial"}
+    for x in (NOISE[33], NOISE[33][..., :30] + 5):
+        assert [name for name, f in CONTINUOUS.items() if not gequi.is_equivariant(f, x, **fields)] == []
+        assert [name for name, f in BROKEN.items() if gequi.is_equivariant(f, x, **fields)] == []
+    broken = [BROKEN[name] for name in ("shift", "mirror", "kernel", "tenth of a shift", "center")]
+    assert not any(gequi.is_equivariant(f, np.ones((1, 1, 33, 40)), **fields) for f in broken)
+
+
+def test_the_fields_count_under_elements_that_interpolate():
+    def gradient(x):
+        steps = [ndimage.gaussian_filter(x[:, 0], 2, order=order, axes=(1, 2)) for order in ((0, 1), (1, 0))]
+        return np.stack([steps[0], -steps[1]], axis=1)
+
+    space = gequi.gspace("rot2dOnR2", N=8)
+    for elements in ([1], [1, 2, 5]):
+        assert gequi.is_equivariant(gradient, NOISE[33], space, "trivial", "irrep_1", elements)
+        assert not gequi.is_equivariant(gradient, NOISE[33], space, "trivial", {"trivial": 2}, elements)
+
+
+def test_a_map_of_c4_alone_is_found_out_by_an_element_of_c8(random):
+    space = gequi.gspace("rot2dOnR2", N=8)
+    f = BROKEN["squared difference of curvatures"]
+    assert gequi.is_equivariant(f, NOISE[33], space, "trivial", "trivial")
+    assert not gequi.is_equivariant(f, NOISE[33], space, "trivial", "trivial", elements=[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_networks_of_three_and_five_rotations_are_judged(dtype):
+    for n in (3, 5):
+        space = gequi.gspace("rot2dOnR2", N=n)
+        layers = [conv({"regular": 4}, 5, padding=2), {"layer": "relu"}, conv("trivial", 5, padding=2)]
+        net = gequi.equivariant_network(space, "trivial", layers, seed=1, dtype=dtype)
+        assert gequi.is_equivariant(net, NOISE[33])
+        assert not gequi.is_equivariant(
+            lambda x, net=net: np.roll(gequi.predict(net, x), 1, 3), NOISE[33], space, "trivial", "trivial"
+        )
+
+
+def test_volumes_are_judged_too():
+    space = gequi.gspace("rot2dOnR3", N=3)
+    x = np.random.default_rng(1).normal(size=(1, 1, 21, 21, 21))
+    fields = {"space": space, "input": "trivial", "output": "trivial"}
+    assert gequi.is_equivariant(lambda x: ndimage.gaussian_filter(x, [0, 0, 2, 2, 2]), x, **fields)
+    assert gequi.is_equivariant(lambda x: x * np.linspace(1, 2, 21)[:, None, None], x, **fields)  # along the axis
+    assert not gequi.is_equivariant(lambda x: x * np.linspace(1, 2, 21), x, **fields)
+    assert not gequi.is_equivariant(lambda x: np.roll(x, 1, 3), x, **fields)
+    twenty = gequi.gspace("icoOnR3")
+    assert not gequi.is_equivariant(lambda x: np.roll(x, 1, 3), x, twenty, "trivial", "trivial", elements=[12])
+
+
+def test_vectors_without_a_position_are_judged_by_rounding():
+    space = gequi.gspace("no_base_space", group="cyclic_group", N=3)
+    x = np.random.default_rng(1).normal(size=(4, 3))
+    assert gequi.is_equivariant(np.square, x, space, "regular", "regular")
+    assert not gequi.is_equivariant(lambda x: x * [1, 2, 3], x, space, "regular", "regular")
+
+
+def test_a_tolerance_of_ones_own_is_that_of_the_table():
+    space, x = gequi.gspace("rot2dOnR2", N=3), NOISE[33]
+    table = gequi.equivariance_error(np.square, x, space, "trivial", "trivial")
+    worst = max(row["error"] for row in table)
+    assert gequi.is_equivariant(np.square, x, space, "trivial", "trivial", tolerance=worst)
+    assert not gequi.is_equivariant(np.square, x, space, "trivial", "trivial", tolerance=0.9 * worst)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "space", "options", "message"),
+    [
+        (np.square, NOISE[7], {"N": 3}, {}, r"`x` is too small to tell: 120° .* on size \(7, 7\)"),
+        (lambda x: x * (abs(x) == abs(NOISE[7])), NOISE[7], {"N": 3}, {}, "is 0 or leads to an output of zeros only"),
+        (np.square, NOISE[7], {"N": 4}, {"elements": []}, "`elements` is empty; None is the default"),
+        (np.square, NOISE[7], {"N": 4}, {"elements": [0]}, "`elements` must hold an element besides the identity"),
+        (np.square, np.ones((1, 1, 7, 7)), {"N": 4}, {}, "`x` is changed by none of the elements"),
+        (
+            lambda x: x[:, :, ::-1],
+            np.ones((1, 1, 7, 7)),
+            {"N": 4},
+            {"tolerance": 0.1},
+            "changed by none of the elements",
+        ),
+    ],
+)
+def test_where_nothing_can_be_said_there_is_no_answer(f, x, space, options, message):
+    with pytest.raises(InputError, match=message):
+        gequi.is_equivariant(f, x, gequi.gspace("rot2dOnR2", **space), "trivial", "trivial", **options)
+
+
+def test_a_table_of_no_elements_and_a_law_of_no_axes_are_refused():
+    for check in (
+        lambda: gequi.equivariance_error(np.square, NOISE[7], C4, "trivial", "trivial", elements=[]),
+        lambda: gequi.permutation_error(np.square, np.eye(3), []),
+    ):
+        with pytest.raises(InputError, match="is empty; None is the default"):
+            check()
+
+
+def test_elements_that_a_restriction_gave_up_tell_nothing(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "restrict", "subgroup": 2}], seed=1)
+    x = random.normal(size=(1, 1, 9, 9))
+    assert gequi.is_equivariant(net, x)
+    assert gequi.is_equivariant(net, x, elements=[1, 2])
+    for elements in ([1], [0, 1, 3]):
+        with pytest.raises(InputError, match="a restriction inside the network has given up"):
+            gequi.is_equivariant(net, x, elements=elements)
+
+
+def test_under_the_identity_alone_every_map_is_equivariant():
+    for space in (gequi.gspace("trivialOnR2"), gequi.gspace("rot2dOnR2", N=1)):
+        assert gequi.is_equivariant(BROKEN["shift"], NOISE[7], space, "trivial", "trivial")
 
 
 # ---- the picture ----------------------------------------------------------------------------------------

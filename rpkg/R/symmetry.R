@@ -4,8 +4,15 @@
 #' \deqn{error(g) = \max |f(g x) - g f(x)| / \max |f(x)|}{error(g) = max |f(g x) - g f(x)| / max |f(x)|}
 #' An invariant map is one whose output fields are trivial.
 #'
-#' `is_equivariant()` says whether no error exceeds `tolerance`; without `elements` it looks at those that move the
-#' pixel grid exactly, since the others measure the interpolation as well.
+#' `is_equivariant()` says whether no error exceeds `tolerance`. Without `elements` it looks at those that move the
+#' pixel grid onto itself; where no quarter turn is among them, as in a group of 3 rotations, at the others too, or at
+#' 12 of them where there are more.
+#'
+#' An element that does not move the grid onto itself has to interpolate, so that its error is never as small as
+#' rounding. Without a `tolerance`, `is_equivariant()` measures it on a smooth input made from `x`, and passes 8 times
+#' the error that interpolation makes by itself, measured on the identity map. The kernels of a network can be too
+#' coarse for this, such as 3 x 3 under a group of 3 rotations: then the answer is `FALSE`, and `equivariance_error()`
+#' says how large the error is.
 #'
 #' @param f a network, which declares its own gspace and fields; or any R function from an array to an array, with
 #'   `space`, `input` and `output` declared here.
@@ -17,14 +24,17 @@
 #' @param elements numbers of the elements to check, as in [group_elements()], from 1; `NULL` checks all.
 #' @param dtype `"float32"` or `"float64"`, in which the map is run; `NULL` is the network's own, `"float64"` for a
 #'   function.
-#' @param tolerance the largest relative error that passes; `NULL` is 1e-4 in float32 and 1e-9 in float64.
+#' @param tolerance the largest relative error that passes, for every element; `NULL` is 1e-4 in float32 and 1e-9 in
+#'   float64 for elements that do not interpolate, and 8 times the error of interpolation for those that do.
 #' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with a row for each element: `element`,
 #'   `name`, `exact` (whether it moves the pixel grid without interpolation: only then can the error be as small as
 #'   rounding) and `error`. Elements that a restriction inside the network has given up are left out.
-#'   `is_equivariant()`: `TRUE` or `FALSE`. `plot()`: a ggplot.
+#'   `is_equivariant()`: `TRUE` or `FALSE`; `TRUE` for any `f` where the group has the identity only. `plot()`: a ggplot.
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not fit;
 #'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error
-#'   inside `f` is passed on as it is.
+#'   inside `f` is passed on as it is. `is_equivariant()` signals `gequi_input_error` too where nothing can be said:
+#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above 2 %, as
+#'   on small images.
 #' @section Warnings: `gequi_exactness_warning` for a layer that breaks exactness at this size.
 #' @export
 #' @examplesIf gequi_available()

@@ -34,6 +34,19 @@ test_that("any R function can be checked: it gets arrays and gives arrays", {
   expect_lt(max(equivariance_error(mean_of, x, c4(), grey, grey)$error), 1e-12)
 })
 
+test_that("where no quarter turn is exact, the others are judged by the error of interpolation", {
+  needs_python()
+  space <- gspace("rot2dOnR2", N = 3)
+  x <- feature(1, 1, 25, 25)
+  shift <- function(x) x[, , , c(2:25, 1), drop = FALSE]
+  expect_true(is_equivariant(function(x) x^2, x, space, grey, grey))
+  expect_false(is_equivariant(shift, x, space, grey, grey))
+  expect_refused(is_equivariant(abs, feature(1, 1, 5, 5), space, grey, grey), "`x` is too small to tell: 120", "input")
+  expect_refused(is_equivariant(shift, x, space, grey, grey, elements = integer()), "`elements` is empty; NULL", "input")
+  expect_refused(is_equivariant(shift, x, space, grey, grey, elements = 1), "besides the identity", "input")
+  expect_refused(is_equivariant(abs, x^0, c4(), grey, grey), "changed by none of the elements", "input")
+})
+
 test_that("fields may be given as field types", {
   needs_python()
   type <- field_type(c4(), c(regular = 1))

@@ -1,0 +1,75 @@
+"""A map with its declared types, on numpy arrays: what a law is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._escnn import FieldType
+from ..arrays import as_array, check_dtype, check_index
+from ..errors import InputError, ShapeError
+from ..fields import parse_fields, show_fields
+from ..groups import check_gspace
+from ..networks import EquivariantNetwork, predict, with_dtype
+
+
+class Operator:
+    """A map on numpy arrays with declared types."""
+
+    def __init__(self, f: Callable[[np.ndarray], Any], in_type: FieldType, out_type: FieldType, dtype: Any) -> None:
+        self.f, self.in_type, self.out_type, self.dtype = f, in_type, out_type, np.dtype(dtype)
+        self.to_output: Callable[[Any], Any] = lambda element: element
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        value = as_array(self.f(x), "f(x)")
+        axes = {2, 2 + self.out_type.gspace.dimensionality}
+        if value.ndim not in axes or value.shape[1] != self.out_type.size:
+            raise ShapeError(
+                "`{f:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
+                "({fields}); it returned shape {shape}.",
+                "output", f="f", size=self.out_type.size, axis=1, fields=show_fields(self.out_type), shape=value.shape,
+            )  # fmt: skip
+        return value.astype(self.dtype, copy=False)
+
+
+def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> Operator:
+    if isinstance(f, EquivariantNetwork):
+        if any(given is not None for given in (space, input, output)):
+            raise InputError(
+                "`{argument}`, `{input:name}` and `{output:name}` are the network's own; leave them out.",
+                "space", input="input", output="output",
+            )  # fmt: skip
+        network = f if dtype is None else with_dtype(f, dtype)
+        name = str(network.dtype).removeprefix("torch.")
+        operator = Operator(lambda x: predict(network, x), network.in_type, network.out_type, name)
+        operator.to_output = network.to_output
+        return operator
+    if not callable(f):
+        raise InputError("`{argument}` must be a network or a function; got {f!r:.80}.", "f", f=f)
+    for name, given in (("space", space), ("input", input), ("output", output)):
+        if given is None:
+            raise InputError("`{argument}` is missing: a function does not say itself how it transforms.", name)
+    check_gspace(space)
+    in_type, out_type = (
+        fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
+        for name, fields in (("input", input), ("output", output))
+    )
+    return Operator(f, in_type, out_type, str(check_dtype(dtype or "float64")).removeprefix("torch."))
+
+
+def scale_of(value: np.ndarray) -> float:
+    """The largest absolute value of an output, to which errors are relative."""
+    scale = float(np.abs(value).max())
+    if scale == 0:
+        raise InputError("`{argument}` leads to an output of zeros only, to which no error can be relative.", "x")
+    return scale
+
+
+def check_indexes(values: Any, argument: str, count: int) -> list[int]:
+    """One index, or several, of `count` things."""
+    numbers = [check_index(value, argument, count) for value in np.asarray(values).reshape(-1).tolist()]
+    if not numbers:
+        raise InputError("`{argument}` is empty; {none!r} is the default.", argument, none=None)
+    return numbers
