@@ -28,6 +28,36 @@ def test_public_names_are_in_order_and_once():
     assert gequi.__all__ == sorted(set(gequi.__all__))
 
 
+def test_every_class_of_errors_and_warnings_is_reachable_from_the_top():
+    kinds = {
+        name: kind
+        for name, kind in vars(gequi.errors).items()
+        if isinstance(kind, type) and issubclass(kind, gequi.errors.Message) and not name.endswith("Message")
+    }
+    assert {"GequiError", "InputError", "GequiWarning"} <= kinds.keys()
+    assert {name: getattr(gequi, name, None) for name in kinds} == kinds
+
+
+FORKED = """
+import os, numpy as np, gequi, torch
+network = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", seed=1, layers=[
+    {"layer": "conv", "fields": "regular", "kernel_size": 5}])
+x = np.ones((8, 1, 60, 60))
+assert torch.get_num_threads() == 2
+here = gequi.predict(network, x)
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.allclose(gequi.predict(network, x), here, atol=1e-5) else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_forked_process_computes_where_torch_has_threads():
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    assert subprocess.run([sys.executable, "-c", FORKED], timeout=60, env=environment, check=False).returncode == 0
+
+
 def test_the_version_is_the_same_in_both_languages():
     description = (ROOT / "rpkg" / "DESCRIPTION").read_text(encoding="utf-8")
     assert re.search(r"^Version: (.*)$", description, re.M).group(1) == gequi.__version__

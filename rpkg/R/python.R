@@ -1,6 +1,7 @@
 # The Python side: what it needs, where the core comes from, when it starts.
 
-# What lives as long as the session: `door`, the core's function for all calls; `torch_came_first`, whether torch was
+# What lives as long as the session: `door`, the core's function for all calls, and `process`, the number of the process
+# in which it was opened; `torch_came_first`, whether torch was
 # imported before the core; `callback_error`, see to_python().
 the <- new.env(parent = emptyenv())
 
@@ -39,9 +40,20 @@ core <- function(call, ask = rlang::is_interactive()) {
       without_download(import_core(call), unless = found$managed),
       error = function(error) abort_setup(error, call)
     )
+    the$process <- Sys.getpid()
     if (the$torch_came_first) warn_of_slow_products(call)
   }
+  if (Sys.getpid() != the$process) abort_fork(call)
   the$door
+}
+
+# The threads of torch stay behind in a fork, where what waits for one of them waits for ever.
+abort_fork <- function(call) {
+  abort_gequi("ForkError", c(
+    "gequiR does not compute in a forked process, such as those of parallel::mclapply() or future::multicore.",
+    i = "Start processes of their own: parallel::makePSOCKcluster() with parallel::parLapply(), or future::multisession.",
+    i = "Training and prediction share their work among processes themselves: `devices` of fit() and predict_folder()."
+  ), call = call)
 }
 
 # To stderr and not as a message, which knitr would put into a document.

@@ -288,3 +288,20 @@ test_that("calls leave no Python object behind, functions of R and errors includ
     expect_lt(objects() - before, 20, label = paste("objects left by 40 calls:", name))
   }
 })
+
+test_that("a forked process is refused at once, also where torch has threads", {
+  needs_python()
+  testthat::skip_on_os("windows") # where R forks nothing
+  seen <- in_a_new_r(c(
+    "library(gequiR)",
+    "x <- array(1, c(8, 1, 60, 60))",
+    "network <- equivariant_network(gspace('rot2dOnR2', N = 4), 'trivial', seed = 1) |> layer_conv('regular', 5)",
+    "compute <- function() class(tryCatch(predict(network, x), error = identity))[1]",
+    "cat(compute(), '\\n')",
+    "job <- parallel::mcparallel(compute())",
+    "cat(unlist(parallel::mccollect(job, wait = FALSE, timeout = 20)), '\\n')",
+    "tools::pskill(job$pid, tools::SIGKILL)",
+    "cat(compute())"
+  ), c(OMP_NUM_THREADS = "2"))
+  expect_identical(trimws(seen), c("array", "gequi_fork_error", "array"))
+})

@@ -1,14 +1,30 @@
 """Operators with a declared symmetry, checked: equivariant networks, attention and registration on plain arrays.
 
 Every public name is a function: arrays in, arrays out; gspaces, field types and networks are escnn's and torch's
-own objects, and a registration is a value with methods.
+own objects, and a registration is a value with methods. The classes of errors and warnings are reachable here too, as
+`gequi.GequiError`.
 """
 
+from . import _forks as _forks
 from ._version import __version__ as __version__
 from .architectures import gsa_network, identity_resnet, image_classifier_mlp, predict_points, unet
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
 from .encoders import registration_encoder
+from .errors import (
+    AmbiguousRegistrationWarning as AmbiguousRegistrationWarning,
+    ExactnessWarning as ExactnessWarning,
+    FieldError as FieldError,
+    GequiError as GequiError,
+    GequiWarning as GequiWarning,
+    InputError as InputError,
+    ModelFileError as ModelFileError,
+    SetupError as SetupError,
+    ShapeError as ShapeError,
+    TrainingError as TrainingError,
+    TransformFileError as TransformFileError,
+    UnrelatedImagesError as UnrelatedImagesError,
+)
 from .export import export_model
 from .fields import field_type, transform_field
 from .folders import collect_prediction, image_files, predict_folder, prepare_prediction, write_image
