@@ -20,6 +20,12 @@
 #'   is one. Warnings have the class `gequi_warning`, those of a layer that breaks exact equivariance also
 #'   `gequi_exactness_warning`.
 #'
+#' # Limits
+#' Each count has a largest value, far above what is of use: 128 rotations in [gspace()], a `kernel_size` of 63 in
+#' convolutions, 16384 fields of a representation, 8192 channels of `width`, 1024 `devices`, 1e7 `epochs`. An error says
+#' what it is. What needs more memory than the machine has is refused before the work, with both numbers. Model files
+#' have the same limits.
+#'
 #' # Speed
 #' On Linux, torch uses R's BLAS instead of its own where it is imported before gequiR is loaded; with the BLAS that R
 #' has by default, matrix products are then several times slower. Call `library(gequiR)` before torch is imported in

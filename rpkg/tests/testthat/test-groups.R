@@ -75,3 +75,11 @@ test_that("a plot of an image shows its orbit", {
   expect_identical(quarter$value[quarter$y == 1], c(5, 6)) # the last column is on top
   expect_silent(ggplot2::ggplotGrob(plot(c4(), image = matrix(1:6, 2))))
 })
+
+test_that("counts without end are refused at once", {
+  needs_python()
+  expect_refused(gspace("rot2dOnR2", N = 1e9), "`N` must be from -1 to 128; got 1000000000", "input")
+  expect_refused(identity_map(c(1e6, 1e6)), "`shape` is too large: it needs 16 TB of memory; this machine has", "input")
+  expect_refused(unet(width = 1e12, seed = 1), "`width` must be from 1 to 8192", "input")
+  expect_refused(field_type(c4(), c(regular = 1e12)), "must be from 1 to 16384", "input")
+})

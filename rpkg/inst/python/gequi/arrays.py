@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .errors import InputError, ShapeError, nearest
+from .limits import largest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("auto", "cpu", "cuda")
@@ -57,11 +58,14 @@ def scalar(value: object) -> Any:
 
 
 def check_integer(value: object, argument: str, minimum: int | None = None, maximum: int | None = None) -> int:
-    """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut."""
+    """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut.
+
+    Without a `maximum`, that of `limits.LARGEST` holds for the argument.
+    """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
         raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
-    _check_limits(int(number), argument, minimum, maximum)
+    _check_limits(int(number), argument, minimum, largest(argument) if maximum is None else maximum)
     return int(number)
 
 
@@ -105,6 +109,7 @@ def _check_limits(number: float, argument: str, minimum: float | None, maximum: 
     if (minimum is None or number >= minimum) and (maximum is None or number <= maximum):
         return
     limits = "at least {minimum}" if maximum is None else "from {minimum} to {maximum}"
+    limits = "at most {maximum}" if minimum is None else limits
     template = "`{argument}` must be " + limits + "; got {value!r}."
     raise InputError(template, argument, minimum=minimum, maximum=maximum, value=number)
 

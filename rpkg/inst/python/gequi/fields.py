@@ -87,7 +87,7 @@ def parse_fields(space: GSpace, fields: Fields, argument: str = "fields") -> Fie
     groups.check_gspace(space)
     pairs = field_pairs(fields, argument)
     try:
-        representations = [groups.representation_of(space, name) for name, count in pairs for _ in range(count)]
+        representations = [each for name, count in pairs for each in [groups.representation_of(space, name)] * count]
     except FieldError as error:
         raise error.about(argument) from None
     return FieldType(space, representations)

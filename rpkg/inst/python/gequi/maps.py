@@ -8,6 +8,7 @@ mean linear part. An image goes on with the value of its nearest pixel.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .errors import InputError, ShapeError
 from .geometry.grids import pixel_grid
 from .geometry.linalg import determinant, solve, vector_norm
 from .geometry.sampling import INTERPOLATIONS, grid_sample, inside, nearest_pixels
+from .limits import check_memory
 
 MAP_AXES = "(axis, row, column) or (axis, depth, row, column)"
 
@@ -52,7 +54,9 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
         >>> identity_map((2, 3)).tolist()
         [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
     """
-    return as_numpy(pixel_grid(check_shape(shape, "shape"), check_dtype(dtype)))
+    sizes, kind = check_shape(shape, "shape"), check_dtype(dtype)
+    check_memory(kind.itemsize * len(sizes) * math.prod(sizes), "shape")
+    return as_numpy(pixel_grid(sizes, kind))
 
 
 def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float | None = None) -> np.ndarray:

@@ -15,6 +15,7 @@ from .._recipes import choose_seed
 from ..arrays import check_dtype, check_integer
 from ..errors import InputError
 from ..groups import check_gspace
+from ..limits import check_memory
 
 OUTPUTS = ("logits", "probabilities")
 Layers = list[dict[str, Any]]
@@ -33,12 +34,13 @@ def chain(parts: list[tuple[str, nn.Module]], output: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts + ([("softmax", nn.Softmax(-1))] if output == "probabilities" else [])))
 
 
-def with_initial_weights(build: Callable[[], nn.Module], seed: int | None, dtype: str) -> nn.Module:
+def with_initial_weights(build: Callable[[], nn.Module], seed: int | None, dtype: str, argument: str = "widths") -> nn.Module:
     """The module with initial weights from the seed: torch's own distribution, drawn in float64."""
     kind = check_dtype(dtype)
     generator = torch.Generator().manual_seed(choose_seed(seed))
     with torch.device("meta"):  # without memory, torch draws no weights of its own
         module = build()
+    check_memory(8 * sum(parameter.numel() for parameter in module.parameters()), argument)  # drawn in float64
     module.to_empty(device="cpu")
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):

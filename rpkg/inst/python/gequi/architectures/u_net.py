@@ -70,7 +70,7 @@ def unet(
     if space is not None:
         layers = [*_level_recipe(space, widths, 0, joined_from), fields_conv({"trivial": classes}, 1)]
         return equivariant_network(space, {"trivial": channels}, layers, seed, dtype)
-    return with_initial_weights(lambda: UNet(channels, classes, widths, joined_from), seed, dtype)
+    return with_initial_weights(lambda: UNet(channels, classes, widths, joined_from), seed, dtype, "width")
 
 
 def _double_conv(before: int, after: int) -> nn.Sequential:

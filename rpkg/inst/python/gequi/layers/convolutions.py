@@ -13,8 +13,10 @@ from .._escnn import FieldType, escnn
 from ..arrays import check_choice, check_flag, check_integer
 from ..errors import FieldError, InputError
 from ..fields import show_fields
+from ..limits import check_memory
 from .plan import Step, Window, dimension_of, fields_after, kind, odd
 
+_FLOAT = 4  # bytes
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
@@ -40,6 +42,7 @@ def plan_conv(
         check_integer(padding, "padding", minimum=0),
         check_integer(dilation, "dilation", minimum=1),
     )
+    check_memory(_FLOAT * before.size * after.size * window.kernel_size**dimension, "kernel_size")
     options = {
         "padding_mode": check_choice(padding_mode, "padding_mode", _PADDING_MODES),
         "groups": _check_groups(before, after, check_integer(groups, "groups", minimum=1)),
@@ -70,6 +73,7 @@ def plan_conv_transposed(
         check_integer(padding, "padding", minimum=0),
         check_integer(dilation, "dilation", minimum=1),
     )
+    check_memory(_FLOAT * before.size * after.size * window.kernel_size**dimension, "kernel_size")
     extra = check_integer(output_padding, "output_padding", minimum=0)
     if extra and extra >= max(window.stride, window.dilation):
         raise InputError(
@@ -97,6 +101,7 @@ def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
     """Equivariant linear map to `fields`, for vectors without a base space."""
     dimension_of(before, 0)
     after = fields_after(before, fields)
+    check_memory(_FLOAT * before.size * after.size, "fields")
     bias = check_flag(bias, "bias")
     return Step(after, lambda: _steerable(escnn.nn.Linear, before, after, bias=bias))
 

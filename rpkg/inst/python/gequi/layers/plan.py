@@ -19,6 +19,7 @@ from .._recipes import unknown_option
 from ..arrays import check_integer
 from ..errors import FieldError, GequiError, InputError, ShapeError, nearest
 from ..fields import field_type, show_fields
+from ..limits import LARGEST_STEERABLE_KERNEL
 
 Size = tuple[int, ...]
 
@@ -290,7 +291,7 @@ def without_base(space: GSpace) -> GSpace:
 
 def odd(value: object, argument: str) -> int:
     """An odd kernel size: an even one has no centre that the group could keep."""
-    size = check_integer(value, argument, minimum=1)
+    size = check_integer(value, argument, minimum=1, maximum=LARGEST_STEERABLE_KERNEL)
     if size % 2 == 0:
         raise InputError(
             "`{argument}` must be odd, so that the kernel has a centre which the group keeps; got {size}.",

@@ -13,6 +13,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement
 from ..arrays import check_flag, check_integer, check_number
 from ..errors import FieldError, ShapeError
 from ..fields import field_type, show_fields
+from ..limits import check_memory
 from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 
@@ -130,6 +131,7 @@ def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
             "{fields}. Put a group_pool or norm_pool before it, or use linear after flatten.",
             "layers", fields=show_fields(before),
         )  # fmt: skip
+    check_memory(4 * before.size * units, "units")
     space = before.gspace if before.gspace.dimensionality == 0 else without_base(before.gspace)
     after = field_type(space, {"trivial": units})
     return Step(after, lambda: Dense(before, after, bias), spatial=before.gspace.dimensionality == 0)
