@@ -65,7 +65,9 @@ def check_integer(value: object, argument: str, minimum: int | None = None, maxi
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
         raise InputError("`{argument}` must be a whole number; got {value!r}.", argument, value=value)
-    _check_limits(int(number), argument, minimum, largest(argument) if maximum is None else maximum)
+    _check_limits(int(number), argument, minimum, maximum)
+    if maximum is None:
+        _check_limits(int(number), argument, None, largest(argument))
     return int(number)
 
 
