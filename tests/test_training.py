@@ -25,8 +25,7 @@ from gequi.groups import elements
 from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
 from gequi.training._augment import Augmentation, move, represent_rotations
 from gequi.training._tasks import Task
-from gequi.training.options import OPTIONS as OPTION_NAMES
-from gequi.training.options import FitOptions
+from gequi.training.options import OPTIONS as OPTION_NAMES, FitOptions
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 CONV = {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3}

@@ -23,9 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import __all__ as PUBLIC_FUNCTIONS
-from . import fields as _fields
-from . import groups, networks, saving
+from . import __all__ as PUBLIC_FUNCTIONS, fields as _fields, groups, networks, saving
 from ._escnn import GSpace
 from ._recipes import choose_seed
 from .arrays import check_dtype

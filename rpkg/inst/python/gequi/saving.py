@@ -21,10 +21,13 @@ from torch import nn
 from ._escnn import bases_as_found, basis_samples, converted_weights
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
-from .files import as_json, read_file
-from .files import check_path as check_path  # for the writers of other files, who ask here
-from .files import shown as shown
-from .files import write_file as write_file
+from .files import (
+    as_json,
+    check_path as check_path,  # for the writers of other files, who ask here
+    read_file,
+    shown as shown,
+    write_file as write_file,
+)
 from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
 
 FORMAT = 1
@@ -231,9 +234,7 @@ def _same_basis(saved: Any, network: nn.Module) -> bool:
 def pack(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
     """Arrays and plain data as the bytes of a file."""
     try:
-        text = as_json(
-            {"checksum": "0" * 64, "format": FORMAT, "version": __version__, **description}, allow_nan=False
-        )
+        text = as_json({"checksum": "0" * 64, "format": FORMAT, "version": __version__, **description}, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         template = "`{argument}` must be plain data that JSON holds: {reason}."
         raise InputError(template, "metadata", reason=str(error)) from None

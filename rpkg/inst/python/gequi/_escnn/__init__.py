@@ -6,21 +6,12 @@ tensors and most layers, and copies of the others. Who imports escnn otherwise f
 """
 
 from .importing import cache_folder, wigner_d_matrix  # first: it imports escnn  # isort: skip
+from escnn.group import Group, GroupElement, Representation
+from escnn.gspaces import GSpace
+from escnn.nn import EquivariantModule, FieldType, GeometricTensor
+
 from .conversion import converted_weights
-from .layers import (
-    EquivariantModule,
-    FieldType,
-    GeometricTensor,
-    Group,
-    GroupElement,
-    GSpace,
-    Representation,
-    bases_as_found,
-    basis_samples,
-    escnn,
-    float_type,
-    he_standard_deviations,
-)
+from .layers import bases_as_found, basis_samples, escnn, float_type, he_standard_deviations
 
 __all__ = [
     "EquivariantModule",

@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 else:
     escnn = own("")
 
-from escnn.group import Group, GroupElement, Representation
+from escnn.group import Representation
 from escnn.gspaces import GSpace
-from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 
 # ---- 1. float64 -----------------------------------------------------------------------------------------
 

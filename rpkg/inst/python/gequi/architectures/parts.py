@@ -34,7 +34,9 @@ def chain(parts: list[tuple[str, nn.Module]], output: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts + ([("softmax", nn.Softmax(-1))] if output == "probabilities" else [])))
 
 
-def with_initial_weights(build: Callable[[], nn.Module], seed: int | None, dtype: str, argument: str = "widths") -> nn.Module:
+def with_initial_weights(
+    build: Callable[[], nn.Module], seed: int | None, dtype: str, argument: str = "widths"
+) -> nn.Module:
     """The module with initial weights from the seed: torch's own distribution, drawn in float64."""
     kind = check_dtype(dtype)
     generator = torch.Generator().manual_seed(choose_seed(seed))

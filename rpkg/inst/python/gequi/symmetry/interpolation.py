@@ -63,7 +63,9 @@ def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) ->
     on_output = operator.to_output(element)
     value = operator(x)
     if not _length(x) or not _length(value):
-        raise InputError("`{argument}`, made smooth, is 0 or leads to an output of zeros only, which tells nothing.", "x")
+        raise InputError(
+            "`{argument}`, made smooth, is 0 or leads to an output of zeros only, which tells nothing.", "x"
+        )
     moved, expected = act(x, operator.in_type, element), act(value, operator.out_type, on_output)
     floor = _length(act(moved, operator.in_type, ~element) - x) / _length(x)
     floor += _length(act(expected, operator.out_type, ~on_output) - value) / _length(value)
