@@ -29,11 +29,13 @@
 #' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with a row for each element: `element`,
 #'   `name`, `exact` (whether it moves the pixel grid without interpolation: only then can the error be as small as
 #'   rounding) and `error`. Elements that a restriction inside the network has given up are left out.
-#'   `is_equivariant()`: `TRUE` or `FALSE`; `TRUE` for any `f` where the group has the identity only. `plot()`: a ggplot.
+#'   `is_equivariant()`: `TRUE` or `FALSE`; `TRUE` for any `f` where the group has the identity only. `plot()`: a
+#'   ggplot.
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not fit;
 #'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error
 #'   inside `f` is passed on as it is. `is_equivariant()` signals `gequi_input_error` too where nothing can be said:
-#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above 2 %, as
+#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above 2 %,
+#'   as
 #'   on small images.
 #' @section Warnings: `gequi_exactness_warning` for a layer that breaks exactness at this size.
 #' @export
