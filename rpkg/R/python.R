@@ -51,7 +51,7 @@ core <- function(call, ask = rlang::is_interactive()) {
 abort_fork <- function(call) {
   abort_gequi("ForkError", c(
     "gequiR does not compute in a forked process, such as those of parallel::mclapply() or future::multicore.",
-    i = "Start processes of their own: parallel::makePSOCKcluster() with parallel::parLapply(), or future::multisession.",
+    i = "Start processes anew: parallel::makePSOCKcluster() with parallel::parLapply(), or future::multisession.",
     i = "Training and prediction share their work among processes themselves: `devices` of fit() and predict_folder()."
   ), call = call)
 }
