@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 
 import gequi
 from gequi._escnn import escnn, float_type, he_standard_deviations, wigner_d_matrix
-from gequi._escnn.canonical import canonical_basis
 
 ANGLES = [(0.3, 0.7, 1.1), (2.5, 1.9, -0.4), (1.0, np.pi, 2.0), (0.0, 0.0, 0.0)]
 
@@ -289,54 +288,3 @@ from escnn.group import _numerical
 assert _numerical.randomized_svd is None
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# ---- bases that every machine finds alike ---------------------------------------------------------------
-
-TURNED = """
-import sys
-import numpy as np
-import gequi
-how, file, predictions = sys.argv[1:]
-if how == "load":  # another linear algebra library: each null space comes with another basis
-    from escnn.group import _clebsh_gordan, _numerical
-    random, solve = np.random.default_rng(1), _numerical.find_intertwiner_basis_sylvester
-    def turned(*arguments):
-        basis = solve(*arguments)
-        return basis @ np.linalg.qr(random.standard_normal(2 * basis.shape[1:]))[0] if basis.shape[1] else basis
-    _clebsh_gordan.find_intertwiner_basis_sylvester = _numerical.find_intertwiner_basis_sylvester = turned
-fields = {"irrep_1": 1, "irrep_2": 1}
-layers = [{"layer": "conv", "fields": fields, "kernel_size": 3}, {"layer": "conv", "fields": fields, "kernel_size": 3}]
-network = gequi.equivariant_network(gequi.gspace("octaOnR3"), "trivial", layers, seed=1)
-image = np.random.default_rng(0).standard_normal((5, 5, 5))
-if how == "save":
-    gequi.save_model(network, file)
-    np.save(predictions, gequi.predict(network, image))
-else:
-    expected = np.load(predictions)
-    np.testing.assert_allclose(gequi.predict(network, image), expected, rtol=0, atol=1e-5 * abs(expected).max())
-    np.testing.assert_allclose(gequi.predict(gequi.load_model(file), image), expected, rtol=0, atol=1e-5 * abs(expected).max())
-"""
-
-
-def test_a_network_in_space_is_the_same_with_another_cache_other_threads_and_another_linear_algebra(tmp_path):
-    for number, how in enumerate(["save", "load"], start=1):
-        environment = {
-            **os.environ, "GEQUI_CACHE": str(tmp_path / how), "PYTHONHASHSEED": str(number),
-            "OMP_NUM_THREADS": str(number), "OPENBLAS_NUM_THREADS": str(number),
-        }  # fmt: skip
-        command = [sys.executable, "-c", TURNED, how, str(tmp_path / "model.gequi"), str(tmp_path / "expected.npy")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("size", [1, 2, 5])
-def test_a_canonical_basis_depends_on_the_space_alone(random, size):
-    vectors = np.linalg.qr(random.standard_normal((9, size)))[0].T
-    vectors[:, 0] = 0  # a coordinate that the space does not have
-    vectors = np.linalg.qr(vectors.T)[0].T
-    turn = np.linalg.qr(random.standard_normal((size, size)))[0]
-    basis = canonical_basis(vectors)
-    np.testing.assert_allclose(basis @ basis.T, np.eye(size), atol=1e-12)
-    np.testing.assert_allclose(basis.T @ basis, vectors.T @ vectors, atol=1e-12)
-    np.testing.assert_allclose(canonical_basis(turn @ vectors), basis, atol=1e-9)

@@ -281,19 +281,6 @@ def test_a_recipe_with_a_layer_of_the_future_names_it(data):
     refused(rewritten(data, recipe=recipe), r"cannot build: layer 4 \(hyper\): `layer` must be one of")
 
 
-def test_a_file_from_before_bases_were_canonical_is_converted_and_computes_the_same(random):
-    layers = [{"layer": "conv", "fields": {"regular": 1, "irrep_1": 1}, "kernel_size": 3}] * 2
-    with gequi._escnn.bases_as_found():  # what this machine found then
-        net = gequi.equivariant_network(gequi.gspace("octaOnR3"), "trivial", layers, seed=1)
-    data, image = model_to_bytes(net), random.standard_normal((5, 5, 5))
-    again = model_from_bytes(rewritten(data, bases=None))
-    expected = gequi.predict(net, image)
-    np.testing.assert_allclose(gequi.predict(again, image), expected, rtol=0, atol=1e-5 * abs(expected).max())
-    assert any((gequi.get_weights(again)[name] != value).any() for name, value in gequi.get_weights(net).items())
-    assert "was saved with other filter bases" in refused(data)  # it says that its bases are canonical
-    assert "by a gequi whose filter bases depended" in refused(rewritten(data, bases=None, basis=[1.0]))
-
-
 def test_a_basis_with_one_sign_turned_has_another_fingerprint(monkeypatch):
     net = network()
     bases = [basis.clone() for basis in gequi._escnn.basis_samples(net)]

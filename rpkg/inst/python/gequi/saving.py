@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 from torch import nn
 
-from ._escnn import bases_as_found, basis_samples, converted_weights
+from ._escnn import basis_samples
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
 from .files import (
@@ -37,7 +37,6 @@ _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 # Rounding on another machine changes a basis by 1e-12; another basis of the same space changes it by about 1.
 _SAME_BASIS = 1e-6
-_BASES = "canonical"  # what a file says of its bases; before there was one for each space, a file said nothing
 
 
 # ---- saving and loading ---------------------------------------------------------------------------------
@@ -143,7 +142,7 @@ def check_saveable(model: object) -> nn.Module:
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """What a file must say of a model besides its weights."""
-    return {"recipe": model.recipe, "basis": basis_fingerprint(model), "bases": _BASES}
+    return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
 
 
 def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
@@ -155,6 +154,7 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
         reason = error if isinstance(error, GequiError) else other
         refusal = ModelFileError("{file} holds a recipe that this gequi cannot build: ", "path", file=name)
         raise refusal.because(reason) from error
+    _check_basis(description.get("basis"), network, name)
     weights = {key: value for key, value in tensors.items() if not key.startswith(EXTRA)}
     expected = get_weights(network)
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
@@ -170,7 +170,6 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
                 "path", file=name, weight=key, wanted=str(expected[key].dtype), wanted_shape=expected[key].shape,
                 dtype=str(value.dtype), shape=value.shape,
             )  # fmt: skip
-    weights = _fitting(weights, description, network, name)
     try:
         set_weights(network, weights)
     except InputError as error:
@@ -185,8 +184,8 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
 def basis_fingerprint(network: nn.Module) -> list[float]:
     """One number for each sampled filter basis of a network.
 
-    Weights are coefficients of a basis. With another basis of the same space, which a machine's linear algebra may
-    find, the same weights are another network; the number (a fixed projection of the basis, relative to its norm) tells.
+    Weights are coefficients of a basis. Where a machine's linear algebra finds another basis of the same space, the
+    same weights are another network; the number (a fixed projection of the basis, relative to its norm) tells.
     """
     found = []
     for basis in basis_samples(network):
@@ -196,36 +195,18 @@ def basis_fingerprint(network: nn.Module) -> list[float]:
     return found
 
 
-def _fitting(
-    weights: dict[str, np.ndarray], description: Mapping[str, Any], network: nn.Module, name: str
-) -> dict[str, np.ndarray]:
-    """The weights of a file for the bases of a network; those of a file from before bases were canonical are converted.
-
-    Raises:
-        ModelFileError: a file with other bases than this machine finds.
-    """
-    if _same_basis(description.get("basis"), network):
-        return weights
-    older = "" if description.get("bases") == _BASES else " by a gequi whose filter bases depended on the machine,"
-    if older:
-        with bases_as_found():
-            before = network_from_recipe(description["recipe"])
-        if _same_basis(description.get("basis"), before):
-            return converted_weights(before, network, weights)
-    raise ModelFileError(
-        "{file} was saved" + older + " with other filter bases than those that this machine computes, so its weights "
-        "would make another network here; save its predictions, or train it again, on this machine.",
-        "path", file=name,
-    )  # fmt: skip
-
-
-def _same_basis(saved: Any, network: nn.Module) -> bool:
-    """Whether a fingerprint is that of a network's bases, in whatever order."""
-    own = basis_fingerprint(network)
+def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
+    own = basis_fingerprint(network)  # in the order of escnn's modules, which differs between processes
     try:
-        return len(saved) == len(own) and np.allclose(sorted(saved), sorted(own), rtol=0, atol=_SAME_BASIS)
+        same = len(saved) == len(own) and np.allclose(sorted(saved), sorted(own), rtol=0, atol=_SAME_BASIS)
     except (TypeError, ValueError):
-        return False
+        same = False
+    if not same:
+        raise ModelFileError(
+            "{file} was saved with other filter bases than those that this machine computes, so its weights would make "
+            "another network here; save its predictions, or train it again, on this machine.",
+            "path", file=name,
+        )  # fmt: skip
 
 
 # ---- the envelope ---------------------------------------------------------------------------------------

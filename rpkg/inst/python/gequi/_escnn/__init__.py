@@ -10,8 +10,7 @@ from escnn.group import Group, GroupElement, Representation
 from escnn.gspaces import GSpace
 from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 
-from .conversion import converted_weights
-from .layers import bases_as_found, basis_samples, escnn, float_type, he_standard_deviations
+from .layers import basis_samples, escnn, float_type, he_standard_deviations
 
 __all__ = [
     "EquivariantModule",
@@ -21,10 +20,8 @@ __all__ = [
     "Group",
     "GroupElement",
     "Representation",
-    "bases_as_found",
     "basis_samples",
     "cache_folder",
-    "converted_weights",
     "escnn",
     "float_type",
     "he_standard_deviations",

@@ -1,4 +1,4 @@
-"""escnn's kernels and layers as gequi uses them: copies (copies.py), put right in five ways.
+"""escnn's kernels and layers as gequi uses them: copies (copies.py), put right in four ways.
 
 1.  escnn writes float32 out where it samples its filters and in some layers. Here those modules see a `torch`
     whose float32 is float64 (kernels) or the default type (layers), so a float64 network is exact to 1e-10.
@@ -8,14 +8,12 @@
     shared tensors, which are constants and no part of the state.
 4.  Some layers keep the ends of a range of channels in a tensor, from which they must be fetched at every call; no
     exporter can follow that, and a GPU has to wait for it. Here they are plain numbers.
-5.  The solutions of escnn's linear systems depend on the machine. Here those of space are canonical (canonical.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import types
 import weakref
 from collections import Counter
@@ -25,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .canonical import canonical_rows
 from .copies import own
 
 if TYPE_CHECKING:
@@ -83,14 +80,22 @@ def float_type(dtype: torch.dtype) -> Iterator[None]:
 # ---- 2. kernels from the copies -------------------------------------------------------------------------
 
 _kernels = own("kernels")
-_built: weakref.WeakKeyDictionary[GSpace, dict[Any, Any]] = weakref.WeakKeyDictionary()
+_built: dict[int, dict[Any, Any]] = {}
+
+
+def _built_for(space: GSpace) -> dict[Any, Any]:
+    """The bases that were built for a gspace, until it is gone. Not every gspace can be hashed."""
+    if id(space) not in _built:
+        _built[id(space)] = {}
+        weakref.finalize(space, _built.pop, id(space), None)
+    return _built[id(space)]
 
 
 def _kernel_basis(layer: Any, source: Representation, target: Representation) -> Any:
     """The basis of a convolution's kernels, as `GSpace.build_kernel_basis()` makes it, from the copies."""
     space, frequency = layer.space, layer._maximum_frequency
     sigma = [layer._sigma] * len(layer._rings) if isinstance(layer._sigma, float) else layer._sigma
-    built, key = _built.setdefault(space, {}), (source.name, target.name, tuple(sigma), tuple(layer._rings), frequency)
+    built, key = _built_for(space), (source.name, target.name, tuple(sigma), tuple(layer._rings), frequency)
     if key not in built:
         original = type(space)._basis_generator
         generate = types.FunctionType(original.__code__, {**original.__globals__, "kernels": _kernels})
@@ -100,7 +105,7 @@ def _kernel_basis(layer: Any, source: Representation, target: Representation) ->
 
 def _matrix_basis(space: GSpace, source: Representation, target: Representation) -> Any:
     """The basis of a linear layer, as `GSpace.build_fiber_intertwiner_basis()` makes it, from the copies."""
-    built, key = _built.setdefault(space, {}), (source.name, target.name)
+    built, key = _built_for(space), (source.name, target.name)
     if key not in built:
         built[key] = _kernels.kernels_on_point(source, target)
     return built[key]
@@ -187,86 +192,11 @@ for _layer in ("InnerBatchNorm", "NormNonLinearity", "GatedNonLinearity1", "Fiel
     getattr(escnn.nn, _layer).register_buffer = _register_indices
 
 
-# ---- 5. canonical solutions ------------------------------------------------------------------------------
-
-_PLANAR = (escnn.group.CyclicGroup, escnn.group.DihedralGroup, escnn.group.SO2, escnn.group.O2)
-
-
-def _is_planar(basis: Any) -> bool:
-    """Whether a basis is of the plane's groups and no volume; their bases are as escnn finds them."""
-    return basis.basis.dimensionality < 3 and isinstance(basis.group, _PLANAR)
-
-
-def _split(basis: Any, harmonic: Any) -> list[int]:
-    """How many of a harmonic's coefficients belong to each irrep in it: those of one irrep span a space of their own."""
-    if not hasattr(basis, "_js_restriction"):
-        return [basis.group.irrep(*harmonic).sum_of_squares_constituents * basis._jJl[harmonic]]
-    return [
-        basis.group.irrep(*irrep).sum_of_squares_constituents
-        * basis.group._clebsh_gordan_coeff(basis.n, basis.m, irrep).shape[2]
-        * times
-        for irrep, times in basis._js_restriction[harmonic]
-    ]
-
-
-def _with_canonical_coefficients(kind: Any) -> None:
-    solve = kind.__init__
-
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
-        solve(self, *arguments, **options)
-        if _is_planar(self) or not _canonical:
-            return
-        for number, harmonic in enumerate(self.js):
-            found = self.coeff(number)
-            kept = 2 if kind is _solver.WignerEckartBasis else 1  # axes that count the solutions
-            parts = found.flatten(0, kept - 1).split(_split(self, harmonic))
-            self.register_buffer(f"coeff_{number}", torch.cat([*map(canonical_rows, parts)]).reshape(found.shape))
-
-    kind.__init__ = __init__
-
-
-_solver = own("kernels.wignereckart_solver")
-_KINDS = (_solver.WignerEckartBasis, _solver.RestrictedWignerEckartBasis)
-_canonical = True
-_while_bases_change = threading.RLock()
-for _kind in _KINDS:
-    _with_canonical_coefficients(_kind)
-
-
-@contextlib.contextmanager
-def bases_as_found() -> Iterator[None]:
-    """Within it, networks are built on the bases that escnn finds, as they were before bases were canonical."""
-    global _canonical
-    caches: list[Any] = [_built, _sampled, *(kind._cached_instances for kind in _KINDS)]
-    with _while_bases_change:
-        kept = [dict(cache) for cache in caches]
-        for cache in caches:
-            cache.clear()
-        _canonical = False
-        try:
-            yield
-        finally:
-            _canonical = True
-            for cache, entries in zip(caches, kept, strict=True):
-                cache.clear()
-                cache.update(entries)
-
-
-def expansions(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
-    """The layers of a network that have filter bases: their names, and escnn's module with the bases."""
-    for name, module in model.named_modules():
-        if isinstance(module, _blocks.BlocksBasisExpansion):
-            yield name.rpartition(".")[0], module
-
-
 def basis_samples(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """The sampled filter bases of a network's layers, in float64, in the order of the layers and their fields' names.
-
-    The modules themselves are in no such order: escnn makes them from sets of names, which differ between processes.
-    """
-    for _, module in expansions(model):
-        for pair in module._representations_pairs:
-            yield getattr(module, f"block_expansion_{module._escape_pair(pair)}")._sampled.sampled_basis
+    """The sampled filter bases of a network's layers, in float64, in the order of the layers."""
+    for module in model.modules():
+        if isinstance(module, _BlockBasis):
+            yield module._sampled.sampled_basis
 
 
 def he_standard_deviations(expansion: Any) -> torch.Tensor:
