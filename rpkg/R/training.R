@@ -34,6 +34,7 @@
 #' @param device `"cpu"`, `"cuda"`, or `"auto"`.
 #' @param seed of the order of examples, augmentation and dropout. `NULL` is that of `checkpoint` where it exists, else
 #'   one drawn from R's random numbers, so that [set.seed()] decides it. The result has it as `fit_seed`.
+#'   The same seed gives the same weights, to the bit, on one machine with one number of threads.
 #' @param checkpoint a file that keeps the state after every epoch. If it exists, the training goes on from it.
 #' @param patience stop after so many epochs without a better validation loss (without validation: loss), and go back
 #'   to the best weights.

@@ -13,7 +13,7 @@ many right maps would be refused and how many wrong ones accepted. The weights o
 --pairs 32. With --detail what the detail adds is fitted: to the map that `register_images()` would return for each pair,
 given what the searches say; unusual pairs (other scales, a fixed frame, other kinds of images, two contrasts of a brain,
 smooth noise) are added, and wrong maps of two images of one thing, which may be nearly right, are left out. The weights
-were set with --detail --folder FOLDER --pairs 48 --seed 301. With --check
+were set on 280 right and 120 wrong maps of such pairs (seeds 1, 5 and 301), found before detail counted. With --check
 nothing is fitted: `register_images()` searches each pair of this seed in all views that it needs, with and without
 constant borders, and its verdict is printed, pair by pair and summed up.
 """

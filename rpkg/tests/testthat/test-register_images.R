@@ -91,7 +91,9 @@ test_that("one registration tells its stages, and shows them once they last", {
   again <- function(...) register_images(turned(), upright(), ...)
   expect_message(again(progress = TRUE), NA) # it is over before two seconds
   rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
-  expect_message(again(progress = TRUE), "Registering: (preparation|search) 1")
+  larger <- sample_image("cat")[11:200, 101:290] # for long enough that cli shows a line
+  turned_larger <- t(larger)[190:1, ]
+  expect_message(register_images(turned_larger, larger, progress = TRUE), "Registering: (preparation|search) 1")
   expect_message(again(progress = FALSE), NA)
   expect_message(again(), NA) # in no interactive session
   rlang::local_interactive()

@@ -80,6 +80,7 @@ class Preset:
     back_candidates: int = 6
     back_candidates_of_repeats: int
     # what the detail under the map adds: see `detail.Weights`; None adds nothing. Fitted by registration_evidence.py
+    # on maps of images, on which window, tile and reach were chosen as well, among two or three values each
     evidence_detail: tuple[float, float, float] | None
     detail_window: float = 3.0  # pixels: of the local normalization
     detail_tile: int = 8  # cells along a side

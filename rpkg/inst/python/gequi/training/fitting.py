@@ -77,7 +77,8 @@ def fit(
         ignore: a value of `y`, the class of pixels that count for nothing in the loss and in the metrics.
         precision: None for the model's own type, or "bfloat16" for mixed precision.
         device: "cpu", "cuda", or "auto".
-        seed: of the order of examples, augmentation and dropout. None draws one.
+        seed: of the order of examples, augmentation and dropout. None draws one. The same seed gives the same weights,
+            to the bit, on one machine with one number of threads.
         checkpoint: a file that keeps the state after every epoch. If it exists, the run goes on from it.
         patience: stop after so many epochs without a better validation loss (without validation: loss), and go back
             to the best weights.
