@@ -26,13 +26,15 @@ count_bar <- function(doing) {
   )
 }
 
-# A line that says which stage a long call is at; as late.
+# A line that says which stage a long call is at; as late. Stages come seldom, so none waits for the next tick of cli.
 stage_line <- function(doing) {
   id <- NULL
+  begin <- proc.time()[["elapsed"]]
   report <- function(info) {
     if (is.null(id)) id <<- new_bar(NA, paste0("{cli::pb_spin} ", doing, ": {cli::pb_status}{cli::pb_elapsed}"))
     step <- paste0(info$step, if (!is.null(info$steps)) paste0("/", info$steps))
-    cli::cli_progress_update(status = paste(info$stage, step), id = id)
+    late <- proc.time()[["elapsed"]] - begin >= getOption("cli.progress_show_after", 2)
+    cli::cli_progress_update(status = paste(info$stage, step), id = id, force = late)
   }
   list(
     report = call_core("at_intervals", progress = report, seconds = 0.1),
