@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from gequi import jobs
+from gequi._files import this_writer
 from gequi.errors import InputError, TrainingError
-from gequi.files import this_writer
 
 # ---- folders --------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gequi
-from gequi import limits
+from gequi import _limits as limits
 from gequi.errors import GequiError, InputError
 
 C4 = gequi.gspace("rot2dOnR2", N=4)

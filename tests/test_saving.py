@@ -16,7 +16,7 @@ import safetensors.numpy
 import torch
 
 import gequi
-from gequi import files, saving
+from gequi import _files as files, saving
 from gequi.errors import InputError, ModelFileError
 from gequi.networks import network_from_recipe
 from gequi.saving import describe_model_file, model_from_bytes, model_to_bytes, pack, unpack

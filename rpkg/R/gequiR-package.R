@@ -16,9 +16,8 @@
 #' * An R variable is never changed by what Python makes of it.
 #' * Errors have the class `gequi_error` and below it `gequi_input_error` (with `gequi_shape_error` and
 #'   `gequi_field_error`), `gequi_model_file_error`, `gequi_transform_file_error`, `gequi_setup_error`,
-#'   `gequi_fork_error`
-#'   (in a process of `parallel::mclapply()`, where torch's threads are missing) and `gequi_python_error`; `argument`
-#'   names the argument at fault and `traceback` holds Python's traceback, where there
+#'   `gequi_fork_error` (in a process of `parallel::mclapply()`, where torch's threads are missing) and
+#'   `gequi_python_error`; `argument` names the argument at fault and `traceback` holds Python's traceback, where there
 #'   is one. Warnings have the class `gequi_warning`, those of a layer that breaks exact equivariance also
 #'   `gequi_exactness_warning`.
 #'

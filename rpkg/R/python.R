@@ -1,8 +1,8 @@
 # The Python side: what it needs, where the core comes from, when it starts.
 
 # What lives as long as the session: `door`, the core's function for all calls, and `process`, the number of the process
-# in which it was opened; `torch_came_first`, whether torch was
-# imported before the core; `callback_error`, see to_python().
+# in which it was opened; `torch_came_first`, whether torch was imported before the core; `callback_error`, see
+# to_python().
 the <- new.env(parent = emptyenv())
 
 # The dependencies in pyproject.toml; a test compares them.

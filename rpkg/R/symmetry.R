@@ -34,9 +34,8 @@
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not fit;
 #'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error
 #'   inside `f` is passed on as it is. `is_equivariant()` signals `gequi_input_error` too where nothing can be said:
-#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above 2 %,
-#'   as
-#'   on small images.
+#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above
+#'   2 %, as on small images.
 #' @section Warnings: `gequi_exactness_warning` for a layer that breaks exactness at this size.
 #' @export
 #' @examplesIf gequi_available()

@@ -7,6 +7,14 @@ needs_python <- function() {
   testthat::skip("there is no Python with torch and escnn")
 }
 
+# What an expression prints where the locale has all letters: in the locale C a degree sign is <U+00B0>.
+printed_in_utf8 <- function(code) {
+  before <- Sys.getlocale("LC_CTYPE")
+  on.exit(Sys.setlocale("LC_CTYPE", before))
+  if (!l10n_info()$`UTF-8`) Sys.setlocale("LC_CTYPE", "C.UTF-8")
+  utils::capture.output(code)
+}
+
 c4 <- function() gspace("rot2dOnR2", N = 4)
 
 # A feature with reproducible values: (batch, channel, row, column) and the like.

@@ -10,7 +10,7 @@ test_that("a gspace prints in three lines, without anything of Python", {
 
 test_that("a summary lists elements and representations", {
   needs_python()
-  lines <- capture.output(print(summary(c4())))
+  lines <- printed_in_utf8(print(summary(c4())))
   expect_identical(lines[c(5, 7)], c(
     "  element  name  angle   reflection  exact", "        2  90\u00b0   1.5708  no          yes"
   ))

@@ -87,7 +87,7 @@ test_that("what does not fit is refused", {
 test_that("the errors print as a short table", {
   table <- equivariance_error(convolution(), volcano)
   table$error <- c(0, 1.23e-7, 1, 2e-10)
-  expect_identical(capture.output(print(table)), c(
+  expect_identical(printed_in_utf8(print(table)), c(
     "Equivariance error, relative to the scale of the output",
     "  element  name  exact    error",
     "        1  0\u00b0    yes    0.0e+00",

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._limits import largest
 from .errors import InputError, ShapeError, nearest
-from .limits import largest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("auto", "cpu", "cuda")
@@ -60,7 +60,7 @@ def scalar(value: object) -> Any:
 def check_integer(value: object, argument: str, minimum: int | None = None, maximum: int | None = None) -> int:
     """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut.
 
-    Without a `maximum`, that of `limits.LARGEST` holds for the argument.
+    Without a `maximum`, that of `_limits.LARGEST` holds for the argument.
     """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:

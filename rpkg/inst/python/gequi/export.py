@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ._files import write_file
 from ._quiet import quiet
 from .arrays import check_choice, check_dtype
 from .errors import GequiError, InputError, need_packages
 from .networks import EquivariantNetwork, check_model, evaluating, output_size, with_dtype
-from .saving import write_file
 from .tracing import AXES, check_shapes
 
 FORMATS = ("onnx", "torchscript")

@@ -27,11 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._files import as_json, check_path, is_left_behind, shown, this_writer, write_file
 from ._interrupts import listens_to_interrupts
 from ._progress import Progress
 from .errors import InputError, TrainingError
-from .files import as_json, is_left_behind, this_writer
-from .saving import check_path, shown, write_file
 
 DEVICES = ("auto", "cpu", "cuda")
 POLL_SECONDS = 0.1

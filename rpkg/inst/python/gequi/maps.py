@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._limits import check_memory
 from .arrays import (
     as_array,
     as_numpy,
@@ -29,7 +30,6 @@ from .errors import InputError, ShapeError
 from .geometry.grids import pixel_grid
 from .geometry.linalg import determinant, solve, vector_norm
 from .geometry.sampling import INTERPOLATIONS, grid_sample, inside, nearest_pixels
-from .limits import check_memory
 
 MAP_AXES = "(axis, row, column) or (axis, depth, row, column)"
 

@@ -19,15 +19,9 @@ import safetensors.numpy
 from torch import nn
 
 from ._escnn import basis_samples
+from ._files import as_json, read_file, shown, write_file
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
-from .files import (
-    as_json,
-    check_path as check_path,  # for the writers of other files, who ask here
-    read_file,
-    shown as shown,
-    write_file as write_file,
-)
 from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
 
 FORMAT = 1

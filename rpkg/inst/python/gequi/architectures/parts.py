@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from .._escnn import GSpace
+from .._limits import check_memory
 from .._recipes import choose_seed
 from ..arrays import check_dtype, check_integer
 from ..errors import InputError
 from ..groups import check_gspace
-from ..limits import check_memory
 
 OUTPUTS = ("logits", "probabilities")
 Layers = list[dict[str, Any]]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from .._files import check_path, shown
 from ..arrays import LazyArray, as_numpy, check_choice, check_integer, opener
 from ..errors import InputError, ShapeError
 from ..pictures import LUMINANCE
-from ..saving import check_path, shown
 from ._files import PICTURES, is_image, list_images, read_image
 
 RESIZES = ("stretch", "crop", "pad")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._files import check_path, shown
 from ..errors import GequiError, InputError, ShapeError, need_packages
-from ..saving import check_path, shown
 from ._sixteen import has_deep_colors, read_deep_colors
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .._files import check_path, shown, write_file
 from ..arrays import as_array, check_integer, check_number
 from ..errors import GequiWarning, InputError, ShapeError, need_packages
-from ..saving import check_path, shown, write_file
 from ._sixteen import encode_deep_colors
 
 # The ending of a file, and what pillow calls its format.

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from .. import jobs
+from .._files import check_path, read_file, shown, write_file
 from ..arrays import check_choice, check_integer
 from ..errors import GequiError, InputError, ShapeError
 from ..networks import EquivariantNetwork, check_model, predict
-from ..saving import check_path, check_saveable, load_model, pack, read_file, save_model, shown, unpack, write_file
+from ..saving import check_saveable, load_model, pack, save_model, unpack
 from ..training import classes_of
 from ._files import list_images, read_batch, read_image
 

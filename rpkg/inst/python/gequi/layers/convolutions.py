@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from .._escnn import FieldType, escnn
+from .._limits import check_memory
 from ..arrays import check_choice, check_flag, check_integer
 from ..errors import FieldError, InputError
 from ..fields import show_fields
-from ..limits import check_memory
 from .plan import Step, Window, dimension_of, fields_after, kind, odd
 
 _FLOAT = 4  # bytes

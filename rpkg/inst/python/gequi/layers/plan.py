@@ -15,11 +15,11 @@ from typing import Any
 from torch import nn
 
 from .._escnn import FieldType, GroupElement, GSpace, escnn
+from .._limits import LARGEST_STEERABLE_KERNEL
 from .._recipes import unknown_option
 from ..arrays import check_integer
 from ..errors import FieldError, GequiError, InputError, ShapeError, nearest
 from ..fields import field_type, show_fields
-from ..limits import LARGEST_STEERABLE_KERNEL
 
 Size = tuple[int, ...]
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement, escnn
+from .._limits import check_memory
 from ..arrays import check_flag, check_integer, check_number
 from ..errors import FieldError, ShapeError
 from ..fields import field_type, show_fields
-from ..limits import check_memory
 from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 

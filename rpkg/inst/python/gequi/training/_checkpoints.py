@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._files import read_file, shown, write_file
 from ..errors import InputError
 from ..networks import get_weights, set_weights
-from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, read_file, shown, unpack, write_file
+from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, unpack
 
 
 @dataclass

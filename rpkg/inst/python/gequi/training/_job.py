@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from .. import jobs
+from .._files import shown
 from ..arrays import LazyArray, opened
 from ..errors import InputError
 from ..networks import get_weights, set_weights
-from ..saving import check_saveable, load_model, save_model, shown
+from ..saving import check_saveable, load_model, save_model
 from ._data import targets_of
 from .options import FitOptions
 

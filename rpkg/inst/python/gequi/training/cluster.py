@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from .._files import check_path, shown
 from ..errors import InputError, nearest
 from ..jobs import command_lines, empty_folder, leave_group, place_in_group, report_to, written_whole
 from ..networks import check_model
-from ..saving import check_path, shown
 from ._job import MODULE, read_job, read_metadata, read_result, write_job, write_result
 from ._prepare import prepare
 from .fitting import make_run, train

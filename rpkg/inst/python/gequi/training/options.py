@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, get_args, get_type_hints
 
+from .._files import check_path
 from ..arrays import check_choice, check_integer, check_number
 from ..errors import InputError, nearest
 from ..jobs import DEVICES
 from ..networks import choose_seed
-from ..saving import check_path
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 

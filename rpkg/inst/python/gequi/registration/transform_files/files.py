@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..._files import check_path, shown, write_file
 from ...arrays import check_choice, check_flag
 from ...errors import InputError, TransformFileError
 from ...maps import check_spacing
-from ...saving import check_path, shown, write_file
 from ..result import DIRECTIONS, Registration
 from .linear import LINEAR
 from .metaimage import read_metaimage, write_metaimage
