@@ -32,6 +32,18 @@ def test_a_temporary_folder_is_new_and_goes_when_the_work_is_done(tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("sums", ["all", {"pipe": ""}, "outside"])
+def test_a_job_reads_no_file_but_those_of_its_folder(tmp_path, sums):
+    (tmp_path / "other").write_text("of someone else")
+    (place := tmp_path / "job").mkdir()
+    os.mkfifo(place / "pipe")
+    if sums == "outside":
+        sums = {"../other": jobs.file_checksum(tmp_path / "other")}
+    jobs.write_plain(place / "job.json", {"checksums": sums})
+    with pytest.raises(InputError, match="is damaged: its checksum does not agree"):
+        jobs.read_job(place)
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_of_a_temporary_folder_the_logs_stay_after_a_failure(tmp_path, error):
     def fail(*names):

@@ -123,7 +123,7 @@ def written_whole(folder: Path) -> Iterator[None]:
 def write_job(folder: Path, job: Mapping[str, Any]) -> None:
     """Writes `job.json`, which `read_job()` reads, with the checksums of the files that the job needs. It comes last."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    sums = {path.name: _file_checksum(path) for path in files if path.name != "job.json"}
+    sums = {path.name: file_checksum(path) for path in files if path.name != "job.json"}
     write_plain(folder / "job.json", {**job, "checksums": sums} if sums else job)
 
 
@@ -135,13 +135,17 @@ def read_job(folder: Any) -> dict[str, Any] | None:
     """
     place = check_path(folder, "folder")
     job = read_plain(place / "job.json")
-    for name, expected in ((job or {}).get("checksums") or {}).items():
+    sums = (job or {}).get("checksums", {})
+    if not isinstance(sums, dict):
+        raise _damaged(place / "job.json")
+    for name, expected in sums.items():
+        file = place / Path(name).name  # of this folder, whatever a file that others wrote may name
         try:
-            same = _file_checksum(place / name) == expected
+            same = file.is_file() and file_checksum(file) == expected  # one would wait for a pipe
         except OSError:
             same = False
         if not same:
-            raise _damaged(place / name)
+            raise _damaged(file)
     return job
 
 
@@ -171,14 +175,15 @@ def read_plain(path: Path) -> dict[str, Any] | None:
 
 def identity(folder: Path) -> str:
     """What tells a job from others: its results say which they are of."""
-    return _file_checksum(folder / "job.json")
+    return file_checksum(folder / "job.json")
 
 
 def _checksum(plain: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _file_checksum(path: Path) -> str:
+def file_checksum(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

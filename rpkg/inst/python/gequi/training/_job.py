@@ -5,7 +5,6 @@ The first worker writes at the end `result.gequi` and `history.json`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -87,7 +86,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 def write_result(folder: Path, model: torch.nn.Module, history: list[dict[str, Any]]) -> None:
     """Writes down what a job has learned."""
     save_model(model, folder / "result.gequi")
-    whose = {"job": jobs.identity(folder), "model": _digest(folder / "result.gequi")}
+    whose = {"job": jobs.identity(folder), "model": jobs.file_checksum(folder / "result.gequi")}
     jobs.write_plain(folder / "history.json", {"history": history, **whose})
 
 
@@ -97,14 +96,10 @@ def read_result(folder: Path, model: torch.nn.Module) -> list[dict[str, Any]]:
     if not isinstance(found.get("history"), list):
         raise InputError("`{argument}`: {folder} holds no history that can be read.", "folder", folder=shown(folder))
     learned = load_model(folder / "result.gequi")
-    if found.get("job") != jobs.identity(folder) or found.get("model") != _digest(folder / "result.gequi"):
+    if found.get("job") != jobs.identity(folder) or found.get("model") != jobs.file_checksum(folder / "result.gequi"):
         raise InputError("`{argument}`: {folder} holds results of another job.", "folder", folder=shown(folder))
     set_weights(model, get_weights(learned))
     return list(found["history"])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def no_job(folder: object) -> InputError:
