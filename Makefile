@@ -18,7 +18,7 @@ demo: setup
 
 ## Python, parity of the two languages, R
 test: setup
-	$(PYTHON) -m pytest -q -m "not slow"
+	$(PYTHON) -m pytest -q -m "not slow" --numprocesses=auto --dist=loadfile  # a file shares its fixtures
 	cd rpkg/tests && Rscript --vanilla testthat.R
 
 ## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
