@@ -7,6 +7,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -137,6 +138,17 @@ def test_colours_of_16_bits_are_read_to_the_last(tmp_path, random, kind, channel
     file = tmp_path / ("deep.png" if kind == "png" else "deep.tif")
     DEEP[kind](whole, str(file))
     np.testing.assert_array_equal(_files.read_image(file), whole[..., :3].transpose(2, 0, 1) / 65535)
+
+
+def test_a_grey_of_16_bits_with_alpha_is_read_to_the_last(tmp_path, random):
+    grey, alpha = random.integers(0, 65536, (2, 5, 4))
+    pixels = np.stack([grey, alpha], 2).astype(">u2")
+    rows = [b"\0" + line.tobytes() for line in pixels]  # written by the rules of PNG: few programs write such files
+    header = struct.pack(">IIBBBBB", 4, 5, 16, 4, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
+    data = [struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in chunks]
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(data))
+    np.testing.assert_array_equal(_files.read_image(tmp_path / "deep.png"), grey[None] / 65535)
 
 
 def test_the_slices_of_a_volume_have_colours_of_16_bits_too(tmp_path, random):

@@ -102,6 +102,9 @@ need_arguments <- function(frame = rlang::caller_env()) {
 # What print() is given beside an object, as where a list is printed that holds it.
 of_print <- setdiff(names(formals(print.default)), c("x", "..."))
 
+# What as.data.frame() is given beside an object, as by data.frame().
+of_as_data_frame <- c("stringsAsFactors", "nm", "make.names", "col.names", "cut.names", "fix.empty.names")
+
 # ---- messages -----------------------------------------------------------------------------------------------------
 
 # The sentence of a message, from its pieces (see Message.pieces() in gequi/errors.py).

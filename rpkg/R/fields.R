@@ -70,6 +70,7 @@ print.summary.gequi_field_type <- function(x, ...) {
 
 #' @export
 as.data.frame.gequi_field_type <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   last <- cumsum(x$table$count * x$table$size)
   cbind(x$table, first_channel = c(1L, utils::head(last, -1) + 1L), last_channel = last)
 }

@@ -104,7 +104,10 @@ print.summary.gequi_gspace <- function(x, ..., n = 24) {
 }
 
 #' @export
-as.data.frame.gequi_gspace <- function(x, row.names = NULL, optional = FALSE, ...) group_elements(x)
+as.data.frame.gequi_gspace <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
+  group_elements(x)
+}
 
 #' The elements of a group
 #'

@@ -215,8 +215,16 @@ image_batch.Image <- function(x, options) {
     info <- magick::image_info(x)
   }
   kind <- if (any(info$matte)) "rgba" else if (all(info$colorspace == "Gray")) "gray" else "rgb"
-  frames <- lapply(seq_along(x), function(i) as_frame(as.integer(magick::image_data(x[i], kind)) / 255))
+  frames <- lapply(seq_along(x), function(i) as_frame(values_of_magick(x[i], kind, info[i, ])))
   batch_of_frames(join_images(frames, options), options)
+}
+
+# The values (row, column, channel) from 0 to 1. magick::image_data() gives 8 of their 16 bits.
+values_of_magick <- function(x, kind, info) {
+  bytes <- magick::image_write(x, format = kind, depth = 16)
+  values <- readBin(bytes, "integer", length(bytes) / 2, size = 2, signed = FALSE)
+  channels <- c(gray = 1, rgb = 3, rgba = 4)[[kind]]
+  aperm(array(values / 65535, c(channels, info$width, info$height)), c(3, 2, 1))
 }
 
 #' @exportS3Method

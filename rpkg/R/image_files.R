@@ -98,6 +98,7 @@ print.gequi_image_files <- function(x, ...) {
 
 #' @export
 as.data.frame.gequi_image_files <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   table <- data.frame(path = x$files)
   if (!is.null(x$labels)) table$label <- x$labels
   table

@@ -134,7 +134,8 @@ shown_size <- function(x) {
 }
 
 #' @export
-as.data.frame.gequi_inverted_input <- function(x, ...) {
+as.data.frame.gequi_inverted_input <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   x$loss
 }
 

@@ -104,7 +104,10 @@ print.gequi_module <- function(x, ...) {
 }
 
 #' @export
-as.data.frame.gequi_module <- function(x, row.names = NULL, optional = FALSE, ...) tidy(x)
+as.data.frame.gequi_module <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
+  tidy(x)
+}
 
 #' @export
 summary.gequi_module <- function(object, ...) {

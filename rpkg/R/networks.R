@@ -304,6 +304,7 @@ print.summary.gequi_network <- function(x, ...) {
 
 #' @export
 as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   as_table(call_core("describe_network", network = x))
 }
 

@@ -31,6 +31,7 @@ print.gequi_table <- function(x, ..., n = Inf) {
 
 #' @export
 as.data.frame.gequi_table <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   class(x) <- "data.frame"
   x
 }

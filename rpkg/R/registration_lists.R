@@ -28,6 +28,7 @@ summary.gequi_registrations <- function(object, ...) {
 #' @param row.names,optional not used.
 #' @export
 as.data.frame.gequi_registrations <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   as.data.frame(summary(x))
 }
 

@@ -122,6 +122,7 @@ print.summary.gequi_registration <- function(x, ...) {
 #' turned <- t(image)[ncol(image):1, ]
 #' head(as.data.frame(register_images(moving = turned, fixed = image)))
 as.data.frame.gequi_registration <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   axes <- axes_of(x)
   pixels <- expand.grid(lapply(dim(x$fixed), seq_len), KEEP.OUT.ATTRS = FALSE)
   mapped <- as.data.frame(t(matrix(x$map, axes)))

@@ -117,6 +117,7 @@ print.gequi_equivariance <- function(x, ..., n = 24) {
 
 #' @export
 as.data.frame.gequi_equivariance <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   class(x) <- "data.frame"
   x
 }

@@ -48,6 +48,7 @@ trace_rows <- function(trace) {
 
 #' @export
 as.data.frame.gequi_trace <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   class(x) <- "data.frame"
   x
 }

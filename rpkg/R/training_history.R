@@ -36,6 +36,7 @@ print.gequi_history <- function(x, ..., n = 12) {
 
 #' @export
 as.data.frame.gequi_history <- function(x, row.names = NULL, optional = FALSE, ...) {
+  refuse_dots(..., .also = of_as_data_frame)
   class(x) <- "data.frame"
   x
 }

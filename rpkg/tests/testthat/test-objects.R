@@ -64,9 +64,9 @@ test_that("`$` completes to the parts of an object, each of which is there, and 
   expect_identical(utils::.DollarNames(objects()$gequi_registration, "^prob"), "probability")
 })
 
-test_that("an argument that print(), plot() or summary() do not have is an error that names it and theirs", {
+test_that("an argument that a method does not have is an error that names it and those of the method", {
   for (name in names(objects())) {
-    for (generic in c("print", "plot", "summary")) {
+    for (generic in c("print", "plot", "summary", "as.data.frame")) {
       method <- utils::getS3method(generic, name, optional = TRUE)
       if (is.null(method)) next
       words <- paste0("`banana` is no argument here; these are: ", names(formals(method))[1])
@@ -77,6 +77,7 @@ test_that("an argument that print(), plot() or summary() do not have is an error
   }
   expect_refused(plot(objects()$gequi_fit, metric = "banana"), "`metric` is no argument here", "input")
   expect_refused(print(objects()$gequi_gspace, 3), "`...` must be empty", "input")
+  expect_s3_class(data.frame(type = objects()$gequi_field_type), "data.frame") # which gives arguments of its own
   expect_output(print(objects()$gequi_gspace, digits = 3), "rot2dOnR2")
   expect_output(print(list(objects()$gequi_gspace), digits = 3), "rot2dOnR2")
 })

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._files import check_path, shown
 from ..errors import GequiError, InputError, ShapeError, need_packages
-from ._sixteen import has_deep_colors, read_deep_colors
+from ._sixteen import has_deep_channels, read_deep_channels
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ENDINGS = (".npy", *PICTURES)
@@ -108,7 +108,7 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         if axes == 2:
             # In this order: getexif() loads the picture, after which its depth is not told any more.
-            turned = picture.format != "TIFF" and not has_deep_colors(picture) and EXIF_TURN in picture.getexif()
+            turned = picture.format != "TIFF" and not has_deep_channels(picture) and EXIF_TURN in picture.getexif()
             if turned:
                 ImageOps.exif_transpose(picture, in_place=True)
             return pages, _values(picture, file, 0)
@@ -118,8 +118,8 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
 
 def _values(picture: Any, file: Path, page: int) -> np.ndarray:
     """A page as (channel, row, column), from 0 to 1."""
-    if has_deep_colors(picture):
-        values = read_deep_colors(file, page)[..., :3]
+    if has_deep_channels(picture):
+        values = read_deep_channels(file, page)
     else:
         values = np.asarray(picture.convert(_MODES[picture.mode]) if picture.mode in _MODES else picture)
     highest = {"u": np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1, "i": 65535}.get(values.dtype.kind, 1)

@@ -1,4 +1,4 @@
-"""Colours of 16 bits in pictures, of which pillow knows 8: read by pillow in two halves, written without it."""
+"""Pictures with colors, or a grey and alpha, of 16 bits: pillow decodes 8 of them. Read in halves, written without it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-_EXCHANGED = {"L": "B", "B": "L", "N": "B" if np.little_endian else "L"}
+_ORDERS = {"L": "B", "B": "L", "N": "B" if np.little_endian else "L"}
+_EXCHANGED = {f"{kind};16{order}": f"{kind};16{other}" for kind in ("RGB", "RGBA") for order, other in _ORDERS.items()}
+_GREY_AND_ALPHA = "LA;16B"  # as PNG stores them
 _BITS_PER_SAMPLE = 258  # a tag of TIFF
 _COLOR_TYPES = {3: 2, 4: 6}  # of PNG, by the number of channels
 _LEVEL = 6  # of zlib: its default
 
 
-def has_deep_colors(picture: Any) -> bool:
-    """Whether the colours of a page that pillow has opened have 16 bits.
+def has_deep_channels(picture: Any) -> bool:
+    """Whether a page that pillow has opened has 16 bits of which pillow decodes 8.
 
     Raises:
         ValueError: they are stored in a way that pillow misreads.
@@ -25,29 +27,35 @@ def has_deep_colors(picture: Any) -> bool:
     modes = [_raw_mode(tile) for tile in picture.tile]
     if picture.mode not in ("RGB", "RGBA"):
         return False
-    deep = [mode[:-1] in ("RGB;16", "RGBA;16") for mode in modes]
+    deep = [mode[:-1] in ("RGB;16", "RGBA;16") or mode == _GREY_AND_ALPHA for mode in modes]
     tags = getattr(picture, "tag_v2", {})
     if not any(deep) and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8 and "R" in modes:
         raise ValueError("its colours have 16 bits and are stored one after another, not pixel by pixel")
     return any(deep)
 
 
-def read_deep_colors(file: Path, page: int = 0) -> np.ndarray:
-    """The colours of a page, and its alpha: (row, column, channel), from 0 to 65535.
+def read_deep_channels(file: Path, page: int = 0) -> np.ndarray:
+    """The colors of a page, or its grey, without alpha: (row, column, channel), from 0 to 65535.
 
-    pillow keeps the high byte of each value. With the order of the bytes exchanged it keeps the low one.
+    pillow keeps the high byte of each color; with the order of the bytes exchanged it keeps the low one. A grey and its
+    alpha are four bytes, which pillow decodes as red, green, blue and alpha of 8 bits.
     """
-    return 256 * _bytes(file, page, False).astype(np.uint16) + _bytes(file, page, True)
+    if (halves := _decode(file, page, {_GREY_AND_ALPHA: "RGBA"})) is not None:
+        return 256 * halves[..., :1].astype(np.uint16) + halves[..., 1:2]
+    high = _decode(file, page, {mode: mode for mode in _EXCHANGED})
+    return 256 * high[..., :3].astype(np.uint16) + _decode(file, page, _EXCHANGED)[..., :3]
 
 
-def _bytes(file: Path, page: int, exchanged: bool) -> np.ndarray:
+def _decode(file: Path, page: int, modes: dict[str, str]) -> Any:
+    """The page with its raw modes replaced by those of `modes`; None where it has others."""
     from PIL import Image  # here, since only pictures need it
 
     with Image.open(file) as picture:
         if page:
             picture.seek(page)
-        if exchanged:
-            picture.tile = [_exchanged(tile) for tile in picture.tile]
+        if not all(_raw_mode(tile) in modes for tile in picture.tile):
+            return None
+        picture.tile = [_with_mode(tile, modes[_raw_mode(tile)]) for tile in picture.tile]
         return np.asarray(picture)
 
 
@@ -56,10 +64,8 @@ def _raw_mode(tile: Any) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _exchanged(tile: Any) -> Any:
-    """What pillow is to decode, with the order of the bytes exchanged."""
-    mode, arguments = _raw_mode(tile), tile[3]
-    mode = mode[:-1] + _EXCHANGED[mode[-1]]
+def _with_mode(tile: Any, mode: str) -> Any:
+    arguments = tile[3]
     return type(tile)(*tile[:3], (mode, *arguments[1:]) if isinstance(arguments, tuple) else mode)
 
 
