@@ -1,36 +1,39 @@
-#' Three architectures
+#' Standard architectures: classifier, residual network and U-Net
 #'
-#' As their diagrams draw them: a classifier of linear layers, a residual network with identity mappings, and a U-Net.
-#' Given a gspace, each becomes an equivariant network of the same shape, as a recipe, on which everything works that
-#' works on those of [equivariant_network()].
+#' `image_classifier_mlp()` creates a multilayer perceptron for images, `identity_resnet()` a residual network with
+#' identity mappings, and `unet()` a U-Net for segmentation. With a gspace, each function returns an equivariant network
+#' with the same structure.
 #'
-#' Given a gspace, n channels become n / |G| regular fields, |G| being the order of the group. The classifiers end
-#' with a head that does not change under the group; the output of the U-Net turns with the image. Strides keep
-#' exactness where each image that a residual network halves has an odd size (33, 17, 9), and each that a U-Net halves
-#' an even one.
+#' With a gspace, n channels become n / |G| regular fields, where |G| is the order of the group. The output of the two
+#' classifiers is invariant; the output of the U-Net is equivariant. Strides are exactly equivariant if each image that
+#' the residual network halves has an odd size (33, 17, 9) and each image that the U-Net halves has an even size.
 #'
-#' @param input_shape (channel, row, column) of the images.
-#' @param hidden widths of the layers between pixels and classes.
-#' @param channels channels of the images.
-#' @param classes number of classes: what comes out.
-#' @param components residual connections of a block, each with weights of its own.
-#' @param widths channels after the first convolution and after each block; those of blocks divisible by 4.
-#' @param levels how often the image is halved.
-#' @param width channels of the first level; `NULL` is 64 (`"ronneberger"`) or 128 (`"circuit"`).
-#' @param variant `"ronneberger"`, the network of 2015, or `"circuit"`, the diagram of the source, which saves the
-#'   features of the first level and never joins them.
-#' @param output `"logits"`, for training, or `"probabilities"`, which sum to 1.
-#' @param space `NULL`, or a gspace on the plane with a finite group, from [gspace()].
-#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws
-#'   one from R's random numbers, so that [set.seed()] decides it.
-#' @param dtype `"float32"` or `"float64"`.
-#' @return an object of class `gequi_module`; with `space`, one of class `gequi_network`. Parameters at the defaults:
-#'   669,706 for the classifier, 314,698 for the residual network, 31,030,658 for the U-Net and 123,664,898 for its
-#'   variant `"circuit"`.
-#' @section Errors: `gequi_input_error` for sizes that are not whole numbers of at least 1, or widths that the order
-#'   of the group does not divide.
+#' @param input_shape Integer vector (channel, row, column), the shape of the images.
+#' @param hidden Integer vector, the widths of the hidden layers.
+#' @param channels Integer, the number of channels of the images.
+#' @param classes Integer, the number of classes.
+#' @param components Integer, the number of residual connections per block.
+#' @param widths Integer vector, the number of channels after the first convolution and after each block. The widths of
+#'   blocks must be divisible by 4.
+#' @param levels Integer, the number of times the image size is halved.
+#' @param width Integer, the number of channels of the first level. `NULL` is 64 (`"ronneberger"`) or 128 (`"circuit"`).
+#' @param variant Character, `"ronneberger"` (the network of 2015) or `"circuit"` (the diagram of Abbott, 2024, which
+#'   stores the features of the first level without using them).
+#' @param output Character, `"logits"` for training, or `"probabilities"`, which sum to 1.
+#' @param space A gspace of the plane with a finite group, created by [gspace()], or `NULL` for a network without
+#'   equivariance.
+#' @param seed Integer, the seed of the initial weights. The same seed gives the same weights in R and in Python. `NULL`
+#'   draws a seed from R's random number generator.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @return An object of class `gequi_module`, or of class `gequi_network` if `space` is given. With default arguments,
+#'   the number of parameters is 669,706 for the classifier, 314,698 for the residual network, 31,030,658 for the U-Net
+#'   and 123,664,898 for its variant `"circuit"`.
+#' @section Errors: `gequi_input_error` for sizes that are not integers of at least 1, or widths that are not divisible
+#'   by the order of the group.
 #' @references Abbott (2024), arXiv 2402.05424, figures 19, 26 and 27; He et al. (2016), arXiv 1603.05027; Ronneberger,
 #'   Fischer and Brox (2015), arXiv 1505.04597.
+#' @concept segmentation
+#' @concept classification
 #' @family architectures
 #' @export
 #' @examplesIf gequi_available()

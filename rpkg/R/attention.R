@@ -1,12 +1,13 @@
 #' Softmax
 #'
-#' Exponentials, scaled to sum to 1 along an axis: exp(x_i) / sum_j exp(x_j).
+#' Computes the softmax along an axis: exp(x_i) / sum_j exp(x_j).
 #'
-#' @param x numbers, an array or a vector; `-Inf` is a weight of 0.
-#' @param axis the axis that sums to 1, from 1; `NULL` is the last. 2 makes each row of a matrix sum to 1.
-#' @param dtype `"float32"` or `"float64"`.
-#' @return an array of the shape of `x`.
-#' @section Errors: `gequi_input_error` for missing values, `NaN`, `Inf`, or nothing but `-Inf` along the axis.
+#' @param x Numeric array or vector. `-Inf` gives a weight of 0.
+#' @param axis Integer, the axis along which the result sums to 1, from 1. `NULL` is the last axis. 2 normalizes the
+#'   rows of a matrix.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @return A numeric array with the shape of `x`.
+#' @section Errors: `gequi_input_error` for missing values, `NaN`, `Inf`, or if all values along the axis are `-Inf`.
 #' @family attention
 #' @export
 #' @examplesIf gequi_available()
@@ -28,28 +29,29 @@ count_axis <- function(axis, axes, call = rlang::caller_env()) {
 # A result of one axis as a plain vector.
 as_plain <- function(x) if (length(dim(x)) == 1) as.vector(x) else x
 
-#' Attention
+#' Scaled dot-product attention
 #'
-#' Each query takes the mean of the values, weighted by how well their keys match it: softmax(scale query key') value,
-#' the softmax over the keys.
+#' Computes softmax(scale query key') value, with the softmax over the keys. Each output is a mean of the values,
+#' weighted by the similarity of the query and the keys.
 #'
-#' Permuting the queries permutes the outputs, to the bit. Permuting the pairs of key and value changes nothing. An
-#' affine map of the values commutes with attention, since the weights of a query sum to 1.
+#' Permuting the queries permutes the outputs. Permuting keys and values together does not change the output. Attention
+#' commutes with affine maps of the values, because the weights of a query sum to 1.
 #'
-#' @param query an array (..., query, feature).
-#' @param key an array (..., key, feature).
-#' @param value an array (..., key, channel). Leading axes of the three are broadcast against each other.
-#' @param scale what the dot products are multiplied by; `NULL` is 1 / sqrt(number of features).
-#' @param mask an array (..., query, key): logical, `TRUE` where the query may attend to the key; or numbers that are
-#'   added to the scaled scores, `-Inf` where it may not.
-#' @param weights whether to return the attention weights too. Without them, torch's fused attention runs, whose
-#'   memory grows with the number of tokens and not with its square.
+#' @param query Numeric array (..., query, feature).
+#' @param key Numeric array (..., key, feature).
+#' @param value Numeric array (..., key, channel). Leading axes of the three arrays are broadcast.
+#' @param scale Numeric, the factor of the dot products. `NULL` is 1 / sqrt(number of features).
+#' @param mask Array (..., query, key). Logical: `TRUE` if the query may attend to the key. Numeric: values added to the
+#'   scaled scores, `-Inf` to exclude a key.
+#' @param weights Logical, whether to return the attention weights. If `FALSE`, the fused attention of torch is used,
+#'   whose memory grows linearly with the number of tokens.
 #' @inheritParams softmax
-#' @return an array (..., query, channel); with `weights`, a list: `output` and `weights` (..., query, key), whose
-#'   last axis sums to 1.
-#' @section Errors: `gequi_shape_error` for axes that do not fit each other, `gequi_input_error` for a mask that
-#'   leaves a query without any key.
-#' @references Vaswani et al. (2017), arXiv 1706.03762; Abbott (2024), arXiv 2402.05424, figure 20.
+#' @return A numeric array (..., query, channel). With `weights = TRUE`, a list of `output` and `weights` (..., query,
+#'   key), where the last axis of `weights` sums to 1.
+#' @section Errors: `gequi_shape_error` for axes that do not match; `gequi_input_error` for a mask that excludes all
+#'   keys of a query.
+#' @references Vaswani et al. (2017), Attention is all you need, arXiv:1706.03762. Abbott (2024), Neural circuit
+#'   diagrams, arXiv:2402.05424, figure 20.
 #' @family attention
 #' @export
 #' @examplesIf gequi_available()
@@ -57,7 +59,7 @@ as_plain <- function(x) if (length(dim(x)) == 1) as.vector(x) else x
 #' key <- matrix(rnorm(12), 4)
 #' value <- diag(4)
 #' scaled_dot_product_attention(query, key, value)
-#' # No query sees a key behind it.
+#' # Causal mask: a query attends only to keys up to its own position.
 #' scaled_dot_product_attention(key, key, value, mask = lower.tri(diag(4), diag = TRUE))
 scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask = NULL, weights = FALSE,
                                          dtype = "float64") {
@@ -67,38 +69,45 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
   )
 }
 
-#' Modules of attention
+#' Multi-head and visual attention modules
 #'
-#' `multi_head_attention()` is several attentions side by side, each on features of its own: linear maps of query and
-#' context to `key_dim` features for each head, attention, and a linear map of all heads' outputs back to `dim`.
-#' `visual_attention()` does the same between the windows of two images: query, key and value are convolutions, and a
-#' transposed convolution brings the result back to the pixels of the query image, at any stride.
+#' `multi_head_attention()` creates a module that computes several attentions in parallel. Linear maps project query and
+#' context to `key_dim` features per head, [scaled_dot_product_attention()] is applied per head, and a linear map
+#' projects the concatenated heads to `dim` features:
+#' \deqn{W_o [softmax(q_1 k_1' / \sqrt{key\_dim}) v_1, ...]}{W_o [softmax(q_1 k_1' / sqrt(key_dim)) v_1, ...]}
+#' `visual_attention()` computes attention between windows of two images. Query, key and value are convolutions, and a
+#' transposed convolution maps the result to the pixels of the query image.
 #'
-#' [get_weights()] and [set_weights()] know the weights as `query`, `key`, `value`, (heads key_dim, dim), and
-#' `output`, (dim, heads key_dim); those of `visual_attention()` have the axes of their kernels behind. Heads are
-#' packed in torch's order, so that weights move to and from `torch.nn.MultiheadAttention` unchanged. With `bias`
-#' there are `query_bias`, `key_bias`, `value_bias` and `output_bias` as well.
+#' Without a mask, the output of both modules is equivariant to permutations of the query tokens and invariant to
+#' permutations of the context tokens.
 #'
-#' @param dim features of a token, in and out.
-#' @param channels channels of both images, in and out.
-#' @param heads number of heads.
-#' @param key_dim features of a head; `NULL` is `dim / heads`.
-#' @param kernel_size side of a window, pixels.
-#' @param stride step from window to window, pixels. Pixels beyond the last window get the output's bias only.
-#' @param bias whether the four maps add a bias.
-#' @param seed of the initial weights; the same seed gives the same weights in R and in Python. `NULL` draws one
-#'   from R's random numbers, so that [set.seed()] decides it; the module keeps it.
-#' @param dtype `"float32"` or `"float64"`.
-#' @param object a module.
-#' @param query,context arrays (batch, token, feature), or (batch, channel, row, column) for `visual_attention()`; the
-#'   two may differ in number of tokens or in size.
-#' @param ... not used.
-#' @param batch_size how many go through at once.
-#' @param newdata another name for `query`, as other packages have it.
-#' @return an object of class `gequi_attention`; `predict()`: an array of the shape of `query`.
-#' @section Errors: `gequi_input_error` for sizes that are not whole numbers of at least 1, or not divisible by `heads`;
-#'   `gequi_shape_error` for arrays that do not fit the module.
-#' @references Vaswani et al. (2017), arXiv 1706.03762; Abbott (2024), arXiv 2402.05424, figures 21 and 28.
+#' [get_weights()] and [set_weights()] name the weights `query`, `key`, `value` (heads key_dim, dim) and `output` (dim,
+#' heads key_dim). The weights of `visual_attention()` have the axes of the kernel in addition. Heads are packed as in
+#' torch, so weights can be exchanged with `torch.nn.MultiheadAttention`. With `bias = TRUE` there are also
+#' `query_bias`, `key_bias`, `value_bias` and `output_bias`.
+#'
+#' @param dim Integer, the number of features of a token, for input and output.
+#' @param channels Integer, the number of channels of both images and of the output.
+#' @param heads Integer, the number of attention heads.
+#' @param key_dim Integer, the number of features per head. `NULL` is `dim / heads`.
+#' @param kernel_size Integer, the side of a window in pixels.
+#' @param stride Integer, the distance between windows in pixels. Pixels that no window covers receive only the output
+#'   bias.
+#' @param bias Logical, whether the four linear maps have a bias.
+#' @param seed Integer, the seed of the initial weights. The same seed gives the same weights in R and in Python. `NULL`
+#'   draws a seed from R's random number generator and stores it in the module.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @param object A module.
+#' @param query,context Numeric arrays (batch, token, feature), or (batch, channel, row, column) for
+#'   `visual_attention()`. The two may have different numbers of tokens or sizes.
+#' @param ... Not used.
+#' @param batch_size Integer, the number of examples processed at once.
+#' @param newdata Alias of `query`, for consistency with other packages.
+#' @return An object of class `gequi_attention`. `predict()`: a numeric array with the shape of `query`.
+#' @section Errors: `gequi_input_error` for sizes that are not integers of at least 1 or not divisible by `heads`;
+#'   `gequi_shape_error` for arrays that do not match the module.
+#' @references Vaswani et al. (2017), Attention is all you need, arXiv:1706.03762. Abbott (2024), Neural circuit
+#'   diagrams, arXiv:2402.05424, figures 21 and 28.
 #' @family attention
 #' @export
 #' @examplesIf gequi_available()

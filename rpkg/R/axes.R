@@ -1,26 +1,27 @@
-#' Axes by name
+#' Array operations with named axes
 #'
-#' `einsum()` sums products over named axes: those that the result does not name are summed over. Every transpose,
-#' outer, inner and matrix product, diagonal and trace of arrays is one such specification. `rearrange()` puts axes
-#' into another order, splits and joins them. `broadcast_over()` repeats a function over an axis that it does not
-#' know: an index before it is the same index after it.
+#' * `einsum()` computes sums of products over named axes. Axes that are missing in the result are summed over.
+#'   Transposes, outer and inner products, matrix products, diagonals and traces are special cases.
+#' * `rearrange()` permutes, splits and joins axes.
+#' * `broadcast_over()` returns a function that applies `f` independently along an additional axis.
 #'
-#' @param spec axes before -> axes after, apart by spaces, operands apart by commas: `"i j, j k -> i k"` is the matrix
-#'   product, `"i i ->"` the trace, `"i i -> i"` the diagonal. `"..."` in `einsum()` stands for any further axes,
-#'   which broadcast. In `rearrange()` axes in parentheses are one axis of the array, of which the *first varies
-#'   slowest*, as in Python: `"row (h k) -> h row k"` splits the second axis into h times k. In `broadcast_over()` it
-#'   gives the axes of the function that is returned: `"a c -> b c"`.
-#' @param ... `einsum()`: one array for each group of axes. `rearrange()`: the sizes of axes that the shape alone does
-#'   not give, such as `h = 2`.
-#' @param x an array.
-#' @param f a function of arrays that gives an array or a number.
-#' @param axis the name of the axis to repeat over, or several, apart by spaces. An operand that does not have the
-#'   axis goes to each call whole.
-#' @param dtype `"float32"` or `"float64"`.
-#' @return `einsum()`, `rearrange()`: an array with the axes after the arrow. `broadcast_over()`: a function.
-#' @section Errors: `gequi_shape_error` for an axis with two sizes or a missing axis; the message names it.
+#' @param spec Character, the axes before and after an arrow. Axes are separated by spaces and operands by commas: `"i
+#'   j, j k -> i k"` is the matrix product, `"i i ->"` the trace and `"i i -> i"` the diagonal. In `einsum()`, `"..."`
+#'   stands for further axes, which are broadcast. In `rearrange()`, parentheses group several axes into one, whose
+#'   *first axis varies slowest*, as in Python: `"row (h k) -> h row k"` splits the second axis into h times k. In
+#'   `broadcast_over()`, `spec` gives the axes of the returned function, such as `"a c -> b c"`.
+#' @param ... `einsum()`: numeric arrays, one for each operand. `rearrange()`: integers, the sizes of axes that the
+#'   shape does not determine, such as `h = 2`.
+#' @param x Numeric array.
+#' @param f Function of one or several arrays that returns an array or a number.
+#' @param axis Character, the name of the axis to broadcast over, or several names separated by spaces. Operands without
+#'   this axis are passed to each call unchanged.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @return `einsum()` and `rearrange()`: a numeric array with the axes after the arrow. `broadcast_over()`: a function.
+#' @section Errors: `gequi_shape_error` for a missing axis or an axis with two sizes (the message names it);
 #'   `gequi_input_error` for a malformed specification.
-#' @references Rogozhnikov (2022), einops; Abbott (2024), arXiv 2402.05424, figures 8 to 18.
+#' @references Rogozhnikov (2022), Einops: clear and reliable tensor manipulations with Einstein-like notation, ICLR.
+#'   Abbott (2024), Neural circuit diagrams, arXiv:2402.05424, figures 8 to 18.
 #' @export
 #' @examplesIf gequi_available()
 #' a <- matrix(1:6, 2)

@@ -1,48 +1,53 @@
-#' An encoder for registration
+#' Create or train an encoder for registration
 #'
-#' A network that describes an image at each token in each pose: the designed encoder that [register_images()] uses by
-#' itself, a trained one, or one that you train on your images.
+#' Creates a network that describes an image at each token and in each pose (position and orientation).
+#' [register_images()] uses such encoders to match images. The result is the designed encoder (the default of
+#' [register_images()]), a trained encoder that is included in the package, or an encoder trained on your images.
 #'
-#' An encoder of images is an equivariant network from one trivial field to regular fields of the rotations C_16 of the
-#' plane, with a token every 4 pixels: the features of a token in pose g are its regular fields rolled by g. It takes
-#' images between 0 and 1, of about 128 pixels along a side. An encoder of volumes leads from one trivial field to
-#' irreps of degree 0 to 3 of the rotations of space, with a token every 4 voxels. It takes volumes between 0 and 1, of
-#' about 56 voxels along a side.
+#' An encoder of images is an equivariant network from one trivial field to regular fields of the rotation group C_16 of
+#' the plane, with one token every 4 pixels. The features in pose g are the regular fields, cyclically shifted by g. It
+#' expects values from 0 to 1 and about 128 pixels per side. An encoder of volumes maps one trivial field to irreps of
+#' degree 0 to 3 of the rotations of space, with one token every 4 voxels. It expects values from 0 to 1 and about 56
+#' voxels per side.
 #'
-#' In the designed encoder of images, the first layer, [layer_oriented_gradients()], lifts the image to the directions
-#' of its edges; the second, [layer_ring_descriptor()], reads these on rings about each token. In that of volumes, the
-#' first layer, [layer_local_normalization()], removes brightness and contrast that vary slowly; the second,
-#' [layer_sphere_descriptor()], reads the result on spheres about each token, in spherical harmonics.
+#' The designed encoder of images consists of [layer_oriented_gradients()], which computes the directions of edges, and
+#' [layer_ring_descriptor()], which samples them on rings around each token. The designed encoder of volumes consists of
+#' [layer_local_normalization()], which removes slowly varying brightness and contrast, and [layer_sphere_descriptor()],
+#' which samples the result on spheres around each token in spherical harmonics.
 #'
-#' A trained encoder has more rings or spheres, and two pointwise convolutions that are learned on top. It learns from
-#' pairs that are made of `images`: parts of an image, and the same parts rotated by any angle and warped. Each has
-#' brightness, contrast, noise and sharpness of its own. For contrast `"any"`, pairs are also shown through random
-#' intensity curves, as edges, and as a few labels.
+#' A trained encoder has more rings or spheres and two learned pointwise convolutions. It is trained on pairs that are
+#' generated from `images`: parts of an image, and the same parts rotated by a random angle and warped, each with random
+#' brightness, contrast, noise and sharpness. For contrast `"any"`, pairs are also transformed by random intensity
+#' curves, to edges, and to a few labels.
 #'
-#' Ctrl-C, or the stop button, ends the training: what comes back is the network as it stands then.
+#' Ctrl-C (or the stop button) ends the training and returns the network in its current state.
 #'
-#' @param images a list of at least one image, a matrix (row, column) or an array (row, column, channel), or of at least
-#'   one volume, an array (depth, row, column) or (depth, row, column, channel). The channels show the same thing in
-#'   several kinds of image, pixel on pixel. Images have at least 48 pixels along a side, volumes 24 voxels. `NULL`
-#'   gives the designed encoder; `"multimodal"` one of images that was trained on pictures with contrast `"any"`, and
-#'   comes with the package.
-#' @param contrast `"same"`, or `"any"` for images of another contrast, or another kind: see [register_images()].
-#' @param dimension 2 for an encoder of images, 3 for one of volumes.
-#' @param steps of training, 4 pairs each.
-#' @param minutes after which the training ends early.
-#' @param learning_rate the peak of its one-cycle schedule; `NULL` is 0.001 for images and 0.005 for volumes.
-#' @param seed of the initial weights and of the pairs; `NULL` draws one from R's random numbers, so that
-#'   [set.seed()] decides it.
-#' @param device `"cpu"`, `"cuda"`, or `"auto"`.
-#' @param progress whether to show a progress bar, or a function, as in [fit()]; `NULL` shows one only in interactive
-#'   sessions.
-#' @return a network, as [equivariant_network()] makes it, that [register_images()] takes as its `encoder`. A trained
-#'   one has a `history`, as [fit()] returns it, with a row for every 50 steps.
-#' @section Errors: `gequi_shape_error` for images that are no images, or too small; `gequi_input_error` for a constant
-#'   image, or an option out of range; `gequi_setup_error` where the Python packages that training needs are missing.
+#' @param images List of images, each a matrix (row, column) or an array (row, column, channel), or list of volumes,
+#'   each an array (depth, row, column) or (depth, row, column, channel). The channels are aligned images of the same
+#'   object in several modalities. Images need at least 48 pixels per side, volumes 24 voxels. `NULL` returns the
+#'   designed encoder. `"multimodal"` returns an encoder of images that was trained with contrast `"any"` and is
+#'   included in the package.
+#' @param contrast Character, `"same"`, or `"any"` for images with different contrast or of different modalities, as in
+#'   [register_images()].
+#' @param dimension Integer, 2 for images or 3 for volumes.
+#' @param steps Integer, the number of training steps with 4 pairs each.
+#' @param minutes Numeric, the maximum training time in minutes.
+#' @param learning_rate Numeric, the maximum of the one-cycle schedule. `NULL` is 0.001 for images and 0.005 for
+#'   volumes.
+#' @param seed Integer, the seed of the initial weights and of the pairs. `NULL` draws one from R's random number
+#'   generator.
+#' @param device Character, `"cpu"`, `"cuda"` (GPU) or `"auto"`.
+#' @param progress Logical, whether to show a progress bar, or a function, as in [fit()]. `NULL` shows a progress bar in
+#'   interactive sessions.
+#' @return A network, as returned by [equivariant_network()], for the argument `encoder` of [register_images()]. A
+#'   trained encoder has a `history` as from [fit()], with one row per 50 steps.
+#' @section Errors: `gequi_shape_error` if `images` are not images or are too small; `gequi_input_error` for a constant
+#'   image or an invalid option; `gequi_setup_error` if the Python packages for training are missing.
 #' @references Lowe (2004), Distinctive image features from scale-invariant keypoints; Tola, Lepetit and Fua (2010),
 #'   DAISY; Kazhdan, Funkhouser and Rusinkiewicz (2003), Rotation invariant spherical harmonic representation of 3D
 #'   shape descriptors; van den Oord, Li and Vinyals (2018), arXiv 1807.03748.
+#' @concept GPU
+#' @concept rotation
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -51,12 +56,12 @@
 #' image <- sample_image("cat")[101:164, 201:264]
 #' equivariance_error(encoder, image)
 #'
-#' # another kind of image: its edges
+#' # register an image to its edges
 #' edges <- sqrt(rbind(0, diff(image))^2 + cbind(0, t(diff(t(image))))^2)
 #' trained <- registration_encoder("multimodal")
 #' register_images(edges, image, contrast = "any", encoder = trained, min_probability = 0)
 #'
-#' # a few steps only: some hundred are of use
+#' # two training steps for illustration; use several hundred
 #' trained <- registration_encoder(list(image), steps = 2, seed = 1)
 #' trained$history
 #'
@@ -77,47 +82,51 @@ registration_encoder <- function(images = NULL, contrast = "same", dimension = 2
   as_fit(encoder, as_history(call_core("encoder_history", python)), FALSE)
 }
 
-#' Layers that describe images and volumes
+#' Descriptor layers for images and volumes
 #'
-#' The layers of the designed encoders of [registration_encoder()].
+#' These layers are the components of the designed encoders of [registration_encoder()].
 #'
-#' For images and the rotations of the plane (`rot2dOnR2` with N of 4 or more): `layer_oriented_gradients()` lifts a
-#' grey image between 0 and 1 to the directions of its edges. With g the gradient after Gaussian smoothing, and G_8 a
+#' `layer_oriented_gradients()` maps a grayscale image with values from 0 to 1 to the directions of its edges, for the
+#' rotations of the plane (`rot2dOnR2` with N of at least 4). With g the gradient after Gaussian smoothing and G_8 a
 #' Gaussian of 8 pixels, channel k is
 #'
-#'   h_k = max(cos(angle of g to direction k), 0)^3 |g| / sqrt(G_8 * |g|^2 + 0.02^2)
+#'     h_k = max(cos(angle of g to direction k), 0)^3 |g| / sqrt(G_8 * |g|^2 + 0.02^2)
 #'
-#' `layer_ring_descriptor()` reads them, smoothed, at tokens and on rings about each; a channel is the pose in which the
-#' ring is read.
+#' `layer_ring_descriptor()` smooths these channels and samples them at each token and on rings around it. Each output
+#' channel corresponds to one pose of the rings.
 #'
-#' For images and volumes: `layer_local_normalization()` subtracts the local mean of a grey image or volume x between 0
-#' and 1 and divides by its local standard deviation, with y = G_sigma * x:
+#' `layer_local_normalization()` subtracts the local mean of a grayscale image or volume x with values from 0 to 1 and
+#' divides by the local standard deviation. With y = G_sigma * x, the output is
 #'
-#'   (y - mean(y)) / sqrt(variance(y) + 0.05^2)
+#'     (y - mean(y)) / sqrt(variance(y) + 0.05^2)
 #'
-#' For volumes and all rotations of space (`rot3dOnR3`): `layer_sphere_descriptor()` reads a volume, smoothed, at tokens
-#' and on spheres about each, in spherical harmonics of degree 0 to 3. Its fields are an irrep of degree 0 for each
-#' sphere, then one of degree 1, of degree 2 and of degree 3 each.
+#' `layer_sphere_descriptor()` smooths a volume and samples it at each token and on spheres around it, in spherical
+#' harmonics of degree 0 to 3, for all rotations of space (`rot3dOnR3`). Its fields are one irrep of degree 0 per
+#' sphere, followed by one of degree 1, 2 and 3 per sphere.
 #'
-#' `layer_token_pool()` takes means over cells that cover an image or volume evenly, for features of any kind: it is
-#' exact at every size, which a stride is not.
+#' `layer_token_pool()` averages features of any kind over cells that cover the image or volume evenly. Unlike a stride,
+#' it is exactly equivariant at every size.
+#'
+#' On pixels, these layers are exactly equivariant to quarter turns and approximately equivariant to other rotations.
 #'
 #' @inheritParams layer_conv
-#' @param sigma of the Gaussian derivative, or of the Gaussian smoothing, pixels.
-#' @param signed whether the channels tell on which side of an edge it is brighter. Without, there is one channel for
-#'   each rotation up to a half turn, and `layer_local_normalization()` takes the absolute value.
-#' @param rings a list of `c(radius, smoothing)`, pixels; radius 0 is the token itself. `NULL` is 0 and 2, 6 and 2.5,
-#'   12 and 4.
-#' @param window of the local mean and standard deviation, the standard deviation of a Gaussian, pixels.
-#' @param spheres a list of `c(radius, smoothing)`, voxels. `NULL` is 2 and 0.8, 4 and 1, 6 and 1.3, 8 and 1.6, 10 and
+#' @param sigma Numeric, the standard deviation of the Gaussian in pixels.
+#' @param signed Logical, whether the channels distinguish the two sides of an edge. If `FALSE`,
+#'   `layer_oriented_gradients()` has one channel per rotation up to a half turn, and `layer_local_normalization()`
+#'   returns absolute values.
+#' @param rings List of `c(radius, smoothing)` in pixels. Radius 0 is the token itself. `NULL` is 0 and 2, 6 and 2.5, 12
+#'   and 4.
+#' @param window Numeric, the standard deviation in pixels of the Gaussian window of the local mean and standard
+#'   deviation.
+#' @param spheres List of `c(radius, smoothing)` in voxels. `NULL` is 2 and 0.8, 4 and 1, 6 and 1.3, 8 and 1.6, 10 and
 #'   2.
-#' @param token pixels from token to token.
+#' @param token Integer, the distance between tokens in pixels.
 #' @section Shape: (batch, channel, row, column) to (batch, channel', row', column'), or (batch, channel, depth, row,
-#'   column) to (batch, channel', depth', row', column'); for tokens row' = floor(row / token), which cover the image
-#'   evenly.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer; `gequi_input_error` for a
-#'   value that an option cannot take. The message names the layer.
+#'   column) to (batch, channel', depth', row', column'). For layers with tokens, row' = floor(row / token), and the
+#'   tokens cover the image evenly.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
 #' @family layers
 #' @references Lowe (2004), Distinctive image features from scale-invariant keypoints; Tola, Lepetit and Fua (2010),
 #'   DAISY; Kazhdan, Funkhouser and Rusinkiewicz (2003), Rotation invariant spherical harmonic representation of 3D

@@ -1,63 +1,65 @@
-#' Evaluate a registration by landmarks and labels
+#' Evaluate a registration with landmarks and labels
 #'
-#' The metrics that the field reports: the target registration error of landmarks, the overlap and the surface distance
-#' of labels, and the regularity of the map.
+#' Computes standard registration metrics: the target registration error (TRE) of landmarks, the overlap and the surface
+#' distance of labels, and the regularity of the map.
 #'
-#' "Before" takes the pixels of the two images as they lie: the first pixel of one on the first pixel of the other.
+#' The value "before" compares the two images without registration, with their first pixels aligned. If the map contains
+#' a reflection, J is used with the opposite sign.
 #'
 #' @section Metrics of landmarks:
-#' * `TRE_median`, `TRE_max`: the target registration error, the distance |T(p_i) - q_i| of the moving landmark p_i,
-#'   carried to the fixed image, from the fixed landmark q_i, in units of the spacing of the fixed image.
-#' * `rTRE_median`, `rTRE_max`: TRE over the diagonal of the fixed image, (sum over the axes of
-#'   (size * spacing)^2)^(1/2).
-#' * `robustness`: the share of the landmarks with a TRE below that before the registration.
-#' * `AUC_3`, `AUC_5`, `AUC_10` (images only): the area under the cumulative curve of the errors in pixels of the
-#'   fixed image, from 0 to the threshold, over the threshold; the curve goes straight from (0, 0) through the points
-#'   (i-th smallest error, i / number of errors). Of one registration, the errors are those of its landmarks. Of many
-#'   pairs, each has one error, the mean of its landmarks. Benchmarks of matching take the mean error of the four
-#'   corners under the true map; that map is not known here, so landmarks take the place of the corners. Landmarks at
-#'   the four corners give the same number.
+#' * `TRE_median`, `TRE_max`: the target registration error, the distance |T(p_i) - q_i| between the mapped moving
+#'   landmark p_i and the fixed landmark q_i, in units of the spacing of the fixed image.
+#' * `rTRE_median`, `rTRE_max`: TRE divided by the diagonal of the fixed image, (sum over the axes of (size *
+#'   spacing)^2)^(1/2).
+#' * `robustness`: the fraction of landmarks whose TRE is smaller after registration than before.
+#' * `AUC_3`, `AUC_5`, `AUC_10` (images only): the area under the cumulative error curve from 0 to the threshold,
+#'   divided by the threshold. Errors are in pixels of the fixed image. The curve connects (0, 0) and the points (i-th
+#'   smallest error, i / number of errors) linearly. For one registration, the errors are those of its landmarks. For
+#'   several pairs, the error of a pair is the mean over its landmarks. Matching benchmarks use the mean error of the
+#'   four image corners under the true map; landmarks at the four corners give the same value.
 #' @section Metrics of labels:
-#' For each label, on the pixels of the fixed image. The moving labels are carried by the nearest pixel; outside the
-#' moving image is background.
+#' These are computed for each label on the pixels of the fixed image. The moving labels are resampled with
+#' nearest-neighbor interpolation, and pixels outside the moving image are background.
 #' * `Dice`: 2 |A and B| / (|A| + |B|).
-#' * `HD95`: the larger of the two 95 % quantiles (interpolated linearly) of the distances from each boundary pixel of A
-#'   to the nearest one of B, and from B to A, in units of the spacing. A boundary pixel has a face neighbour outside
-#'   the label, or lies at the border of the image. `NaN` where a label is carried out of the image.
+#' * `HD95`: the larger of the two 95 % quantiles (linear interpolation) of the distances from each boundary pixel of A
+#'   to the nearest boundary pixel of B and from B to A, in units of the spacing. A boundary pixel has a face neighbor
+#'   outside the label or lies at the border of the image. `NaN` if a label is mapped outside the image.
 #' @section Metrics of the map:
-#' * `SDlogJ`: the standard deviation, over the pixels of the fixed image, of ln J, J being the determinant of the map's
-#'   derivative, clipped to 1e-9 from below.
-#' * `NDV` (of images: `NDA`): the non-diffeomorphic volume (area) in % of the number of pixels. Each cell of 2^n
-#'   neighbouring pixels is split into simplices in both ways (images: 2 triangles twice; volumes: 5 tetrahedra twice);
-#'   the volumes of those that the map turns inside out are summed and halved. It is 0 if and only if the map is
-#'   digitally diffeomorphic. Other than in the authors' program the image is not continued beyond its border, where a
-#'   turned map would fold.
-#'
-#' Of a map that mirrors, J is taken with the opposite sign.
-#'
-#' @param found what [register_images()] returned, for one pair or for many.
-#' @param landmarks a list of two, the moving and the fixed points, in this order or under these names: matrices (point,
-#'   axis), in pixels from 1, or data frames with the columns (`depth`,) `row` and `column`. Point i of the one is where
-#'   point i of the other is. `NULL` leaves these metrics out. For many pairs, a list of such lists.
-#' @param labels a list of two label images, the moving and the fixed one, of the sizes of the two images: whole
-#'   numbers, where 0 is the background; or logicals; or factors with `dim()`, where `NA` is the background. For many
-#'   pairs, a list of such lists.
-#' @param x what `evaluate_registration()` returned.
-#' @param n the most rows to print.
-#' @param ... not used.
-#' @return a data frame of class `gequi_evaluation` with a row for each metric: `metric`; `label`, the label that it is
-#'   of, or `NA`; `before`, its value before the registration, or `NA` where it has none; `after`; `unit`, `"pixel"`
-#'   (`"voxel"`) or, where the spacing is not 1, `"length"`, in which `spacing` is measured; `"share"` (0 to 1), `"%"`,
-#'   or `NA`. For many pairs it begins with `pair`, their number or name, and its last rows, of `pair` `NA`, are the AUC
-#'   over the pairs. A pair that failed has no rows of its own; its error there is infinite after the registration.
-#' @section Errors: `gequi_shape_error` for landmarks that are no pair of as many points each, with a coordinate for
-#'   each axis, for labels of other sizes than the images, and for lists of other lengths; `gequi_input_error` for
-#'   values that are not finite, labels that are not whole numbers, no label at all, a label that only one of the two
-#'   has, and what is no registration.
+#' * `SDlogJ`: the standard deviation of ln J over the pixels of the fixed image, where J is the determinant of the
+#'   Jacobian of the map, clipped to at least 1e-9.
+#' * `NDV` (`NDA` for images): the non-diffeomorphic volume (area) in % of the number of pixels. Each cell of 2^n
+#'   neighboring pixels is divided into simplices in two ways (2 triangles in images, 5 tetrahedra in volumes). The
+#'   volumes of the inverted simplices are summed and divided by 2. The value is 0 if and only if the map is digitally
+#'   diffeomorphic. Unlike in the program of the authors, the image is not extended beyond its border, because a rotated
+#'   map would fold there.
+#' @param found The result of [register_images()], for one pair or several pairs.
+#' @param landmarks List of the moving and the fixed points, in this order or named `moving` and `fixed`. Each is a
+#'   numeric matrix (point, axis) in pixels from 1, or a data frame with the columns (`depth`,) `row` and `column`.
+#'   Point i of both sets is the same anatomical point. `NULL` omits these metrics. For several pairs, a list of such
+#'   lists.
+#' @param labels List of the moving and the fixed label image, with the sizes of the two images. Each is an array of
+#'   integers (0 is the background) or logical values, or a factor with `dim()` (`NA` is the background). `NULL` omits
+#'   these metrics. For several pairs, a list of such lists.
+#' @param x The result of `evaluate_registration()`.
+#' @param n Integer, the maximum number of rows to print.
+#' @param ... Not used.
+#' @return A data frame of class `gequi_evaluation` with one row per metric: `metric`; `label`, or `NA`; `before`, the
+#'   value before registration, or `NA` if it is not defined; `after`; and `unit`: `"pixel"` (`"voxel"`), `"length"` if
+#'   the spacing is not 1, `"share"` (0 to 1), `"%"` or `NA`. For several pairs, the first column is `pair` (number or
+#'   name), and the last rows, with `pair` `NA`, are the AUC over all pairs. A failed pair has no rows; its error after
+#'   registration counts as infinite.
+#' @section Errors: `gequi_shape_error` if the landmark sets differ in size or lack a coordinate per axis, if a label
+#'   image does not have the size of its image, or if lists differ in length; `gequi_input_error` for values that are
+#'   not finite, labels that are not integers, images without labels, a label that only one image contains, or a `found`
+#'   that is not a registration.
 #' @references TRE, rTRE and robustness: Borovec et al. (2020), ANHIR, IEEE TMI 39, and its program BIRL. Dice, HD95 and
 #'   SDlogJ: Hering et al. (2023), Learn2Reg, IEEE TMI 42. NDV: Liu et al. (2024), On Finite Difference Jacobian
 #'   Computation in Deformable Image Registration, IJCV 132. AUC: Sarlin et al. (2020), SuperGlue; Sun et al. (2021),
 #'   LoFTR.
+#' @concept landmark
+#' @concept segmentation
+#' @concept target registration error
+#' @concept Dice coefficient
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

@@ -1,29 +1,30 @@
-#' Networks for other programs
+#' Export a model to ONNX or TorchScript
 #'
-#' Writes what a network computes into an ONNX or TorchScript file, which needs neither R nor gequi nor escnn to run:
-#' in evaluation mode, as `predict()`.
+#' Writes the computation of a network in evaluation mode to an ONNX or TorchScript file. Running the file requires
+#' neither R nor gequi nor escnn.
 #'
-#' A steerable convolution in evaluation mode is an ordinary convolution, whose kernel is a constant. What is exported
-#' is a graph of such operations: the recipe, the basis and the group are gone, the symmetry is not. To go on with a
-#' network in R or Python, keep it with [save_model()].
+#' In evaluation mode, a steerable convolution is an ordinary convolution with a constant kernel. The exported graph
+#' contains such operations but not the definition, the filter basis or the group, so it cannot be trained further as an
+#' equivariant network. Use [save_model()] to store a network for later use in R or Python.
 #'
-#' The batch axis is free: the file takes batches of any size. So are the sizes of images and the number of tokens,
-#' where the network takes any.
+#' The batch axis is dynamic. Image sizes and the number of tokens are dynamic if the network accepts any size.
 #'
-#' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
-#' @param path the file; one that exists is replaced, when the new one is whole.
-#' @param input_shape the shape of an input, such as `c(1, 1, 28, 28)`; for a module of several inputs a list of
-#'   shapes.
-#' @param format `"onnx"`, for onnxruntime and others in many languages: its inputs are `x`, or `query` and `context`
-#'   for attention, its output `output`, its free axes `batch`, `row`, `column`, `depth` and `token`. Or
-#'   `"torchscript"`, for `torch::jit_load()` of the R package torch, `torch.jit.load()` of Python and LibTorch in
-#'   C++.
-#' @param dtype `"float32"`, which all runtimes have, or `"float64"`; onnxruntime has no convolution in float64.
-#' @return the path, invisibly.
-#' @section Errors: `gequi_shape_error` for a shape that does not fit the network, or an image too small for a layer,
-#'   which is named; `gequi_input_error` for layers whose matrices are made for each size of image (oriented_gradients,
-#'   ring_descriptor, local_normalization, sphere_descriptor, token_pool), and for a path that cannot be written to;
-#'   `gequi_setup_error` where the Python packages onnx or onnxscript are missing, which `"onnx"` needs.
+#' @param model A network, created by [equivariant_network()] or [fit()], or a module such as [unet()].
+#' @param path Character, the path of the file. An existing file is replaced once the new file is complete.
+#' @param input_shape Integer vector, the shape of an input, such as `c(1, 1, 28, 28)`. For a module with several
+#'   inputs, a list of shapes.
+#' @param format Character, `"onnx"` or `"torchscript"`.
+#'   * `"onnx"`: for onnxruntime and other programs. The inputs are named `x`, or `query` and `context` for attention;
+#'     the output is named `output`; the dynamic axes are named `batch`, `row`, `column`, `depth` and `token`.
+#'   * `"torchscript"`: for `torch::jit_load()` of the R package torch, `torch.jit.load()` in Python and LibTorch in
+#'     C++.
+#' @param dtype Character, `"float32"`, which all runtimes support, or `"float64"`. onnxruntime has no float64
+#'   convolution.
+#' @return The path, invisibly.
+#' @section Errors: `gequi_shape_error` if the shape does not match the network or is too small for a layer (the message
+#'   names it); `gequi_input_error` for layers whose matrices depend on the image size (oriented_gradients,
+#'   ring_descriptor, local_normalization, sphere_descriptor, token_pool) and for a path that cannot be written;
+#'   `gequi_setup_error` if the Python packages onnx or onnxscript are missing, which `"onnx"` requires.
 #' @references ONNX, onnx.ai (opset 18).
 #' @family training
 #' @export

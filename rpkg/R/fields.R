@@ -1,22 +1,24 @@
-#' The type of a feature
+#' Define the type of a feature
 #'
-#' A feature is a stack of fields, and each field has a representation that says how its channels change when the
-#' group acts.
+#' Defines a list of fields, each with a representation of the group. The representation of a field determines how its
+#' channels change when a group element acts.
 #'
-#' @param space a gspace, from [gspace()].
-#' @param fields names of representations with counts, such as `c(regular = 4, irrep_1 = 2)`, in the order of the
-#'   channels; names alone count once. The names:
-#'   * `trivial`: one channel that does not change;
-#'   * `regular`, for finite groups: the group permutes the channels;
-#'   * `irrep_...`: irreducible, as [representations()] lists them;
-#'   * `quotient(H)`: the channels are the cosets of the subgroup H, and `induced(H; irrep_1)`: from a representation
-#'     of H. H is escnn's id of a subgroup: `"quotient(2)"` in C_N, `"quotient(None,2)"` in D_N;
-#'   * `fourier(L)`, for continuous groups: functions on the group, as Fourier coefficients up to the frequency L.
-#' @return an object of class `gequi_field_type`: plain data (`space`, `fields`, `size`, ...), from which escnn's own
-#'   object is made when it is needed; [reticulate::r_to_py()] gives it. `as.data.frame()` lists the fields and their
-#'   channels.
-#' @section Errors: `gequi_field_error` for an unknown representation, `gequi_input_error` for a count that is not a
-#'   whole number of at least 1.
+#' @param space A gspace, created by [gspace()].
+#' @param fields Named integer vector or list, the number of fields per representation, such as `c(regular = 4, irrep_1
+#'   = 2)`, in the order of the channels. A character vector gives one field for each name. The representations are:
+#'   * `trivial`: one channel that does not change (a scalar);
+#'   * `regular`: one channel per group element, permuted by the group (finite groups only);
+#'   * `irrep_...`: an irreducible representation, as listed by [representations()];
+#'   * `quotient(H)`: one channel per coset of the subgroup H;
+#'   * `induced(H; irrep_1)`: the representation induced by a representation of H. H is the escnn identifier of the
+#'     subgroup, such as `"quotient(2)"` in C_N and `"quotient(None,2)"` in D_N;
+#'   * `fourier(L)`: functions on a continuous group, stored as Fourier coefficients up to frequency L.
+#' @return An object of class `gequi_field_type`. It stores plain data (`space`, `fields`, `size`, ...) and creates the
+#'   escnn object when it is needed. [reticulate::r_to_py()] returns the escnn object, and `as.data.frame()` lists the
+#'   fields and their channels.
+#' @section Errors: `gequi_field_error` for an unknown representation; `gequi_input_error` for a count that is not an
+#'   integer of at least 1.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
 #' @family fields
 #' @export
 #' @examplesIf gequi_available()
@@ -77,27 +79,29 @@ as.data.frame.gequi_field_type <- function(x, row.names = NULL, optional = FALSE
 
 #' Transform a feature by a group element
 #'
-#' The action of a group element on a field: \eqn{[g f](p) = \rho(g) f(g^{-1} p)}{[g f](p) = rho(g) f(g^-1 p)}. The
-#' values move to other places, about the centre of the grid, and the channels change by the representation of their
-#' field.
+#' Applies a group element to a feature: \eqn{[g f](p) = \rho(g) f(g^{-1} p)}{[g f](p) = rho(g) f(g^-1 p)}. The spatial
+#' grid is transformed about its center, and the channels are transformed by the representation of their field.
 #'
-#' Elements that map the pixel grid onto itself (quarter turns and mirrors) move the pixels without any interpolation;
-#' the others turn the image by a cubic spline, with 0 outside it.
+#' Elements that map the pixel grid onto itself (quarter turns and reflections) only move pixels and do not interpolate.
+#' Other elements interpolate with a cubic spline and fill with 0 outside the image.
 #'
-#' @param x features (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single
-#'   image (row, column) will do for a type of one channel.
-#' @param type a field type, from [field_type()], that says how the channels transform.
-#' @param element the number of an element, as in [group_elements()], from 1.
-#' @return an array of the same axes; a quarter turn of an image that is not square swaps its sides.
-#' @section Errors: `gequi_shape_error` for axes or channels that do not fit `type`; `gequi_input_error` for an
-#'   element that there is not, or values that are not finite.
+#' @param x Numeric array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A
+#'   matrix (row, column) is accepted if `type` has one channel.
+#' @param type A field type, created by [field_type()].
+#' @param element Integer, the number of the group element, from 1, as in [group_elements()].
+#' @return A numeric array with the axes of `x`. A quarter turn of a non-square image swaps its height and width.
+#' @section Errors: `gequi_shape_error` if the axes or channels of `x` do not match `type`; `gequi_input_error` for an
+#'   element number that is out of range or for values that are not finite.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
+#' @concept rotation
+#' @concept reflection
 #' @family fields
 #' @export
 #' @examplesIf gequi_available()
-#' grey <- field_type(gspace("rot2dOnR2", N = 4), c(trivial = 1))
+#' gray <- field_type(gspace("rot2dOnR2", N = 4), c(trivial = 1))
 #' x <- matrix(1:6, 2)
 #' x
-#' transform_field(x, grey, 2) # the counter-clockwise quarter turn
+#' transform_field(x, gray, 2) # the counter-clockwise quarter turn
 transform_field <- function(x, type, element) {
   call_core("transform_field", x = x, type = type, element = as_index(element))
 }

@@ -1,30 +1,35 @@
-#' Predictions for a folder of images
+#' Predict the images of a folder
 #'
-#' For more images than fit in memory: they are read a batch at a time, in one process, in several, or on several
-#' machines. `prepare_prediction()` writes the work down as a folder and says which command does it on a cluster;
-#' `collect_prediction()` fetches what came out. On one machine, `predict_folder(devices = 2)` does all of this at
-#' once.
+#' Predicts images that do not fit in memory. Images are read batch by batch, in one or several processes or on several
+#' machines. `predict_folder()` runs on this machine. `prepare_prediction()` writes a job to a folder and returns the
+#' command that runs it on a cluster, and `collect_prediction()` reads the results.
 #'
-#' Each process takes a part of the files and waits for no other. A line that is run again does what is left.
+#' Each process handles a part of the files independently of the others. Running a command again processes the files
+#' that are not finished.
 #'
-#' @param model a network or a module; one that [fit()] trained knows its classes.
-#' @param images a folder, of which all .npy, .png, .jpg, .tif and .bmp files are taken in the order of their names;
-#'   or a character vector of files. All have one size. A picture has one channel (grey) or three, from 0 to 1; a .npy
-#'   file holds (channel, row, column), or (row, column) of one channel, as it is.
-#' @param type `"raw"`, the output of the network; for classes `"prob"`, their probabilities, or `"class"`, the most
-#'   probable one.
-#' @param batch_size how many go through at once.
-#' @param device `"cpu"`, `"cuda"`, or `"auto"`.
-#' @param devices processes on this machine, or on each of `nodes` machines.
-#' @param folder an empty folder that all machines see.
-#' @param nodes machines.
-#' @param metadata a named list of plain data to keep with the job.
-#' @return `predict_folder()` and `collect_prediction()`: a list of `files`, their paths, and `output`, in the order
-#'   of the files, as [predict.gequi_fit()] returns it for each `type`. `prepare_prediction()`: a list of two
-#'   commands, of which one is needed, as of [prepare_job()].
-#' @section Errors: `gequi_input_error` for no such folder or a file that cannot be read; `gequi_shape_error` for
-#'   images of several sizes, or that do not fit the network, with the name of the file; `gequi_training_error` for a
-#'   process that was killed; `gequi_setup_error` for pictures, where the Python package pillow is missing.
+#' @param model A network or a module. A network trained with [fit()] includes its classes.
+#' @param images Character, the path of a folder, whose .npy, .png, .jpg, .tif and .bmp files are used in alphabetical
+#'   order, or a vector of file paths. All images must have the same size. Pictures have one (grayscale) or three
+#'   channels with values from 0 to 1. A .npy file contains an array (channel, row, column) or (row, column), which is
+#'   used unchanged.
+#' @param type Character, `"raw"` for the output of the network, `"prob"` for class probabilities or `"class"` for the
+#'   most probable class.
+#' @param batch_size Integer, the number of images processed at once.
+#' @param device Character, `"cpu"`, `"cuda"` (GPU) or `"auto"`.
+#' @param devices Integer, the number of processes on this machine, or on each of `nodes` machines.
+#' @param folder Character, the path of an empty folder that all machines can access.
+#' @param nodes Integer, the number of machines.
+#' @param metadata Named list of plain data to store with the job.
+#' @return `predict_folder()` and `collect_prediction()`: a list of `files` (the paths) and `output`, in the order of
+#'   the files and in the form that [predict.gequi_fit()] returns for `type`. `prepare_prediction()`: a list of two
+#'   alternative commands, as from [prepare_job()].
+#' @section Errors: `gequi_input_error` if the folder does not exist or a file cannot be read; `gequi_shape_error` if
+#'   images differ in size or do not match the network (the message names the file); `gequi_training_error` if a process
+#'   was killed; `gequi_setup_error` if the Python package pillow is missing, which pictures require.
+#' @concept GPU
+#' @concept classification
+#' @concept segmentation
+#' @concept metadata
 #' @family training
 #' @export
 #' @examplesIf gequi_available() && requireNamespace("png", quietly = TRUE)

@@ -1,35 +1,42 @@
-#' Group self-attention
+#' Group self-attention layers
 #'
-#' Attention between the poses of an image, exactly equivariant to rotations and reflections of the plane. A pose is a
-#' point with a group element; the channels of a regular field are its values at the poses of a point.
-#' `layer_lifting_attention()` leads from trivial to regular fields, `layer_group_attention()` from regular to regular
-#' fields, and `layer_group_attention_block()` adds to regular fields what attention, then a two-layer map at each
-#' pose, make of them. They mix with [layer_conv()] and every other layer for regular fields.
+#' These layers compute self-attention between the poses of an image. A pose is a pixel together with a group element;
+#' the channels of a regular field are the values at the poses of a pixel.
+#' * `layer_lifting_attention()` maps trivial fields to regular fields.
+#' * `layer_group_attention()` maps regular fields to regular fields.
+#' * `layer_group_attention_block()` adds a residual block: attention followed by a two-layer perceptron at each pose.
 #'
-#' For each head, the query of the pose (i, h) scores the key of the pose (j, w) by
+#' They can be combined with [layer_conv()] and all other layers for regular fields.
+#'
+#' For each head, the attention score between the query at pose (i, h) and the key at pose (j, w) is
 #' \deqn{\langle q(i, h), k(j, w) + \rho_P(h^{-1} (x_j - x_i)) + \rho_H(h^{-1} w) \rangle / \sqrt{key\_dim}}{
 #'   <q(i, h), k(j, w) + rho_P(h^-1 (x_j - x_i)) + rho_H(h^-1 w)> / sqrt(key_dim)}
-#' and the softmax of the scores weighs the values. Positions are seen from the pose of the query, so moving everything
-#' by a group element changes no score.
+#' The softmax of the scores weights the values. Positions are expressed relative to the pose of the query, so a common
+#' transformation of both poses leaves the score unchanged. The layers are therefore equivariant to the finite groups of
+#' rotations and reflections of the plane. On pixels, equivariance is exact to rounding for quarter turns and
+#' reflections; on points (see [predict_points()]) it is exact for all group elements.
 #'
 #' @inheritParams layer_conv
-#' @param fields regular fields of the output, such as `c(regular = 8)`.
-#' @param heads number of heads.
-#' @param key_dim features of a head; `NULL` is fields / heads.
-#' @param frequencies Fourier features of positions for each head and pair of opposite elements; 0 for none.
-#' @param window side of the neighbourhood that a pixel attends to, odd, pixels; `NULL` is the whole image.
-#' @param dropout probability that a value of the layer's output is set to 0 while training.
-#' @param qk_norm whether queries and keys have a bounded length, which keeps rounding errors small however large the
-#'   weights grow.
-#' @param positions `"additive"`, as in the formula, or `"rotary"`: positions in the angles of queries and keys, which
-#'   costs no more memory than attention without positions; it needs no `frequencies`.
-#' @param mlp_ratio hidden units of the two-layer map for each field.
+#' @param fields Named integer vector, the regular fields of the output, such as `c(regular = 8)`.
+#' @param heads Integer, the number of attention heads.
+#' @param key_dim Integer, the number of features per head. `NULL` is fields / heads.
+#' @param frequencies Integer, the number of Fourier features of the position, per head and pair of opposite group
+#'   elements. 0 uses no positions.
+#' @param window Integer, the side of the neighborhood that a pixel attends to, in pixels. Must be odd. `NULL` is the
+#'   whole image.
+#' @param dropout Numeric, the probability of setting an output value to 0 during training.
+#' @param qk_norm Logical, whether to normalize queries and keys to bounded length, which limits rounding errors for
+#'   large weights.
+#' @param positions Character, `"additive"` as in the formula, or `"rotary"`, which encodes positions as angles of
+#'   queries and keys. Rotary positions need no additional memory and ignore `frequencies`.
+#' @param mlp_ratio Integer, the number of hidden units of the perceptron per field.
 #' @section Shape: (batch, channel, row, column) to (batch, channel', row, column).
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit the layer, or the group is not a finite
-#'   one of the plane; `gequi_input_error` for a value that an option cannot take. The message names the layer.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields, or if the group is not a
+#'   finite group of the plane; `gequi_input_error` for an invalid option. Messages name the layer.
 #' @family layers
-#' @references Romero and Cordonnier (2021), arXiv 2010.00977; see `vignette("group-attention")` for what differs.
+#' @references Romero and Cordonnier (2021), Group equivariant stand-alone self-attention for vision, arXiv:2010.00977.
+#'   `vignette("group-attention")` describes the differences.
 #' @export
 #' @examplesIf gequi_available()
 #' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -55,26 +62,28 @@ layer_group_attention_block <- function(network, heads = 1, key_dim = NULL, freq
   add_layer(network, "group_attention_block")
 }
 
-#' A classifier by group self-attention
+#' Image classifier based on group self-attention
 #'
-#' Its outputs do not change when the image is turned: [layer_lifting_attention()] to `fields` regular fields, `blocks`
-#' times [layer_group_attention_block()], the mean over all points, the mean (or maximum) over all poses, and one
-#' linear layer. With `patch_size` above 1, a convolution with that kernel size and stride stands in place of the
-#' lifting attention.
+#' Creates a classifier whose output is invariant to rotations and reflections of the image. It consists of a
+#' [layer_lifting_attention()] to `fields` regular fields, `blocks` times [layer_group_attention_block()], the mean over
+#' all pixels, the mean or maximum over the group, and a linear layer. If `patch_size` is above 1, a convolution with
+#' this kernel size and stride replaces the lifting attention.
 #'
 #' @inheritParams equivariant_network
 #' @inheritParams layer_lifting_attention
-#' @param units numbers that come out, such as classes.
-#' @param fields number of regular fields inside.
-#' @param blocks number of residual blocks.
-#' @param window side of the neighbourhood that a point attends to, odd, in patches; `NULL` is the whole image.
-#' @param patch_size side of a patch, pixels, odd.
-#' @param size side of the images, pixels, or c(row, column); needed with patches, which must cover the image exactly,
-#'   or turning the image would not turn the patches.
-#' @param pool `"mean"` or `"max"`, over poses.
-#' @return a network, as [equivariant_network()] makes it.
-#' @section Errors: `gequi_input_error` for a size that patches do not cover, or a value that an option cannot take;
-#'   `gequi_field_error` for a gspace that is not of the plane, or continuous.
+#' @param units Integer, the number of outputs, such as classes.
+#' @param fields Integer, the number of regular fields in the hidden layers.
+#' @param blocks Integer, the number of residual blocks.
+#' @param window Integer, the side of the neighborhood that a token attends to, in patches. Must be odd. `NULL` is the
+#'   whole image.
+#' @param patch_size Integer, the side of a patch in pixels. Must be odd.
+#' @param size Integer, the side of the images in pixels, or c(row, column). Required if `patch_size` is above 1, to
+#'   check that the patches cover the image exactly.
+#' @param pool Character, `"mean"` or `"max"`, the pooling over the group.
+#' @return A network, as returned by [equivariant_network()].
+#' @section Errors: `gequi_input_error` if the patches do not cover the image or an option is invalid;
+#'   `gequi_field_error` if the gspace is not a finite group of the plane.
+#' @concept classification
 #' @family networks
 #' @references Romero and Cordonnier (2021), arXiv 2010.00977.
 #' @export
@@ -95,19 +104,21 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
   equivariant_network(space, input, layers, seed = seed, dtype = dtype)
 }
 
-#' Predict with a network of attention on points
+#' Predict with a network on point clouds
 #'
-#' Points can be turned by any angle, so the law holds exactly for every element of the group, which on pixels it does
-#' for quarter turns and mirrors only.
+#' Runs a network of attention layers on points with coordinates instead of a pixel grid. Points can be rotated by any
+#' angle without interpolation, so equivariance is exact for every group element.
 #'
-#' @param network a network of attention layers without a window, and layers that treat each point alone or average
-#'   over all.
-#' @param x features (batch, channel, point).
-#' @param points coordinates (point, 2) or (batch, point, 2): x to the right, y up, the distance of two pixels being 1.
-#' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
-#' @return an array (batch, channel, point), or (batch, channel) where the network ends without extent.
-#' @section Errors: `gequi_input_error` for a layer that needs a grid, which is named; `gequi_shape_error` for channels
-#'   or points that do not fit.
+#' @param network A network of attention layers without a window, and of layers that act on each point or average over
+#'   all points.
+#' @param x Numeric array (batch, channel, point), the features.
+#' @param points Numeric array (point, 2) or (batch, point, 2), the coordinates: x to the right and y up, in units of
+#'   the pixel distance.
+#' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
+#' @return A numeric array (batch, channel, point), or (batch, channel) if the network averages over all points.
+#' @section Errors: `gequi_input_error` if a layer requires a grid (the message names it); `gequi_shape_error` for
+#'   channels or points that do not match.
+#' @references Romero and Cordonnier (2021), Group equivariant stand-alone self-attention for vision, arXiv:2010.00977.
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -122,20 +133,24 @@ predict_points <- function(network, x, points, dtype = NULL) {
 
 #' Plot the equivariance of a network
 #'
-#' First row: an image and the channels of one field that the map makes of it. Second row: the moved image and what the
-#' map makes of that; arrows lead from each channel to the one in which it should be found. Third row: the difference
-#' after undoing the motion, in the same shades, which is an even grey where the map is equivariant.
+#' Shows an image, the features of the image, and the features of the transformed image.
+#' * First row: the image and the channels of one output field.
+#' * Second row: the transformed image and its features. Arrows connect each channel with the channel to which the group
+#'   element moves it.
+#' * Third row: the difference after undoing the transformation, on the same scale. It is uniformly gray for an
+#'   equivariant map.
 #'
-#' @param network a network that leads from images to images; or an R function with `space`, `input` and `output`, as in
+#' @param network A network from images to images, or an R function with `space`, `input` and `output`, as in
 #'   [equivariance_error()].
-#' @param x an image (row, column), or an array (batch, channel, row, column), of which the first image is shown.
-#' @param element the number of the group element, from 1; 2 is the smallest rotation of a group of rotations.
-#' @param field the number of the field of the output, from 1.
-#' @param space,input,output the declared symmetry of a function; a network declares its own.
-#' @param dtype as in [equivariance_error()].
-#' @return a ggplot.
-#' @section Errors: `gequi_input_error` for a map whose output is no image, or no such element or field.
+#' @param x Numeric matrix (row, column), or array (batch, channel, row, column) whose first image is used.
+#' @param element Integer, the number of the group element, from 1. In a rotation group, 2 is the smallest rotation.
+#' @param field Integer, the number of the output field, from 1.
+#' @param space,input,output The gspace and fields of a function. A network declares its own.
+#' @param dtype Character, `"float32"` or `"float64"`, as in [equivariance_error()].
+#' @return A ggplot object.
+#' @section Errors: `gequi_input_error` if the output is not an image, or if the element or field does not exist.
 #' @seealso [equivariance_error()]
+#' @concept rotation
 #' @export
 #' @examplesIf gequi_available()
 #' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>

@@ -1,30 +1,42 @@
-#' The gspaces
+#' List the available gspaces
 #'
-#' A gspace is a base space (the plane, space, or a single point for vectors) with a group that acts on it.
+#' Lists the base spaces and symmetry groups that [gspace()] can create. A gspace is a base space (the plane,
+#' three-dimensional space, or a single point) together with a group that acts on it.
 #'
-#' @return a data frame with a row for each gspace: `name`, `dimension` (of the base space), `symmetry` (in words) and
-#'   the `options` that [gspace()] takes for it.
+#' @return A data frame with one row per gspace: `name`, `dimension` of the base space, `symmetry` (a description of the
+#'   group) and `options`, the arguments that [gspace()] accepts for it.
+#' @section Errors: This function does not fail once Python is installed.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
+#' @concept symmetry group
+#' @concept rotation
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
 #' gspaces()
 gspaces <- function() as_table(call_core("gspaces"))
 
-#' A space and the group that acts on it
+#' Create a gspace: a base space and a symmetry group
 #'
-#' @param name one of the names in [gspaces()].
-#' @param ... options, where the gspace has them:
-#'   * `N`: the number of rotations; -1, the default, is the continuous group.
-#'   * `maximum_frequency`: of the irreducible representations of a continuous group.
-#'   * `axis`: of a reflection, in radians.
-#'   * `group`, for `"no_base_space"`: one of escnn's groups by name (`"cyclic_group"`, `"so3_group"`, ...), with what
-#'     that group takes.
-#' @return an object of class `gequi_gspace`: plain data (`name`, `options`, `group`, ...), from which escnn's own
-#'   object is made when it is needed; [reticulate::r_to_py()] gives it.
-#' @section Errors: `gequi_input_error` for an unknown name or option; the message lists what there is.
+#' Creates the combination of a base space and a group acting on it. Field types, layers and networks are defined on a
+#' gspace. For example, `gspace("rot2dOnR2", N = 8)` is the plane with the group of rotations by multiples of 45
+#' degrees.
+#'
+#' @param name Character, the name of the gspace, one of those listed by [gspaces()].
+#' @param ... Options of the gspace:
+#'   * `N`: Integer, the number of rotations. -1 (the default) gives the continuous group.
+#'   * `maximum_frequency`: Integer, the highest frequency of the irreducible representations of a continuous group.
+#'   * `axis`: Numeric, the angle of the mirror axis of a reflection, in radians.
+#'   * `group`: Character, for `"no_base_space"` only: the name of an escnn group (`"cyclic_group"`, `"so3_group"`,
+#'     ...). The arguments of that group follow by name.
+#' @return An object of class `gequi_gspace`. It stores plain data (`name`, `options`, `group`, ...) and creates the
+#'   escnn object when it is needed. [reticulate::r_to_py()] returns the escnn object.
+#' @section Errors: `gequi_input_error` for an unknown name or option. The message lists the valid ones.
 #' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251. Cesa, Lang and
 #'   Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
 #' @seealso [plot.gequi_gspace()]
+#' @concept rotation
+#' @concept reflection
+#' @concept symmetry group
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
@@ -109,25 +121,39 @@ as.data.frame.gequi_gspace <- function(x, row.names = NULL, optional = FALSE, ..
   group_elements(x)
 }
 
-#' The elements of a group
+#' List the elements of a group
 #'
-#' @param space a gspace, from [gspace()].
-#' @return a data frame with a row for each element: `element` (its number, from 1), `name`, `angle` (of its rotation,
-#'   radians), `reflection` (whether it changes handedness) and `exact` (whether it maps the pixel grid onto itself,
-#'   so that it moves an image without interpolation). For a continuous group: escnn's grid of elements to test with.
-#' @section Errors: `gequi_input_error` for what is no gspace.
+#' Lists the group elements of a gspace with their number, rotation angle and whether they map the pixel grid onto
+#' itself.
+#'
+#' @param space A gspace, created by [gspace()].
+#' @return A data frame with one row per element:
+#'   * `element`: the number of the element, from 1;
+#'   * `name`: the name of the element;
+#'   * `angle`: the rotation angle in radians;
+#'   * `reflection`: whether the element reverses orientation;
+#'   * `exact`: whether the element maps the pixel grid onto itself, so that transforming an image needs no
+#'     interpolation.
+#'
+#'   For a continuous group, the rows are the sample of elements that escnn uses for testing.
+#' @section Errors: `gequi_input_error` if `space` is not a gspace.
+#' @references Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR (the order of the
+#'   elements is that of escnn).
+#' @concept rotation
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
 #' group_elements(gspace("flipRot2dOnR2", N = 4))
 group_elements <- function(space) as_table(call_core("group_elements", space = space), indexes = "element")
 
-#' The multiplication table of a finite group
+#' Multiplication table of a finite group
+#'
+#' Computes the multiplication table (Cayley table) of the group of a gspace.
 #'
 #' @inheritParams group_elements
-#' @return an integer matrix (element, element): entry `[i, j]` is the number of \eqn{g_i g_j}{g_i g_j}, the element
-#'   that does first \eqn{g_j}, then \eqn{g_i}.
-#' @section Errors: `gequi_input_error` for a continuous group.
+#' @return An integer matrix (element, element). Entry `[i, j]` is the number of the product \eqn{g_i g_j}{g_i g_j},
+#'   which applies \eqn{g_j} first and then \eqn{g_i}.
+#' @section Errors: `gequi_input_error` if the group is continuous.
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
@@ -138,30 +164,34 @@ cayley_table <- function(space) {
   table
 }
 
-#' The representations of a group
+#' List the representations of a group
 #'
-#' A representation says how the channels of a field change when the group acts. Besides the names listed here,
-#' `quotient(...)`, `induced(...)` and `fourier(...)` name representations: see [field_type()].
+#' Lists the named representations of the group of a gspace. A representation describes how the channels of a field
+#' change when a group element acts. [field_type()] also accepts `quotient(...)`, `induced(...)` and `fourier(...)`.
 #'
 #' @inheritParams group_elements
-#' @return a data frame with a row for each representation: `name`, `size` (the channels of one field), `irreducible`
-#'   and `pointwise` (whether functions of each channel alone, such as ReLU, are equivariant on it).
-#' @section Errors: `gequi_input_error` for what is no gspace.
+#' @return A data frame with one row per representation: `name`, `size` (number of channels), `irreducible` (logical)
+#'   and `pointwise` (logical: whether nonlinearities applied to each channel separately, such as ReLU, are
+#'   equivariant).
+#' @section Errors: `gequi_input_error` if `space` is not a gspace.
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
 #' representations(gspace("rot2dOnR2", N = 4))
 representations <- function(space) as_table(call_core("representations", space = space))
 
-#' The matrix of an element in a representation
+#' Matrix of a group element in a representation
+#'
+#' Computes the matrix \eqn{\rho(g)}{rho(g)} by which a group element acts on the channels of a field. The matrix is
+#' orthogonal and satisfies \eqn{\rho(g h) = \rho(g) \rho(h)}{rho(g h) = rho(g) rho(h)}.
 #'
 #' @inheritParams group_elements
-#' @param representation a name, as in [representations()] or [field_type()].
-#' @param element the number of an element, as in [group_elements()], from 1.
-#' @return a matrix (size, size), \eqn{\rho(g)}{rho(g)}: orthogonal, with
-#'   \eqn{\rho(g h) = \rho(g) \rho(h)}{rho(g h) = rho(g) rho(h)}.
-#' @section Errors: `gequi_field_error` for an unknown representation, `gequi_input_error` for an element that there
-#'   is not.
+#' @param representation Character, the name of a representation, as in [representations()] or [field_type()].
+#' @param element Integer, the number of the group element, from 1, as in [group_elements()].
+#' @return A numeric matrix (size, size).
+#' @section Errors: `gequi_field_error` for an unknown representation; `gequi_input_error` for an element number that is
+#'   out of range.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()
@@ -176,16 +206,17 @@ representation_matrix <- function(space, representation, element) {
 
 #' Plot a group
 #'
-#' Without an image, the matrices of the representations as heat maps, blue for -1, white for 0 and red for 1: a row
-#' of the figure for each representation, a column for each element. With an image, what each element makes of it.
+#' Plots the representations of a group, or its action on an image. Without `image`, each row of the figure shows one
+#' representation and each column one group element, as a heat map of the representation matrix (blue: -1, white: 0,
+#' red: 1). With `image`, the figure shows the image transformed by each element.
 #'
-#' @param x a gspace, from [gspace()].
-#' @param representation names of representations, as in [field_type()]; `NULL` shows those of at most 12 channels.
-#' @param elements numbers of elements, as in [group_elements()]; `NULL` shows the first 8.
-#' @param image a matrix (row, column), row 1 on top.
-#' @param ... not used.
-#' @return a ggplot.
-#' @section Errors: as [representation_matrix()] and [transform_field()].
+#' @param x A gspace, created by [gspace()].
+#' @param representation Character vector, the representations to show. `NULL` shows those with at most 12 channels.
+#' @param elements Integer vector, the group elements to show, from 1. `NULL` shows the first 8.
+#' @param image Numeric matrix (row, column), with row 1 at the top.
+#' @param ... Not used.
+#' @return A ggplot object.
+#' @section Errors: The errors of [representation_matrix()] and [transform_field()].
 #' @family groups
 #' @export
 #' @examplesIf gequi_available()

@@ -1,42 +1,45 @@
-#' Images as a batch
+#' Convert images to a batch
 #'
-#' Brings images into the axes that everything here has: (batch, channel, row, column), with row 1 on top.
+#' Converts images to an array (batch, channel, row, column), the form that networks use, with row 1 at the top.
 #'
-#' An object of another package says itself which of its axes is which; of an array, the number of its axes and `third`
-#' say it. Colours of files, rasters and magick go from 0 to 1; the values of arrays are taken as they are.
+#' Objects of other packages define the order of their axes. For plain arrays, the number of axes and `third` determine
+#' it. Colors of files, rasters and magick objects are scaled to 0 to 1; the values of arrays are not changed.
 #'
-#' @param x one of
-#'   * a matrix (row, column): one image;
-#'   * an array of three axes: see `third`;
-#'   * an array of four axes (batch, channel, row, column): returned as it is;
-#'   * the names of picture files or of a folder of them, which is read in the order of the names. Of a single file,
-#'     all pages of a TIFF and all frames of an animation are read; of several files, each must hold one image;
-#'   * an object of magick, [grDevices::as.raster()], a nativeRaster as of `png::readPNG(native = TRUE)`, an `Image` of
-#'     EBImage, a `cimg`, `pixset` or `imlist` of imager, or a NIfTI image. Their frames and slices are images;
-#'   * a list of any of these, of one size, such as a column of a tibble;
-#'   * a data frame with one column of such objects or of names of files.
-#' @param third what the third axis of an array is:
-#'   * `"channels"`: (row, column, channel), as `png::readPNG()` and `jpeg::readJPEG()` have it;
-#'   * `"images"`: (row, column, image), a stack of images in grey;
-#'   * `"columns"`: (image, row, column), images in grey, as keras has them;
+#' @param x One of:
+#'   * a matrix (row, column), one image;
+#'   * an array with three axes, see `third`;
+#'   * an array (batch, channel, row, column), which is returned unchanged;
+#'   * the paths of image files or of a folder, whose files are read in alphabetical order. All pages of a single TIFF
+#'     file and all frames of a single animation are read. If there are several files, each must contain one image;
+#'   * a magick object, an object of [grDevices::as.raster()], a nativeRaster from `png::readPNG(native = TRUE)`, an
+#'     EBImage `Image`, an imager `cimg`, `pixset` or `imlist`, or a NIfTI image. Frames and slices become images;
+#'   * a list of these with the same size, such as a column of a tibble;
+#'   * a data frame with one column of such objects or of file paths.
+#' @param third Character, the meaning of the third axis of an array:
+#'   * `"channels"`: (row, column, channel), as from `png::readPNG()` and `jpeg::readJPEG()`;
+#'   * `"images"`: (row, column, image), a stack of grayscale images;
+#'   * `"columns"`: (image, row, column), grayscale images as in keras;
 #'   * `"slices"`: (row, column, slice), one volume.
 #'
-#'   `NULL` is `"channels"` for an axis of at most 4, and an error for a longer one. Of the frames of an object or file,
-#'   `NULL` makes images, and `"slices"` makes one volume.
-#' @param channels 3 for red, green and blue, 1 for grey, as [to_grayscale()] computes it; `NULL` keeps those of `x`.
-#'   Images in grey and in colour can be in one batch only where this says what they become.
-#' @param ... not used.
-#' @return an array (batch, channel, row, column); for `third = "slices"` (batch, channel, depth, row, column). The
-#'   images of several files, or of a list with names, have their names: `dimnames(batch)[[1]]`.
-#' @section Errors: `gequi_shape_error` for axes that could be read in several ways, for images of several sizes or
-#'   channels, and for a file of several pages among others; `gequi_input_error` for what is no image;
-#'   `gequi_setup_error` where the package that reads a file is missing.
+#'   `NULL` is `"channels"` if the third axis has at most 4 entries, and an error otherwise. For the frames of an object
+#'   or file, `NULL` creates images and `"slices"` one volume.
+#' @param channels Integer, 3 for red, green and blue or 1 for grayscale, as computed by [to_grayscale()]. `NULL` keeps
+#'   the channels of `x`. Required if grayscale and color images are combined.
+#' @param ... Not used.
+#' @return A numeric array (batch, channel, row, column), or (batch, channel, depth, row, column) for `third =
+#'   "slices"`. The images of several files or of a named list are named: `dimnames(batch)[[1]]`.
+#' @section Errors: `gequi_shape_error` for ambiguous axes, images that differ in size or channels, and a file with
+#'   several pages among several files; `gequi_input_error` if `x` is not an image; `gequi_setup_error` if the package
+#'   that reads a file is missing.
+#' @concept stack
+#' @concept grayscale
+#' @concept color image
 #' @family images
 #' @export
 #' @examples
 #' dim(as_image_batch(volcano))
 #' dim(as_image_batch(list(volcano, volcano)))
-#' dim(as_image_batch(array(0, c(20, 30, 3)))) # a colour image
+#' dim(as_image_batch(array(0, c(20, 30, 3)))) # a color image
 #' dim(as_image_batch(array(0, c(20, 30, 50)), third = "images"))
 #' dim(as_image_batch(array(0, c(100, 28, 28)), third = "columns"))
 #' dim(as_image_batch(array(0, c(20, 30, 50)), third = "slices"))
@@ -124,7 +127,7 @@ with_channels <- function(batch, options) {
   size <- dim(batch)
   if (is.null(wanted) || size[2] == wanted) return(batch)
   if (size[2] > 4) {
-    options$refuse("has ", size[2], " channels: `channels` is for grey and colours, which have 1 to 4.")
+    options$refuse("has ", size[2], " channels: `channels` applies to images with 1 to 4 channels.")
   }
   if (wanted == 1) return(gray_batch(batch, options))
   colours <- if (size[2] == 4) 1:3 else c(1, 1, 1)
@@ -327,7 +330,7 @@ join_images <- function(batches, options, names = NULL) {
     options$refuse(
       "must hold images of one size (channel, row, column); image ", call_it(1), " has ", sizes(shapes[[1]]),
       ", image ", call_it(at), " ", sizes(shapes[[at]]), ".",
-      if (shapes[[1]][1] != shapes[[at]][1]) " `channels = 1` makes grey of all, `channels = 3` colours."
+      if (shapes[[1]][1] != shapes[[at]][1]) " Use `channels = 1` for grayscale or `channels = 3` for color."
     )
   }
   # Join along the first axis, which in R's memory is the fastest: put it last, join, put it back.

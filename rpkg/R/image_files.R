@@ -1,23 +1,27 @@
-#' Images in files
+#' Data sets of image files
 #'
-#' For [fit()], [evaluate()] and [predict()], which read them a batch at a time: more images than fit in memory, of many
-#' sizes. A folder or a data frame that is given to these functions goes through `image_files()` by itself; it is called
-#' where images are to be brought to one size.
+#' Creates a data set of image files for [fit()], [evaluate()] and [predict()], which read the images batch by batch.
+#' Data sets may be larger than the memory, and images may differ in size. These functions also accept a folder or data
+#' frame directly; call `image_files()` to resize images.
 #'
-#' @param x a folder with a folder of images for each class, whose names are the classes; a folder of images without
-#'   classes; files; or a data frame with the column `path`, `file` or `image` of files and, for classes, the column
-#'   `label`, `class` or `y`. Files end with .npy, .png, .jpg, .tif or .bmp.
-#' @param labels the class of each file, a factor or text; `NULL` for images without classes.
-#' @param size (rows, columns) to bring all images to, or one number for both; `NULL` where they have one size.
-#' @param resize `"stretch"` scales each axis on its own; `"crop"` scales the image until it covers the size, and takes
-#'   its middle; `"pad"` scales it until it fits, with 0 around. Scaling is linear, and averages where it shrinks.
-#' @param channels 1, gray, or 3, colours; `NULL` takes that of the first image. Gray is 0.299 red + 0.587 green + 0.114
-#'   blue.
-#' @return an object of class `gequi_image_files`: a list of `files`, `labels` (a factor, or `NULL`), `shape` (image,
-#'   channel, row, column), `size`, `resize` and `channels`. `as.data.frame()` gives the files and labels.
-#' @section Errors: `gequi_input_error` for no such folder, no images, or a file that cannot be read (when it is);
-#'   `gequi_shape_error` for labels that do not fit, and for images of several sizes where `size` is `NULL`;
-#'   `gequi_setup_error` for pictures, where the Python package pillow is missing.
+#' @param x One of: a folder with one subfolder per class, named after the class; a folder of images without classes;
+#'   file paths; or a data frame with the column `path`, `file` or `image` and, for classes, the column `label`, `class`
+#'   or `y`. Files must end in .npy, .png, .jpg, .tif or .bmp.
+#' @param labels Factor or character vector, the class of each file. `NULL` for images without classes.
+#' @param size Integer vector (rows, columns) or one integer, the size to which images are resized. `NULL` if all images
+#'   have the same size.
+#' @param resize Character, `"stretch"` scales each axis independently; `"crop"` scales the image to cover `size` and
+#'   crops the center; `"pad"` scales the image to fit into `size` and pads with 0. Images are scaled with linear
+#'   interpolation, and averaged when they are reduced.
+#' @param channels Integer, 1 (grayscale: 0.299 red + 0.587 green + 0.114 blue) or 3 (color). `NULL` uses the number of
+#'   channels of the first image.
+#' @return An object of class `gequi_image_files`: a list of `files`, `labels` (a factor, or `NULL`), `shape` (image,
+#'   channel, row, column), `size`, `resize` and `channels`. `as.data.frame()` returns the files and labels.
+#' @section Errors: `gequi_input_error` if the folder does not exist, contains no images, or a file cannot be read (when
+#'   it is read); `gequi_shape_error` if the number of labels does not match, or if images differ in size and `size` is
+#'   `NULL`; `gequi_setup_error` if the Python package pillow is missing, which pictures require.
+#' @concept classification
+#' @concept grayscale
 #' @family training
 #' @export
 #' @examplesIf gequi_available()

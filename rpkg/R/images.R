@@ -1,10 +1,14 @@
-#' Images that come with the package
+#' Sample images
 #'
-#' @param name `"volcano"`, `"camera"`, `"cat"`, `"retina"` or `"cell"`; `NULL` for the table of them.
-#' @return a matrix (row, column), row 1 on top: the photographs and micrographs in \[0, 1\], and `"volcano"` in
-#'   metres, as [datasets::volcano]. For `NULL`, a data frame: `name`, `rows`, `columns`, `shows`, `licence`,
-#'   `source`.
+#' Returns one of the images that are included in the package.
+#'
+#' @param name Character, `"volcano"`, `"camera"`, `"cat"`, `"retina"` or `"cell"`. `NULL` returns a table of the
+#'   images.
+#' @return A numeric matrix (row, column) with row 1 at the top. Photographs and micrographs have values in \[0, 1\];
+#'   `"volcano"` is in meters, as [datasets::volcano]. For `NULL`, a data frame with the columns `name`, `rows`,
+#'   `columns`, `shows`, `licence` and `source`.
 #' @section Errors: `gequi_input_error` for an unknown name.
+#' @references The column `source` of the table, and the file `README.md` of the folder of images.
 #' @family images
 #' @export
 #' @examplesIf gequi_available()
@@ -17,21 +21,21 @@ sample_image <- function(name = NULL) {
 
 # ---- operations on one image ----------------------------------------------------------------------------------
 
-#' Images as matrices: scale, normalise
+#' Normalize images
 #'
-#' `normalize_image()` scales an image to \[0, 1\]: (x - min x) / (max x - min x); a constant image becomes 0.
-#' `signed_image()` scales it to \[-1, 1\]; a constant image becomes -1. `normalize_rows()` and `normalize_columns()`
-#' make each row or column weights that sum to 1: f(x) divided by the sum of f(x) along it.
+#' * `normalize_image()` scales an image to \[0, 1\]: (x - min x) / (max x - min x). A constant image becomes 0.
+#' * `signed_image()` scales an image to \[-1, 1\]. A constant image becomes -1.
+#' * `normalize_rows()` and `normalize_columns()` convert each row or column to weights that sum to 1: f(x) divided by
+#'   the sum of f(x) along the row or column.
 #'
-#' Where `x` is what [invert_input()] hands to a function of yours, nothing is computed: the operation is noted, and
-#' done in the core.
+#' Inside a function that is passed to [invert_input()], these operations are recorded and evaluated in Python.
 #'
-#' @param x image: a matrix (row, column).
-#' @param f `"exp"` (the softmax), `"plus_one"` (x + 1, the poster's cheap stand-in), `"identity"` (x itself), or a
-#'   function of the whole image that gives weights of the same size.
-#' @return an image of the same size.
+#' @param x Numeric matrix (row, column), the image.
+#' @param f Character, `"exp"` (softmax), `"plus_one"` (x + 1) or `"identity"` (x), or a function of the image that
+#'   returns weights of the same size.
+#' @return A numeric matrix with the size of `x`.
 #' @section Errors: `gequi_input_error` for values that are not finite, and for weights f(x) that are negative (with
-#'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` for what is not a matrix.
+#'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` if `x` is not a matrix.
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021,
 #'   virtual poster.
 #' @seealso [image_product()], `vignette("images-as-matrices", package = "gequiR")`
@@ -70,27 +74,25 @@ normalize_columns <- function(x, f = "exp") {
 
 # ---- products ---------------------------------------------------------------------------------------------------
 
-#' Images multiplied as matrices
+#' Multiply images as matrices
 #'
-#' `image_product()` is normalize_image(normalize_rows(a, rows) %*% normalize_columns(b, columns)). With `rows = "exp"`,
-#' `columns = NULL` and `normalize = FALSE` it is attention, softmax(a) b, for the logits a and the values b.
-#' `gram_image()` is normalize_image(t(a) %*% a), the products of all pairs of columns. `image_value()` is the poster's
-#' value(A), gram_image(normalize_image(normalize_columns(a, f))).
+#' * `image_product()` computes normalize_image(normalize_rows(a, rows) %*% normalize_columns(b, columns)). With `rows =
+#'   "exp"`, `columns = NULL` and `normalize = FALSE`, it is attention, softmax(a) b, with logits a and values b.
+#' * `gram_image()` computes normalize_image(t(a) %*% a), the inner products of all pairs of columns.
+#' * `image_value()` computes gram_image(normalize_image(normalize_columns(a, f))).
 #'
-#' @section What `image_value()` does not see, and what it carries along:
-#' The order of the rows: the value of `a[order, ]` is that of `a`. With `"plus_one"`, a positive factor on any column
-#' of a + 1. The order of the columns it carries along: the value of `a[, order]` is `image_value(a)[order, order]`.
-#' The inverse problem of [invert_input()] therefore has an orbit of solutions. [permutation_error()] measures these
-#' laws.
-#'
-#' @param a,b images: matrices (row, column); the columns of `a` are as many as the rows of `b`.
-#' @param rows what [normalize_rows()] does to `a`: `"exp"`, `"plus_one"`, `"identity"` or a function; `NULL` leaves it
-#'   as it is.
-#' @param columns what [normalize_columns()] does to `b`; `NULL` leaves it as it is.
-#' @param normalize scale the product to \[0, 1\].
-#' @param f as in [normalize_columns()].
-#' @return an image: the rows of `a` by the columns of `b`; for `gram_image()` and `image_value()` a symmetric one, the
-#'   columns of `a` by the columns of `a`.
+#' @param a,b Numeric matrices (row, column). The number of columns of `a` must equal the number of rows of `b`.
+#' @param rows The normalization of the rows of `a`, as `f` of [normalize_rows()]. `NULL` applies none.
+#' @param columns The normalization of the columns of `b`, as `f` of [normalize_columns()]. `NULL` applies none.
+#' @param normalize Logical, whether to scale the product to \[0, 1\].
+#' @param f The normalization, as in [normalize_columns()].
+#' @return A numeric matrix with the rows of `a` and the columns of `b`. `gram_image()` and `image_value()` return a
+#'   symmetric matrix (columns of `a`, columns of `a`).
+#' @section Symmetries of `image_value()`:
+#' `image_value()` is invariant to permutations of the rows of `a` and, with `"plus_one"`, to multiplication of a column
+#' of a + 1 by a positive factor. It is equivariant to permutations of the columns: `image_value(a[, order])` is
+#' `image_value(a)[order, order]`. The inverse problem of [invert_input()] therefore has an orbit of solutions.
+#' [permutation_error()] measures these properties.
 #' @inheritSection normalize_image Errors
 #' @inherit normalize_image references
 #' @family images
@@ -126,16 +128,16 @@ image_value <- function(a, f = "plus_one") {
   image_operation("image_value", list(a = weighted$x), list(f = weighted$f))
 }
 
-#' Warp an image by a sine
+#' Warp an image with a sine wave
 #'
-#' Columns move up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Between two rows the value is
-#' interpolated linearly; beyond the first and the last row it is that row's. The defaults are the poster's warp.
+#' Shifts the columns of an image up and down: out\[r, c\] = a\[r + amplitude sin(2 pi c / period), c\]. Values between
+#' rows are interpolated linearly. Beyond the first and last row, the nearest row is used.
 #'
-#' @param a image: a matrix (row, column).
-#' @param amplitude in pixels.
-#' @param period of the sine, in pixels along a row; above 0.
-#' @return an image of the same size.
-#' @section Errors: `gequi_input_error` for a period that is not above 0 or values that are not finite.
+#' @param a Numeric matrix (row, column), the image.
+#' @param amplitude Numeric, the amplitude in pixels.
+#' @param period Numeric, the period of the sine in pixels. Must be positive.
+#' @return A numeric matrix with the size of `a`.
+#' @section Errors: `gequi_input_error` if the period is not positive or values are not finite.
 #' @inherit normalize_image references
 #' @family images
 #' @export

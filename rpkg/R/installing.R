@@ -1,28 +1,29 @@
-#' Install the Python packages that gequiR needs
+#' Install the Python packages that gequiR requires
 #'
-#' Makes a virtual environment with torch, escnn and what they need. gequiR finds it by its name in the next session.
-#' Nothing is installed unless this function is called, or the question at the first call of a session is answered with
-#' yes.
+#' Creates a virtual environment with torch, escnn and their dependencies. gequiR finds the environment by name in the
+#' next session. Nothing is installed unless this function is called or the question at the first call of a session is
+#' answered with yes.
 #'
 #' @details
-#' With the build of torch for CPUs the packages take about 280 MB to download and 1.2 GB on disk; with the build for
-#' CUDA, 3.1 GB and 5.8 GB (measured on Linux). An installation that was interrupted is continued by the same call;
-#' until it is complete, gequiR does not use the environment.
+#' The packages need about 280 MB of download and 1.2 GB on disk for the CPU build of torch, and 3.1 GB and 5.8 GB for
+#' the CUDA build (measured on Linux). Calling the function again resumes an interrupted installation. gequiR does not
+#' use an incomplete environment.
 #'
-#' Two requirements of escnn are left out on purpose, as gequi does without them: lie_learn, which has wheels for two
-#' versions of Python only, and py3nj, which needs a Fortran compiler.
-#'
-#' @param envname name or path of the virtual environment.
-#' @param python the Python (3.11 or newer) from which to make the environment; `NULL` takes version 3.12, 3.11 or 3.13,
-#'   for which all packages have wheels, else the newest that reticulate finds.
-#' @param device `"cpu"`, or `"cuda"` for a graphics processor of NVIDIA. It decides which build of torch is installed
-#'   on Linux; elsewhere there is one.
-#' @param pip_options further options for `pip install`: `"--index-url=..."` for a mirror, or
-#'   `c("--no-index", "--find-links=FOLDER")` for a folder of wheels. torch then comes from there as well.
-#' @param ask whether to ask before anything is made.
-#' @return the path of the environment's Python, invisibly; `NULL` where the question was answered with no.
-#' @section Errors: `gequi_input_error` for a `python` that does not exist or is older than 3.11, before anything is
-#'   made; `gequi_setup_error` where there is no Python, or where pip fails, with its reason.
+#' Two requirements of escnn are not installed because gequi does not use them: lie_learn, which has wheels for two
+#' Python versions only, and py3nj, which needs a Fortran compiler.
+#' @param envname Character, the name or path of the virtual environment.
+#' @param python Character, the path of the Python (3.11 or newer) for the environment. `NULL` uses version 3.12, 3.11
+#'   or 3.13, for which wheels of all packages exist, otherwise the newest version that reticulate finds.
+#' @param device Character, `"cpu"`, or `"cuda"` for an NVIDIA GPU. It selects the build of torch on Linux; other
+#'   systems have one build.
+#' @param pip_options Character vector, additional options of `pip install`: `"--index-url=..."` for a mirror, or
+#'   `c("--no-index", "--find-links=FOLDER")` for a folder of wheels. torch is also installed from there.
+#' @param ask Logical, whether to ask before the environment is created.
+#' @return The path of the Python executable of the environment, invisibly. `NULL` if the question was answered with no.
+#' @section Errors: `gequi_input_error` if `python` does not exist or is older than 3.11; `gequi_setup_error` if no
+#'   Python is found, or if pip fails (the message contains the reason).
+#' @concept GPU
+#' @concept Python
 #' @family setup
 #' @export
 #' @examples

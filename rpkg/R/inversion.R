@@ -1,38 +1,45 @@
 #' Find an input that produces a given output
 #'
-#' Looks for an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) from x = start.
-#' The loss of such a descent is not monotone; the best x is kept and returned. Ctrl-C (or Esc in RStudio) ends the
-#' descent and returns the best x so far.
+#' Finds an x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target) starting at x = start.
+#' The loss is not monotone; the best x is returned. Ctrl-C (Esc in RStudio) ends the descent and returns the best x so
+#' far.
 #'
-#' Where f is invariant under a group, f(g x) = f(x), the problem has a whole orbit of solutions; the descent finds one
-#' near `start`, which need not be the x that the target was made from. See `vignette("inverse-problems", package =
+#' If f is invariant under a group, f(g x) = f(x), the problem has an orbit of solutions. The descent finds a solution
+#' near `start`, which may differ from the x that produced the target. See `vignette("inverse-problems", package =
 #' "gequiR")`.
 #'
-#' @param f what to invert: the name of an image operation, such as `"image_value"`; a function composed of this
-#'   package's image operations ([image_product()], [normalize_image()] and their kin) and of `+ - * / ^`, `%*%`,
-#'   `t()`, `exp()`, `log()`, `sqrt()`, `abs()`, `sin()`, `cos()` and `tanh()`, which is called once and then followed
-#'   in the core; or a network, such as [equivariant_network()].
-#' @param target the wanted f(x): an array of the shape of f(start).
-#' @param start the first x: an image (row, column), or an array (batch, channel, row, column) for a network.
-#' @param steps number of steps, at least 0.
-#' @param learning_rate the optimizer's. 0.001 suits `"adam"` on images in \[0, 1\]; 1 suits `"lbfgs"`.
-#' @param optimizer `"adam"` or `"sgd"` with torch's defaults, or `"lbfgs"` with a line search, which wants a smooth
-#'   loss: `"squared"` rather than `"norm"`.
-#' @param loss `"norm"` (the Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
-#' @param dtype `"float32"` or `"float64"`; `NULL` is a network's own type, and float32 for all else.
-#' @param progress whether to show a progress bar (`NULL`: only in interactive sessions); or a function that is called
-#'   at every x with a list (`step`, `steps`, `loss`); the descent ends where it returns `FALSE`.
-#' @return an object of class `gequi_inverted_input`: a list of `solution` (the best x), `value` (f(solution)), `loss`
-#'   (a data frame of `step`, from 0 for the start, and `loss`), `best_step`, `best_loss`, `stopped` (why it ended:
-#'   `"steps"`, `"exact"` for a loss of 0, `"progress"`, `"interrupted"`, or, with a warning, `"outside"`: a step left
-#'   the domain of f), `start` and `target`. `plot()` is a list of four
-#'   ggplots, start, solution, target and loss, drawn side by side; `as.data.frame()` gives the losses.
-#' @section Errors: `gequi_input_error` for an argument of the wrong kind, or an f that refuses `start`;
-#'   `gequi_shape_error` for a target that has not the shape of f(start).
+#' @param f The map to invert: the name of an image operation, such as `"image_value"`; a network, such as from
+#'   [equivariant_network()]; or a function composed of the image operations of this package ([image_product()],
+#'   [normalize_image()] and related functions) and of `+ - * / ^`, `%*%`, `t()`, `exp()`, `log()`, `sqrt()`, `abs()`,
+#'   `sin()`, `cos()` and `tanh()`. A function is called once; the recorded operations are then evaluated in Python.
+#' @param target Numeric array with the shape of f(start), the desired output.
+#' @param start Numeric matrix (row, column), or array (batch, channel, row, column) for a network: the initial x.
+#' @param steps Integer, the number of steps. Must be at least 0.
+#' @param learning_rate Numeric, the learning rate. 0.001 suits `"adam"` with images in \[0, 1\]; 1 suits `"lbfgs"`.
+#' @param optimizer Character, `"adam"` or `"sgd"` with the defaults of torch, or `"lbfgs"` with a line search, which
+#'   requires a smooth loss (`"squared"` instead of `"norm"`).
+#' @param loss Character, `"norm"` (Euclidean norm of f(x) - target), `"squared"` (its square) or `"mean_squared"`.
+#' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network, and float32 otherwise.
+#' @param progress Logical, whether to show a progress bar. `NULL` shows one in interactive sessions. A function is
+#'   called at each step with a list (`step`, `steps`, `loss`); the descent ends if it returns `FALSE`.
+#' @return An object of class `gequi_inverted_input`: a list of
+#'   * `solution`: the best x;
+#'   * `value`: f(solution);
+#'   * `loss`: a data frame of `step` (0 is the start) and `loss`;
+#'   * `best_step`, `best_loss`;
+#'   * `stopped`: the reason for stopping: `"steps"`, `"exact"` (the loss is 0), `"progress"`, `"interrupted"` or, with
+#'     a warning, `"outside"` (a step left the domain of f);
+#'   * `start`, `target`.
+#'
+#'   `plot()` returns four ggplot objects (start, solution, target and loss) that are drawn side by side.
+#'   `as.data.frame()` returns the losses.
+#' @section Errors: `gequi_input_error` for an invalid argument, or if f does not accept `start`; `gequi_shape_error` if
+#'   the target does not have the shape of f(start).
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021.
 #'   Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
 #' @aliases %*%,gequi_traced_image,ANY-method %*%,ANY,gequi_traced_image-method
 #'   %*%,gequi_traced_image,gequi_traced_image-method
+#' @concept inverse problem
 #' @export
 #' @examplesIf gequi_available()
 #' start <- normalize_image(volcano)
@@ -139,8 +146,8 @@ as.data.frame.gequi_inverted_input <- function(x, row.names = NULL, optional = F
   x$loss
 }
 
-#' @param x an object of class `gequi_inverted_input`.
-#' @param ... not used.
+#' @param x An object of class `gequi_inverted_input`.
+#' @param ... Not used.
 #' @rdname invert_input
 #' @export
 plot.gequi_inverted_input <- function(x, ...) {

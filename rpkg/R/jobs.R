@@ -1,18 +1,21 @@
-#' Train on several machines
+#' Train on a cluster
 #'
-#' `prepare_job()` writes a training down as a folder, and says which command does it on a cluster. `collect_job()`
-#' fetches the network when it is done. On one machine, `fit(devices = 2)` does all of this at once.
+#' `prepare_job()` writes a training job to a folder and returns the command that runs it on a cluster. `collect_job()`
+#' reads the trained network when the job is complete. On a single machine, `fit(devices = 2)` does both.
 #'
-#' @param folder an empty folder that all machines see.
-#' @param model a network, from [equivariant_network()], or a module such as [unet()].
-#' @param x,y inputs and targets, as in [fit()]. The path of a .npy file is passed on, not its contents.
-#' @param metadata a named list of plain data to keep with the job.
-#' @param ... options of [fit()], apart from `progress` and `callbacks`; `devices` are the processes on each of `nodes`
-#'   machines.
-#' @return `prepare_job()`: a list of two commands, of which one is needed: `torchrun`, for each machine, with the name
-#'   of the first in place of FIRST_MACHINE; `srun`, for a batch script of SLURM. `collect_job()`: the network, as
-#'   [fit()] returns it.
+#' @param folder Character, the path of an empty folder that all machines can access.
+#' @param model A network, created by [equivariant_network()], or a module such as [unet()].
+#' @param x,y The inputs and targets, as in [fit()]. For a .npy file, the job stores the path, not the contents.
+#' @param metadata Named list of plain data to store with the job.
+#' @param ... Options of [fit()], except `progress` and `callbacks`. `devices` is the number of processes on each of
+#'   `nodes` machines.
+#' @return `prepare_job()`: a list of two alternative commands. `torchrun` is run on each machine, with FIRST_MACHINE
+#'   replaced by the name of the first machine. `srun` is used in a SLURM batch script. `collect_job()`: the network, as
+#'   returned by [fit()].
 #' @inheritSection fit.gequi_network Errors
+#' @concept GPU
+#' @concept metadata
+#' @concept cluster
 #' @family training
 #' @export
 #' @examplesIf gequi_available()

@@ -1,9 +1,11 @@
-#' The kinds of layers
+#' List the kinds of layers
 #'
-#' Each kind is a function here, `layer_<kind>()`, with the same options.
+#' Lists the layers that a network can contain. Each kind has an R function `layer_<kind>()` with the same options.
 #'
-#' @return a data frame with a row for each option of each kind: `kind`, `summary` (of the kind), `option`, `default`
-#'   (as R code; `NA` where there is none) and `required`. A kind without options has one row, with `option` `NA`.
+#' @return A data frame with one row per option of each kind: `kind`, `summary` (a description of the kind), `option`,
+#'   `default` (as R code, `NA` if there is none) and `required`. A kind without options has one row in which `option`
+#'   is `NA`.
+#' @section Errors: This function does not fail once Python is installed.
 #' @seealso [layer_conv()], [layer_relu()], [layer_batch_norm()], [layer_max_pool()], [layer_linear()],
 #'   [layer_residual()]
 #' @family networks
@@ -21,27 +23,34 @@ layer_kinds <- function() {
   table[c("kind", "summary", "option", "default", "required")]
 }
 
-#' Convolutions
+#' Steerable convolutions
 #'
-#' Steerable convolutions: the most general linear maps between two kinds of fields that commute with translations and
-#' with the group.
+#' `layer_conv()` and `layer_conv_transposed()` add a steerable convolution, f'(x) = sum_y K(y) f(x + y). These layers
+#' are the most general linear maps between two field types that commute with translations and with the group. The
+#' kernel satisfies the steerability constraint \eqn{K(g x) = \rho_{out}(g) K(x) \rho_{in}(g)^{-1}}{K(g x) = rho_out(g)
+#' K(x) rho_in(g)^-1} for each group element g.
 #'
-#' @param network a network, from [equivariant_network()].
-#' @param fields the fields of the output, as in [field_type()].
-#' @param kernel_size an odd number of pixels.
-#' @param padding zeros (or what `padding_mode` says) on every side, pixels.
-#' @param stride,dilation as in every convolution, pixels. Equivariance stays exact where (size + 2 padding - dilation
-#'   (kernel_size - 1) - 1) is divisible by `stride`; [output_shape()] warns where it is not.
-#' @param padding_mode `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`.
-#' @param groups number of parts that do not mix; the fields must split into as many equal parts.
-#' @param bias whether to add a learned constant to the invariant part of each field.
-#' @param output_padding pixels added on one side of the output, which breaks exactness.
+#' Equivariance is exact to rounding for elements that map the pixel grid onto itself, provided that (size + 2 padding -
+#' dilation (kernel_size - 1) - 1) is divisible by `stride`. For other elements it is approximate, because the kernel is
+#' sampled on the grid. [output_shape()] warns if the condition is not met.
+#'
+#' @param network A network, created by [equivariant_network()].
+#' @param fields Named integer vector, the output fields, as in [field_type()].
+#' @param kernel_size Integer, the side of the kernel in pixels. Must be odd.
+#' @param padding Integer, the number of pixels added on each side.
+#' @param stride,dilation Integer, the stride and dilation of the convolution in pixels.
+#' @param padding_mode Character, `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`.
+#' @param groups Integer, the number of blocked connections from input to output. The input and output fields must split
+#'   into this number of equal parts.
+#' @param bias Logical, whether to add a learned constant to the invariant part of each field.
+#' @param output_padding Integer, the number of pixels added to one side of the output. Values above 0 break exact
+#'   equivariance.
 #' @section Shape: (batch, channel, row, column) to (batch, channel', row', column') with
 #'   row' = floor((row + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1; transposed:
 #'   row' = (row - 1) stride - 2 padding + dilation (kernel_size - 1) + 1 + output_padding.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
 #' @family layers
 #' @references Weiler and Cesa (2019), arXiv 1911.08251.
 #' @examplesIf gequi_available()
@@ -63,15 +72,23 @@ layer_conv_transposed <- function(network, fields, kernel_size, padding = 0, out
 
 #' Linear layers
 #'
-#' `layer_linear()` is the most general equivariant linear map between vectors without a base space. `layer_dense()`
-#' is an ordinary linear layer on invariant features, as the head of a classifier: after [layer_group_pool()] or
-#' [layer_norm_pool()]. `layer_flatten()` drops spatial axes of size 1.
+#' `layer_linear()` adds the most general equivariant linear map between features without a base space, y = W x + b with
+#' \eqn{W \rho_{in}(g) = \rho_{out}(g) W}{W rho_in(g) = rho_out(g) W} for each group element g. It is exactly
+#' equivariant.
+#'
+#' `layer_dense()` adds an unconstrained linear layer, y = W x + b. It requires invariant (trivial) features and is used
+#' as the head of a classifier, after [layer_group_pool()] or [layer_norm_pool()]. Its output is invariant.
+#'
+#' `layer_flatten()` removes spatial axes of size 1.
 #'
 #' @inheritParams layer_conv
-#' @param units number of outputs.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @param units Integer, the number of outputs.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
+#' @section Shape: Linear and dense layers: (batch, channel) to (batch, channel'). Dense layers also accept (batch,
+#'   channel, 1, 1). Flatten: (batch, channel, 1, 1) to (batch, channel).
+#' @references Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("no_base_space", group = "so3_group"), c(irrep_1 = 2), seed = 1) |>
@@ -97,24 +114,36 @@ layer_flatten <- function(network) {
 
 #' Nonlinearities
 #'
-#' `layer_relu()`, `layer_elu()` and `layer_leaky_relu()` act on each channel alone, which is equivariant on fields
-#' whose channels the group permutes: trivial, regular, quotient. The others suit fields of every kind:
-#' `layer_norm_nonlinearity()` changes the norm of a field and keeps its direction, f to function(|f| - bias) f / |f|;
-#' `layer_gated_nonlinearity()` multiplies each field of the second half by the sigmoid of a trivial field of the
-#' first half; `layer_fourier_elu()` applies ELU to the values of `"fourier(L)"` fields at `samples` elements of a
-#' continuous group and is equivariant up to that sampling. `layer_softmax()` makes probabilities of invariant channels,
-#' as the last layer of a classifier.
+#' These layers add a nonlinearity. Let x be a channel and f a field.
+#' * `layer_relu()`: max(x, 0).
+#' * `layer_elu()`: x if x > 0, otherwise alpha (exp(x) - 1).
+#' * `layer_leaky_relu()`: max(x, 0) + negative_slope min(x, 0).
+#' * `layer_norm_nonlinearity()`: function(|f| - bias) f / |f|, which changes the norm of a field and keeps its
+#'   direction.
+#' * `layer_gated_nonlinearity()`: sigmoid(s) f, where the trivial fields s of the first half gate the fields f of the
+#'   second half.
+#' * `layer_fourier_elu()`: ELU on the values of a `"fourier(L)"` field at `samples` group elements.
+#' * `layer_softmax()`: exp(x_i) / sum_j exp(x_j) over the channels, the last layer of a classifier that returns
+#'   probabilities.
+#'
+#' The pointwise layers (`relu`, `elu`, `leaky_relu`) are exactly equivariant on fields whose channels are permuted by
+#' the group: trivial, regular and quotient fields. `layer_norm_nonlinearity()` and `layer_gated_nonlinearity()` are
+#' exactly equivariant on fields of every kind. `layer_fourier_elu()` is equivariant up to the sampling error of the
+#' group. `layer_softmax()` requires trivial fields.
 #'
 #' @inheritParams layer_conv
-#' @param alpha of ELU: what it approaches for large negative values.
-#' @param negative_slope of leaky ReLU.
-#' @param function `"n_relu"`, `"n_sigmoid"`, `"n_softplus"` or `"squash"`.
-#' @param bias whether to learn the bias.
-#' @param samples number of elements of the group, 4 L + 4 where it is `NULL`; a multiple of 4 keeps the quarter turns
-#'   exact. In space, escnn's N of the grid "thomson_cube", which has 24 N elements.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @param alpha Numeric, the negative limit of ELU is -alpha.
+#' @param negative_slope Numeric, the slope of leaky ReLU for negative values.
+#' @param function Character, `"n_relu"`, `"n_sigmoid"`, `"n_softplus"` or `"squash"`.
+#' @param bias Logical, whether to learn the bias.
+#' @param samples Integer, the number of group elements. `NULL` is 4 L + 4. Multiples of 4 keep quarter turns exact. In
+#'   space, `samples` is the N of the escnn grid "thomson_cube", which has 24 N elements.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
+#' @section Shape: The output has the shape of the input, except for `layer_gated_nonlinearity()`, which removes the
+#'   gates.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 8), c(trivial = 1), seed = 1) |>
@@ -165,19 +194,27 @@ layer_softmax <- function(network) {
   add_layer(network, "softmax")
 }
 
-#' Normalisation and dropout
+#' Normalization and dropout
 #'
-#' Batch normalisation with one mean and one variance for each field (of fields whose channels mix, only the invariant
-#' part has a mean). `layer_dropout()` sets single values to 0 while training, `layer_field_dropout()` whole fields.
+#' `layer_batch_norm()` adds batch normalization, (x - mean) / sqrt(variance + eps) * scale + shift, with one mean and
+#' one variance per field. For fields whose channels mix, only the invariant part has a mean and a shift. The layer is
+#' exactly equivariant in evaluation mode.
+#'
+#' `layer_dropout()` sets single values to 0 during training. It is not equivariant during training.
+#' `layer_field_dropout()` sets whole fields to 0 during training and is equivariant for a fixed mask. Both are the
+#' identity in evaluation mode.
 #'
 #' @inheritParams layer_conv
-#' @param eps added to the variance.
-#' @param momentum share of the current batch in the running statistics.
-#' @param affine whether to learn a scale and a shift.
-#' @param p probability of a 0.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @param eps Numeric, a constant added to the variance for numerical stability.
+#' @param momentum Numeric, the weight of the current batch in the running statistics.
+#' @param affine Logical, whether to learn a scale and a shift.
+#' @param p Numeric, the probability of setting a value or a field to 0.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
+#' @section Shape: The output has the shape of the input.
+#' @references Ioffe and Szegedy (2015), Batch normalization, arXiv:1502.03167. Weiler and Cesa (2019),
+#'   arXiv:1911.08251.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -201,28 +238,37 @@ layer_field_dropout <- function(network, p = 0.5) {
   add_layer(network, "field_dropout")
 }
 
-#' Pooling and resampling
+#' Pooling and upsampling
 #'
-#' `layer_max_pool()` and `layer_avg_pool()` pool over windows, `layer_global_avg_pool()` over the whole image (the
-#' spatial axes stay, with size 1), `layer_group_pool()` over the channels of each field, `layer_norm_pool()` takes
-#' the norm of each field: the last two give one invariant channel a field. `layer_upsample()` enlarges by a whole
-#' factor.
+#' These layers reduce or enlarge the spatial size, or pool over the channels of a field.
+#' * `layer_max_pool()` and `layer_avg_pool()`: the maximum or mean over windows.
+#' * `layer_global_avg_pool()`: the mean over all pixels. The spatial axes are kept, with size 1.
+#' * `layer_group_pool()`: the maximum or mean over the channels of each field, which gives one invariant channel per
+#'   field. It requires trivial, regular or quotient fields.
+#' * `layer_norm_pool()`: the Euclidean norm of each field, which gives one invariant channel per field.
+#' * `layer_upsample()`: enlarges by an integer factor with linear interpolation.
+#'
+#' Pooling over windows is exactly equivariant to quarter turns and reflections if (size + 2 padding - kernel_size) is
+#' divisible by `stride`. Global, group and norm pooling are exactly equivariant at every size.
 #'
 #' @inheritParams layer_conv
-#' @param kernel_size size of the window, pixels.
-#' @param stride `NULL` is `kernel_size`. Equivariance stays exact where (size + 2 padding - kernel_size) is divisible
-#'   by it.
-#' @param antialiased for the maximum: taken at every pixel, then blurred, then strided; for the mean: a Gaussian
-#'   window.
-#' @param sigma of that Gaussian, pixels.
-#' @param reduction `"max"` or `"mean"`.
-#' @param scale_factor a whole number.
-#' @param align_corners whether the corner pixels keep their values.
-#' @section Shape: windows: row' = floor((row + 2 padding - kernel_size) / stride) + 1; over the whole image: row' = 1;
-#'   over the group: (batch, field, row, column); enlarged: row' = scale_factor row. Columns and depth likewise.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @param kernel_size Integer, the side of the window in pixels.
+#' @param stride Integer, the stride in pixels. `NULL` is `kernel_size`.
+#' @param antialiased Logical, whether to reduce aliasing. The maximum is taken at each pixel, blurred and then
+#'   subsampled; the mean uses a Gaussian window.
+#' @param sigma Numeric, the standard deviation of the Gaussian in pixels.
+#' @param reduction Character, `"max"` or `"mean"`.
+#' @param scale_factor Integer, the enlargement.
+#' @param align_corners Logical, whether the corner pixels of the input and the output are aligned.
+#' @param padding Integer, the number of pixels added on each side.
+#' @section Shape: Windows: row' = floor((row + 2 padding - kernel_size) / stride) + 1. Global pooling: row' = 1. Group
+#'   and norm pooling: (batch, field, row, column). Upsampling: row' = scale_factor row. Columns and depth are computed
+#'   in the same way.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
+#' @references Zhang (2019), Making convolutional networks shift-invariant again, arXiv:1904.11486 (antialiased
+#'   pooling). Weiler and Cesa (2019), arXiv:1911.08251.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -264,21 +310,28 @@ layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
   add_layer(network, "upsample")
 }
 
-#' Subgroups, masks, residual and skip layers
+#' Restriction, mask, residual and skip layers
 #'
-#' `layer_restrict()` goes on with a subgroup, `layer_mask()` keeps the inscribed disc, which stays in view at every
-#' angle, `layer_residual()` adds what some layers make of the features to the features, `layer_skip()` puts it in front
-#' of them: the fields of both, as in a U-Net.
+#' * `layer_restrict()`: restricts the symmetry to a subgroup. The values do not change. All following layers are
+#'   equivariant to the subgroup only.
+#' * `layer_mask()`: multiplies the image by a disk with a smooth edge, so that all pixels that contribute stay in view
+#'   under rotation. It is equivariant to rotations and reflections about the center of the image.
+#' * `layer_residual()`: computes shortcut(x) + layers(x). It is equivariant if both branches are.
+#' * `layer_skip()`: concatenates the output of `layers` and its input, as in a U-Net. It is equivariant if `layers` is.
 #'
 #' @inheritParams layer_conv
-#' @param subgroup escnn's id of a subgroup: `2` for the half turns in C_N, `list(NULL, 4)` for C_4 in D_4.
-#' @param margin pixels to leave out inside the disc.
-#' @param sigma width of its fading edge, pixels.
-#' @param layers,shortcut layers as a function of a network, such as `\(x) x |> layer_relu()`, or as a list. The
-#'   shortcut is the identity by default; give it a convolution of `kernel_size = 1` where the fields change.
-#' @return the network with one layer more.
-#' @section Errors: `gequi_field_error` where the fields before it do not suit it, `gequi_input_error` for a value
-#'   that an option cannot take; the message names the layer.
+#' @param subgroup The escnn identifier of a subgroup: `2` for the half turns in C_N, `list(NULL, 4)` for C_4 in D_4.
+#' @param margin Numeric, the distance in pixels between the disk and the border of the image.
+#' @param sigma Numeric, the width of the smooth edge in pixels.
+#' @param layers,shortcut Function of a network, such as `\(x) x |> layer_relu()`, or a list of layers. The default
+#'   shortcut is the identity. If the fields change, use a convolution with `kernel_size = 1`.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
+#'   invalid option. Messages name the layer.
+#' @section Shape: Restriction and mask keep the shape. In a residual layer both branches must have the same output
+#'   shape. A skip layer has the channels of both branches, with the spatial size of the input.
+#' @references He et al. (2016), Identity mappings in deep residual networks, arXiv:1603.05027. Ronneberger, Fischer and
+#'   Brox (2015), U-Net, arXiv:1505.04597.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>

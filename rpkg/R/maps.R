@@ -1,31 +1,39 @@
 #' Coordinate maps
 #'
-#' `map[i, , ]` is the moving image's i-th coordinate, in pixels from 1, for each pixel of the fixed image:
-#' moving(map(x)) = fixed(x). Between its pixels a map is interpolated linearly; beyond its border it goes on straight,
-#' from the nearest pixel on, by its mean linear part.
+#' Functions to create, apply, compose and invert coordinate maps. `map[i, , ]` is the i-th coordinate in the moving
+#' image, in pixels from 1, for each pixel of the fixed image: moving(map(x)) = fixed(x). Maps are interpolated linearly
+#' between pixels and extrapolated with their mean linear part outside the fixed image.
 #'
-#' `identity_map()` leaves every pixel where it is. `warp_image()` is the image seen through a map. `warp_points()`
-#' carries points of the fixed image to the moving one. `compose_maps()` makes one map of two, outer(inner(x)).
-#' `invert_map()` finds the map back by Newton's method. `map_jacobian()` is the determinant of the map's derivative:
-#' by how much it enlarges, and below 0 where it folds.
+#' * `identity_map()` creates the identity map.
+#' * `warp_image()` resamples the moving image through a map.
+#' * `warp_points()` maps points of the fixed image to the moving image.
+#' * `compose_maps()` composes two maps: outer(inner(x)).
+#' * `invert_map()` computes the inverse map with Newton's method.
+#' * `map_jacobian()` computes the determinant of the Jacobian, the local change of volume. It is negative where the map
+#'   folds.
 #'
-#' @param shape the image's sizes: (row, column) or (depth, row, column). In `invert_map()` those of the moving image;
-#'   `NULL` is the size of `map`.
-#' @param dtype `"float32"` or `"float64"`.
-#' @param image the moving image, (row, column) or (depth, row, column), or several channels with their axis in front.
-#' @param map,outer,inner arrays (axis, row, column) or (axis, depth, row, column), in pixels from 1.
-#' @param interpolation `"linear"`; `"cubic"`, an interpolating spline; `"nearest"`, for labels.
-#' @param fill the value where the map leaves the image by more than half a pixel; `NULL` takes the nearest pixel.
-#' @param points a matrix (point, axis), in pixels from 1; a single point, as a vector, will do.
-#' @param steps the most Newton steps to take.
-#' @param spacing the size of the fixed image's pixels, one number or one for each axis; `NULL` is 1.
-#' @param moving_spacing that of the moving image; `NULL` is `spacing`.
-#' @param matrix whether to return the derivatives themselves, (axis, axis, row, column) or
-#'   (axis, axis, depth, row, column).
-#' @return a map; for `warp_image()` an image of the map's size, for `warp_points()` the points in the moving image,
-#'   for `map_jacobian()` a matrix or array of the map's size.
-#' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a map that folds
-#'   where its inverse is asked for.
+#' @param shape Integer vector (row, column) or (depth, row, column), the size of the image. In `invert_map()`, the size
+#'   of the moving image; `NULL` is the size of `map`.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @param image Numeric array (row, column) or (depth, row, column), the moving image, with an optional first axis of
+#'   channels.
+#' @param map,outer,inner Numeric arrays (axis, row, column) or (axis, depth, row, column), maps in pixels from 1.
+#' @param interpolation Character, `"linear"`, `"cubic"` (interpolating spline) or `"nearest"` (for labels).
+#' @param fill Numeric, the value for pixels that are mapped more than half a pixel outside the moving image. `NULL`
+#'   uses the nearest pixel.
+#' @param points Numeric matrix (point, axis), or a vector for a single point, in pixels from 1.
+#' @param steps Integer, the maximum number of Newton steps.
+#' @param spacing Numeric, the pixel size of the fixed image, one number or one per axis. `NULL` is 1.
+#' @param moving_spacing Numeric, the pixel size of the moving image. `NULL` is `spacing`.
+#' @param matrix Logical, whether to return the Jacobian matrices, (axis, axis, row, column) or (axis, axis, depth, row,
+#'   column), instead of the determinants.
+#' @return `identity_map()`, `compose_maps()` and `invert_map()`: a map. `warp_image()`: an image with the size of the
+#'   map. `warp_points()`: the points in the moving image. `map_jacobian()`: a numeric array with the size of the map.
+#' @section Errors: `gequi_shape_error` for arrays that do not match; `gequi_input_error` if `invert_map()` is called
+#'   for a map that folds.
+#' @concept deformable
+#' @concept landmark
+#' @concept resample
 #' @name maps
 #' @family registration
 #' @examplesIf gequi_available()

@@ -55,17 +55,17 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 
 #' Predict with a module
 #'
-#' In evaluation mode and without gradients.
+#' Runs a module on a batch of inputs, in evaluation mode and without gradients.
 #'
-#' @param object a module, from [image_classifier_mlp()], [identity_resnet()] or [unet()].
-#' @param x an array, batch first.
-#' @param ... further arrays, for modules of several inputs.
-#' @param batch_size how many go through at once.
-#' @param newdata another name for `x`, as other packages have it.
-#' @param progress as in [predict.gequi_network()].
-#' @return an array, batch first.
-#' @section Errors: `gequi_input_error` for values that are not finite numbers, `gequi_shape_error` for sizes that do
-#'   not fit.
+#' @param object A module, created by [image_classifier_mlp()], [identity_resnet()] or [unet()].
+#' @param x Numeric array whose first axis is the batch.
+#' @param ... Further numeric arrays, for modules with several inputs.
+#' @param batch_size Integer, the number of examples processed at once.
+#' @param newdata Alias of `x`, for consistency with other packages.
+#' @param progress As in [predict.gequi_network()].
+#' @return A numeric array whose first axis is the batch.
+#' @section Errors: `gequi_input_error` for values that are not finite; `gequi_shape_error` for shapes that do not
+#'   match.
 #' @family architectures
 #' @export
 #' @examplesIf gequi_available()

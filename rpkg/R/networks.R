@@ -1,27 +1,30 @@
-#' An equivariant network
+#' Create an equivariant network
 #'
-#' A network of layers that commute with the group of a gspace. It is a recipe: a gspace, the fields of the input, a
-#' seed and a list of layers, which the `layer_*()` functions add to, one a pipe. Each layer is checked against the
-#' one before it when it is added; the weights are made when they are first needed.
+#' Creates a network whose layers commute with the group of a gspace. Layers are added with the `layer_*()` functions
+#' and the pipe. Each layer is checked against the output of the previous layer when it is added. Weights are
+#' initialized when they are first needed.
 #'
-#' Networks are values, as everything in R: adding a layer or setting weights gives a new network and leaves the old
-#' one as it was. A longer network keeps the weights that were set. A network that was saved with [saveRDS()] is made
-#' again from its recipe, with the weights of its seed or those that were set.
+#' Networks have value semantics, like other R objects: adding a layer or setting weights returns a new network and does
+#' not modify the original. Adding a layer keeps the weights that were set before. [saveRDS()] stores the network
+#' definition together with weights that were trained or set.
 #'
-#' @param space a gspace, from [gspace()].
-#' @param input the fields of the input, as in [field_type()]: `c(trivial = 1)` for a grey image, `c(trivial = 3)` for
-#'   colour, `c(irrep_1 = 1)` for a vector at each pixel.
-#' @param layers a list of layers, each such as `list(layer = "conv", fields = c(regular = 4), kernel_size = 3)`;
-#'   [layer_kinds()] lists kinds and options. More often they are added by a pipe.
-#' @param seed of the initial weights, a whole number; the same seed gives the same weights in R and in Python. `NULL`
-#'   draws one from R's random numbers, so that [set.seed()] decides it; the network keeps it.
-#' @param dtype `"float32"`, or `"float64"` to check laws to 1e-10.
-#' @return an object of class `gequi_network`. [reticulate::r_to_py()] gives the torch module; weights that are
-#'   changed through it do not survive [saveRDS()].
-#' @section Errors: `gequi_field_error` for a layer that does not fit the fields before it; `gequi_input_error` for an
-#'   unknown layer or option, or a value that an option cannot take. Both name the layer.
+#' @param space A gspace, created by [gspace()].
+#' @param input Named integer vector, the fields of the input, as in [field_type()]: `c(trivial = 1)` for a grayscale
+#'   image, `c(trivial = 3)` for a color image, `c(irrep_1 = 1)` for a vector field.
+#' @param layers List of layers, each a list such as `list(layer = "conv", fields = c(regular = 4), kernel_size = 3)`.
+#'   [layer_kinds()] lists the kinds and their options.
+#' @param seed Integer, the seed of the initial weights. The same seed gives the same weights in R and in Python. `NULL`
+#'   draws a seed from R's random number generator (see [set.seed()]) and stores it in the network.
+#' @param dtype Character, `"float32"`, or `"float64"` for checks of equivariance to 1e-10.
+#' @return An object of class `gequi_network`. [reticulate::r_to_py()] returns the torch module. Weights that are
+#'   changed through the torch module are not stored by [saveRDS()].
+#' @section Errors: `gequi_field_error` if a layer does not accept the fields of the previous layer; `gequi_input_error`
+#'   for an unknown layer, option or value. Messages name the layer.
 #' @references Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR.
 #' @seealso [layer_conv()] and the other layers, [predict.gequi_network()], [equivariance_error()]
+#' @concept classification
+#' @concept rotation
+#' @concept equivariant neural network
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -152,24 +155,24 @@ kept_weights <- function(network) {
 
 #' Predict with a network
 #'
-#' In evaluation mode and without gradients.
+#' Runs a network on a batch of inputs, in evaluation mode and without gradients.
 #'
-#' @param object a network, from [equivariant_network()].
-#' @param x an array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single
-#'   image (row, column) counts as a batch of one where the input has one channel; [as_image_batch()] makes a batch of
-#'   several.
-#' @param ... not used.
-#' @param batch_size how many go through at once.
-#' @param dtype `"float32"` or `"float64"`; `NULL` is the network's own.
-#' @param newdata another name for `x`, as other packages have it.
-#' @param progress whether to show a progress bar where it takes longer than two seconds; default: only in interactive
-#'   sessions. Or a function that is called after each batch with a list of `done` and `total` (of the batch axis) and
-#'   `seconds_left`.
-#' @return an array, batch first.
-#' @section Errors: `gequi_shape_error` for axes or channels that do not fit the network, or an image too small for it
-#'   (the message names the layer); `gequi_input_error` for values that are not finite numbers.
-#' @section Warnings: `gequi_exactness_warning` at the first image of a size at which a layer breaks exact
-#'   equivariance.
+#' @param object A network, created by [equivariant_network()].
+#' @param x Numeric array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A
+#'   matrix (row, column) is used as a batch of one if the network has one input channel. [as_image_batch()] creates a
+#'   batch from several images.
+#' @param ... Not used.
+#' @param batch_size Integer, the number of examples processed at once.
+#' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
+#' @param newdata Alias of `x`, for consistency with other packages.
+#' @param progress Logical, whether to show a progress bar for predictions that take longer than two seconds. The
+#'   default shows one in interactive sessions. A function is called after each batch with a list of `done`, `total`
+#'   (examples) and `seconds_left`.
+#' @return A numeric array whose first axis is the batch.
+#' @section Errors: `gequi_shape_error` if the axes or channels do not match the network, or if an image is too small
+#'   for a layer (the message names it); `gequi_input_error` for values that are not finite.
+#' @section Warnings: `gequi_exactness_warning` for the first image of a size at which a layer is not exactly
+#'   equivariant.
 #' @family networks
 #' @importFrom stats predict
 #' @export
@@ -195,18 +198,18 @@ predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL,
   )
 }
 
-#' The shape of a network's output
+#' Output shape of a network
 #'
-#' Without running the network.
+#' Computes the shape of the output for a given input shape, without running the network.
 #'
-#' @param network a network, from [equivariant_network()].
-#' @param input_shape (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel), such as
-#'   `c(1, 1, 32, 32)`.
-#' @return the dimensions of what `predict()` returns for such an input.
-#' @section Errors: `gequi_shape_error` for a shape that does not fit the input fields, or an image too small for a
-#'   layer, which is named.
-#' @section Warnings: `gequi_exactness_warning` for a stride or padding that breaks exact equivariance at this size;
-#'   it names the layer.
+#' @param network A network, created by [equivariant_network()].
+#' @param input_shape Integer vector, (batch, channel, row, column), (batch, channel, depth, row, column) or (batch,
+#'   channel), such as `c(1, 1, 32, 32)`.
+#' @return An integer vector, the dimensions of the array that [predict()] returns.
+#' @section Errors: `gequi_shape_error` if the shape does not match the input fields or is too small for a layer (the
+#'   message names it).
+#' @section Warnings: `gequi_exactness_warning` if a stride or padding breaks exact equivariance at this size. The
+#'   message names the layer.
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -217,18 +220,19 @@ output_shape <- function(network, input_shape) {
   as.integer(unlist(call_core("output_shape", network = network, input_shape = input_shape)))
 }
 
-#' The weights of a network
+#' Get or set the weights of a network
 #'
-#' `get_weights()` gives the weights, with the statistics that batch normalisation has gathered; `set_weights()` gives
-#' a network with other weights.
+#' `get_weights()` returns the weights, including the running statistics of batch normalization. `set_weights()` returns
+#' a copy of the network with other weights.
 #'
-#' @param model a network, from [equivariant_network()], or a module, from [multi_head_attention()], [unet()] and
-#'   others.
-#' @param weights a named list of arrays of the same shapes; weights that are not named stay as they are.
-#' @return `get_weights()`: a named list of arrays. The names are torch's, which count layers from 0. `set_weights()`:
-#'   a network; the one it was given keeps its own weights.
-#' @section Errors: `gequi_input_error` for an unknown name or values that are not finite numbers, `gequi_shape_error`
-#'   for a weight of the wrong shape.
+#' @param model A network, created by [equivariant_network()], or a module, created by [multi_head_attention()],
+#'   [unet()] or similar functions.
+#' @param weights Named list of numeric arrays with the shapes of the weights. Weights that are not in the list are
+#'   kept.
+#' @return `get_weights()`: a named list of numeric arrays. The names are those of torch, which counts layers from 0.
+#'   `set_weights()`: a network. The original network is not modified.
+#' @section Errors: `gequi_input_error` for an unknown name or values that are not finite; `gequi_shape_error` for a
+#'   weight of the wrong shape.
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()
@@ -284,9 +288,10 @@ print_network <- function(x, table) {
 
 big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 
-#' @param object a network.
-#' @param input_shape a shape of the input, for the sizes between the layers.
-#' @param ... not used.
+#' @param object A network.
+#' @param input_shape Integer vector, the shape of the input. If it is given, the summary lists the size after each
+#'   layer.
+#' @param ... Not used.
 #' @rdname equivariant_network
 #' @export
 summary.gequi_network <- function(object, input_shape = NULL, ...) {
@@ -310,12 +315,15 @@ as.data.frame.gequi_network <- function(x, row.names = NULL, optional = FALSE, .
 
 #' Plot a network
 #'
-#' @param x a network, its [summary()], or a module.
-#' @param input_shape the shape of an input, such as `c(1, 1, 32, 32)`, for the diagram of [trace_shapes()], in which
-#'   all modules and their connections are drawn. For a module it is required.
-#' @param ... of the diagram, options of `plot()` of [trace_shapes()]; else not used.
-#' @return a ggplot: without `input_shape`, a bar for the channels after each layer, from top to bottom, with the fields
-#'   and the number of parameters; else the diagram.
+#' Plots the number of channels after each layer as a bar chart, or the network as a diagram if `input_shape` is given.
+#'
+#' @param x A network, its [summary()], or a module.
+#' @param input_shape Integer vector, the shape of an input, such as `c(1, 1, 32, 32)`. If it is given, the diagram of
+#'   [trace_shapes()] is drawn, with all modules and connections. It is required for a module.
+#' @param ... Options of the `plot()` method of [trace_shapes()], for the diagram.
+#' @return A ggplot object. The bar chart lists the fields and the number of parameters of each layer, from top to
+#'   bottom.
+#' @section Errors: `gequi_input_error` if a module is given without `input_shape`, and the errors of [trace_shapes()].
 #' @family networks
 #' @export
 #' @examplesIf gequi_available()

@@ -2,28 +2,29 @@
 
 #' Networks in tidymodels
 #'
-#' Where the package parsnip is loaded, `parsnip::mlp()` has the engine `"gequi"`, for the modes `"classification"` and
-#' `"regression"`. parsnip calls these functions; you need not.
+#' If the package parsnip is loaded, `parsnip::mlp()` has the engine `"gequi"` for the modes `"classification"` and
+#' `"regression"`. parsnip calls the functions on this page; there is no need to call them directly.
 #'
-#' The arguments `epochs`, `learn_rate` and `penalty` of `mlp()` are `epochs`, `learning_rate` and the weight decay of
-#' [fit()]. `set_engine("gequi", network = , shape = , ...)` takes the network, which is required, and any other option
-#' of [fit()].
+#' The arguments `epochs`, `learn_rate` and `penalty` of `mlp()` correspond to `epochs`, `learning_rate` and the weight
+#' decay of [fit()]. `set_engine("gequi", network = , shape = , ...)` takes the network, which is required, and any
+#' other option of [fit()].
 #'
-#' The predictors are either one column that holds images: names of picture files, or a list of matrices; or columns of
-#' numbers, one a channel, or, with `shape`, one a pixel.
+#' The predictors are either one column of images (file names or a list of matrices) or numeric columns. Numeric columns
+#' are channels, or pixels if `shape` is given.
 #'
-#' @param x predictors, a data frame.
-#' @param y outcome: a factor, numbers, or a data frame or matrix of several outcomes.
-#' @param network a network, from [equivariant_network()], or a module such as [unet()].
-#' @param shape (channel, row, column) of the image in each row, whose columns are in R's order of such an array; `NULL`
-#'   for columns that are channels.
-#' @param penalty weight decay, as of the optimizer `"adamw"`.
-#' @param progress as in [fit()].
-#' @param object what `fit_parsnip()` returned.
-#' @param newdata predictors, as `x`.
-#' @param ... of `fit_parsnip()`, options of [fit()]; of `predict()`, those of [predict.gequi_fit()].
-#' @return `fit_parsnip()`: a list of `fit`, as [fit()] returns it, `shape`, and `columns`, the names of the
-#'   predictors, and `outcomes`, those of the outcomes.
+#' @param x Data frame, the predictors.
+#' @param y The outcome: a factor, a numeric vector, or a data frame or matrix of several outcomes.
+#' @param network A network, created by [equivariant_network()], or a module such as [unet()].
+#' @param shape Integer vector (channel, row, column), the shape of the image in each row. The columns are in R's order
+#'   of such an array. `NULL` if the columns are channels.
+#' @param penalty Numeric, the weight decay of the optimizer `"adamw"`.
+#' @param progress As in [fit()].
+#' @param object The result of `fit_parsnip()`.
+#' @param newdata Data frame, the predictors, as `x`.
+#' @param ... `fit_parsnip()`: options of [fit()]. `predict()`: options of [predict.gequi_fit()].
+#' @return `fit_parsnip()`: a list of `fit` (the result of [fit()]), `shape`, `columns` (the names of the predictors)
+#'   and `outcomes` (the names of the outcomes). `predict()`: as [predict.gequi_fit()].
+#' @section Errors: `gequi_input_error` if `network` is missing, and the errors of [fit()].
 #' @keywords internal
 #' @export
 #' @examples

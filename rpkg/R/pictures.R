@@ -1,34 +1,41 @@
-#' Read a picture in grayscale
+#' Read an image in grayscale
 #'
-#' Whatever holds a picture, as a matrix or volume of numbers. [register_images()] reads its images in this way.
+#' Converts an image object or file to a numeric matrix or volume. [register_images()] reads its images with this
+#' function.
 #'
-#' Colours become gray by 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Transparency is ignored. The pages
-#' of a TIFF file are the slices of a volume (depth, row, column).
+#' Colors are converted with 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Transparency is ignored. The pages of
+#' a TIFF file become the slices of a volume (depth, row, column).
 #'
-#' The voxels (i, j, k) of a NIfTI image are brought into the order (depth, row, column) by the affine transformation in
-#' its header: the sform, else the qform, else i, j and k run along +x, +y and +z. Columns then run along +x (to the
-#' right of the patient), rows along -y (to the back) and depth along -z (downwards). Each voxel axis goes to the world
-#' axis that it is closest to; axes are permuted and flipped, nothing is resampled. A slice becomes (row, column) in the
-#' same way. See `orientation` below for the way back.
+#' The voxels (i, j, k) of a NIfTI image are reordered to (depth, row, column) according to the affine transformation in
+#' its header: the sform if present, otherwise the qform, otherwise i, j and k along +x, +y and +z. Columns then run
+#' along +x (to the right of the patient), rows along -y (to the back) and depth along -z (downwards). Each voxel axis
+#' is assigned to the closest world axis. Axes are permuted and flipped, but not resampled. A slice is converted to
+#' (row, column) in the same way. The attribute `orientation` describes the inverse conversion.
 #'
-#' @param x one of
-#'   * a matrix (row, column), which is grayscale already;
-#'   * an array (row, column, channel) of 1 to 4 channels, as `png::readPNG()` has it: gray, gray and alpha, red, green
-#'     and blue, or these and alpha. With a longer third axis an array is a volume (depth, row, column), in grayscale;
-#'   * a picture of the package magick, a raster or nativeRaster, an `Image` of EBImage, or a `cimg` of imager; their
-#'     frames are the slices of a volume, but of a magick object, which may have one;
+#' @param x One of:
+#'   * a matrix (row, column), which is returned unchanged;
+#'   * an array (row, column, channel) with 1 to 4 channels, as from `png::readPNG()`: gray, gray and alpha, RGB, or RGB
+#'     and alpha. An array with more than 4 entries in the third axis is a grayscale volume (depth, row, column);
+#'   * a magick image (one frame), a raster or nativeRaster, an EBImage `Image`, or an imager `cimg`. Frames become the
+#'     slices of a volume;
 #'   * an image or volume of the packages RNifti, oro.nifti or Rniftilib;
-#'   * the name of a PNG, JPEG, TIFF or NIfTI file, or of any other that magick reads.
-#' @return a matrix (row, column) or an array (depth, row, column), with row 1 on top. Where the picture knows the size
-#'   of its pixels, as NIfTI does, the attribute `spacing` has it, one number for each axis. Of a NIfTI image the
-#'   attribute `orientation`, a matrix (axis, axis + 1), says where the voxel v = c(i, j, k) is, both counted from 1:
-#'   position = orientation\[, -n\] v + orientation\[, n\], with n its last column. So
-#'   `solve(orientation[, -n], position - orientation[, n])` is the voxel at a position, and the inverse of the matrix
-#'   brings a landmark of a registration back to the voxels of the file. Of a volume whose header says where it lies,
-#'   the attributes `origin` and `cosines` are the point of its first voxel and its direction cosines, as
-#'   [write_transform()] takes them.
-#' @section Errors: `gequi_setup_error` where the package that reads such a file is missing; `gequi_input_error` for
-#'   what is no picture; `gequi_shape_error` for other axes, and for several pictures in one.
+#'   * the path of a PNG, JPEG, TIFF or NIfTI file, or of another file that magick can read.
+#' @return A numeric matrix (row, column) or array (depth, row, column), with row 1 at the top. The attribute `spacing`
+#'   contains the pixel size along each axis if the file states it.
+#'
+#'   For a NIfTI image, the attribute `orientation` is a matrix (axis, axis + 1) that maps the voxel v = c(i, j, k),
+#'   counted from 1, to its place in the array: position = orientation\[, -n\] v + orientation\[, n\], where n is the
+#'   last column. Use `solve(orientation[, -n], position - orientation[, n])` to convert a position, such as a landmark,
+#'   to a voxel of the file. For a volume whose header defines its location, the attributes `origin` and `cosines` are
+#'   the position of the first voxel and the direction cosines, as used by [write_transform()].
+#' @section Errors: `gequi_setup_error` if the package that reads the file is missing; `gequi_input_error` if `x` is not
+#'   an image; `gequi_shape_error` for other axes, and for several images in one object.
+#' @references ITU-R BT.601 (weights of the colors). NIfTI-1: nifti1.h (R. W. Cox et al., 2004).
+#' @concept grayscale
+#' @concept stack
+#' @concept landmark
+#' @concept NIfTI
+#' @concept medical image
 #' @family images
 #' @export
 #' @examplesIf gequi_available()

@@ -1,30 +1,32 @@
 #' Plot images
 #'
-#' With square pixels and row 1 on top.
+#' Plots one or several images with square pixels and row 1 at the top.
 #'
-#' Colours are shown as they are where they go from 0 to 1, and as bytes where they go from 0 to 255; `limits` says
-#' otherwise. Images in grey share one scale.
+#' Colors are interpreted as values from 0 to 1, or from 0 to 255 if a value exceeds 1; `limits` overrides this.
+#' Grayscale images share one scale.
 #'
-#' @param x one of
-#'   * a matrix (row, column), in grey;
-#'   * an array (row, column, channel) of 1 to 4 channels: gray, gray and alpha, red, green and blue, or these and
-#'     alpha;
+#' @param x One of:
+#'   * a matrix (row, column), grayscale;
+#'   * an array (row, column, channel) with 1 to 4 channels: gray, gray and alpha, RGB, or RGB and alpha;
 #'   * an array (image, row, column) with more than 4 columns, such as the slices of a volume;
-#'   * an array (image, channel, row, column), as networks have it: 3 channels are colours, of any other number each
-#'     channel is an image;
-#'   * names of picture files, a folder of them, or whatever else [to_grayscale()] reads;
+#'   * an array (image, channel, row, column), as used by networks. 3 channels are shown as colors; otherwise each
+#'     channel is shown as an image;
+#'   * the paths of image files, a folder of them, or any other input of [to_grayscale()];
 #'   * a list of these.
-#' @param titles one for each image. `NULL` are the names of files, or of the list, or numbers.
-#' @param limits the values to show as black and as white; `NULL` takes the smallest and the largest.
-#' @return a ggplot. Images that have more than a million pixels together are down-sampled.
-#' @section Errors: `gequi_shape_error` for other axes, or for as many titles as there are images; and those of
-#'   [to_grayscale()] for files.
+#' @param titles Character vector, one title per image. `NULL` uses the names of the files or of the list, or numbers.
+#' @param limits Numeric vector, the values shown as black and as white. `NULL` uses the minimum and maximum.
+#' @return A ggplot object. Images with more than a million pixels in total are downsampled.
+#' @section Errors: `gequi_shape_error` for other axes, or if the number of titles differs from the number of images;
+#'   the errors of [to_grayscale()] for files.
+#' @concept stack
+#' @concept grayscale
+#' @concept color image
 #' @family images
 #' @export
 #' @examples
 #' plot_image(volcano)
 #' plot_image(list(volcano, t(volcano)), titles = c("upright", "transposed"))
-#' plot_image(array(runif(300), c(10, 10, 3))) # colours
+#' plot_image(array(runif(300), c(10, 10, 3))) # color
 plot_image <- function(x, titles = NULL, limits = NULL) {
   need_arguments()
   here <- rlang::current_env()

@@ -165,10 +165,12 @@ describe_python <- function() {
 
 #' Check whether the Python installation works
 #'
-#' Starts Python, if it is not running, and loads the core. Examples and tests ask this first. Nothing is downloaded.
+#' Starts Python, if it is not running, and loads the Python package. Nothing is downloaded. Examples and tests use this
+#' function to decide whether they can run.
 #'
-#' @return `TRUE` or `FALSE`, never an error. While `R CMD check` runs, `FALSE` unless `RETICULATE_PYTHON` names a
-#'   Python: a check must not install one.
+#' @return `TRUE` or `FALSE`. During `R CMD check`, the result is `FALSE` unless `RETICULATE_PYTHON` is set, because a
+#'   check must not install Python.
+#' @section Errors: This function never fails.
 #' @seealso [gequi_sitrep()], which says what is missing.
 #' @export
 #' @examples

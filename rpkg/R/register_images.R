@@ -1,82 +1,101 @@
 #' Estimate the transformation that aligns two images
 #'
-#' Estimates the transformation that aligns two images, and its uncertainty: moving(map(x)) = fixed(x). The images may
-#' be turned against each other by any angle. Nothing is trained and nothing is drawn at random. Each token of an image
-#' is described in every pose (16 in an image, 216 in a volume); attention over position and pose matches the tokens;
-#' linear maps are fitted to the matches and verified on the images; a deformable map without folds follows. Where no
-#' map of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
+#' Registers two images or volumes: estimates a map with moving(map(x)) = fixed(x), its uncertainty, and the probability
+#' that it is correct. The images may be rotated relative to each other by any angle. The method requires no training
+#' and uses no random numbers.
 #'
-#' The law: turning the two images, each by its own quarter turn (of a volume, about any axis), turns the map
-#' accordingly.
+#' Each token of an image is described in every pose (16 poses in an image, 216 in a volume). Attention over positions
+#' and poses matches the tokens of the two images. Linear maps are fitted to the matches and verified on the images. A
+#' deformable map without folds refines the result. If no map is clearly correct, the moving image is also tried at 0.5
+#' to 2 times its size.
 #'
-#' @param moving,fixed two images, each as [to_grayscale()] takes it: a matrix (row, column), a colour array, a picture
-#'   of magick, a NIfTI image, or the name of a file; or two volumes (depth, row, column); of at least 16 pixels along
-#'   each side and of any two sizes. Or two lists of them (or vectors of file names), for many pairs; the options then
-#'   hold for each pair. What is said of pixels holds for the voxels of volumes.
-#' @param spacing the size of the pixels of `fixed`, one number or one for each axis. `NULL` takes the spacing
-#'   that the image states, as NIfTI does; else that of `moving`; else 1. For lists it may be a list, one for each pair.
-#' @param moving_spacing that of `moving`; `NULL` takes the spacing that the image states, else `spacing`.
-#' @param moving_mask,fixed_mask `TRUE` (or 1) where an image is used; `NULL` is everywhere. Outside of the smallest box
-#'   that holds a mask nothing is used, and the map is continued linearly. For lists, one for all or a list of them.
-#' @param transform `"deformable"`, or a linear map only: `"affine"`, `"similarity"` (one scale for all directions) or
-#'   `"rigid"` (rotation and shift) or `"translation"` (shift alone), with lengths in the units of `spacing`.
-#' @param contrast `"same"`, up to brightness and contrast that vary slowly; `"any"`, also where dark and bright are
-#'   exchanged, in parts or everywhere, where one image shows the edges of the other, or where the grays of one follow
-#'   any curve of those of the other, as in a segmentation.
-#' @param mirror `FALSE`; `TRUE`, where one of the images shows the mirror image of the other; `"search"` tries both and
-#'   takes the map that is right more probably.
-#' @param mask `"auto"` masks a constant black or white border, such as the frame of a round field of view, in an image
-#'   that has no mask; `"none"` does not. The shares that are masked are in `metrics`. Borders at different places in
-#'   the two images may be a background that moves with the object: then the better of both ways is taken. Volumes are
-#'   not masked.
-#' @param encoder a network that describes images, from [registration_encoder()], or any other from one trivial field to
-#'   regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token every few
-#'   pixels; `NULL` is the designed one of [registration_encoder()], for this `contrast`.
-#' @param initial a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as
-#'   `affine` has it, in pixels from 1; landmarks of both images, a list of `moving` and `fixed`, each a matrix (point,
-#'   axis) or a data frame with the columns (`depth`,) `row` and `column`; or an earlier registration, also of the same
-#'   images in other sizes. For lists, one for all or a list of them, with `NULL` where there is none. No `alternatives`
-#'   are looked for then.
-#' @param min_probability the least probability of being right at which a map is returned at all.
-#' @param interpolation of `warped`: `"cubic"`, an interpolating spline, whose result is clipped to the range of
-#'   `moving`; `"linear"`; `"nearest"`.
-#' @param fill the value of `warped` outside of `moving` (by more than half a pixel); `NULL` takes the nearest pixel.
-#' @param dtype `"float32"` or `"float64"`, in which the work is done.
-#' @param device `"cpu"` or `"cuda"`, where the work is done; `"auto"` is `"cuda"` where there is one, else `"cpu"`.
-#' @param on_error for lists, whether to `"stop"` at a pair that fails, with its error, or to `"keep"` the error (a
-#'   condition) in its place and go on.
-#' @param progress whether to show what is done, on the standard error, once it has lasted two seconds: the stage, for
-#'   lists a progress bar; default: only in interactive sessions. Or a function that is called with a list while the
-#'   work goes on: `stage` (`"preparation"`, `"search"`, `"refinement"` or `"uncertainty"`), its `step`, how many
-#'   `steps` it has (`NULL` for searches: how many are needed shows only then) and `seconds` so far. For lists it is
-#'   called after each pair, with `done` and `total` (pairs) and `seconds_left`.
-#' @return an object of class `gequi_registration`, for lists one of class `gequi_registrations`, a list of them
-#'   with the names of `fixed` (or of `moving`, where `fixed` has none), which prints as a table. A
-#'   registration prints, plots and [predicts][predict.gequi_registration()]; it is a list of
-#'   `map`, (axis, row, column) or (axis, depth, row, column), on `fixed` and `inverse_map` on `moving`, in pixels
-#'   from 1;
-#'   `affine` (axis, axis + 1), its linear part: moving = affine\[, -n\] fixed + affine\[, n\], with n its last column;
-#'   `warped`, `moving` seen through the map, within its range, and `NA` outside of it;
-#'   `jacobian`, the map's determinant in units of length;
-#'   `uncertainty`, the standard deviation of the map in pixels of `moving`;
-#'   `probability`, the probability that the map is right, by the evidence of the search: that the search in the other
-#'   direction finds its inverse, that the images are alike under it, and that their detail agrees under it and not
-#'   beside it;
-#'   `alternatives`, other linear maps that fit almost as well, each a list of `affine` and `score`;
-#'   `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels),
-#'   `score` (the correlation of the images at a coarse scale), `round_trip` (how far from each other the searches in
-#'   the two directions are, a share of the longer side), `masked_moving` and `masked_fixed` (the shares of the images
-#'   that were found to be a constant border) and `seconds`;
-#'   `decomposition`, the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`: see
-#'   [tidy()][tidy.gequi_registration()];
-#'   and what it was made of, in grayscale: `moving`, `fixed`, `moving_spacing`, `spacing`, `transform`, `contrast`,
-#'   `interpolation` and `fill`.
-#' @section Errors: `gequi_unrelated_images_error` where no map is right with `min_probability`; its message says if
-#'   another `contrast` or `mirror` would be accepted. `gequi_shape_error` and
-#'   `gequi_input_error` for images, masks and options that do not fit. A `gequi_ambiguous_registration_warning` where
-#'   a second map, far from the first, fits almost as well.
-#' @references Greer et al. (2024), arXiv 2405.16738; Tola, Lepetit and Fua (2010); Ashburner (2007);
-#'   Roche et al. (1998); Guimond et al. (2001).
+#' The estimate is equivariant: rotating each of the two images by a quarter turn (of a volume, about any axis)
+#' transforms the map accordingly.
+#'
+#' @param moving,fixed The images, in any form that [to_grayscale()] accepts: a numeric matrix (row, column), a color
+#'   array, a magick image, a NIfTI image or a file path; or volumes (depth, row, column). Each side must have at least
+#'   16 pixels. The sizes may differ. For several pairs, give two lists (or character vectors of paths); the options
+#'   then apply to each pair. For volumes, "pixel" means voxel.
+#' @param spacing Numeric, the pixel size of `fixed`, one number or one per axis. `NULL` uses the spacing of the image
+#'   if it states one (NIfTI), otherwise the spacing of `moving`, otherwise 1. For several pairs, optionally a list.
+#' @param moving_spacing Numeric, the pixel size of `moving`. `NULL` uses the spacing of the image if it states one,
+#'   otherwise `spacing`.
+#' @param moving_mask,fixed_mask Logical (or 0/1) array with the size of the image, `TRUE` where the image is used.
+#'   `NULL` uses the whole image. Pixels outside the bounding box of a mask are not used, and the map is extrapolated
+#'   linearly there. For several pairs, one mask for all or a list.
+#' @param transform Character, the type of transformation: `"deformable"`, `"affine"`, `"similarity"` (rotation,
+#'   translation and one scale), `"rigid"` (rotation and translation) or `"translation"`. Lengths are in the units of
+#'   `spacing`.
+#' @param contrast Character, `"same"` for images that differ by slowly varying brightness and contrast; `"any"` for
+#'   images with inverted intensities (partly or everywhere), an image and its edges, or intensities that are related by
+#'   any curve, such as an image and its segmentation.
+#' @param mirror Logical, whether one image shows the mirror image of the other. `"search"` tries both and returns the
+#'   map with the higher probability.
+#' @param mask Character, `"auto"` masks a constant black or white border, such as the frame of a round field of view,
+#'   in an image without mask. `"none"` does not. `metrics` contains the masked fractions. Borders at different
+#'   positions may be a background that moves with the object; then both options are tried and the better result is
+#'   returned. Volumes are not masked automatically.
+#' @param encoder A network that describes images, from [registration_encoder()], or another network from one trivial
+#'   field to regular fields of the rotations of the plane (for volumes: irreps of the rotations of space), with a token
+#'   every few pixels. `NULL` is the designed encoder for this `contrast`.
+#' @param initial The initial estimate, near which the map is searched: a numeric matrix (axis, axis + 1) in the form of
+#'   `affine`, in pixels from 1; landmarks of both images, a list of `moving` and `fixed`, each a matrix (point, axis)
+#'   or a data frame with the columns (`depth`,) `row` and `column`; or an earlier registration, also of the same images
+#'   in other sizes. `NULL` searches everywhere. For several pairs, one for all or a list with `NULL` entries. No
+#'   `alternatives` are searched if `initial` is given.
+#' @param min_probability Numeric, the minimum probability of being correct. Below it, an error is signaled.
+#' @param interpolation Character, the interpolation of `warped`: `"cubic"` (spline, clipped to the range of `moving`),
+#'   `"linear"` or `"nearest"`.
+#' @param fill Numeric, the value of `warped` more than half a pixel outside `moving`. `NULL` uses the nearest pixel.
+#' @param dtype Character, `"float32"` or `"float64"`, the precision of the computation.
+#' @param device Character, `"cpu"`, `"cuda"` (GPU) or `"auto"`, which uses a GPU if one is available.
+#' @param on_error Character, for several pairs: `"stop"` signals the error of a pair that fails, `"keep"` stores the
+#'   error (a condition) in its place and continues.
+#' @param progress Logical, whether to report progress on the standard error after two seconds: the stage, or a progress
+#'   bar for several pairs. The default reports in interactive sessions. A function is called with a list of `stage`
+#'   (`"preparation"`, `"search"`, `"refinement"` or `"uncertainty"`), `step`, `steps` (`NULL` for searches, whose
+#'   number of steps is not known in advance) and `seconds`. For several pairs it is called after each pair, with
+#'   `done`, `total` and `seconds_left`.
+#' @return An object of class `gequi_registration`. For several pairs, an object of class `gequi_registrations`, a list
+#'   with the names of `fixed` (or of `moving`), which prints as a table. A registration has `print()`, `plot()` and
+#'   [predict()][predict.gequi_registration()] methods. It is a list of
+#'   * `map`: (axis, row, column) or (axis, depth, row, column), the position in `moving` for each pixel of `fixed`, in
+#'     pixels from 1;
+#'   * `inverse_map`: the position in `fixed` for each pixel of `moving`;
+#'   * `affine`: (axis, axis + 1), the linear part: moving = affine\[, -n\] fixed + affine\[, n\], where n is the last
+#'     column;
+#'   * `warped`: `moving`, resampled through the map, with the range of `moving` and `NA` outside;
+#'   * `jacobian`: the determinant of the Jacobian of the map, in units of length;
+#'   * `uncertainty`: the standard deviation of the map in pixels of `moving`;
+#'   * `probability`: the probability that the map is correct, given the evidence: the search in the opposite direction
+#'     finds the inverse map, the images are similar under the map, and their fine details agree under the map but not
+#'     beside it;
+#'   * `alternatives`: other linear maps that fit almost as well, each a list of `affine` and `score`;
+#'   * `metrics`: `similarity_before`, `similarity_after`, `folds` (pixels), `overlap`, `inverse_consistency` (pixels),
+#'     `score` (correlation of the images at a coarse scale), `round_trip` (distance between the results of the searches
+#'     in the two directions, as a fraction of the longer side), `masked_moving` and `masked_fixed` (fractions detected
+#'     as a constant border) and `seconds`;
+#'   * `decomposition`: the linear part as a list of `rotation`, `scale`, `scales`, `shear`, `shift` and `mirror`, see
+#'     [tidy()][tidy.gequi_registration()];
+#'   * `moving`, `fixed`, `moving_spacing`, `spacing`, `transform`, `contrast`, `interpolation`, `fill`: the inputs, in
+#'     grayscale.
+#' @section Errors: `gequi_unrelated_images_error` if no map reaches `min_probability` (the message states whether
+#'   another `contrast` or `mirror` would be accepted); `gequi_shape_error` and `gequi_input_error` for invalid images,
+#'   masks and options.
+#' @section Warnings: `gequi_ambiguous_registration_warning` if a second, clearly different map fits almost as well.
+#' @references Greer et al. (2024), CARL, arXiv:2405.16738 (attention for registration). Tola, Lepetit and Fua (2010),
+#'   DAISY, IEEE TPAMI 32 (descriptors). Ashburner (2007), A fast diffeomorphic image registration algorithm, NeuroImage
+#'   38. Roche et al. (1998), the correlation ratio, MICCAI. Guimond et al. (2001), Three-dimensional multimodal brain
+#'   warping using the demons algorithm and adaptive intensity corrections, IEEE TMI 20.
+#' @concept deformable
+#' @concept rotation
+#' @concept landmark
+#' @concept GPU
+#' @concept overlay
+#' @concept image alignment
+#' @concept affine
+#' @concept rigid
+#' @concept segmentation
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -84,12 +103,12 @@
 #' turned <- t(image)[ncol(image):1, ]
 #' register_images(moving = turned, fixed = image)
 #'
-#' # a volume, seen from another side
+#' # a volume with permuted axes
 #' voxels <- expand.grid(depth = 1:24, row = 1:26, column = 1:28)
 #' volume <- with(voxels, sin(depth * row / 40) + cos(column / 3) * sin(depth / 4))
 #' dim(volume) <- c(24, 26, 28)
-#' elsewhere <- aperm(volume, c(2, 3, 1))
-#' round(register_images(moving = elsewhere, fixed = volume, transform = "rigid")$affine, 2)
+#' permuted <- aperm(volume, c(2, 3, 1))
+#' round(register_images(moving = permuted, fixed = volume, transform = "rigid")$affine, 2)
 register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL, moving_mask = NULL,
                             fixed_mask = NULL, transform = "deformable", contrast = "same", mirror = FALSE,
                             mask = "auto", encoder = NULL, initial = NULL, min_probability = 0.5,

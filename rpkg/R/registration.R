@@ -1,20 +1,23 @@
 #' Random Fourier features
 #'
-#' Random sines: sin(w x + b) with normal frequencies w and random phases b. The products of two points' features,
-#' summed and divided by `features / 2`, are in the mean a Gaussian kernel, exp(-|x - y|^2 / (2 bandwidth^2)), where
-#' the phases are uniform.
+#' Computes random Fourier features sin(w x + b) with normally distributed frequencies w and random phases b. With
+#' uniform phases, the inner product of the features of two points, divided by `features / 2`, approximates a Gaussian
+#' kernel, exp(-|x - y|^2 / (2 bandwidth^2)).
 #'
-#' @param x points: a vector, or a matrix (point, axis).
-#' @param features how many.
-#' @param bandwidth standard deviation of the kernel, in the units of `x`. The default, 1/59, is the source's, for
-#'   values between 0 and 1.
-#' @param phase `"uniform"` on a whole turn, or `"conv"`, uniform on (-1, 1), as the source had it from torch's
-#'   convolution; then points near 0 are told apart less well.
-#' @param seed of frequencies and phases; the same seed gives the same features for every `x`, in R and in Python.
-#'   `NULL` draws one from R's random numbers.
-#' @param dtype `"float32"` or `"float64"`.
-#' @return a matrix (point, feature), between -1 and 1.
-#' @references Rahimi and Recht (2007); Greer (2023), hgreer.com/Reports/Sep142023.
+#' @param x Numeric vector, or matrix (point, axis), the points.
+#' @param features Integer, the number of features.
+#' @param bandwidth Numeric, the standard deviation of the kernel in the units of `x`. The default, 1/59, is the value
+#'   of Greer (2023) for points between 0 and 1.
+#' @param phase Character, `"uniform"` (on a full turn), or `"conv"`, uniform on (-1, 1), which Greer (2023) obtained
+#'   from the initialization of a torch convolution. With `"conv"`, points near 0 are less well separated.
+#' @param seed Integer, the seed of the frequencies and phases. The same seed gives the same features for every `x`, in
+#'   R and in Python. `NULL` draws a seed from R's random number generator.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @return A numeric matrix (point, feature) with values from -1 to 1.
+#' @section Errors: `gequi_input_error` for values that are not finite or an invalid option; `gequi_shape_error` if `x`
+#'   is not a vector or matrix.
+#' @references Rahimi and Recht (2007), Random features for large-scale kernel machines, NIPS. Greer (2023),
+#'   hgreer.com/Reports/Sep142023.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -29,42 +32,42 @@ fourier_features <- function(x, features = 100, bandwidth = 1 / 59, phase = "uni
 # A number alone is one point.
 as_points <- function(x) if (is.numeric(x) && is.null(dim(x)) && length(x) == 1) array(x) else x
 
-#' Invert a function, register two curves
+#' Invert a sampled function, and register curves
 #'
-#' A function is known by its samples (x, y = f(x)). Attention with `y` as keys and `x` as values, asked with a new
-#' value as the query, answers where the function takes that value: softmax(similarity(query, y)) x.
-#' `register_curves()` finds with it the map Xi that takes one curve to another, a(Xi(t)) = b(t), which is the inverse
-#' of `a`, asked with `b`.
+#' `invert_function()` inverts a function that is given by samples (x, y = f(x)). It uses attention with `y` as keys and
+#' `x` as values: the estimate of f^-1(query) is softmax(similarity(query, y)) x. If the function takes a value at
+#' several points, the result is their mean.
 #'
-#' The law of registration: for deformations U and V of the two curves, Xi\[a U, b V\] = U^-1 Xi\[a, b\] V. Where the
-#' function takes a value at several places, the answer is the mean of them.
+#' `register_curves()` estimates the map Xi with a(Xi(t)) = b(t) that aligns a moving curve `a` with a fixed curve `b`.
+#' It inverts `a` at the values `b`. It is equivariant to deformations U and V of the two curves: Xi\[a U, b V\] = U^-1
+#' Xi\[a, b\] V.
 #'
-#' @param x where the function was sampled: a vector, or a matrix (sample, axis). In `register_curves()`, `NULL` is
-#'   from 0 to 1 in equal steps, both ends included.
-#' @param y its values there: a vector, or a matrix (sample, channel).
-#' @param query values whose places are asked for: a vector, or a matrix (query, channel).
-#' @param a the moving curve at `x`: a vector, or a matrix (sample, channel).
-#' @param b the fixed curve, wherever it was sampled: a vector, or a matrix (point, channel).
-#' @param kernel `"gaussian"`: the similarity is -|query - y|^2 / (2 bandwidth^2), without any random number.
-#'   `"fourier"`: the dot product of [fourier_features()], the source's own.
-#' @param bandwidth for `"gaussian"` the standard deviation of the kernel in the units of `y`; `NULL` is 3/4 of the
-#'   mean step between neighbouring samples. For `"fourier"` that of the features; `NULL` is 1/59 of the range of `y`.
-#' @param temperature what the similarity is divided by before the softmax.
-#' @param phase of the `"fourier"` features: `"uniform"` or the source's `"conv"`.
-#' @param refine number of Newton steps that follow, on the cubic spline through the samples (along one axis only).
-#'   With one channel a step keeps the second derivative (Cauchy's form), so that it converges at an extremum of the
-#'   function too. Answers stay within the range of `x` and one step of it beyond, where the spline is continued.
-#' @param features of the `"fourier"` kernel, how many.
-#' @param seed of the `"fourier"` kernel; `NULL` draws one from R's random numbers.
-#' @param weights whether to keep the attention weights too.
-#' @param dtype `"float32"` or `"float64"`.
-#' @param ... `register_curves()`: further options of `invert_function()`, given by name.
-#' @return a vector, or a matrix (query, axis) where `x` is one. With `weights`, an object of class
-#'   `gequi_inverse_function`:
-#'   a list of `output` and `weights` (query, sample), whose rows sum to 1, for which there is a `plot()`.
-#' @section Errors: `gequi_shape_error` for arrays that do not fit each other; `gequi_input_error` for a function that
-#'   is constant, or a refinement on several axes or of places given twice.
-#' @references Greer (2023), hgreer.com/Reports/Sep142023, the beginning of CARL (arXiv 2405.16738).
+#' @param x Numeric vector, or matrix (sample, axis), the sample points. In `register_curves()`, `NULL` is an
+#'   equidistant grid from 0 to 1.
+#' @param y Numeric vector, or matrix (sample, channel), the function values at `x`.
+#' @param query Numeric vector, or matrix (query, channel), the values to invert.
+#' @param a Numeric vector, or matrix (sample, channel), the moving curve at `x`.
+#' @param b Numeric vector, or matrix (point, channel), the fixed curve at any points.
+#' @param kernel Character, `"gaussian"`, with the similarity -|query - y|^2 / (2 bandwidth^2), or `"fourier"`, with the
+#'   dot product of [fourier_features()] as similarity, as in Greer (2023).
+#' @param bandwidth Numeric, the standard deviation of the kernel in the units of `y`. `NULL` is 3/4 of the mean
+#'   distance between neighboring samples for `"gaussian"`, and 1/59 of the range of `y` for `"fourier"`.
+#' @param temperature Numeric, the divisor of the similarity before the softmax.
+#' @param phase Character, the phase of the `"fourier"` features: `"uniform"` or `"conv"`.
+#' @param refine Integer, the number of Newton steps on the cubic spline through the samples, for one axis only. With
+#'   one channel, a step uses the second derivative (Cauchy's form) and also converges at an extremum of the function.
+#'   Results are limited to the range of `x`, extended by one step on each side.
+#' @param features Integer, the number of `"fourier"` features.
+#' @param seed Integer, the seed of the `"fourier"` kernel. `NULL` draws one from R's random number generator.
+#' @param weights Logical, whether to return the attention weights.
+#' @param dtype Character, `"float32"` or `"float64"`.
+#' @param ... `register_curves()`: further named options of `invert_function()`.
+#' @return A numeric vector, or a matrix (query, axis) if `x` is a matrix. With `weights = TRUE`, an object of class
+#'   `gequi_inverse_function`, a list of `output` and `weights` (query, sample), whose rows sum to 1. It has a `plot()`
+#'   method.
+#' @section Errors: `gequi_shape_error` for arrays that do not match; `gequi_input_error` for a constant function, and
+#'   for a refinement with several axes or repeated sample points.
+#' @references Greer (2023), hgreer.com/Reports/Sep142023. Greer et al. (2024), CARL, arXiv:2405.16738.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -112,8 +115,8 @@ print.gequi_inverse_function <- function(x, ...) {
 }
 
 #' @rdname invert_function
-#' @param type `"weights"`: the attention matrix, a row for each query and a column for each sample, dark where the
-#'   weight is large; `"curve"`: the answers in the order of the queries.
+#' @param type Character, `"weights"` for the attention matrix (a row per query and a column per sample, darker for
+#'   larger weights), or `"curve"` for the results in the order of the queries.
 #' @export
 plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
   refuse_dots(...)

@@ -4,33 +4,36 @@
 #' @export
 generics::tidy
 
-#' The linear part of a registration in words
+#' Decompose the linear part of a registration
 #'
-#' Rotation, scale, shift, shear and mirror of the linear part of the map, as one row of a table. In units of length the
-#' linear part is B = diag(moving_spacing) A diag(1 / spacing), with A the first columns of `affine`. Its polar
-#' decomposition is B = R M S: S is symmetric and positive definite, M is diag(1, ..., 1, -1) where the map mirrors and
-#' else the identity, and R is a rotation. So the moving image shows the fixed one enlarged and sheared by S, then
-#' mirrored left to right by M, then turned by R.
+#' Computes rotation, scale, shift, shear and reflection of the linear part of a registration. In units of length, the
+#' linear part is B = diag(moving_spacing) A diag(1 / spacing), where A contains all but the last column of `affine`.
+#' The polar decomposition is B = R M S, where S is symmetric and positive definite, M is diag(1, ..., 1, -1) if the map
+#' contains a reflection and the identity otherwise, and R is a rotation. The moving image therefore shows the fixed
+#' image scaled and sheared by S, then reflected left to right by M, then rotated by R.
 #'
-#' @param x what [register_images()] returned: for a pair, or for lists, of which the pairs that failed have no row.
-#' @param ... not used.
-#' @return a data frame with a row for the registration, or for each of a list (with a column `pair` in front):
-#'   `rotation`, degrees: of an image from -180 to 180, counter-clockwise as seen on the screen; of a volume from 0 to
-#'   180, counter-clockwise as seen along the axis (`axis_depth`, `axis_row`, `axis_column`), of length 1;
-#'   `scale`, the root (of volumes the cube root) of |det B|: by how much the moving image is larger;
-#'   `scale_row` and `scale_column` (of volumes also `scale_depth`), the diagonal of S: the enlargement along each axis
-#'   of the fixed image;
-#'   `shear`, the other entry of S divided by `scale`, 0 for similarities; of volumes `shear_depth_row`,
-#'   `shear_depth_column` and `shear_row_column`;
-#'   `shift_row` and `shift_column` (`shift_depth`), how far the middle of the fixed image lands from the middle of the
-#'   moving one, in pixels of that, downwards and to the right;
-#'   `mirror`, whether the map mirrors.
-#' @references N. J. Higham (1986), Computing the polar decomposition.
+#' @param x The result of [register_images()], for one pair or several pairs. Failed pairs have no row.
+#' @param ... Not used.
+#' @return A data frame with one row per registration. For several pairs, the first column is `pair`.
+#'   * `rotation`: the angle in degrees. For an image, from -180 to 180, counter-clockwise as displayed. For a volume,
+#'     from 0 to 180, counter-clockwise as seen along the unit axis (`axis_depth`, `axis_row`, `axis_column`);
+#'   * `scale`: |det B|^(1/2), or |det B|^(1/3) for volumes, the enlargement of the moving image;
+#'   * `scale_row`, `scale_column` (for volumes also `scale_depth`): the diagonal of S, the enlargement along each axis
+#'     of the fixed image;
+#'   * `shear`: the off-diagonal entry of S divided by `scale`, which is 0 for similarities; for volumes
+#'     `shear_depth_row`, `shear_depth_column` and `shear_row_column`;
+#'   * `shift_row`, `shift_column` (for volumes also `shift_depth`): the offset of the mapped center of the fixed image
+#'     from the center of the moving image, in pixels of the moving image, downwards and to the right;
+#'   * `mirror`: whether the map contains a reflection.
+#' @section Errors: This method does not fail.
+#' @references N. J. Higham (1986), Computing the polar decomposition with applications, SIAM Journal on Scientific and
+#'   Statistical Computing 7.
+#' @concept rotation
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
 #' image <- sample_image("cat")[51:130, 151:230]
-#' turned <- t(image)[ncol(image):1, ] # by a quarter, counter-clockwise
+#' turned <- t(image)[ncol(image):1, ] # a counter-clockwise quarter turn
 #' tidy(register_images(moving = turned, fixed = image))
 tidy.gequi_registration <- function(x, ...) {
   refuse_dots(...)

@@ -25,7 +25,7 @@ summary.gequi_registrations <- function(object, ...) {
 }
 
 #' @rdname summary.gequi_registration
-#' @param row.names,optional not used.
+#' @param row.names,optional Not used.
 #' @export
 as.data.frame.gequi_registrations <- function(x, row.names = NULL, optional = FALSE, ...) {
   refuse_dots(..., .also = of_as_data_frame)

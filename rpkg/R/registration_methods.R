@@ -43,17 +43,22 @@ print.gequi_registration <- function(x, ...) {
   invisible(x)
 }
 
-#' Summaries of registrations
+#' Summarize registrations
 #'
-#' @param object,x what [register_images()] returned.
-#' @param ... not used.
-#' @return of one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
-#'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `probability`, `alternatives`, and `spread`,
-#'   a data frame with quantiles over the pixels of the fixed image: of `uncertainty`, in pixels of the moving one, and
-#'   of `jacobian`. Of a list of registrations, a data frame with a row for each: `pair`, its name or number;
-#'   `probability`, `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others`
-#'   (how many other maps fit almost as well) and `seconds`, which are `NA` where the pair failed; and `error`, its
-#'   message, or `NA`.
+#' Summarizes the metrics, the linear part and the uncertainty of one registration, or returns a table of several.
+#'
+#' @param object,x The result of [register_images()].
+#' @param ... Not used.
+#' @return For one registration, an object of class `summary.gequi_registration`, a list of `sizes`, `affine`,
+#'   `decomposition` (see [tidy()][tidy.gequi_registration()]), `metrics`, `probability`, `alternatives` and `spread`.
+#'   `spread` is a data frame of quantiles over the pixels of the fixed image, of `uncertainty` (in pixels of the moving
+#'   image) and `jacobian`.
+#'
+#'   For several registrations, a data frame with one row per pair: `pair` (name or number), `probability`,
+#'   `similarity_before`, `similarity_after`, `uncertainty` (the median), `folds`, `overlap`, `others` (the number of
+#'   other maps that fit almost as well), `seconds`, and `error` (the error message, or `NA`). The metrics of a failed
+#'   pair are `NA`.
+#' @section Errors: This method does not fail.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -108,13 +113,16 @@ print.summary.gequi_registration <- function(x, ...) {
 
 # ---- a table of the map ---------------------------------------------------------------------------------------------
 
-#' A registration as a table
+#' Convert a registration to a data frame
 #'
-#' @param x what [register_images()] returned for a pair.
-#' @param row.names,optional,... not used.
-#' @return a data frame with a row for each pixel of the fixed image, the first axis running fastest: (`depth`,)
-#'   `row` and `column` of the pixel; (`map_depth`,) `map_row` and `map_column`, its position in the moving image;
-#'   `jacobian`; and `uncertainty`, in pixels of the moving image.
+#' Returns the map, the Jacobian determinant and the uncertainty at each pixel of the fixed image.
+#'
+#' @param x The result of [register_images()] for one pair.
+#' @param row.names,optional,... Not used.
+#' @return A data frame with one row per pixel of the fixed image, with the first axis varying fastest: (`depth`,) `row`
+#'   and `column` of the pixel; (`map_depth`,) `map_row` and `map_column`, the position in the moving image; `jacobian`;
+#'   and `uncertainty`, in pixels of the moving image.
+#' @section Errors: This method does not fail.
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

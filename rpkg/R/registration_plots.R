@@ -1,26 +1,31 @@
-#' Pictures of a registration
+#' Plot a registration
 #'
-#' * `"overlay"`: the fixed image in magenta and the moving one, in greys of the same ranks, in green: grey where they
-#'   agree, dark where the moving image does not reach; before, laid on each other by their middles, and after.
-#' * `"checkerboard"`: squares of the one and of the other in turn, before and after. Edges go on through the squares
-#'   where the images fit.
-#' * `"grid"`: a straight grid on the fixed image, and where the map takes it on the moving image.
-#' * `"jacobian"`: the map's determinant, below 1 (blue) where the map shrinks and above 1 (red) where it enlarges what
-#'   it takes from the fixed image. Folds are black.
+#' Plots a registration in one of these forms:
+#' * `"overlay"`: the fixed image in magenta and the moving image in green (with matched gray levels), before and after
+#'   registration. The overlay is gray where the images agree and dark where the moving image does not cover the fixed
+#'   image. Before registration, the images are aligned by their centers.
+#' * `"checkerboard"`: alternating squares of the two images, before and after registration. Edges continue across
+#'   squares where the images are aligned.
+#' * `"grid"`: a regular grid on the fixed image, and its position on the moving image under the map.
+#' * `"jacobian"`: the determinant of the Jacobian of the map. Values below 1 (contraction) are blue, values above 1
+#'   (expansion) are red, and folds are black.
 #' * `"uncertainty"`: the standard deviation of the map, in pixels of the moving image.
 #'
-#' Of a list, each pair has a small picture after its registration, or the reason why it failed; the determinant and the
-#' uncertainty have one scale of colours for all pairs.
+#' For several pairs, one panel per pair shows the registration, or the reason for its failure. All pairs share one
+#' color scale for the determinant and the uncertainty.
 #'
-#' @param x what [register_images()] returned: for a pair, or for lists.
-#' @param type of the picture.
-#' @param slice of a volume, the number of the slice of the fixed image that is shown, from 1; `NULL` is the middle one.
-#' @param axis of a volume, the axis that is cut across: 1 (depth), 2 (row) or 3 (column). The grid of a volume is seen
-#'   along it.
-#' @param squares along the longer side of a checkerboard, or of the grid.
-#' @param ... not used.
-#' @return a ggplot.
-#' @section Errors: `gequi_input_error` for another type, or a slice that is not there.
+#' @param x The result of [register_images()], for one pair or several pairs.
+#' @param type Character, the form of the plot.
+#' @param slice Integer, for a volume: the slice of the fixed image to show, from 1. `NULL` is the middle slice.
+#' @param axis Integer, for a volume: the axis perpendicular to the slice, 1 (depth), 2 (row) or 3 (column). The grid of
+#'   a volume is projected along this axis.
+#' @param squares Integer, the number of squares along the longer side, for checkerboard and grid.
+#' @param ... Not used.
+#' @return A ggplot object.
+#' @section Errors: `gequi_input_error` for an unknown type or a slice that does not exist.
+#' @concept overlay
+#' @concept checkerboard
+#' @concept deformable
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -140,17 +145,20 @@ plot_before_and_after <- function(x, cut, type, squares) {
     ggplot2::theme(panel.spacing = ggplot2::unit(8, "pt"))
 }
 
-#' A registration as a raster
+#' Convert a registration to a raster image
 #'
-#' Pixel for pixel, for [graphics::plot()], [grid::grid.raster()] or [write_image()].
+#' Creates an overlay, a checkerboard or the registered image at the original resolution, for [graphics::plot()],
+#' [grid::grid.raster()] or [write_image()].
 #'
-#' @param x what [register_images()] returned for a pair.
-#' @param type `"overlay"` or `"checkerboard"` of the two images after the registration, as [plot()] shows them, or
-#'   `"warped"`, the registered image in grey.
-#' @param slice,axis,squares as in [plot()][plot.gequi_registration()].
-#' @param ... not used.
-#' @return a raster, a matrix (row, column) of colours; what is missing in `warped` is transparent.
-#' @section Errors: `gequi_input_error` for another type, or a slice that is not there.
+#' @param x The result of [register_images()] for one pair.
+#' @param type Character, `"overlay"` or `"checkerboard"` of the two images after registration, as in the `plot()`
+#'   method, or `"warped"`, the registered image in grayscale.
+#' @param slice,axis,squares As in [plot()][plot.gequi_registration()].
+#' @param ... Not used.
+#' @return A raster, a matrix (row, column) of colors. Missing values of `warped` are transparent.
+#' @section Errors: `gequi_input_error` for an unknown type or a slice that does not exist.
+#' @concept overlay
+#' @concept checkerboard
 #' @family registration
 #' @importFrom grDevices as.raster
 #' @export
@@ -180,9 +188,9 @@ as.raster.gequi_registration <- function(x, type = c("overlay", "checkerboard", 
 colours_of <- function(type) if (type == "overlay") overlay_colours else checkerboard_colours
 
 captions <- c(
-  overlay = "fixed in magenta, moving in green, grey where they agree; dark where moving does not reach",
-  checkerboard = "squares of the fixed and of the moving image in turn",
-  grid = "the grid of the fixed image, carried over to the moving one"
+  overlay = "fixed in magenta, moving in green, gray where they agree, dark outside the moving image",
+  checkerboard = "alternating squares of the fixed and the moving image",
+  grid = "the grid of the fixed image, mapped to the moving image"
 )
 
 # ---- the map --------------------------------------------------------------------------------------------------------

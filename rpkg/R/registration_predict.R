@@ -1,37 +1,45 @@
 # Images, labels and points carried from one image of a registration to the other.
 
-#' Carry images, points or labels from one image of a registration to the other
+#' Apply a registration to images, labels or points
 #'
-#' @param object what [register_images()] returned: for a pair, or for lists.
-#' @param newdata for lists, one for all pairs or a list of one for each; what lies in the image that `direction` starts
-#'   from:
-#'   * an image of its size, in any form that [to_grayscale()] takes; colours are kept;
-#'   * labels, an array of its size: each pixel takes the value of the nearest one, so that no new values arise. Type
-#'     and levels are kept;
-#'   * points, a matrix (point, axis) or a data frame with the columns (`depth`,) `row` and `column`, in pixels from 1.
-#' @param direction `"moving_to_fixed"` carries what lies in the moving image onto the fixed one; `"fixed_to_moving"`
-#'   carries back.
-#' @param type `"image"`, `"labels"` or `"points"`. `NULL` says by the form of `newdata`: a data frame, or as many
-#'   columns as there are axes, are points; factors, logicals and integers are labels, unless `interpolation` is
-#'   `"linear"` or `"cubic"`; all else is an image. What integers are taken for is said in a message.
-#' @param se.fit for points, whether to say how sure they are.
-#' @param interpolation `"cubic"`, a spline whose result is clipped to the range of each channel; `"linear"`;
-#'   `"nearest"`. `NULL` is `"cubic"` for images and `"nearest"` for labels, which have no other.
-#' @param fill the value of pixels that lie outside of the other image by more than half a pixel; of a factor, one of
-#'   its levels; `NULL` takes the nearest pixel.
-#' @param extrapolate for points, whether to carry those outside of the images too, by the map's straight continuation.
-#' @param ... for lists, the arguments from `direction` on; else not used.
-#' @return for lists, a list with their names, of which the pairs that failed are `NULL`. For a pair, an image or
-#'   labels of the size of the other image; points in the form of `newdata`, other columns of a data
-#'   frame kept. With `se.fit`, a list of `fit`, the points, and `se.fit`, for each of them the standard deviation in
-#'   pixels of the image that it was carried to (the root of the mean squared length of the error): the registration's
-#'   `uncertainty` at the point, divided on the way from moving to fixed by the map's scale there. Points that lie
-#'   outside of their own image by more than half a pixel, or that are carried so far outside of the fixed image, are
-#'   `NA`; with `extrapolate`, their standard deviation grows with the distance d from the image in pixels, as
-#'   sqrt((s (1 + d / r))^2 + (k d)^2): s is that of the nearest point of the image, r a quarter of the mean side of the
-#'   fixed image, and k grows with the bending of the map and is 0 for a linear one.
-#' @section Errors: `gequi_shape_error` for data that do not fit the image; `gequi_input_error` for options that do not
-#'   fit the data.
+#' Transforms an image, a label image or points from one image of a registration to the other.
+#'
+#' @param object The result of [register_images()], for one pair or several pairs.
+#' @param newdata The data to transform, in the image that `direction` starts from. For several pairs, one for all pairs
+#'   or a list.
+#'   * An image with the size of that image, in any form that [to_grayscale()] accepts. Colors are kept.
+#'   * Labels, an array with the size of that image. Nearest-neighbor interpolation is used, so no new values occur.
+#'     Type and levels are kept.
+#'   * Points, a numeric matrix (point, axis) or a data frame with the columns (`depth`,) `row` and `column`, in pixels
+#'     from 1.
+#' @param direction Character, `"moving_to_fixed"` transforms data of the moving image to the fixed image,
+#'   `"fixed_to_moving"` the reverse.
+#' @param type Character, `"image"`, `"labels"` or `"points"`. `NULL` detects the type: a data frame, or a matrix with
+#'   one column per axis, is used as points; factors, logical values and integers as labels, unless `interpolation` is
+#'   `"linear"` or `"cubic"`; everything else as an image. For integers, a message states the choice.
+#' @param se.fit Logical, for points: whether to return standard deviations.
+#' @param interpolation Character, `"cubic"` (spline, clipped to the range of each channel), `"linear"` or `"nearest"`.
+#'   `NULL` is `"cubic"` for images and `"nearest"` for labels. Labels accept no other value.
+#' @param fill The value of pixels more than half a pixel outside the other image; for a factor, one of its levels.
+#'   `NULL` uses the nearest pixel.
+#' @param extrapolate Logical, for points: whether to transform points outside the images by linear extrapolation of the
+#'   map.
+#' @param ... For several pairs, the arguments from `direction` on. Otherwise not used.
+#' @return An image or labels with the size of the other image, or points in the form of `newdata`. Other columns of a
+#'   data frame are kept. Points more than half a pixel outside their image, or mapped that far outside the fixed image,
+#'   are `NA` unless `extrapolate = TRUE`. For several pairs, a named list, in which failed pairs are `NULL`.
+#'
+#'   With `se.fit = TRUE`, a list of `fit` (the points) and `se.fit` (the standard deviation of each point, in pixels of
+#'   the target image, as the root mean square length of the error). It is the `uncertainty` of the registration at the
+#'   point, divided by the local scale of the map for the direction from moving to fixed. With `extrapolate = TRUE`, the
+#'   standard deviation at distance d (in pixels) from the image is sqrt((s (1 + d / r))^2 + (k d)^2), where s is the
+#'   value at the nearest point of the image, r is a quarter of the mean side length of the fixed image, and k increases
+#'   with the curvature of the map (0 for a linear map).
+#' @section Errors: `gequi_shape_error` for data that do not match the image; `gequi_input_error` for options that do
+#'   not match the data.
+#' @concept landmark
+#' @concept segmentation
+#' @concept apply transform
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

@@ -1,30 +1,31 @@
-#' The steps of a registration
+#' Intermediate results of a registration
 #'
-#' What [register_images()] makes of a pair of images on its way, to look at: features, attention, matches and
-#' hypotheses. The functions that do it are those that [register_images()] calls, in its first attempt.
+#' Returns the features, attention, matches and hypotheses that [register_images()] computes in its first attempt, for
+#' inspection.
 #'
-#' @param moving,fixed two images or two volumes, as in [register_images()].
-#' @param token the number of the token of `fixed` whose attention is shown, from 1, row by row (of a volume, slice by
-#'   slice); `NULL` is the one whose match has the largest weight.
-#' @param transform,contrast,dtype as in [register_images()].
-#' @return a list. Where it says `size`, arrays have (row, column) for images and (depth, row, column) for volumes.
-#'   * `fixed` and `moving`, for each image a list of `lifted` (channel, size), the output of the first layer of the
-#'     encoder: for an image the answers to edges in 16 directions (in 8, without the sign, with contrast `"any"`), for
-#'     a volume one channel, the locally normalized volume; `tokens`, how many along each axis; `positions` (token,
-#'     axis), in pixels from 1; `strength` (token);
-#'   * `attention`, of one token of `fixed`, a list of its number `token`; its `position` (axis); `scores` (pose, size),
-#'     its similarity to each token of `moving` in each pose, between -1 and 1, where an image has 16 poses and a volume
-#'     216; `weights` (size), the softmax of the best scores over the poses, times a sharpness;
-#'   * `matches`, a list of `token` (match), the numbers of the tokens of `fixed` that were matched, for a volume the
-#'     500 strongest; `fixed` and `moving` (match, axis), the positions of each of these and of its match; `rotation`,
-#'     for images (match) the angle between them in radians, from rows to columns, for volumes (match, axis, axis) the
-#'     rotation matrix; `weight` (match);
-#'   * `hypotheses`, a list of lists, the most voted first: `similarity` (axis, axis + 1), on which matches agree;
-#'     `votes`, the sum of their weights; `affine`, the linear map that is fitted from there (for `"similarity"` and
-#'     `"rigid"` one of that kind); `score`, the correlation of the images under it after a few steps.
-#' @section Errors: as in [register_images()]; `gequi_input_error` for a token that
-#'   is not there.
+#' @param moving,fixed Two images or two volumes, as in [register_images()].
+#' @param token Integer, the token of `fixed` whose attention is returned, from 1, in row-major order (slice by slice
+#'   for a volume). `NULL` uses the token whose match has the largest weight.
+#' @param transform,contrast,dtype As in [register_images()].
+#' @return A list. Below, `size` is (row, column) for images and (depth, row, column) for volumes.
+#'   * `fixed` and `moving`: for each image, a list of `lifted` (channel, size), the output of the first layer of the
+#'     encoder (for an image the edge responses in 16 directions, or 8 unsigned directions for contrast `"any"`; for a
+#'     volume one channel, the locally normalized volume); `tokens`, the number of tokens per axis; `positions` (token,
+#'     axis), in pixels from 1; and `strength` (token).
+#'   * `attention`: for one token of `fixed`, a list of its number `token`; its `position` (axis); `scores` (pose,
+#'     size), the similarity to each token of `moving` in each pose, from -1 to 1, with 16 poses for an image and 216
+#'     for a volume; and `weights` (size), the softmax of the scaled maximum of the scores over the poses.
+#'   * `matches`: a list of `token` (match), the numbers of the matched tokens of `fixed` (for a volume, the 500
+#'     strongest); `fixed` and `moving` (match, axis), the positions of the token and of its match; `rotation`, for
+#'     images (match) the angle in radians from rows to columns, for volumes (match, axis, axis) the rotation matrix;
+#'     and `weight` (match).
+#'   * `hypotheses`: a list of lists in decreasing order of votes: `similarity` (axis, axis + 1), on which matches
+#'     agree; `votes`, the sum of their weights; `affine`, the fitted linear map (restricted to the kind of
+#'     `"similarity"` and `"rigid"`); and `score`, the correlation of the images under the map after a few steps.
+#' @section Errors: The errors of [register_images()]; `gequi_input_error` for a token that does not exist.
+#' @references Greer et al. (2024), CARL, arXiv:2405.16738.
 #' @seealso `vignette("registering-images", package = "gequiR")`
+#' @concept attention map
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

@@ -1,23 +1,25 @@
-#' Save and load models
+#' Save and load a model
 #'
-#' One file holds the recipe of a network, or of a module, as text and its weights as numbers. No code is in it, and
-#' none is run when it is opened. Python's `gequi.load_model()` reads it, and R reads what Python saved: the
-#' predictions are equal to the bit. It is written under another name and then renamed, so `path` never holds half a
-#' model.
+#' `save_model()` writes the definition and the weights of a network or module to a file. `load_model()` reads the file.
+#' The file contains text and numbers but no code, so loading it does not execute code. Files can be exchanged with
+#' `gequi.load_model()` and `gequi.save_model()` in Python; predictions are identical. The file is written under a
+#' temporary name and then renamed, so that `path` never contains an incomplete model.
 #'
-#' [saveRDS()], [save()] and [save.image()] keep models too, with the weights that [fit()] or [set_weights()] gave
-#' them; the file is then one for R alone.
+#' [saveRDS()], [save()] and [save.image()] also store models, including trained weights. Python cannot read these
+#' files.
 #'
-#' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
-#' @param path the file; one that exists is replaced.
-#' @param metadata a named list of plain data to keep beside the model. The classes and the history of a network that
-#'   was fitted are kept there in any case.
-#' @return `save_model()`: the path, invisibly. `load_model()`: the model, with its history and its classes where it
-#'   was fitted. Checkpoints of [fit()] are model files too.
-#' @section Errors: `gequi_model_file_error` for a file that is not there, damaged, foreign, from a newer gequi, or
-#'   whose weights do not fit its recipe or the filter bases of this machine; `gequi_input_error` for a path that
-#'   cannot be written to.
+#' @param model A network, created by [equivariant_network()] or [fit()], or a module such as [unet()].
+#' @param path Character, the path of the file. An existing file is replaced.
+#' @param metadata Named list of plain data to store with the model. The classes and the history of a trained network
+#'   are always stored.
+#' @return `save_model()`: the path, invisibly. `load_model()`: the model, with the history and classes of a trained
+#'   network. It also reads the checkpoints of [fit()].
+#' @section Errors: `gequi_model_file_error` if the file does not exist, is damaged, is not a model file, was written by
+#'   a newer version of gequi, or contains weights that do not match its definition or the filter bases of this machine;
+#'   `gequi_input_error` if the path cannot be written.
 #' @seealso [marshal()], for the same in memory; [export_model()], for other programs.
+#' @concept metadata
+#' @concept serialization
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
@@ -40,20 +42,22 @@ load_model <- function(path) {
   saved_model(call_core("read_model_file", path = path))
 }
 
-#' A model as raw bytes
+#' Convert a model to raw bytes
 #'
-#' The model as bytes that can be stored in a database, put into a queue or sent to another process.
-#' The bytes are those of the file that [save_model()] writes; no code is in them.
+#' `marshal()` converts a model to a raw vector, which can be stored in a database, put in a queue or sent to another
+#' process. `unmarshal()` restores the model. The bytes are those of the file that [save_model()] writes and contain no
+#' code.
 #'
-#' A model lives partly in Python, and that part does not outlive its R session. What R keeps of it, the recipe and
-#' the weights, does: [saveRDS()], and packages that send objects to workers, need no `marshal()`. It is needed where
-#' weights were changed in Python, through [reticulate::r_to_py()], of which R does not know.
+#' The Python part of a model exists only in its R session. R stores the definition and the weights, so [saveRDS()] and
+#' packages that send objects to workers do not need `marshal()`. It is needed if weights were changed in Python through
+#' [reticulate::r_to_py()].
 #'
-#' @param model a network or a module.
-#' @param data what `marshal()` returned.
-#' @return `marshal()`: a raw vector. `unmarshal()`: the model, with its history and its classes where it was fitted.
-#' @section Errors: `gequi_input_error` for what is no model, or weights that are not finite; `gequi_model_file_error`
-#'   for bytes that are not those of a model.
+#' @param model A network or a module.
+#' @param data Raw vector, the result of `marshal()`.
+#' @return `marshal()`: a raw vector. `unmarshal()`: the model, with the history and classes of a trained network.
+#' @section Errors: `gequi_input_error` if `model` is not a model or its weights are not finite;
+#'   `gequi_model_file_error` if `data` is not a marshaled model.
+#' @concept serialization
 #' @family training
 #' @export
 #' @examplesIf gequi_available()

@@ -1,11 +1,14 @@
 #' Report on the Python installation
 #'
-#' Says which Python is used and how it was chosen, which versions of the packages it has, how fast torch multiplies
-#' matrices, and what to do where something is missing. It installs nothing.
+#' Prints which Python is used and why, the versions of the Python packages, the speed of matrix products in torch, and
+#' what to do if something is missing. It does not install anything.
 #'
-#' @return invisibly, a list: `python` (path, or `NULL`), `chosen` (how), `versions` (a named vector, `NA` for what is
-#'   missing), `cache` (a folder), `works`, and `products`, a list: `gigaflops` (how fast torch multiplies matrices on
-#'   one thread) and `slow` (whether that is so slow that R's BLAS must have replaced torch's own).
+#' @return Invisibly, a list of `python` (path, or `NULL`), `chosen` (how Python was found), `versions` (named character
+#'   vector, `NA` for missing packages), `cache` (path of the cache folder), `works` (logical) and `products`, a list of
+#'   `gigaflops` (speed of matrix products on one thread) and `slow` (whether torch apparently uses the BLAS of R).
+#' @section Errors: This function never fails.
+#' @concept GPU
+#' @concept Python
 #' @family setup
 #' @export
 #' @examplesIf gequi_available()

@@ -1,42 +1,44 @@
-#' How far a map is from being equivariant
+#' Measure the equivariance error of a map
 #'
-#' Compares what a map makes of the moved input with the moved output, for each element of the group:
+#' Compares the output for a transformed input with the transformed output, for each group element:
 #' \deqn{error(g) = \max |f(g x) - g f(x)| / \max |f(x)|}{error(g) = max |f(g x) - g f(x)| / max |f(x)|}
-#' An invariant map is one whose output fields are trivial.
+#' To test invariance, declare trivial output fields.
 #'
-#' `is_equivariant()` says whether no error exceeds `tolerance`. Without `elements` it looks at those that move the
-#' pixel grid onto itself; where no quarter turn is among them, as in a group of 3 rotations, at the others too, or at
-#' 12 of them where there are more.
+#' `is_equivariant()` tests whether all errors are at most `tolerance`. By default it uses the elements that map the
+#' pixel grid onto itself. If the group has no such rotation, for example a group of 3 rotations, it uses at most 12 of
+#' the other elements as well.
 #'
-#' An element that does not move the grid onto itself has to interpolate, so that its error is never as small as
-#' rounding. Without a `tolerance`, `is_equivariant()` measures it on a smooth input made from `x`, and passes 8 times
-#' the error that interpolation makes by itself, measured on the identity map. The kernels of a network can be too
-#' coarse for this, such as 3 x 3 under a group of 3 rotations: then the answer is `FALSE`, and `equivariance_error()`
-#' says how large the error is.
+#' Elements that do not map the grid onto itself need interpolation, so their error exceeds rounding. For these, the
+#' default tolerance is 8 times the interpolation error, which is measured with the identity map on a smooth input
+#' derived from `x`. A coarse kernel, such as 3 x 3 with a group of 3 rotations, can exceed this tolerance.
+#' `is_equivariant()` then returns `FALSE`, and `equivariance_error()` reports the size of the error.
 #'
-#' @param f a network, which declares its own gspace and fields; or any R function from an array to an array, with
-#'   `space`, `input` and `output` declared here.
-#' @param x an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel).
-#'   A single image (row, column) will do for an input of one channel; `f` is given the array with all its axes.
-#' @param space the gspace, from [gspace()]; for a network its own.
-#' @param input the fields of `x`, as in [field_type()], such as `c(trivial = 1)`; or a field type.
-#' @param output the fields of `f(x)`, likewise. A result (batch, channel) transforms by its fields alone.
-#' @param elements numbers of the elements to check, as in [group_elements()], from 1; `NULL` checks all.
-#' @param dtype `"float32"` or `"float64"`, in which the map is run; `NULL` is the network's own, `"float64"` for a
+#' @param f A network, which declares its own gspace and fields, or an R function from an array to an array.
+#' @param x Numeric array, an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or
+#'   (batch, channel). A matrix (row, column) is accepted if the input has one channel. `f` receives an array with all
+#'   axes.
+#' @param space A gspace, created by [gspace()]. Required for a function.
+#' @param input The fields of `x`, as in [field_type()], such as `c(trivial = 1)`, or a field type. Required for a
 #'   function.
-#' @param tolerance the largest relative error that passes, for every element; `NULL` is 1e-4 in float32 and 1e-9 in
-#'   float64 for elements that do not interpolate, and 8 times the error of interpolation for those that do.
-#' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with a row for each element: `element`,
-#'   `name`, `exact` (whether it moves the pixel grid without interpolation: only then can the error be as small as
-#'   rounding) and `error`. Elements that a restriction inside the network has given up are left out.
-#'   `is_equivariant()`: `TRUE` or `FALSE`; `TRUE` for any `f` where the group has the identity only. `plot()`: a
-#'   ggplot.
-#' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not fit;
-#'   `gequi_shape_error` for an output that does not fit `output`, or whose shape changes with the element. An error
-#'   inside `f` is passed on as it is. `is_equivariant()` signals `gequi_input_error` too where nothing can be said:
-#'   `elements` holds no more than the identity; no element changes `x`; interpolation alone makes an error above
-#'   2 %, as on small images.
-#' @section Warnings: `gequi_exactness_warning` for a layer that breaks exactness at this size.
+#' @param output The fields of `f(x)`, in the same form. Required for a function. An output (batch, channel) is
+#'   transformed by its representation only.
+#' @param elements Integer vector, the group elements to check, from 1, as in [group_elements()]. `NULL` checks all.
+#' @param dtype Character, `"float32"` or `"float64"`, the precision of the computation. `NULL` uses the type of the
+#'   network, and `"float64"` for a function.
+#' @param tolerance Numeric, the largest relative error that passes. `NULL` is 1e-4 in float32 and 1e-9 in float64 for
+#'   elements that do not interpolate, and 8 times the interpolation error for the others.
+#' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with one row per element: `element`,
+#'   `name`, `exact` (whether the element needs no interpolation) and `error`. Elements that are not in the group of the
+#'   output, after a restriction, are omitted. `is_equivariant()`: `TRUE` or `FALSE`. It returns `TRUE` for every `f` if
+#'   the group contains only the identity. `plot()`: a ggplot object.
+#' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not match;
+#'   `gequi_shape_error` if the output does not match `output` or its shape depends on the element. An error inside `f`
+#'   is passed on. `is_equivariant()` signals `gequi_input_error` if the test is not informative: `elements` contains
+#'   only the identity, no element changes `x`, or the interpolation error exceeds 2 %, as on small images.
+#' @section Warnings: `gequi_exactness_warning` if a layer is not exactly equivariant at this image size.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
+#' @concept equivariance test
+#' @concept rotation
 #' @export
 #' @examplesIf gequi_available()
 #' space <- gspace("rot2dOnR2", N = 4)
@@ -44,12 +46,12 @@
 #'   layer_conv(c(regular = 2), kernel_size = 3)
 #' equivariance_error(network, volcano)
 #'
-#' # Any function: squares are equivariant, a shift to the right is not.
+#' # Squaring each pixel is equivariant, shifting to the right is not.
 #' x <- array(rnorm(25), c(1, 1, 5, 5))
-#' grey <- c(trivial = 1)
-#' is_equivariant(function(x) x^2, x, space, input = grey, output = grey)
+#' gray <- c(trivial = 1)
+#' is_equivariant(function(x) x^2, x, space, input = gray, output = gray)
 #' shift <- function(x) x[, , , c(5, 1:4), drop = FALSE]
-#' equivariance_error(shift, x, space, input = grey, output = grey)
+#' equivariance_error(shift, x, space, input = gray, output = gray)
 equivariance_error <- function(f, x, space = NULL, input = NULL, output = NULL, elements = NULL, dtype = NULL) {
   rows <- call_core(
     "equivariance_error",
@@ -72,26 +74,30 @@ is_equivariant <- function(f, x, space = NULL, input = NULL, output = NULL, elem
   )
 }
 
-#' How far a map is from commuting with permutations
+#' Measure the permutation equivariance error of a map
 #'
-#' The counterpart of [equivariance_error()] for the orders of things, such as the rows of an image or the tokens of an
-#' attention: \deqn{error(P) = \max |f(P x) - P f(x)| / \max |f(x)|}{error(P) = max |f(P x) - P f(x)| / max |f(x)|}
-#' where P permutes x along the axes `input` and f(x) along the axes `output`.
+#' Compares the output for a permuted input with the permuted output:
+#' \deqn{error(P) = \max |f(P x) - P f(x)| / \max |f(x)|}{error(P) = max |f(P x) - P f(x)| / max |f(x)|}
+#' P permutes the axes `input` of x and the axes `output` of f(x). This is the counterpart of [equivariance_error()] for
+#' the order of elements, such as the rows of an image or the tokens of an attention layer.
 #'
-#' @param f a function from an array to an array.
-#' @param x an input of `f`.
-#' @param input the axis of `x` that is permuted, from 1, or several axes, all by the same permutation.
-#' @param output the axis or axes of `f(x)` that the law permutes; `NULL` for a map that should not change at all.
-#' @param permutations how many to try: the exchange of the first two places, the cycle by one place (these two generate
-#'   all others), and then random ones.
-#' @param seed of the random ones; `NULL` draws one from R's random numbers.
-#' @param dtype `"float32"` or `"float64"`, to which `x` is rounded; `NULL` is float64.
-#' @return a data frame of class `gequi_equivariance` with a row for each permutation: `element`, `name`, `exact`
-#'   (`TRUE`: a permutation never interpolates) and `error`. It has a `plot()` method.
-#' @section Errors: `gequi_input_error` for an axis that is not there, `gequi_shape_error` for axes of different sizes.
+#' @param f Function from an array to an array.
+#' @param x Numeric array, an input of `f`.
+#' @param input Integer vector, the axis or axes of `x` that are permuted, from 1. Several axes get the same
+#'   permutation.
+#' @param output Integer vector, the axis or axes of `f(x)` that are permuted. `NULL` tests invariance.
+#' @param permutations Integer, the number of permutations to test. The first two are the exchange of the first two
+#'   positions and the cyclic shift by one position, which generate all permutations. The others are random.
+#' @param seed Integer, the seed of the random permutations. `NULL` draws one from R's random number generator.
+#' @param dtype Character, `"float32"` or `"float64"`, the precision to which `x` is rounded. `NULL` is float64.
+#' @return A data frame of class `gequi_equivariance` with one row per permutation: `element`, `name`, `exact` (always
+#'   `TRUE`) and `error`. It has a `plot()` method.
+#' @section Errors: `gequi_input_error` for an axis that does not exist; `gequi_shape_error` for axes of different
+#'   sizes.
+#' @references Zaheer et al. (2017), Deep sets, arXiv:1703.06114.
 #' @export
 #' @examplesIf gequi_available()
-#' # The column means do not see the order of the rows, and carry the order of the columns along.
+#' # colMeans() is invariant to the order of the rows and equivariant to the order of the columns.
 #' permutation_error(colMeans, volcano, input = 1, seed = 1)
 #' permutation_error(colMeans, volcano, input = 2, output = 1, seed = 1)
 permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed = NULL, dtype = NULL) {
@@ -122,7 +128,7 @@ as.data.frame.gequi_equivariance <- function(x, row.names = NULL, optional = FAL
   x
 }
 
-#' @param ... not used.
+#' @param ... Not used.
 #' @rdname equivariance_error
 #' @export
 plot.gequi_equivariance <- function(x, ...) {

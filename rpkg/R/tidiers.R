@@ -13,23 +13,24 @@ generics::augment
 #' @export
 ggplot2::autoplot
 
-#' Networks and trainings as tables
+#' Tidy a network or a training
 #'
-#' The generics of the package generics, as broom has them: `tidy()` has a row for each part, `glance()` one row in all,
-#' and `augment()` the examples with what is predicted for them.
+#' Methods for the generics of the package generics, as in broom. `tidy()` returns one row per component, `glance()` one
+#' row in total, and `augment()` the examples with their predictions.
 #'
-#' @param x a network, a module, or what [fit()] returned.
-#' @param new_data inputs, as in [predict.gequi_fit()]; a data frame of files among them.
-#' @param truth the targets of `new_data`, for a column `.truth`; `NULL` leaves it out.
-#' @param ... of `augment()`, options of [predict.gequi_fit()]; else not used.
-#' @return `tidy()`: of a network a data frame with a row for each layer, as `as.data.frame()` has it; of a module one
-#'   with a row for each array of weights: `term`, `size` and `parameters`.
+#' @param x A network, a module, or the result of [fit()].
+#' @param new_data The inputs, as in [predict.gequi_fit()], including a data frame of files.
+#' @param truth The targets of `new_data`, added as the column `.truth`. `NULL` adds no column.
+#' @param ... `augment()`: options of [predict.gequi_fit()]. Otherwise not used.
+#' @return `tidy()`: for a network, a data frame with one row per layer, as from `as.data.frame()`; for a module, a data
+#'   frame with one row per weight array: `term`, `size` and `parameters`.
 #'
-#'   `glance()`: a data frame of one row: `parameters`; of a network `layers`; and of a training `epochs`, the last row
-#'   of its history (without `epoch`), and `seconds`, the sum of all epochs.
+#'   `glance()`: a data frame with one row: `parameters`; for a network `layers`; for a training `epochs`, the last row
+#'   of its history (without `epoch`), and `seconds`, the total time.
 #'
-#'   `augment()`: the predictions as a table (see `type = "tibble"` of [predict.gequi_fit()]), after `.truth` and, where
+#'   `augment()`: the predictions as a table (`type = "tibble"` of [predict.gequi_fit()]), after `.truth` and, if
 #'   `new_data` is a data frame, its columns.
+#' @section Errors: `augment()`: the errors of [predict.gequi_fit()]. `tidy()` and `glance()` do not fail.
 #' @family training
 #' @name tidy.gequi_network
 #' @examplesIf gequi_available()
@@ -99,16 +100,20 @@ augment.gequi_fit <- function(x, new_data, truth = NULL, ...) {
 
 # ---- registrations --------------------------------------------------------------------------------------------------
 
-#' Registrations as tables
+#' Tidy a registration
 #'
-#' @param x what [register_images()] returned: for a pair, or for lists.
-#' @param ... not used.
-#' @return `glance()`: a data frame of one row, or of a row for each pair of a list, as [summary()] has it:
-#'   `probability`, `similarity_before`, `similarity_after`, `uncertainty` (the median, pixels of the moving image),
-#'   `folds`, `overlap`, `others` (how many other maps fit almost as well) and `seconds`.
+#' Methods for the generics of the package generics, as in broom. `glance()` summarizes a registration in one row, and
+#' `augment()` returns one row per pixel.
 #'
-#'   `augment()`: a data frame with a row for each pixel of the fixed image, as `as.data.frame()` has it, with `.fixed`
-#'   and `.warped`, the values of the fixed and of the registered image.
+#' @param x The result of [register_images()], for one pair or several pairs.
+#' @param ... Not used.
+#' @return `glance()`: a data frame with one row per pair, as from [summary()]: `probability`, `similarity_before`,
+#'   `similarity_after`, `uncertainty` (the median, in pixels of the moving image), `folds`, `overlap`, `others` (the
+#'   number of other maps that fit almost as well) and `seconds`.
+#'
+#'   `augment()`: a data frame with one row per pixel of the fixed image, as from `as.data.frame()`, with the additional
+#'   columns `.fixed` and `.warped`, the values of the fixed and the registered image.
+#' @section Errors: These methods do not fail.
 #' @family registration
 #' @name glance.gequi_registration
 #' @examplesIf gequi_available()
@@ -143,14 +148,16 @@ augment.gequi_registration <- function(x, ...) {
 
 # ---- ggplot2 --------------------------------------------------------------------------------------------------------
 
-#' Plots and tables for ggplot2
+#' ggplot2 methods
 #'
-#' `autoplot()` is `plot()`, and `fortify()`, which [ggplot2::ggplot()] calls, is `as.data.frame()`.
+#' `autoplot()` calls `plot()`. `fortify()`, which [ggplot2::ggplot()] calls, calls `as.data.frame()`.
 #'
-#' @param object,model what has a `plot()` or `as.data.frame()` in this package.
-#' @param data not used.
-#' @param ... as for `plot()` or `as.data.frame()`.
-#' @return `autoplot()`: a ggplot, or a list of them that draws itself. `fortify()`: a data frame.
+#' @param object,model An object of this package with a `plot()` or `as.data.frame()` method.
+#' @param data Not used.
+#' @param ... Arguments of `plot()` or `as.data.frame()`.
+#' @return `autoplot()`: a ggplot object, or a list of ggplot objects that is drawn when printed. `fortify()`: a data
+#'   frame.
+#' @section Errors: The errors of `plot()` and `as.data.frame()` of the object.
 #' @family networks
 #' @name autoplot.gequi_network
 #' @examplesIf gequi_available()
@@ -226,19 +233,20 @@ fortify.gequi_fit <- function(model, data, ...) as.data.frame(model$history)
 
 # ---- stats ----------------------------------------------------------------------------------------------------------
 
-#' Coefficients, and other options
+#' Extract coefficients, or refit with other options
 #'
-#' `coef()` gives what was learned: of a network its weights, of a registration its linear map. `update()` gives the
-#' same with other options.
+#' `coef()` returns the weights of a network or the linear part of a registration. `update()` creates the object again
+#' with other options.
 #'
-#' @param object a network, a module, or what [register_images()] returned for a pair.
-#' @param ... of `update()`, options by name: of a network `space`, `input`, `layers`, `seed` or `dtype`, of a module
-#'   the arguments of its function, of a registration those of [register_images()]. Of `coef()`, not used.
-#' @return `coef()`: as [get_weights()]; of a registration `affine`, with rows and columns named. `update()`: a network
-#'   with the weights of its seed; a registration of the same images, made anew, with the options that the first one
-#'   keeps (`transform`, `contrast`, `interpolation`, `fill` and the spacings) unless others are given.
-#' @section Errors: `gequi_input_error` for an unknown option, and for `update()` of what [fit()] returned, which does
-#'   not keep its examples: fit it again.
+#' @param object A network, a module, or the result of [register_images()] for one pair.
+#' @param ... `update()`: named options: `space`, `input`, `layers`, `seed` or `dtype` for a network, the arguments of
+#'   its function for a module, and the arguments of [register_images()] for a registration. `coef()`: not used.
+#' @return `coef()`: for a network, the result of [get_weights()]; for a registration, `affine` with row and column
+#'   names. `update()`: a network with newly initialized weights, or a new registration of the same images. A
+#'   registration keeps its options (`transform`, `contrast`, `interpolation`, `fill` and the spacings) unless others
+#'   are given.
+#' @section Errors: `gequi_input_error` for an unknown option, and for `update()` of the result of [fit()], which does
+#'   not store its examples.
 #' @family networks
 #' @name coef.gequi_network
 #' @examplesIf gequi_available()

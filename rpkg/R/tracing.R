@@ -1,21 +1,30 @@
-#' The shapes that go through a network
+#' Trace the shapes of a network
 #'
-#' Runs a network once, on zeros, and notes each module that the input goes through and which module feeds which.
-#' `plot()` draws it as a neural circuit diagram; `as_dot()` writes it for graphviz and for `DiagrammeR::grViz()`.
+#' Runs a network once on zeros and records the modules, their input and output shapes, and their connections. `plot()`
+#' draws the trace as a neural circuit diagram. `as_dot()` writes it for Graphviz and `DiagrammeR::grViz()`.
 #'
-#' In the diagram data flow from left to right. A wire has a line for each axis but the batch, labelled where the
-#' shape is new: c channel, y row, x column, z depth; n token, f feature. A level lower means a smaller image, so a
-#' U-Net makes a U. Residual and skip connections go over the boxes between; a dot marks where a wire leaves another.
-#' Frames are containers.
+#' In the diagram, data flow from left to right. A wire has one line per axis, without the batch axis. Lines are labeled
+#' where the shape changes: c channel, y row, x column, z depth, n token, f feature. Smaller images are drawn at a lower
+#' level, so a U-Net has the shape of a U. Residual and skip connections pass above the boxes, and a dot marks a branch.
+#' Frames show containers.
 #'
-#' @param model a network or a module of this package, or a torch module of one's own, escnn's included.
-#' @param input_shape the shape of the input, such as `c(1, 3, 32, 32)`; for a model of several inputs a list of shapes.
-#' @return `trace_shapes()`: a data frame of class `gequi_trace` with a row for each module, containers before what
-#'   they hold: `name` (as in torch), `kind` (its class; `"add"`, `"concat"` and the like where results of several
-#'   modules meet), `input` and `output` (shapes), `axes` (of the output), `parameters` (of it and all it holds),
-#'   `depth`, `leaf` (whether it holds no other row) and `sources` (the leaves that feed it). `as_dot()`: text, for
-#'   which `cat()` is the way to see it. `plot()`: a ggplot.
-#' @section Errors: `gequi_input_error` for a shape that the model does not take; the message holds the model's own.
+#' @param model A network, a module of this package, or any torch module, including those of escnn.
+#' @param input_shape Integer vector, the shape of the input, such as `c(1, 3, 32, 32)`. For a model with several
+#'   inputs, a list of shapes.
+#' @return `trace_shapes()`: a data frame of class `gequi_trace` with one row per module, where containers precede their
+#'   contents:
+#'   * `name`: the torch name;
+#'   * `kind`: the class, or an operation such as `"add"` or `"concat"` that combines results;
+#'   * `input`, `output`: shapes;
+#'   * `axes`: the axes of the output;
+#'   * `parameters`: the number of parameters, including contained modules;
+#'   * `depth`: the nesting depth;
+#'   * `leaf`: whether the module contains no other row;
+#'   * `sources`: the leaves that provide the input.
+#'
+#'   `as_dot()`: a character string; print it with `cat()`. `plot()`: a ggplot object.
+#' @section Errors: `gequi_input_error` for a shape that the model does not accept. The message includes the message of
+#'   the model.
 #' @references Abbott (2024), Neural circuit diagrams, arXiv 2402.05424.
 #' @export
 #' @examplesIf gequi_available()
@@ -31,8 +40,8 @@ trace_shapes <- function(model, input_shape) {
   table
 }
 
-#' @param trace,x a trace, from `trace_shapes()`.
-#' @param direction which way data flow: `"TB"` (top to bottom) or `"LR"` (left to right).
+#' @param trace,x A trace, created by `trace_shapes()`.
+#' @param direction Character, the direction of the data flow: `"TB"` (top to bottom) or `"LR"` (left to right).
 #' @rdname trace_shapes
 #' @export
 as_dot <- function(trace, direction = "TB") {
@@ -65,9 +74,9 @@ print.gequi_trace <- function(x, ..., n = 60) {
   invisible(x)
 }
 
-#' @param depth containers at this depth are drawn as one box; `NULL` chooses the greatest that needs no more than 34
-#'   boxes.
-#' @param ... not used.
+#' @param depth Integer, the nesting depth at which containers are drawn as one box. `NULL` chooses the largest depth
+#'   that needs at most 34 boxes.
+#' @param ... Not used.
 #' @rdname trace_shapes
 #' @export
 plot.gequi_trace <- function(x, ..., depth = NULL) {

@@ -1,63 +1,76 @@
 #' Train a network
 #'
-#' `fit()` gives a network that has learned from examples; the one it was given keeps its own weights. It is the
-#' generic of the package generics, as other packages that fit models have it.
+#' Trains a network or module on examples and returns the trained network. The original network is not modified. `fit()`
+#' is the generic of the package generics, which parsnip and other packages also use.
 #'
-#' Ctrl-C, or the stop button, ends the training after the batch: what comes back is the network as it stands then.
+#' Ctrl-C (or the stop button) ends the training after the current batch and returns the network in its current state.
 #'
-#' @param object a network, from [equivariant_network()], a module such as [unet()], or one that was fitted before.
-#' @param x inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
-#'   of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch, from 1,
-#'   and returns `list(x, y)`; or images in files, as [image_files()] takes them: a folder with a folder for each class,
-#'   or a data frame with the columns `path` and `label`.
-#' @param y targets: classes of images (batch) or of pixels (batch, row, column), or numbers of the shape of the
-#'   network's output. Classes are a factor, text, logical values (a mask), or whole numbers: from 0 where there is a 0
-#'   among them, else from 1. Pixels that are `NA` or `ignore` count for nothing. Or the path of a .npy file, in which
-#'   classes count from 0.
-#' @param ... not used.
-#' @param loss `"cross_entropy"`, `"binary_cross_entropy"` (targets 0 and 1, outputs are logits), `"mse"`, `"mae"` or
-#'   `"huber"`. `NULL` is cross-entropy for factors, text, logical values and integers, and for whole numbers, one an
-#'   image or a place, where the network has several outputs there; else mean squared error.
-#' @param epochs how often each example is seen.
-#' @param batch_size examples in a batch, over all devices together.
-#' @param learning_rate the peak of the schedule.
-#' @param optimizer `"adam"`, `"adamw"` or `"sgd"`; or with options, such as
-#'   `list(optimizer = "sgd", momentum = 0.9, weight_decay = 1e-4)`.
-#' @param schedule of the learning rate, by batches: `"constant"`, `"linear"` or `"cosine"` down to 0, or `"one_cycle"`
-#'   up from a 25th and down to almost nothing.
-#' @param validation the fraction of the examples to hold out (drawn from `seed`), or `list(x =, y =)`.
-#' @param augment `"group"` moves each example by a random element of the network's group (of a continuous group, one
-#'   of [group_elements()]); `"rotation"` turns images by any angle. Targets with a place or a direction move too.
-#' @param class_weights a number for each class, or `"balanced"`.
-#' @param ignore a value of `y`: the class of pixels that count for nothing, such as `ignore = 0`.
-#' @param precision `NULL` for the network's own type, or `"bfloat16"` for mixed precision.
-#' @param device `"cpu"`, `"cuda"`, or `"auto"`.
-#' @param seed of the order of examples, augmentation and dropout. `NULL` is that of `checkpoint` where it exists, else
-#'   one drawn from R's random numbers, so that [set.seed()] decides it. The result has it as `fit_seed`.
-#'   The same seed gives the same weights, to the bit, on one machine with one number of threads.
-#' @param checkpoint a file that keeps the state after every epoch. If it exists, the training goes on from it.
-#' @param patience stop after so many epochs without a better validation loss (without validation: loss), and go back
-#'   to the best weights.
-#' @param devices processes on this machine; each takes a part of every batch.
-#' @param nodes machines.
-#' @param batches batches in an epoch, where `x` is a function.
-#' @param progress `TRUE` shows a progress bar, `"epochs"` a line for each epoch, `FALSE` nothing; or a function that is
-#'   called about ten times a second with a list (`epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left`
-#'   and the metrics so far); the training stops where it returns `FALSE`. `NULL` is the bar in interactive sessions; in
-#'   scripts, after two seconds, a line for each epoch; in documents that knitr makes, nothing.
-#' @param callbacks a list with any of the functions `on_epoch_begin`, `on_epoch_end` and `on_batch_end`, or a list of
-#'   such lists. Each function is called with the list that `progress` is called with: without metrics when an epoch
-#'   begins, with those of the validation when it ends. Where one of them returns `FALSE`, the training stops after the
-#'   batch (of `on_epoch_begin`, the one that follows), and can be resumed. A training that is resumed within an epoch
-#'   begins that epoch again. Not where several processes train.
-#' @return a network of class `gequi_fit`: all that works on a network works on it. Its `history` is a data frame with
-#'   a row for each epoch: `epoch`, `loss` and, for classes, `accuracy` as the training went; `val_loss` and further
-#'   metrics as in [evaluate()]; `learning_rate`, `seconds`, and `stopped`: `""` or, in the last row, `"interrupt"`,
-#'   `"callback"` or `"patience"`. `plot()` draws it. [saveRDS()] and [save_model()] keep the weights.
-#' @section Errors: `gequi_shape_error` for inputs or targets that do not fit the network; `gequi_input_error` for an
-#'   option out of range, or a loss that is no longer finite (before it reaches the weights); `gequi_setup_error`
-#'   where the Python packages lightning or torchmetrics are missing.
+#' @param object A network, created by [equivariant_network()], a module such as [unet()], or a network that was trained
+#'   before.
+#' @param x The inputs, one of:
+#'   * a numeric array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel);
+#'   * the path of a .npy file with such an array, which is read batch by batch;
+#'   * a function of the batch number (from 1) that returns `list(x, y)`;
+#'   * image files, as accepted by [image_files()]: a folder with one subfolder per class, or a data frame with the
+#'     columns `path` and `label`.
+#' @param y The targets: classes of images (batch) or of pixels (batch, row, column), or numbers with the shape of the
+#'   output. Classes are a factor, a character vector, logical values (a mask), or integers. Integer classes start at 0
+#'   if 0 occurs, otherwise at 1. Pixels that are `NA` or `ignore` do not contribute to the loss. The path of a .npy
+#'   file is also accepted; its classes start at 0.
+#' @param ... Not used.
+#' @param loss Character, `"cross_entropy"`, `"binary_cross_entropy"` (targets 0 and 1, outputs are logits), `"mse"`,
+#'   `"mae"` or `"huber"`. `NULL` chooses cross-entropy for factors, character, logical and integer targets, and for
+#'   integer-valued targets if the network has several outputs per image or pixel; otherwise mean squared error.
+#' @param epochs Integer, the number of passes over the examples.
+#' @param batch_size Integer, the number of examples per batch, over all devices.
+#' @param learning_rate Numeric, the maximum of the learning rate schedule.
+#' @param optimizer Character, `"adam"`, `"adamw"` or `"sgd"`, or a list with options, such as `list(optimizer = "sgd",
+#'   momentum = 0.9, weight_decay = 1e-4)`.
+#' @param schedule Character, the learning rate schedule, updated after each batch: `"constant"`, `"linear"` or
+#'   `"cosine"` (decay to 0), or `"one_cycle"` (increase from 1/25 of the maximum, then decay to almost 0).
+#' @param validation Numeric, the fraction of the examples to use for validation (drawn with `seed`), or `list(x =, y
+#'   =)`.
+#' @param augment Character, data augmentation. `"group"` transforms each example by a random element of the group of
+#'   the network (for a continuous group, one of [group_elements()]). `"rotation"` rotates images by a random angle.
+#'   Targets with spatial axes or directions are transformed accordingly.
+#' @param class_weights Numeric vector, one weight per class, or `"balanced"`.
+#' @param ignore A value of `y` to exclude from the loss, such as `ignore = 0`.
+#' @param precision Character, `"bfloat16"` for mixed precision. `NULL` uses the type of the network.
+#' @param device Character, `"cpu"`, `"cuda"` (GPU) or `"auto"`.
+#' @param seed Integer, the seed for the order of examples, augmentation and dropout. `NULL` uses the seed of
+#'   `checkpoint` if the file exists, otherwise a seed drawn from R's random number generator. The result stores it as
+#'   `fit_seed`. The same seed gives identical weights on the same machine with the same number of threads.
+#' @param checkpoint Character, the path of a file that stores the state after each epoch. If the file exists, training
+#'   resumes from it.
+#' @param patience Integer, the number of epochs without improvement of the validation loss (or of the loss, without
+#'   validation) after which training stops. The best weights are restored.
+#' @param devices Integer, the number of processes on this machine. Each processes a part of every batch.
+#' @param nodes Integer, the number of machines.
+#' @param batches Integer, the number of batches per epoch if `x` is a function.
+#' @param progress Logical or character: `TRUE` shows a progress bar, `"epochs"` one line per epoch, `FALSE` nothing.
+#'   `NULL` shows a progress bar in interactive sessions, one line per epoch after two seconds in scripts, and nothing
+#'   in knitr documents. A function is called about ten times per second with a list (`epoch`, `epochs`, `batch`,
+#'   `batches`, `step`, `steps`, `seconds_left` and the current metrics). Training stops if it returns `FALSE`.
+#' @param callbacks List of functions named `on_epoch_begin`, `on_epoch_end` or `on_batch_end`, or a list of such lists.
+#'   Each function receives the same list as `progress`: without metrics at the beginning of an epoch, and with
+#'   validation metrics at its end. If a function returns `FALSE`, training stops after the current batch (after the
+#'   next one for `on_epoch_begin`) and can be resumed. A training that was stopped within an epoch repeats this epoch.
+#'   Callbacks are not available with several processes.
+#' @return A network of class `gequi_fit`, which supports all operations on networks. `history` is a data frame with one
+#'   row per epoch: `epoch`, `loss` and, for classes, `accuracy` during training; `val_loss` and other validation
+#'   metrics, as in [evaluate()]; `learning_rate`; `seconds`; and `stopped`, which is `""` or, in the last row,
+#'   `"interrupt"`, `"callback"` or `"patience"`. `plot()` draws the history. [saveRDS()] and [save_model()] store the
+#'   weights.
+#' @section Errors: `gequi_shape_error` for inputs or targets that do not match the network; `gequi_input_error` for an
+#'   invalid option, or if the loss is no longer finite (the weights are not updated); `gequi_setup_error` if the Python
+#'   packages lightning or torchmetrics are missing.
+#' @references Kingma and Ba (2015), Adam, arXiv:1412.6980. Loshchilov and Hutter (2019), AdamW, arXiv:1711.05101. Smith
+#'   and Topin (2018), the one-cycle schedule, arXiv:1708.07120.
 #' @seealso [predict.gequi_fit()], [evaluate()], [save_model()]
+#' @concept classification
+#' @concept segmentation
+#' @concept GPU
+#' @concept training
 #' @family training
 #' @importFrom generics fit
 #' @export
@@ -270,19 +283,28 @@ print.gequi_fit <- function(x, ...) {
 
 #' Predict with a trained network
 #'
-#' @param object a network that [fit()] trained.
-#' @param x,batch_size,dtype,progress as in [predict.gequi_network()]; `x` may also be images in files, as
-#'   [image_files()] takes them.
-#' @param newdata another name for `x`, as other packages have it.
-#' @param type `"raw"`, the output of the network; for a network that was trained on classes also `"class"` and
-#'   `"prob"`; `"tibble"`, all of it as a table. `NULL` is `"class"` where there are classes, else `"raw"`.
-#' @param ... not used.
-#' @return `"class"`: classes as the targets had them, a factor with the same levels, logical values or whole numbers;
-#'   for classes of pixels with the axes (batch, row, column). `"prob"`: a matrix with a row for each image and a column
-#'   for each class, named; for pixels an array (batch, class, row, column). `"raw"`: an array, batch first.
-#'   `"tibble"`: a data frame (with the class of a tibble) with a row for each image: `.pred_class` and, for each class,
-#'   its probability, `.pred_cat` for the class cat; of numbers `.pred`, or `.pred_1`, `.pred_2` ... where there are
-#'   several outputs. For each pixel it has a row, after the columns `image`, `row` and `column` (volumes: `depth`).
+#' Computes classes, class probabilities or raw outputs of a network that was trained with [fit()].
+#'
+#' @param object A network, trained with [fit()].
+#' @param x,batch_size,dtype,progress As in [predict.gequi_network()]. `x` may also be image files, as accepted by
+#'   [image_files()].
+#' @param newdata Alias of `x`, for consistency with other packages.
+#' @param type Character, `"raw"` for the output of the network, `"class"` or `"prob"` for a network that was trained on
+#'   classes, or `"tibble"` for a table. `NULL` is `"class"` if the network has classes, otherwise `"raw"`.
+#' @param ... Not used.
+#' @return
+#'   * `"class"`: the predicted classes in the form of the training targets: a factor with the same levels, logical
+#'     values or integers. Classes of pixels have the axes (batch, row, column).
+#'   * `"prob"`: a numeric matrix with one row per image and one named column per class. For pixels, an array (batch,
+#'     class, row, column).
+#'   * `"raw"`: a numeric array whose first axis is the batch.
+#'   * `"tibble"`: a tibble with one row per image. Its columns are `.pred_class` and one probability per class, such as
+#'     `.pred_cat`; for numeric targets `.pred`, or `.pred_1`, `.pred_2`, ... for several outputs. For pixels, there is
+#'     one row per pixel, and the first columns are `image`, `row` and `column` (and `depth` for volumes).
+#' @section Errors: The errors of [predict.gequi_network()]; `gequi_input_error` for a `type` that requires classes if
+#'   the network has none.
+#' @concept classification
+#' @concept segmentation
 #' @family training
 #' @export
 #' @examplesIf gequi_available()
@@ -341,20 +363,27 @@ as_prediction <- function(value, type, coding) {
   value
 }
 
-#' Measure a network on examples with known targets
+#' Evaluate a network on examples with known targets
 #'
-#' @param model a network, from [equivariant_network()] or [fit()], or a module such as [unet()].
-#' @param x,y,loss,ignore inputs, targets, loss and the class to ignore, as in [fit()].
-#' @param batch_size how many go through at once.
-#' @param by `"all"` for measures of all examples; of classes also `"class"` for measures of each, and `"confusion"` for
-#'   the confusion matrix.
-#' @return `"all"`: a data frame of one row: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy`
-#'   (the mean over the classes); for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for
-#'   numbers and fields `rmse`, `mae` and `r_squared`. `"class"`: a data frame with a row for each class: `class`,
-#'   `count` (of its targets), `precision`, `recall`, `f1` and `iou`, which are `NaN` where a class occurs in no target
-#'   and in no prediction. `"confusion"`: a [table()] of counts, of the true class by the predicted one.
+#' Computes the loss and the usual metrics of classification, segmentation or regression.
+#'
+#' @param model A network, created by [equivariant_network()] or [fit()], or a module such as [unet()].
+#' @param x,y,loss,ignore The inputs, targets, loss and ignored class, as in [fit()].
+#' @param batch_size Integer, the number of examples processed at once.
+#' @param by Character, `"all"` for metrics over all examples. For classes also `"class"` for metrics per class and
+#'   `"confusion"` for the confusion matrix.
+#' @return
+#'   * `"all"`: a data frame with one row. It contains the mean `loss` and, for classes of images, `accuracy` and
+#'     `balanced_accuracy` (the mean of the recall over the classes); for classes of pixels, `accuracy` and `mean_iou`;
+#'     for binary targets, `accuracy`; for numeric targets, `rmse`, `mae` and `r_squared`.
+#'   * `"class"`: a data frame with one row per class: `class`, `count` (number of targets), `precision`, `recall`, `f1`
+#'     and `iou`. The metrics are `NaN` if the class occurs neither in the targets nor in the predictions.
+#'   * `"confusion"`: a [table()] of counts of the true class (rows) by the predicted class (columns).
 #' @inheritSection fit.gequi_network Errors
-#' @references torchmetrics, for the metrics.
+#' @references Detlefsen et al. (2022), TorchMetrics, Journal of Open Source Software 7(70), 4101.
+#' @concept classification
+#' @concept segmentation
+#' @concept confusion matrix
 #' @family training
 #' @export
 #' @examplesIf gequi_available()

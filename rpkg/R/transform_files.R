@@ -2,50 +2,51 @@
 
 #' Write and read transforms of other programs
 #'
-#' `write_transform()` writes the map of a registration into a file for ITK, ANTs, elastix, 3D Slicer or NiftyReg.
-#' `read_transform()` reads what these programs, or `write_transform()`, wrote.
+#' `write_transform()` writes the map of a registration to a file for ITK, ANTs, elastix, 3D Slicer or NiftyReg.
+#' `read_transform()` reads files of these programs and of `write_transform()`.
 #'
-#' The file holds T, from physical points of the fixed image to those of the moving image: the transform with which
-#' these programs resample the moving image onto the fixed one. Points are those of ITK, (x, y) or (x, y, z): x runs
-#' along a row, from column to column, y from row to row, z from slice to slice, unless `cosines` say otherwise. The
-#' pixel (depth k, row j, column i), from 1, of an image lies at
+#' The file contains the transform T from physical points of the fixed image to physical points of the moving image.
+#' These programs use T to resample the moving image on the grid of the fixed image. Points are (x, y) or (x, y, z) as
+#' in ITK. Without `cosines`, x increases along a row (from column to column), y from row to row and z from slice to
+#' slice. The pixel (depth k, row j, column i), counted from 1, is located at
 #'
-#' point = origin + cosines %*% (spacing of columns (i - 1), spacing of rows (j - 1), spacing of slices (k - 1))
+#'     point = origin + cosines %*% (column spacing * (i - 1), row spacing * (j - 1), slice spacing * (k - 1))
 #'
 #' with the `spacing` of the registration. The file formats call these axes LPS: x to the left of the patient, y to the
-#' back, z upwards; for images that are no patients it is a name. Numbers are written to the last bit.
+#' back and z upwards. For other images this is only a name. Numbers are written with full precision.
 #'
 #' @section Formats of a linear map:
-#' * `"tfm"` (.tfm, .txt): ITK's text file of an AffineTransform with the center 0, y = M x + t: M row by row, then t.
-#' * `"mat"` (.mat): the same in a MATLAB file of version 4, as ITK and ANTs (0GenericAffine.mat) write it.
-#' * `"csv"` (.csv): a table with the header axis,x,y,z,shift (axis,x,y,shift) and a row (M, t) for each axis.
+#' * `"tfm"` (.tfm, .txt): the ITK text file of an AffineTransform with center 0, y = M x + t, where the parameters are
+#'   M row by row, then t.
+#' * `"mat"` (.mat): the same parameters in a MATLAB file of version 4, as written by ITK and ANTs (0GenericAffine.mat).
+#' * `"csv"` (.csv): a table with the header axis,x,y,z,shift (axis,x,y,shift) and one row (M, t) per axis.
 #' @section Formats of a field, on the pixels of the fixed image:
-#' * `"nifti"` (.nii, .nii.gz): displacements T(x) - x as ITK and ANTs have them: 5 axes (x, y, z, 1, component), intent
-#'   code 1007, LPS components. The sform and qform of the header, which are RAS and float32, have x and y with the
-#'   opposite sign.
-#' * `"mha"` (.mha): displacements T(x) - x as MetaImage, for ITK, elastix and 3D Slicer, LPS.
-#' * `"niftyreg"` (.nii, .nii.gz; to be given): positions T(x), not displacements, in RAS, as NiftyReg has its
-#'   deformation fields: intent code 1007, intent_name NREG_TRANS, intent_p1 0.
+#' * `"nifti"` (.nii, .nii.gz): displacements T(x) - x as in ITK and ANTs: 5 axes (x, y, z, 1, component), intent code
+#'   1007, LPS components. The sform and qform of the header, which are RAS and float32, have the opposite sign in x and
+#'   y.
+#' * `"mha"` (.mha): displacements T(x) - x as MetaImage in LPS, for ITK, elastix and 3D Slicer.
+#' * `"niftyreg"` (.nii, .nii.gz; must be given as `format`): positions T(x) in RAS, the deformation field of NiftyReg:
+#'   intent code 1007, intent_name NREG_TRANS, intent_p1 0.
 #' @section What is read:
-#' * .tfm, .txt, .mat: a linear transform of ITK (AffineTransform, MatrixOffsetTransformBase, the Euler, Versor, Rigid,
-#'   Similarity, Scale, Translation and Identity transforms; in text also a composite of them).
+#' * .tfm, .txt, .mat: a linear ITK transform (AffineTransform, MatrixOffsetTransformBase, and the Euler, Versor, Rigid,
+#'   Similarity, Scale, Translation and Identity transforms; text files may contain a composite of them).
 #' * .csv: a table as above.
-#' * .nii, .nii.gz: a field of displacements of ITK or ANTs (intent code 1007, LPS; 1006, RAS), or a deformation or
+#' * .nii, .nii.gz: a displacement field of ITK or ANTs (intent code 1007, LPS; 1006, RAS), or a deformation or
 #'   displacement field of NiftyReg (intent_name NREG_TRANS).
-#' * .mha: a field of displacements.
+#' * .mha: a displacement field.
 #' @section A worked example:
-#' The pixel (row 3, column 2), from 1, of a fixed image whose rows are 4 apart and whose columns are 2 apart, and whose
-#' `origin` is (10, 20), lies at x = 10 + 1 * 2 = 12, y = 20 + 2 * 4 = 28. The map takes it to the pixel (row 5,
-#' column 1) of the moving image, at x = 10, y = 36: T adds (-2, 8).
+#' The rows of the fixed image are 4 apart, its columns are 2 apart, and its `origin` is (10, 20). The pixel (row 3,
+#' column 2), counted from 1, is located at x = 10 + 1 * 2 = 12, y = 20 + 2 * 4 = 28. The map moves it to the pixel (row
+#' 5, column 1) of the moving image, at x = 10, y = 36. T therefore adds (-2, 8).
 #' * .tfm: `Parameters: 1 0 0 1 -2 8`; .mat: these six numbers.
 #' * .csv: the rows `x,1,0,-2` and `y,0,1,8`.
-#' * .nii: the voxel (i, j) = (1, 2), from 0, holds (-2, 8); the first two rows of the sform are (-2, 0, 0, -10) and
-#'   (0, -4, 0, -20).
-#' * .mha: the pixel holds (-2, 8); `Offset = 10 20`, `ElementSpacing = 2 4`.
-#' * NiftyReg: the voxel holds the position (10, 36) in RAS, (-10, -36).
-#'
+#' * .nii: the voxel (i, j) = (1, 2), counted from 0, contains (-2, 8). The first two rows of the sform are (-2, 0, 0,
+#'   -10) and (0, -4, 0, -20).
+#' * .mha: the pixel contains (-2, 8); `Offset = 10 20`, `ElementSpacing = 2 4`.
+#' * NiftyReg: the voxel contains the position (10, 36) in RAS, (-10, -36).
 #' @section NIfTI images:
-#' [to_grayscale()] turns the voxels of a NIfTI volume into (depth, row, column), and tells where they then lie:
+#' [to_grayscale()] converts the voxels of a NIfTI volume to (depth, row, column) and stores their location as
+#' attributes:
 #' ```
 #' fixed <- to_grayscale("fixed.nii.gz")
 #' moving <- to_grayscale("moving.nii.gz")
@@ -55,35 +56,39 @@
 #'   moving_origin = attr(moving, "origin"), moving_cosines = attr(moving, "cosines")
 #' )
 #' ```
-#' Other programs then apply it to the files as they are.
-#'
-#' @param found a registration of [register_images()], or a transform that was read, which keeps its own origins and
-#'   cosines.
-#' @param path the file; its ending says the format.
-#' @param direction `"moving_to_fixed"` is as described, for resampling the moving image onto the fixed one.
+#' Other programs can then apply the transform to the original files.
+#' @param found A registration from [register_images()], or a transform from [read_transform()], which keeps its own
+#'   origins and cosines.
+#' @param path Character, the path of the file. Its ending determines the format.
+#' @param direction Character, `"moving_to_fixed"` writes T as described, for resampling the moving image.
 #'   `"fixed_to_moving"` writes the inverse, with the two images exchanged.
-#' @param linear whether to write the linear part alone, `found$affine`. A linear map needs no such permission.
-#' @param format see below; `NULL` is that of the ending.
-#' @param spacing of the fixed image, the size of its pixels, (`depth`,) `row`, `column`; `NULL` is 1. A field has its
-#'   own spacing, origin and cosines, with which those that are given must agree.
-#' @param moving_spacing that of the moving image; `NULL` is `spacing`.
-#' @param origin,moving_origin the points (x, y\[, z\]) of the first pixels of the fixed and of the moving image, ITK's
-#'   origin; `NULL` is 0, of the moving image `origin`.
-#' @param cosines,moving_cosines their direction cosines, ITK's direction, a matrix or its numbers row by row: column 1
-#'   is the direction of x, y (and z) from column to column, column 2 from row to row, column 3 from slice to slice.
-#'   `NULL` is the identity, of the moving image `cosines`.
-#' @param overwrite whether to replace a file that is there already.
-#' @return `write_transform()`: the path, invisibly. `read_transform()`: an object of class `gequi_transform`, which
-#'   prints and [predicts][predict.gequi_transform()]; it is a list of `map`, (axis, row, column) or (axis, depth, row,
-#'   column), of a field the position in the moving image of each pixel of the fixed one, in pixels from 1, of a linear
-#'   map `NULL`; `affine`, the linear map, or the one nearest to the field in the mean square:
-#'   moving = affine\[, -n\] fixed + affine\[, n\], with n its last column; the arguments; and `file`, its name.
-#' @section Errors: `gequi_transform_file_error` for a file that is not there, damaged, cut off, or no such transform;
-#'   `gequi_input_error` for an unknown format or ending, a file that is there already, a path that cannot be written
-#'   to, a deformable map for a format of linear maps, cosines that are not orthonormal, and a spacing, origin or
-#'   cosines that are not those of the field; `gequi_shape_error` for those of other sizes than the axes.
+#' @param linear Logical, whether to write only the linear part, `found$affine`. Not needed for a linear map.
+#' @param format Character, the format, see below. `NULL` uses the file ending.
+#' @param spacing Numeric vector (`depth`,) `row`, `column`, the pixel size of the fixed image. `NULL` is 1. A field
+#'   contains its own spacing, origin and cosines; arguments must agree with them.
+#' @param moving_spacing Numeric vector, the pixel size of the moving image. `NULL` is `spacing`.
+#' @param origin,moving_origin Numeric vectors (x, y\[, z\]), the positions of the first pixels of the fixed and the
+#'   moving image (the origin in ITK). `NULL` is 0 for the fixed image and `origin` for the moving image.
+#' @param cosines,moving_cosines Numeric matrices, or vectors row by row, the direction cosines (the direction in ITK).
+#'   Column 1 is the direction from column to column, column 2 from row to row, column 3 from slice to slice. `NULL` is
+#'   the identity for the fixed image and `cosines` for the moving image.
+#' @param overwrite Logical, whether to replace an existing file.
+#' @return `write_transform()`: the path, invisibly. `read_transform()`: an object of class `gequi_transform`, with
+#'   `print()` and [predict()][predict.gequi_transform()] methods. It is a list of `map` (axis, row, column) or (axis,
+#'   depth, row, column), the position in the moving image for each pixel of the fixed image, in pixels from 1 (`NULL`
+#'   for a linear map); `affine`, the linear map, or the least-squares fit to the field: moving = affine\[, -n\] fixed +
+#'   affine\[, n\], where n is the last column; the arguments; and `file`, the name of the file.
+#' @section Errors: `gequi_transform_file_error` if the file does not exist, is damaged, incomplete or not a supported
+#'   transform; `gequi_input_error` for an unknown format or file ending, an existing file, a path that cannot be
+#'   written, a deformable map in a linear format, cosines that are not orthonormal, and a spacing, origin or cosines
+#'   that disagree with the field; `gequi_shape_error` if their length does not match the number of axes.
 #' @references ITK: TransformFileWriter, MatlabTransformIO, MetaImageIO and NiftiImageIO. NIfTI-1: nifti1.h (R. W. Cox
 #'   et al., 2004). NiftyReg: reg_transform (M. Modat et al.).
+#' @concept deformable
+#' @concept metadata
+#' @concept ANTs
+#' @concept ITK
+#' @concept NiftyReg
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()
@@ -168,18 +173,22 @@ print.gequi_transform <- function(x, ...) {
   invisible(x)
 }
 
-#' Carry images, points or labels by a transform that was read
+#' Apply a transform to images, labels or points
 #'
-#' @param object what [read_transform()] returned.
-#' @param newdata,direction,type,interpolation,fill as for [registrations][predict.gequi_registration()]: an image,
-#'   labels or points, in pixels from 1.
-#' @param shape the sizes of the other image. `NULL` is the size of the field, or, for a linear map and for
-#'   `"fixed_to_moving"`, that of `newdata`.
-#' @param ... not used.
-#' @return an image or labels of the size of the other image; points in the form of `newdata`, other columns of a data
-#'   frame kept. Beyond its border a field goes on straight.
-#' @section Errors: `gequi_shape_error` for data or a `shape` that do not fit the transform; `gequi_input_error` for
-#'   options that do not fit the data, and a field that has no inverse there.
+#' Transforms an image, a label image or points with a transform that was read by [read_transform()].
+#'
+#' @param object A transform from [read_transform()].
+#' @param newdata,direction,type,interpolation,fill As for [registrations][predict.gequi_registration()]: an image,
+#'   labels or points in pixels from 1.
+#' @param shape Integer vector, the size of the other image. `NULL` uses the size of the field; for a linear map and for
+#'   `"fixed_to_moving"` the size of `newdata`.
+#' @param ... Not used.
+#' @return An image or labels with the size of the other image, or points in the form of `newdata`. Other columns of a
+#'   data frame are kept. A field is extrapolated linearly beyond its border.
+#' @section Errors: `gequi_shape_error` if the data or `shape` do not match the transform; `gequi_input_error` for
+#'   options that do not match the data, and for a field that is not invertible.
+#' @concept landmark
+#' @concept apply transform
 #' @family registration
 #' @export
 #' @examplesIf gequi_available()

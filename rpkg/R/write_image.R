@@ -1,23 +1,27 @@
 #' Write an image to a file
 #'
-#' To a PNG, TIFF or JPEG file.
+#' Writes an image, a stack of images or a registered image to a PNG, TIFF or JPEG file.
 #'
-#' @param x an image, as [to_grayscale()] and [plot_image()] take it: a matrix (row, column); an array (row, column,
-#'   channel) of 1 to 4 channels; a volume (depth, row, column), as the pages of a TIFF file; an array (image, channel,
-#'   row, column), for as many files; a raster, or a picture of another package. Or a registration, of which the
-#'   registered image, `warped`, is written; or a list of images, for as many files. `FALSE` and `TRUE` are black and
-#'   white.
-#' @param path the file, which ends with .png, .tif, .tiff, .jpg or .jpeg; for several images, as many.
-#' @param limits the values to write as black and as white; values beyond them are clipped, with a warning. `NULL` takes
-#'   the smallest and the largest. `NA` becomes black, with a warning.
-#' @param bits of a value, 8 or 16. 16 are for PNG and TIFF, in grayscale, in colours, and in colours with alpha.
-#' @param quality of JPEG, from 1 to 95.
-#' @return the path, or paths, invisibly.
-#' @section Errors: `gequi_shape_error` for other axes, and where there are not as many files as images;
-#'   `gequi_input_error` for another ending, for channels or bits that the format does not hold, and for a file that
-#'   cannot be written; `gequi_setup_error` where the Python packages pillow or, for colours of 16
-#'   bits in TIFF, tifffile are missing.
-#' @section Warnings: `gequi_warning` for values that were clipped, or were `NA`; it says how many, and their range.
+#' @param x An image, as accepted by [to_grayscale()] and [plot_image()]: a matrix (row, column), an array (row, column,
+#'   channel) with 1 to 4 channels, a volume (depth, row, column), which is written as the pages of a TIFF file, an
+#'   array (image, channel, row, column), which is written to one file per image, a raster, or an image object of
+#'   another package. A registration writes its registered image `warped`. A list of images is written to one file per
+#'   image. Logical values are written as black (`FALSE`) and white (`TRUE`).
+#' @param path Character, the path of the file, ending in .png, .tif, .tiff, .jpg or .jpeg. For several images, one path
+#'   per image.
+#' @param limits Numeric vector, the values written as black and as white. Values outside are clipped, with a warning.
+#'   `NULL` uses the minimum and maximum. `NA` is written as black, with a warning.
+#' @param bits Integer, 8 or 16 bits per value. 16 bits are available for PNG and TIFF, in grayscale, color and color
+#'   with alpha.
+#' @param quality Integer, the JPEG quality from 1 to 95.
+#' @return The path or paths, invisibly.
+#' @section Errors: `gequi_shape_error` for other axes, or if the number of paths differs from the number of images;
+#'   `gequi_input_error` for other file endings, for channels or bits that the format does not support, and for a file
+#'   that cannot be written; `gequi_setup_error` if the Python package pillow is missing, or tifffile for 16-bit color
+#'   TIFF.
+#' @section Warnings: `gequi_warning` for values that were clipped or `NA`, with their number and range.
+#' @concept stack
+#' @concept grayscale
 #' @family images
 #' @export
 #' @examplesIf gequi_available()

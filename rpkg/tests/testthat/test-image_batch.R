@@ -48,7 +48,7 @@ test_that("channels become grey or colours, as they are asked for", {
   expect_identical(as_image_batch(gray, channels = 3), gray_batch_of_one[, c(1, 1, 1), , , drop = FALSE])
   both <- as_image_batch(list(picture, gray), channels = 1)
   expect_equal(both[, 1, , ], aperm(array(c(to_grayscale(picture), gray), c(2, 3, 2)), c(3, 1, 2)))
-  words <- "image 1 has (3, 2, 3), image 2 (1, 2, 3). `channels = 1` makes grey of all, `channels = 3` colours."
+  words <- "image 1 has (3, 2, 3), image 2 (1, 2, 3). Use `channels = 1` for grayscale or `channels = 3` for color."
   expect_refused(as_image_batch(list(picture, gray)), words, "shape")
   expect_refused(as_image_batch(array(0, c(1, 7, 9, 9)), channels = 3), "has 7 channels", "shape")
   expect_refused(as_image_batch(gray, channels = 2), "`channels` must be NULL, 1 or 3; got 2.", "input")

@@ -30,9 +30,9 @@ LEGENDS = {  # the title of a scale of colours, for images and for volumes
 }
 TITLES = {"jacobian": "determinant of the map", "uncertainty": "uncertainty of the map"}
 CAPTIONS = {
-    "overlay": "fixed in magenta, moving in green, grey where they agree; dark where moving does not reach",
-    "checkerboard": "squares of the fixed and of the moving image in turn",
-    "grid": "the grid of the fixed image, carried over to the moving one",
+    "overlay": "fixed in magenta, moving in green, gray where they agree, dark outside the moving image",
+    "checkerboard": "alternating squares of the fixed and the moving image",
+    "grid": "the grid of the fixed image, mapped to the moving image",
 }
 
 
