@@ -23,9 +23,10 @@ _UNMATCHED = "`{argument}` has parentheses that do not match: {spec!r}."
 
 
 def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
-    """The sum of products over named axes: axes that the result does not name are summed over.
+    """Compute sums of products over named axes.
 
-    Every transpose, outer, inner and matrix product, diagonal and trace of arrays is one such specification.
+    Axes that are missing in the result are summed over. Transposes, outer and inner products, matrix products,
+    diagonals and traces are special cases.
 
     Args:
         spec: axes of the operands -> axes of the result: "i j, j k -> i k" is the matrix product, "i i ->" the
@@ -137,7 +138,7 @@ def _sizes(groups: Sequence[Sequence[str]], arrays: Sequence[np.ndarray]) -> dic
 
 
 def rearrange(x: Any, spec: str, **sizes: int) -> np.ndarray:
-    """An array with its axes in another order, split or joined.
+    """Permute, split and join the axes of an array.
 
     Args:
         x: numbers, any shape.
@@ -237,10 +238,10 @@ def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, in
 
 
 def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[..., np.ndarray]:
-    """A function repeated over an axis that it does not know: an index before it is the same index after it.
+    """Return a function that applies `f` independently along an additional axis.
 
-    G: a -> b becomes "a c -> b c", the function that applies G to each column c. An operand that does not have the
-    axis goes to each call whole.
+    G: a -> b becomes "a c -> b c", the function that applies G to each column c. Operands without the axis are passed
+    to each call unchanged.
 
     Args:
         f: a function of arrays that gives an array (or a number).

@@ -56,7 +56,7 @@ def field_pairs(fields: Any, argument: str = "fields") -> list[tuple[str, int]]:
 
 
 def field_type(space: GSpace, fields: Fields) -> FieldType:
-    """The type of a feature: a list of fields, each with its representation.
+    """Define the type of a feature: a list of fields, each with a representation of the group.
 
     Args:
         space: a gspace.
@@ -68,11 +68,14 @@ def field_type(space: GSpace, fields: Fields) -> FieldType:
             "fourier(L)" (functions on the group, as Fourier coefficients up to frequency L).
 
     Returns:
-        an `escnn.nn.FieldType`; its `size` is the number of channels.
+        an `escnn.nn.FieldType`. Its `size` is the number of channels.
 
     Raises:
         FieldError: an unknown representation, or a malformed `fields`.
-        InputError: a count that is not a whole number of at least 1.
+        InputError: a count that is not an integer of at least 1.
+
+    Source:
+        Weiler and Cesa 2019 (arXiv 1911.08251).
 
     Example:
         >>> import gequi
@@ -153,23 +156,27 @@ def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray
 
 
 def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
-    """A feature field, transformed by a group element: [g f](p) = rho(g) f(g^-1 p).
+    """Transform a feature by a group element: [g f](p) = rho(g) f(g^-1 p).
 
-    Elements that map the pixel grid onto itself (quarter turns and mirrors) move the pixels without any
-    interpolation; the others rotate the image about its centre by a cubic spline, with 0 outside it.
+    The grid is transformed about its center, and the channels by the representation of their field. Elements that map
+    the pixel grid onto itself (quarter turns and reflections) only move pixels. Other elements interpolate with a cubic
+    spline and fill with 0 outside the image.
 
     Args:
-        x: features (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A
-            single image (row, column) will do for a type of one channel.
-        type: the field type that says how the channels transform.
-        element: the number of the element, as in `group_elements()`.
+        x: numeric array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). An
+            array (row, column) is accepted if `type` has one channel.
+        type: a field type, created by `field_type()`.
+        element: integer, the number of the group element, as in `group_elements()`.
 
     Returns:
-        an array of the same type; a quarter turn of an image that is not square swaps its sides.
+        an array with the axes and the type of `x`. A quarter turn of a non-square image swaps its height and width.
 
     Raises:
-        ShapeError: axes or channels that do not fit `type`.
-        InputError: no such element; values that are not finite.
+        ShapeError: axes or channels that do not match `type`.
+        InputError: an element number that is out of range, or values that are not finite.
+
+    Source:
+        Weiler and Cesa 2019 (arXiv 1911.08251).
 
     Example:
         >>> import gequi, numpy

@@ -40,10 +40,10 @@ def invert_input(
     dtype: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """An input x near `start` with f(x) close to `target`: descent on loss(f(x), target), from x = start.
+    """Find an input x near `start` with f(x) close to `target`, by gradient descent on loss(f(x), target).
 
-    The loss of such a descent is not monotone; the iterate with the least loss is kept and returned, also where the
-    descent is interrupted or leaves the domain of f. At a loss of exactly 0 it stops: there is nothing to descend.
+    The loss is not monotone; the x with the smallest loss is returned, also if the descent is interrupted or leaves the
+    domain of f. The descent stops at a loss of exactly 0.
 
     Args:
         f: what to invert. The name of an image operation, such as "image_value"; a composition of them as a list of

@@ -37,7 +37,7 @@ MAP_AXES = "(axis, row, column) or (axis, depth, row, column)"
 
 
 def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
-    """The map that leaves every pixel where it is.
+    """Create the identity map.
 
     Args:
         shape: the image's sizes, (row, column) or (depth, row, column).
@@ -60,7 +60,7 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
 
 
 def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float | None = None) -> np.ndarray:
-    """The image seen through a map: warped(x) = image(map(x)).
+    """Resample an image through a map: warped(x) = image(map(x)).
 
     Args:
         image: the moving image, (row, column) or (depth, row, column), or several channels of it with their axis in
@@ -108,15 +108,15 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
 
 
 def warp_points(points: Any, map: Any) -> np.ndarray:
-    """Points of the fixed image carried to the moving image: each point's value of the map.
+    """Map points of the fixed image to the moving image.
 
     Args:
         points: (point, axis), in pixels from 0 of the fixed image; a single point (axis) will do.
         map: (axis, row, column) or (axis, depth, row, column).
 
     Returns:
-        the points in the moving image, in the shape of `points`. Beyond the map's border it goes on straight.
-        To carry points of the moving image to the fixed one, take the inverse map.
+        the points in the moving image, in the shape of `points`. The map is extrapolated linearly beyond its border. To
+        map points of the moving image to the fixed image, use the inverse map.
 
     Raises:
         ShapeError: points with another number of coordinates than the map has axes.
@@ -137,9 +137,7 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
 
 
 def compose_maps(outer: Any, inner: Any) -> np.ndarray:
-    """One map after another: result(x) = outer(inner(x)).
-
-    Warping by the result is warping by `outer` first: image(outer(inner(x))).
+    """Compose two maps: result(x) = outer(inner(x)).
 
     Args:
         outer: (axis, row, column) or (axis, depth, row, column), on the image that `inner` leads to.
@@ -166,7 +164,7 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
 
 
 def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
-    """The map back: result(map(x)) = x, by Newton's method at each pixel of the moving image.
+    """Compute the inverse map, result(map(x)) = x, with Newton's method at each pixel of the moving image.
 
     Args:
         map: (axis, row, column) or (axis, depth, row, column), without folds.
@@ -207,9 +205,9 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
 
 
 def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matrix: bool = False) -> np.ndarray:
-    """The determinant of a map's derivative: by how much it enlarges, and below 0 where it folds.
+    """Compute the determinant of the Jacobian of a map, which is negative where the map folds.
 
-    Central differences, one-sided at the border.
+    Derivatives are central differences, and one-sided differences at the border.
 
     Args:
         map: (axis, row, column) or (axis, depth, row, column).

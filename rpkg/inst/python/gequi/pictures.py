@@ -16,7 +16,7 @@ MOST_CHANNELS = 4  # along a third axis; a longer one is that of the columns of 
 
 
 def to_grayscale(x: Any) -> np.ndarray:
-    """A picture in grayscale: 0.299 red + 0.587 green + 0.114 blue.
+    """Convert an image to grayscale: 0.299 red + 0.587 green + 0.114 blue.
 
     Args:
         x: (row, column), grayscale already; or (row, column, channel) with 1 channel, 2 (gray, alpha), 3 (red, green,

@@ -23,17 +23,17 @@ def scaled_dot_product_attention(
     weights: bool = False,
     dtype: str = "float64",
 ) -> Any:
-    """Attention: softmax(scale query key^T) value, the softmax over the keys.
+    """Compute scaled dot-product attention: softmax(scale query key^T) value, with the softmax over the keys.
 
     Args:
-        query: (..., query, feature).
-        key: (..., key, feature).
-        value: (..., key, channel). Leading axes of the three are broadcast against each other.
-        scale: what the dot products are multiplied by; None is 1 / sqrt(number of features).
-        mask: (..., query, key). True where the query may attend to the key (torch's convention), or numbers that are
-            added to the scaled scores, -Inf where it may not.
-        weights: also return the attention weights. Without them, torch's fused attention runs, whose memory grows
-            with the number of tokens and not with its square.
+        query: numeric array (..., query, feature).
+        key: numeric array (..., key, feature).
+        value: numeric array (..., key, channel). Leading axes of the three arrays are broadcast.
+        scale: number, the factor of the dot products. None is 1 / sqrt(number of features).
+        mask: array (..., query, key). Logical: True if the query may attend to the key, as in torch. Numeric: values
+            added to the scaled scores, -Inf to exclude a key.
+        weights: logical, whether to return the attention weights. If False, the fused attention of torch is used, whose
+            memory grows linearly with the number of tokens.
         dtype: "float32" or "float64".
 
     Returns:

@@ -23,17 +23,17 @@ def multi_head_attention(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> nn.Module:
-    """Multi-head attention: several attentions side by side, each on features of its own.
+    """Create a multi-head attention module.
 
-    Each head has linear maps of the query and of the context to `key_dim` features; the outputs of all heads go
-    through one more linear map back to `dim`. Called as `predict(module, query, context)`.
+    Linear maps project query and context to `key_dim` features per head. Attention is computed per head, and a linear
+    map projects the concatenated heads to `dim` features. Apply the module with `predict(module, query, context)`.
 
     Args:
-        dim: features of a token, in and out.
-        heads: number of heads.
-        key_dim: features of a head; None is dim / heads.
-        bias: whether the four linear maps add a bias (torch's own does, the diagrams of the source do not).
-        seed: of the initial weights; None is fresh.
+        dim: integer, the number of features of a token, for input and output.
+        heads: integer, the number of attention heads.
+        key_dim: integer, the number of features per head. None is dim / heads.
+        bias: logical, whether the four linear maps have a bias.
+        seed: integer, the seed of the initial weights. None draws a seed.
         dtype: "float32" or "float64".
 
     Returns:

@@ -23,20 +23,21 @@ def visual_attention(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> nn.Module:
-    """Multi-head attention between the windows of two images.
+    """Create a module that computes multi-head attention between windows of two images.
 
-    Query, key and value are convolutions; each window of the query image attends to all windows of the context
-    image; a transposed convolution brings the result back to the pixels of the query image, at any stride. With
-    `kernel_size` 1 it is multi-head attention on the pixels. Called as `predict(module, query, context)`.
+    Query, key and value are convolutions. Each window of the query image attends to all windows of the context image. A
+    transposed convolution maps the result to the pixels of the query image. With `kernel_size` 1, this is multi-head
+    attention on pixels. Apply the module with `predict(module, query, context)`.
 
     Args:
-        channels: channels of both images, in and out.
-        key_dim: features of a head; None is channels / heads.
-        heads: number of heads.
-        kernel_size: side of a window, pixels.
-        stride: step from window to window, pixels. Pixels beyond the last window get the output's bias only.
-        bias: whether the four convolutions add a bias.
-        seed: of the initial weights; None is fresh.
+        channels: integer, the number of channels of both images and of the output.
+        key_dim: integer, the number of features per head. None is channels / heads.
+        heads: integer, the number of attention heads.
+        kernel_size: integer, the side of a window in pixels.
+        stride: integer, the distance between windows in pixels. Pixels that no window covers receive only the output
+            bias.
+        bias: logical, whether the four convolutions have a bias.
+        seed: integer, the seed of the initial weights. None draws a seed.
         dtype: "float32" or "float64".
 
     Returns:

@@ -13,11 +13,11 @@ from ..errors import InputError, ShapeError
 
 
 def softmax(x: Any, axis: int | None = None, dtype: str = "float64") -> np.ndarray:
-    """Exponentials, scaled to sum to 1 along an axis: exp(x_i) / sum_j exp(x_j).
+    """Compute the softmax along an axis: exp(x_i) / sum_j exp(x_j).
 
     Args:
-        x: numbers, any shape with at least one axis. -Inf is a weight of 0.
-        axis: the axis that sums to 1; None is the last.
+        x: numeric array with at least one axis. -Inf gives a weight of 0.
+        axis: integer, the axis along which the result sums to 1. None is the last axis.
         dtype: "float32" or "float64".
 
     Returns:

@@ -40,7 +40,7 @@ def keeps_grid(matrix: np.ndarray) -> bool:
 
 
 def group_elements(space: GSpace) -> list[dict[str, Any]]:
-    """The elements of a group and what each does to the base space.
+    """List the elements of a group and their action on the base space.
 
     Args:
         space: a gspace.
@@ -49,6 +49,12 @@ def group_elements(space: GSpace) -> list[dict[str, Any]]:
         a table, one dict an element: `element` (its number, from 0), `name`, `angle` (radians, of its rotation),
         `reflection` (whether it changes handedness) and `exact` (whether it maps the pixel grid onto itself, so
         that it moves an image without interpolation). For a continuous group: escnn's grid of test elements.
+
+    Raises:
+        InputError: `space` is not a gspace.
+
+    Source:
+        The order of the elements is that of escnn (Cesa, Lang and Weiler 2022).
 
     Example:
         >>> import gequi
@@ -109,7 +115,7 @@ def _axis(rotation: np.ndarray) -> str:
 
 
 def cayley_table(space: GSpace) -> np.ndarray:
-    """The multiplication table of a finite group.
+    """Compute the multiplication table of a finite group.
 
     Args:
         space: a gspace with a finite group.

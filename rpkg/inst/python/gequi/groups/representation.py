@@ -17,14 +17,19 @@ from .space import GROUP_FACTORIES, check_gspace
 
 
 def representations(space: GSpace) -> list[dict[str, Any]]:
-    """The representations that a field can have, by name.
+    """List the representations of a group by name.
 
-    Besides the names listed, `quotient(...)` and `induced(...)` name representations by a subgroup, `fourier(L)`
-    functions on the group by their highest frequency: see `field_type()`.
+    `quotient(...)`, `induced(...)` and `fourier(L)` name further representations: see `field_type()`.
+
+    Args:
+        space: a gspace, created by `gspace()`.
 
     Returns:
         a table, one dict a representation: `name`, `size`, `irreducible`, `pointwise` (whether it permutes or
         keeps the channels, so that pointwise nonlinearities such as ReLU are equivariant on it).
+
+    Raises:
+        InputError: `space` is not a gspace.
 
     Example:
         >>> import gequi
@@ -145,7 +150,7 @@ def _number(text: str) -> int | float | str | bool:
 
 
 def representation_matrix(space: GSpace, representation: str, element: int) -> np.ndarray:
-    """The matrix rho(g) by which an element acts in a representation.
+    """Compute the matrix rho(g) by which a group element acts on the channels of a field.
 
     Args:
         space: a gspace.
@@ -156,8 +161,11 @@ def representation_matrix(space: GSpace, representation: str, element: int) -> n
         float64 matrix (size, size); orthogonal, and rho(g h) = rho(g) rho(h).
 
     Raises:
-        FieldError: unknown representation.
-        InputError: no such element.
+        FieldError: an unknown representation.
+        InputError: an element number that is out of range.
+
+    Source:
+        Weiler and Cesa 2019 (arXiv 1911.08251).
 
     Example:
         >>> import gequi

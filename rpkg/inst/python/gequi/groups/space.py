@@ -43,7 +43,7 @@ GROUP_FACTORIES = {
 
 
 def gspaces() -> list[dict[str, Any]]:
-    """The gspaces that `gspace()` makes.
+    """List the gspaces that `gspace()` can create. This function never fails.
 
     Returns:
         a table, one dict a gspace: `name`, `dimension` (of the base space), `symmetry`, `options`.
@@ -64,7 +64,7 @@ def gspaces() -> list[dict[str, Any]]:
 
 
 def gspace(name: str, **options: Any) -> GSpace:
-    """A base space with a group that acts on it.
+    """Create a gspace: a base space and a group that acts on it.
 
     Args:
         name: one of the names in `gspaces()`.

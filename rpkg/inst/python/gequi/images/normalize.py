@@ -16,7 +16,7 @@ WEIGHTS = ("exp", "plus_one", "identity")
 
 
 def normalize_image(x: Any) -> Any:
-    """The image scaled to [0, 1]: (x - min x) / (max x - min x). A constant image becomes 0.
+    """Scale an image to [0, 1]: (x - min x) / (max x - min x). A constant image becomes 0.
 
     Args:
         x: image (row, column).
@@ -43,7 +43,7 @@ def scale_image(x: torch.Tensor) -> torch.Tensor:
 
 
 def signed_image(x: Any) -> Any:
-    """The image scaled to [-1, 1]: 2 normalize_image(x) - 1. A constant image becomes -1.
+    """Scale an image to [-1, 1]: 2 normalize_image(x) - 1. A constant image becomes -1.
 
     Args:
         x: image (row, column).
@@ -63,7 +63,7 @@ def signed_image(x: Any) -> Any:
 
 
 def normalize_rows(x: Any, f: Weights = "exp") -> Any:
-    """Each row as weights that sum to 1: f(x)[i, j] / sum over j of f(x)[i, j].
+    """Convert each row to weights that sum to 1: f(x)[i, j] / sum over j of f(x)[i, j].
 
     Args:
         x: image (row, column).
@@ -77,6 +77,9 @@ def normalize_rows(x: Any, f: Weights = "exp") -> Any:
         InputError: weights f(x) that are negative (with "plus_one", a pixel below -1), or a row of zeros.
         ShapeError: not a matrix, empty, or a function that changes the shape.
 
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
+
     Example:
         >>> normalize_rows([[0, 2], [1, 1]], "plus_one").tolist()
         [[0.25, 0.75], [0.5, 0.5]]
@@ -86,7 +89,7 @@ def normalize_rows(x: Any, f: Weights = "exp") -> Any:
 
 
 def normalize_columns(x: Any, f: Weights = "exp") -> Any:
-    """Each column as weights that sum to 1: f(x)[i, j] / sum over i of f(x)[i, j].
+    """Convert each column to weights that sum to 1: f(x)[i, j] / sum over i of f(x)[i, j].
 
     Args:
         x: image (row, column).
@@ -99,6 +102,9 @@ def normalize_columns(x: Any, f: Weights = "exp") -> Any:
     Raises:
         InputError: weights f(x) that are negative (with "plus_one", a pixel below -1), or a column of zeros.
         ShapeError: not a matrix, empty, or a function that changes the shape.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> normalize_columns([[0, 1], [2, 1]], "plus_one").tolist()

@@ -15,10 +15,7 @@ from .normalize import Weights, check_weights, scale_image, weigh
 def image_product(
     a: Any, b: Any, rows: Weights | None = "exp", columns: Weights | None = "exp", normalize: bool = True
 ) -> Any:
-    """Two images multiplied as matrices: normalize_image(normalize_rows(a, rows) @ normalize_columns(b, columns)).
-
-    With rows = "exp", columns = None and normalize = False it is attention, softmax(a) b, for the logits a and the
-    values b.
+    """Multiply two images as matrices: normalize_image(normalize_rows(a, rows) @ normalize_columns(b, columns)).
 
     Args:
         a: left image (row, inner).
@@ -33,6 +30,9 @@ def image_product(
     Raises:
         ShapeError: the columns of `a` and the rows of `b` differ in number; not matrices.
         InputError: weights that are negative, or all 0 in a row or column.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> image_product([[1, 0]], [[1, 2], [3, 4]], rows=None, columns=None, normalize=False).tolist()
@@ -60,7 +60,7 @@ def image_product(
 
 
 def gram_image(a: Any) -> Any:
-    """The products of all pairs of columns, as an image: normalize_image(t(a) @ a).
+    """Compute the inner products of all pairs of columns: normalize_image(t(a) @ a).
 
     Args:
         a: image (row, column).
@@ -71,6 +71,9 @@ def gram_image(a: Any) -> Any:
     Raises:
         ShapeError: not a matrix, or empty.
         InputError: values that are not finite.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> gram_image([[1, 0], [1, 2]]).tolist()
@@ -84,12 +87,11 @@ def _gram_image(a: torch.Tensor) -> torch.Tensor:
 
 
 def image_value(a: Any, f: Weights = "plus_one") -> Any:
-    """The poster's value(A): gram_image(normalize_image(normalize_columns(a, f))).
+    """Compute gram_image(normalize_image(normalize_columns(a, f))), the value of an image.
 
-    What it does not see: the order of the rows, value(P a) = value(a); more generally any orthogonal Q with Q 1 = 1,
-    applied to normalize_columns(a, f); and, with "plus_one", a positive scaling of any column of a + 1. What it
-    carries along: the order of the columns, value(a P) = t(P) value(a) P. The inner normalize_image changes nothing,
-    since the columns sum to 1: it adds to t(a) a no more than a constant and a factor.
+    The result is invariant to permutations of the rows, value(P a) = value(a), more generally to any orthogonal Q with
+    Q 1 = 1 that is applied to normalize_columns(a, f). With "plus_one", it is also invariant to a positive factor on a
+    column of a + 1. It is equivariant to permutations of the columns: value(a P) = t(P) value(a) P.
 
     Args:
         a: image (row, column).
@@ -101,6 +103,9 @@ def image_value(a: Any, f: Weights = "plus_one") -> Any:
     Raises:
         InputError: weights f(a) that are negative (with "plus_one", a pixel below -1), or a column of zeros.
         ShapeError: not a matrix, or empty.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> image_value([[0, 1], [2, 1]]).tolist()

@@ -24,7 +24,7 @@ _SAMPLES: list[dict[str, Any]] = [
 
 
 def sample_image(name: str | None = None) -> Any:
-    """An image that comes with the package, or the table of them.
+    """Return a sample image that is included in the package, or the table of them.
 
     Args:
         name: "volcano", "camera", "cat", "retina" or "cell"; None for the table.

@@ -13,9 +13,9 @@ from ._border import at_border
 
 
 def oscillatory_warp(a: Any, amplitude: float = -10, period: float = 8 * math.pi) -> Any:
-    """Columns moved up and down by a sine: out[r, c] = a[r + amplitude sin(2 pi (c + 1) / period), c].
+    """Shift the columns of an image by a sine: out[r, c] = a[r + amplitude sin(2 pi (c + 1) / period), c].
 
-    Between two rows the value is interpolated linearly; beyond the first and the last row it is that row's.
+    Values between rows are interpolated linearly. Beyond the first and last row, the nearest row is used.
 
     Args:
         a: image (row, column).
@@ -29,6 +29,9 @@ def oscillatory_warp(a: Any, amplitude: float = -10, period: float = 8 * math.pi
     Raises:
         InputError: an amplitude that is not a finite number, a period that is not above 0.
         ShapeError: not a matrix, or empty.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> oscillatory_warp([[1, 1], [2, 2], [4, 4]], amplitude=0.5, period=4).round(12).tolist()
