@@ -1,6 +1,7 @@
 """The package as a whole: its names, its versions, and that what is said twice is said alike."""
 
 import functools
+import inspect
 import os
 import re
 import shutil
@@ -16,12 +17,15 @@ import gequi
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_public_name_is_a_documented_function_with_an_example():
+def test_every_public_name_is_a_function_with_its_arguments_result_errors_and_an_example():
     for name in gequi.__all__:
         function = getattr(gequi, name)
         assert callable(function), name
         assert function.__doc__, name
         assert "Returns:" in function.__doc__, name
+        assert re.search(r"Example:\n[^>]*>>> ", function.__doc__), name
+        assert "Args:" in function.__doc__ or not inspect.signature(function).parameters, name
+        assert "Raises:" in function.__doc__ or "never fails" in function.__doc__, name
 
 
 def test_public_names_are_in_order_and_once():

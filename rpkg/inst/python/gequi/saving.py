@@ -70,7 +70,7 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
 
 
 def load_model(path: Any) -> nn.Module:
-    """The model that `save_model()` put into a file, or that a checkpoint of `fit()` holds.
+    """Load a model from a file of `save_model()` or a checkpoint of `fit()`.
 
     Args:
         path: the file.
@@ -82,6 +82,18 @@ def load_model(path: Any) -> nn.Module:
         ModelFileError: a file that is not there, damaged, foreign, a pickle, from a newer gequi, or whose weights do
             not fit its recipe or the filter bases of this machine; each in a sentence of its own. No code that a
             file may carry is ever run.
+
+    Example:
+        >>> import gequi, numpy as np, tempfile
+        >>> network = gequi.equivariant_network(
+        ...     gequi.gspace("rot2dOnR2", N=4), "trivial", layers=[{"layer": "conv", "fields": "regular", "kernel_size": 3}]
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = gequi.save_model(network, f"{folder}/network.gequi")
+        ...     loaded = gequi.load_model(path)
+        >>> x = np.ones((1, 1, 7, 7))
+        >>> bool(np.array_equal(gequi.predict(loaded, x), gequi.predict(network, x)))
+        True
     """
     return model_from_bytes(read_file(path), shown(path))
 

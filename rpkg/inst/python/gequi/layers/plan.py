@@ -162,7 +162,7 @@ def kind(function: Callable[..., Step]) -> Callable[..., Step]:
 
 
 def layer_kinds() -> list[dict[str, Any]]:
-    """The kinds of layers that a network can be made of, with their options.
+    """List the kinds of layers and their options. This function never fails.
 
     Returns:
         a table, one dict an option of a kind: `kind`, `summary` (of the kind), `option`, `default` (None where the

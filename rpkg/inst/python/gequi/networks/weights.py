@@ -26,13 +26,16 @@ def _state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
-    """The weights of a network, with the statistics that batch normalisation has gathered.
+    """Return the weights of a network, including the running statistics of batch normalization.
 
     Args:
         model: a network, or any torch module.
 
     Returns:
         a dict of name -> numpy array (a copy).
+
+    Raises:
+        InputError: `model` is not a torch module.
 
     Example:
         >>> import gequi
@@ -45,7 +48,7 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
 
 
 def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
-    """Puts weights into a network, in place; weights that are not named stay as they are.
+    """Set weights of a network in place. Weights that are not named are kept.
 
     Args:
         model: a network, or any torch module.
@@ -57,6 +60,16 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
     Raises:
         InputError: an unknown name, or values that are not finite numbers; nothing is changed.
         ShapeError: a weight of the wrong shape; nothing is changed.
+
+    Example:
+        >>> import gequi, numpy as np
+        >>> network = gequi.equivariant_network(
+        ...     gequi.gspace("rot2dOnR2", N=4), "trivial", layers=[{"layer": "conv", "fields": "regular", "kernel_size": 3}]
+        ... )
+        >>> name, weights = next(iter(gequi.get_weights(network).items()))
+        >>> changed = gequi.set_weights(network, {name: 2 * weights})
+        >>> bool(np.allclose(gequi.get_weights(changed)[name], 2 * weights))
+        True
     """
     state = _state(model)
     if not isinstance(weights, Mapping):
