@@ -25,6 +25,7 @@ test: setup
 check: setup
 	$(PYTHON) -m ruff check rpkg/inst/python tests
 	$(PYTHON) -m mypy
+	$(PYTHON) -m codespell_lib README.md CONTRIBUTING.md rpkg tests .ci
 	Rscript --vanilla .ci/check-r.R
 	.ci/r-cmd-check $(BUILD)
 

@@ -37,3 +37,9 @@ if (length(wide)) {
   print(wide)
   quit(status = 1)
 }
+# Spelling, as in the United States. New names and terms go to rpkg/inst/WORDLIST.
+misspelled <- spelling::spell_check_package("rpkg")
+if (nrow(misspelled)) {
+  print(misspelled)
+  quit(status = 1)
+}
