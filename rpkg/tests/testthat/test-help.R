@@ -14,7 +14,8 @@ test_that("help.search() finds the words of the field", {
     "stack"
   )
   # What help.search() looks at: aliases, titles, concepts and keywords.
-  said <- unlist(lapply(manual, \(page) unlist(lapply(c("alias", "title", "concept", "keyword"), text_of, page = page))))
+  tags <- c("alias", "title", "concept", "keyword")
+  said <- unlist(lapply(manual, \(page) unlist(lapply(tags, text_of, page = page))))
   for (word in words) expect_true(any(grepl(word, said, ignore.case = TRUE)), label = word)
 })
 
