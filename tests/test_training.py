@@ -731,7 +731,7 @@ def killed_while_training(path, epochs, wait):
 
 
 def test_a_process_that_is_killed_leaves_a_checkpoint_that_goes_on(tmp_path):
-    """Killed once, at a random moment; the benchmark does it twenty times."""
+    """Killed once, at a random moment; tests/benchmarks/kills.py does it thirty times, and with much else."""
     x, y = stripes(40)
     path, epochs = tmp_path / "run.gequi", 60
     killed_while_training(path, epochs, time.time_ns() % 50 / 1000)

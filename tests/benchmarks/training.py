@@ -1,13 +1,11 @@
-"""Training: digits at every angle, what the engine costs, and runs that are killed.
+"""Training: digits at every angle, and what the engine costs. Runs that are killed are in kills.py.
 
-Run as a program; it prints a table for each. `digits`, `cost` or `kills` as an argument does one of them.
+Run as a program; it prints a table for each. `digits` or `cost` as an argument does one of them.
 """
 
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -157,33 +155,10 @@ def alternated(width: int, image: int, size: int, steps: int, pairs: int) -> tup
     return np.array(ours), np.array(theirs)
 
 
-# ---- runs that are killed -------------------------------------------------------------------------------
-
-
-def kill(times: int) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    import test_training as tests
-
-    random, epochs = np.random.default_rng(3), 2000
-    x, y = tests.stripes(40)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run.gequi"
-        for _ in range(times):
-            tests.killed_while_training(path, epochs, random.uniform(0, 0.3))
-            gequi.load_model(path)
-        done = gequi.saving.unpack(path.read_bytes(), "")[0]["training"]["step"]
-        unbroken, resumed = tests.network(), tests.network()
-        gequi.fit(unbroken, x, y, **{**tests.OPTIONS, "epochs": epochs})
-        gequi.fit(resumed, x, y, checkpoint=path, **{**tests.OPTIONS, "epochs": epochs})
-    pairs = zip(gequi.get_weights(unbroken).values(), gequi.get_weights(resumed).values(), strict=True)
-    print(f"killed {times} times up to step {done}: every checkpoint loaded; largest difference of weights to an "
-          f"unbroken run: {max(float(np.abs(a - b).max()) for a, b in pairs)}")  # fmt: skip
-
-
 def main() -> None:
     torch.set_num_threads(1)
-    wanted = sys.argv[1:] or ["digits", "cost", "kills"]
-    for name, work in (("digits", compare_digits), ("cost", compare_cost), ("kills", lambda: kill(20))):
+    wanted = sys.argv[1:] or ["digits", "cost"]
+    for name, work in (("digits", compare_digits), ("cost", compare_cost)):
         if name in wanted:
             work()
 
