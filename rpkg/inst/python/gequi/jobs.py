@@ -56,18 +56,21 @@ def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
     next job there, when this process has ended.
     """
     near = None if checkpoint is None else check_path(checkpoint, "checkpoint").absolute()
+    place = None
     try:
-        folder = tempfile.mkdtemp(prefix="gequi-job-") if near is None else tempfile.mkdtemp(
+        place = Path(tempfile.mkdtemp(prefix="gequi-job-") if near is None else tempfile.mkdtemp(
             prefix=f"{near.name}.job-", dir=near.parent
-        )  # fmt: skip
+        ))  # fmt: skip
+        _remove_left(place.parent, place.name[:-_RANDOM])
+        (place / MARKER).write_text(" ".join(map(str, this_writer())))
     except OSError as error:
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
         raise InputError(
             "`{argument}`: no folder can be made beside {path} ({reason}).",
-            "checkpoint", path=shown(checkpoint), reason=error.strerror,
+            "devices" if near is None else "checkpoint", path=shown(near or place or tempfile.gettempdir()),
+            reason=error.strerror,
         ) from None  # fmt: skip
-    place = Path(folder)
-    _remove_left(place.parent, place.name[:-_RANDOM])
-    (place / MARKER).write_text(" ".join(map(str, this_writer())))
     try:
         yield place
     except BaseException:
@@ -101,8 +104,11 @@ def _remove(folder: Path, keep: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def written_whole(folder: Path) -> Iterator[None]:
-    """A job folder that is written whole or not at all: after an error, what was written of it is removed again."""
+def written_whole(folder: Path, argument: str = "folder") -> Iterator[None]:
+    """A job folder that is written whole or not at all: after an error, what was written of it is removed again.
+
+    An error about a file in it is one about `argument`.
+    """
     made = not folder.exists()
     before = set() if made else set(folder.iterdir())
     try:
@@ -114,10 +120,12 @@ def written_whole(folder: Path) -> Iterator[None]:
                 path.unlink()
             if made:
                 folder.rmdir()
+        if isinstance(error, InputError) and error.argument == "path":
+            raise error.about(argument) from None
         if not isinstance(error, OSError):
             raise
         template = "`{argument}`: {folder} cannot be written ({reason})."
-        raise InputError(template, "folder", folder=shown(folder), reason=str(error.strerror)) from None
+        raise InputError(template, argument, folder=shown(folder), reason=str(error.strerror)) from None
 
 
 def write_job(folder: Path, job: Mapping[str, Any]) -> None:
@@ -309,11 +317,15 @@ def _start(folder: Path, rank: int, devices: int, port: int, module: str) -> sub
         "TORCHELASTIC_RUN_ID": folder.name, "OMP_NUM_THREADS": threads,
         "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
     }  # fmt: skip
-    with open(folder / f"worker-{rank}.log", "wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
-        )  # fmt: skip
+    try:
+        with open(folder / f"worker-{rank}.log", "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(folder)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
+    except OSError as error:
+        template = "worker {number} cannot be started in {folder} ({reason})."
+        raise TrainingError(template, number=rank + 1, folder=shown(folder), reason=str(error.strerror)) from None
 
 
 def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Progress | None, advice: str) -> None:

@@ -71,7 +71,8 @@ def predict_folder(
         output = _of_files(model, [Path(file) for file in options["files"]], options)
         return {"files": options["files"], "output": output}
     with jobs.temporary_folder() as folder:
-        _write(folder, model, options)
+        with jobs.written_whole(folder, "devices"):
+            _write(folder, model, options)
         jobs.run_workers(folder, MODULE, options["devices"])
         return collect_prediction(folder)
 

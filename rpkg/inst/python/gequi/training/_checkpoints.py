@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .._files import read_file, shown, write_file
-from ..errors import InputError
+from ..errors import InputError, ModelFileError
 from ..networks import get_weights, set_weights
 from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, unpack
 
@@ -43,14 +43,20 @@ def save_checkpoint(
 ) -> None:
     """Writes the weights of a model and the state of its run, whole or not at all."""
     tensors = {**get_weights(check_saveable(model)), **{EXTRA + name: value for name, value in arrays.items()}}
-    write_file(path, pack(tensors, {**describe_model(model), "training": dict(plain)}))
+    try:
+        write_file(path, pack(tensors, {**describe_model(model), "training": dict(plain)}))
+    except InputError as error:
+        raise error.about("checkpoint") from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """A checkpoint; None where there is no file yet."""
     if not path.exists():
         return None
-    metadata, tensors = unpack(read_file(path), shown(path))
+    try:
+        metadata, tensors = unpack(read_file(path), shown(path))
+    except ModelFileError as error:
+        raise error.about("checkpoint") from None
     if "training" not in metadata:
         raise InputError(
             "`{argument}`: {path} is a model file, but no checkpoint; take another name.",

@@ -58,10 +58,12 @@ def _by_reference(folder: Path, name: str, value: Any) -> str:
         return str(Path(value).expanduser().absolute())
     path = folder / f"{name}.npy"
     if isinstance(value, LazyArray):  # read, and written, a part at a time
-        whole = np.lib.format.open_memmap(path, "w+", value.dtype, value.shape)
-        for start in range(0, len(value), PART):
-            whole[start : start + PART] = value[start : start + PART]
-        whole.flush()
+        with open(path, "wb") as file:  # not mapped to memory: that ends the process where the disk is full
+            kind = np.lib.format.dtype_to_descr(value.dtype)
+            header = {"descr": kind, "fortran_order": False, "shape": value.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(value), PART):
+                file.write(np.ascontiguousarray(value[start : start + PART], value.dtype).tobytes())
     else:
         np.save(path, value)
     return str(path.absolute())

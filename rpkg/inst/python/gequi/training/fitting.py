@@ -11,7 +11,7 @@ import torch
 
 from .._progress import Progress, check_progress
 from ..errors import InputError
-from ..jobs import run_workers, temporary_folder
+from ..jobs import run_workers, temporary_folder, written_whole
 from ..networks import check_model
 from ..saving import check_saveable
 from ._augment import Augmentation
@@ -162,6 +162,7 @@ def _train_in_processes(run: Run, x: Any, y: Any) -> list[dict[str, Any]]:
     """Trains with several processes on this machine and waits for them."""
     advice = " With `checkpoint`, the same call of fit() goes on from the last epoch."
     with temporary_folder(run.options.checkpoint) as folder:
-        write_job(folder, run.model, x, y, run.options)
+        with written_whole(folder, "devices" if run.options.checkpoint is None else "checkpoint"):
+            write_job(folder, run.model, x, y, run.options)
         run_workers(folder, MODULE, run.options.devices, run.progress, advice, stops=True)
         return read_result(folder, run.model)
