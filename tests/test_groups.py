@@ -1,10 +1,14 @@
 """groups: gspaces, elements, tables and representations."""
 
+import re
+
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import gequi
 from gequi.errors import FieldError, InputError
+from gequi.groups.element import base_matrix
 
 # Those that the blog post of seed 002 prints.
 ON = """conicalOnR3 cylindricalOnR3 dihedralOnR3 flip2dOnR2 flipRot2dOnR2 flipRot3dOnR3 fullCylindricalOnR3 fullIcoOnR3
@@ -94,6 +98,22 @@ def test_elements_are_named_by_what_they_do():
     assert {"0°", "90° about (0, 0, 1)", "120° about (1, 1, 1)", "180° about (0, 1, 1)"} <= set(octahedral)
     assert names("invOnR3") == ["0°", "inversion"]
     assert names("mirOnR3") == ["0°", "mirror across (1, 0, 0)"]
+
+
+@pytest.mark.parametrize("name", ["octaOnR3", "fullOctaOnR3", "icoOnR3", "fullIcoOnR3", "dihedralOnR3"])
+def test_the_name_of_an_element_in_space_says_which_one_it_is(name):
+    """The matrix is built again from the angle and the axis in the name: the axis has a sign."""
+    space = gequi.gspace(name, **({"N": 7} if name == "dihedralOnR3" else {}))
+    for row, element in zip(gequi.group_elements(space), gequi.groups.elements(space), strict=True):
+        numbers = [float(each) for each in re.findall(r"-?[0-9.]+", row["name"])]
+        mirror = row["name"].startswith("mirror across")
+        turn = 180.0 if mirror else numbers.pop(0) if numbers else 0.0
+        axis = np.array(numbers or [0.0, 0.0, 1.0])
+        matrix = Rotation.from_rotvec(np.deg2rad(turn) * axis / np.linalg.norm(axis)).as_matrix()
+        inverted = mirror or "inver" in row["name"]
+        np.testing.assert_allclose(-matrix if inverted else matrix, base_matrix(space, element), atol=0.02)
+        assert row["reflection"] is inverted
+        assert row["angle"] == pytest.approx(0 if mirror else np.deg2rad(turn), abs=1e-4)
 
 
 def test_only_quarter_turns_and_mirrors_along_the_grid_or_its_diagonals_are_exact():

@@ -292,6 +292,27 @@ def test_a_basis_with_one_sign_turned_has_another_fingerprint(monkeypatch):
     assert abs(saving.basis_fingerprint(net)[0] - before[0]) > 1e-4
 
 
+@pytest.mark.parametrize(("change", "same"), [(1e-8, True), (1e-4, False)])
+def test_bases_are_the_same_up_to_rounding_only(monkeypatch, change, same):
+    data = model_to_bytes(network())
+    before = saving.basis_fingerprint
+    monkeypatch.setattr(saving, "basis_fingerprint", lambda net: [number + change for number in before(net)])
+    if same:
+        model_from_bytes(data)
+    else:
+        refused(data, "was saved with other filter bases")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, value):
+    net = network()
+    with torch.no_grad():
+        next(net.parameters()).view(-1)[0] = value
+    with pytest.raises(InputError, match="has weights that are not finite"):
+        gequi.save_model(net, tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- what is refused ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from gequi.geometry import grids
-from gequi.registration.equations import Equations, symmetric_product, upper_entries
+from gequi.registration.equations import (
+    JITTER,
+    Equations,
+    conjugate_gradients,
+    project_positive_semidefinite,
+    symmetric_product,
+    upper_entries,
+)
 from gequi.registration.gauss_newton import gauss_newton_step, linear_step
 from gequi.registration.preprocess import Pair
 from gequi.registration.pyramid import make_level, map_at_cells, zero_velocity
@@ -89,3 +96,47 @@ def test_where_nothing_is_seen_the_velocity_goes_back_to_0(dtype):
     for _ in range(3):
         velocity = gauss_newton_step(level, away, velocity)
     assert velocity.abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_what_is_projected_loses_its_negative_eigenvalues_and_nothing_else(axes):
+    entries = field((20,), len(upper_entries(axes)), 5)[0]
+    projected = project_positive_semidefinite(entries, axes)
+    for cell in range(20):
+        before, after = torch.zeros(2, axes, axes, dtype=torch.float64)
+        for number, (i, j) in enumerate(upper_entries(axes)):
+            before[i, j] = before[j, i] = entries[number, cell]
+            after[i, j] = after[j, i] = projected[number, cell]
+        values, vectors = torch.linalg.eigh(before)
+        kept = [value * torch.outer(v, v) for value, v in zip(values, vectors.T, strict=True) if value > 0]
+        torch.testing.assert_close(after, sum(kept, torch.zeros(axes, axes, dtype=torch.float64)))
+
+
+def test_a_matrix_that_the_data_leave_singular_is_factored_with_a_little_of_the_identity():
+    """All slopes along one diagonal, and no prior: across the diagonal nothing is known."""
+    tensor = torch.full((1, 3, 6, 5), 0.5, dtype=torch.float64)
+    factor, scale = Equations(tensor, torch.zeros(6, 5, dtype=torch.float64)).cholesky(1)
+    matrix = torch.ones(1, 2, 2, dtype=torch.float64) + JITTER * torch.eye(2, dtype=torch.float64)
+    torch.testing.assert_close(factor @ factor.mT, matrix)
+    torch.testing.assert_close(scale, torch.full_like(scale, 0.5**-0.5))
+    assert JITTER < 1e-3
+
+
+def test_a_batch_is_solved_as_its_rows_alone_are():
+    tensor = torch.cat([torch.cat([field((6, 7), 1, seed) ** 2 + 1, field((6, 7), 1, seed + 1) / 9,
+                                   field((6, 7), 1, seed + 2) ** 2 + 1], 1) for seed in (6, 16)])  # fmt: skip
+    tensor[1] *= 20
+    prior, right = grids.squared_frequencies((6, 7), (6, 7), torch.float64) + 0.1, field((6, 7), 4, 7).view(2, 2, 6, 7)
+    together = Equations(tensor, prior).solve(right, 3, 4)
+    for row in range(2):
+        alone = Equations(tensor[row : row + 1], prior).solve(right[row : row + 1], 3, 4)
+        torch.testing.assert_close(together[row : row + 1], alone)
+
+
+def test_conjugate_gradients_end_after_a_step_for_each_eigenvalue_and_leave_0_alone():
+    values = torch.tensor([0.3, 2.0, 7.0], dtype=torch.float64).repeat(4)[None, None]
+    right = field((12,), 1, 8)
+    found = conjugate_gradients(lambda x: values * x, lambda x: x, right, 3)
+    torch.testing.assert_close(found, right / values)
+    none = conjugate_gradients(lambda x: values * x, lambda x: x, 0 * right, 3)
+    assert torch.equal(none, torch.zeros_like(right))
