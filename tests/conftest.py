@@ -1,8 +1,4 @@
-"""What all tests share: few threads on a shared machine, and the laws in both floating-point types."""
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""What all tests share: the laws in both floating-point types."""
 
 import numpy as np
 import pytest

@@ -361,3 +361,22 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_changes(weights, kind, 
 def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_number_of_threads_changes_rounding_only_and_the_same_number_nothing(dtype, count, random):
+    net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", seed=1, dtype=dtype, layers=[
+        {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 5}, {"layer": "relu"},
+        {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 5}, {"layer": "global_avg_pool"},
+        {"layer": "group_pool"}, {"layer": "dense", "units": 3}])  # fmt: skip
+    x, before = random.normal(size=(4, 1, 41, 41)), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = gequi.predict(net, x)
+        torch.set_num_threads(count)
+        found, again = gequi.predict(net, x), gequi.predict(net, x)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found, again)
+    bound = {"float32": 1e-6, "float64": 1e-12}[dtype] * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= bound

@@ -61,6 +61,10 @@
 #'   metrics, as in [evaluate()]; `learning_rate`; `seconds`; and `stopped`, which is `""` or, in the last row,
 #'   `"interrupt"`, `"callback"` or `"patience"`. `plot()` draws the history. [saveRDS()] and [save_model()] store the
 #'   weights.
+#' @section Reproducibility: On one machine, the same `seed` and number of threads of torch (the environment variable
+#'   `OMP_NUM_THREADS`, set before Python starts) give identical weights. This includes trainings that were stopped or
+#'   killed and resumed from a checkpoint. With another number of threads or devices, sums are computed in another order,
+#'   and the difference grows with each step.
 #' @section Errors: `gequi_shape_error` for inputs or targets that do not match the network; `gequi_input_error` for an
 #'   invalid option, or if the loss is no longer finite (the weights are not updated); `gequi_setup_error` if the Python
 #'   packages lightning or torchmetrics are missing.

@@ -98,6 +98,11 @@ def fit(
         further `val_` metrics as in `evaluate()`; `learning_rate`, `seconds`, and `stopped`: "" or, in the last row,
         "interrupt", "callback" or "patience".
 
+    Reproducibility:
+        On one machine, the same `seed` and the same number of threads (`torch.get_num_threads()`) give the same weights
+        to the bit, also where a run was stopped, or killed, and goes on from its checkpoint. Another number of threads,
+        or of devices, adds in another order, and the difference grows with each step.
+
     Raises:
         ShapeError: inputs or targets that do not fit the model.
         InputError: an option out of range; a loss that is no longer finite, before it reaches the weights.
