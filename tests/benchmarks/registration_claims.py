@@ -6,6 +6,7 @@ angles    the same for any two angles, with the interpolation that turning costs
 swap      the map of the exchanged images, after the map
 claims    the share of pixels whose error is below two claimed standard deviations, and the rank correlation of the two,
           also with contrast "any"; real pairs are in real_pairs.py, volumes in volumes.py
+silhouettes  the same of black shapes on white: inside them nothing determines the map, along their outlines little does
 periodic  wrong maps of textures that repeat themselves, and how many of them came without a warning
 folds     pixels that fold, and the inverse
 refusals  unrelated pairs that are not refused, and related ones that are
@@ -192,6 +193,36 @@ def claims(count: int, seed: int) -> None:
     print(f"claims, a flat half: {ratio:.1f} times the deviation of the other half")
 
 
+def silhouette(size: int, random: np.random.Generator) -> np.ndarray:
+    """Black shapes on white with a smooth random outline, 1.5 times as large as `size`."""
+    large = round(1.5 * size)
+    noise = ndimage.gaussian_filter(random.standard_normal((large, large)), random.uniform(0.06, 0.13) * size)
+    fine = ndimage.zoom(noise, 4, order=1)  # greys along the outline, as a camera averages it
+    return ndimage.zoom((fine > np.median(fine)).astype(float), 0.25, order=1)
+
+
+def silhouettes(count: int, seed: int) -> None:
+    for change in ("clean", "photometric"):
+        random = np.random.default_rng(seed)
+        flat, within, error, claim = [], [], [], []
+        for _ in range(count):
+            image = silhouette(128, random)
+            pair = benchmark.make_pair("silhouette", image, 128, random.uniform(0, 360), random, change)
+            found, scored = registered(pair.moving, pair.fixed, min_probability=0), benchmark.scored(pair)
+            edges = ndimage.gaussian_gradient_magnitude(pair.fixed, 1.0) > 0.1
+            flat.append((ndimage.distance_transform_edt(~edges) > 8)[scored])
+            error.append(benchmark.error(found.map, pair))
+            claim.append(found.uncertainty[scored])
+            within.append(error[-1] <= 2 * claim[-1])
+        inside, hit = np.concatenate(flat), np.concatenate(within)
+        rank = stats.spearmanr(np.concatenate(error), np.concatenate(claim)).statistic
+        print(
+            f"claims, silhouettes, {change}: {100 * hit.mean():.1f} % within 2 deviations, more than 8 pixels from an "
+            f"outline {100 * hit[inside].mean():.1f} %, rank correlation {rank:.2f}",
+            flush=True,
+        )
+
+
 def checkerboard(size: int) -> np.ndarray:
     """A chessboard with soft edges, 1.5 times as large as `size`."""
     row, column = np.indices((round(1.5 * size),) * 2)
@@ -273,7 +304,7 @@ def memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("law", "shifts", "angles", "swap", "claims", "periodic", "folds", "refusals", "memory")
+    parts = ("law", "shifts", "angles", "swap", "claims", "silhouettes", "periodic", "folds", "refusals", "memory")
     parser.add_argument("parts", nargs="*", default=list(parts), metavar="part")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=3)
@@ -286,8 +317,8 @@ def main() -> None:
             memory()
         else:
             measure = {
-                "angles": angles, "swap": swap, "claims": claims, "periodic": periodic, "folds": folds,
-                "refusals": refusals,
+                "angles": angles, "swap": swap, "claims": claims, "silhouettes": silhouettes,
+                "periodic": periodic, "folds": folds, "refusals": refusals,
             }[part]  # fmt: skip
             measure(chosen.pairs, chosen.seed)
         sys.stdout.flush()

@@ -264,6 +264,21 @@ def test_where_the_image_is_flat_the_claimed_error_is_large():
     assert np.median(claimed[middle]) >= 5 * np.median(claimed[far])
 
 
+def test_inside_of_a_silhouette_the_error_is_claimed():
+    within = []
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        noise = ndimage.zoom(ndimage.gaussian_filter(random.standard_normal((192, 192)), 12), 4, order=1)
+        image = ndimage.zoom((noise > np.median(noise)).astype(float), 0.25, order=1)
+        given = benchmark.make_pair("silhouette", image, 128, random.uniform(0, 360), random)
+        result = register_images(given.moving, given.fixed, min_probability=0)
+        outline = ndimage.gaussian_gradient_magnitude(given.fixed, 1.0) > 0.1
+        inside = ndimage.distance_transform_edt(~outline)[benchmark.scored(given)] > 8
+        close = benchmark.error(result.map, given) < 2 * result.uncertainty[benchmark.scored(given)]
+        within.append(close[inside])
+    assert np.concatenate(within).mean() >= 0.85
+
+
 def test_nothing_is_drawn_at_random():
     given = pair("cat", 0)
     again = register_images(given.moving, given.fixed)

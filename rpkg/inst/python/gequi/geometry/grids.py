@@ -117,19 +117,21 @@ def dct(x: torch.Tensor, inverse: bool = False) -> torch.Tensor:
     return apply_separable(x, [matrix.mT for matrix in matrices] if inverse else matrices)
 
 
-def dct_products(x: torch.Tensor, modes: int) -> torch.Tensor:
+def dct_products(x: torch.Tensor, modes: Sequence[int]) -> torch.Tensor:
     """Sums of x (batch, channel, *size) times the product of each two of the lowest basis functions of `dct()`.
+
+    `modes` are so many of them along each axis.
 
     Returns:
         (batch, channel, *modes of the one, *modes of the other).
     """
     axes = len(size_of(x))
     # cos(a) cos(b) = (cos(a + b) + cos(a - b)) / 2: the sums with single cosines come first, since they are few
-    single = apply_separable(x, [_single_cosines(n, modes, x.dtype, x.device) for n in size_of(x)])
-    pairs = apply_separable(single, [_cosine_pairs(n, modes, x.dtype, x.device) for n in size_of(x)])
-    pairs = pairs.unflatten(-1, (modes, modes))
-    for axis in range(3, axes + 2)[::-1]:
-        pairs = pairs.unflatten(axis - 1, (modes, modes))
+    along = list(zip(size_of(x), modes, strict=True))
+    single = apply_separable(x, [_single_cosines(n, m, x.dtype, x.device) for n, m in along])
+    pairs = apply_separable(single, [_cosine_pairs(n, m, x.dtype, x.device) for n, m in along])
+    for axis in reversed(range(axes)):
+        pairs = pairs.unflatten(axis + 2, (modes[axis], modes[axis]))
     order = [2 + 2 * axis for axis in range(axes)]
     return pairs.permute(0, 1, *order, *[place + 1 for place in order])
 

@@ -48,7 +48,7 @@ class Equations:
         """The Cholesky factor of the matrix among the lowest frequencies, scaled to the diagonal 1, and that scale."""
         batch, _, *size = self.tensor.shape
         axes, count = len(size), modes ** len(size)
-        numbers = dct_products(self.tensor, modes).reshape(batch, -1, count, count)
+        numbers = dct_products(self.tensor, [modes] * axes).reshape(batch, -1, count, count)
         matrix = numbers.new_zeros(batch, axes, count, axes, count)
         for number, (i, j) in enumerate(upper_entries(axes)):
             matrix[:, i, :, j] = matrix[:, j, :, i] = numbers[:, number]

@@ -159,8 +159,12 @@ class Preset:
     score_overlap: float = 0.5  # the share of the smaller image below which the score falls
 
     # ---- the claimed uncertainty. Set by hand, for images on registration_claims.py (part "claims"), for volumes on the
-    # pairs of volumes.py. `calibration_linear`, `least_uncertainty` and `claim_cells` are not tuned
-    claim_cells: int  # along the longest side
+    # pairs of volumes.py. `calibration_linear`, `least_uncertainty` and `claim_modes` are not tuned
+    claim_modes: int  # cosines along the longest side, whose covariance is computed
+    # the prior of the claim, as a share of that of the steps. Their prior takes true maps for 3 to 4 times smaller than
+    # they are: it serves a map that is known, but tells too little of one that nothing determines. Set on silhouettes
+    # (registration_claims.py, part "silhouettes")
+    claim_prior: float = 1 / 16
     claim_noise_floor: float = 0.002  # as that of the stages, which is set for robustness: clean pairs have less noise
     calibration: float  # a factor of the standard deviation
     growth: float  # the power of the scale with which the factor grows: finer cells are less independent
@@ -169,7 +173,7 @@ class Preset:
     # the error of the model, where the images only resemble each other: model_error (1 - rho)^model_power sqrt(scale sd).
     # Set on stained sections with landmarks (real_pairs.py) and held against generated pairs (registration_claims.py,
     # part "claims"); for volumes not tuned, but checked by volumes.py
-    model_error: float = 6.8
+    model_error: float = 5.0
     model_power: float = 1.5
     model_window: float = 3.0  # pixels: of the local normalization before rho
     model_reach: float = 5.0  # pixels: of the window of rho
@@ -226,9 +230,9 @@ IMAGES = Preset(
         Stage(cell=0.0, window=3.0, noise_floor=0.03, steps=2, cg_steps=20),
     ),
     modes=12,
-    claim_cells=16,
-    calibration=1.15,
-    growth=0.5,
+    claim_modes=16,
+    calibration=0.95,
+    growth=0.6,
 )
 
 VOLUMES = Preset(
@@ -255,7 +259,7 @@ VOLUMES = Preset(
         Stage(cell=0.0, window=5.0, noise_floor=0.03, steps=3, cg_steps=12),
     ),
     modes=5,
-    claim_cells=8,
+    claim_modes=8,
     calibration=1.7,
     growth=1.25,
 )

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.nn import functional
 
 from ..geometry.filters import gaussian_filter, masked_gaussian_filter
-from ..geometry.grids import Kind, Size, cubic_resample, dct
+from ..geometry.grids import Kind, Size, cubic_resample, dct, dct_products, kind_of
 from .equations import project_positive_semidefinite, upper_entries
 from .gauss_newton import gradient_products, homogeneous, linear_equations
 from .pyramid import Level, coarser_size, make_level, map_at_cells, prior_precision
@@ -90,38 +91,45 @@ def _independence(level: Level, residual: torch.Tensor, seen: torch.Tensor) -> t
 def _flow_variance(level: Level, linear: torch.Tensor, found: Residuals, precision: torch.Tensor) -> torch.Tensor:
     """The variance of a deformable map whose residuals have this precision: (1, 1, *size).
 
-    The diagonal of (tensor + prior)^-1 is computed exactly, on cells so large that the matrix can be inverted: where the
-    image is flat, conjugate gradients would take hundreds of steps.
+    The covariance of the lowest cosine coefficients of the velocity, (data + prior)^-1, is computed exactly: where the
+    image is flat, conjugate gradients would take hundreds of steps. The data stay on small cells. Averaged over cells as
+    large as these waves, a curved edge would seem to determine the map along itself.
     """
-    preset = level.preset
-    size = coarser_size(level.image, max(level.image) / preset.claim_cells, preset)
-    entries = gradient_products(found.fixed_gradient, found.warped_gradient, precision, size)
-    entries = project_positive_semidefinite(entries.double()[0].flatten(1), level.axes)
-    cells = math.prod(size)
-    covariance = torch.cholesky_inverse(torch.linalg.cholesky(_precision_matrix(level, entries, size)))
-    covariance = covariance.reshape(level.axes, cells, level.axes, cells)
+    longest = max(level.image) / level.preset.claim_modes
+    modes, size, finer = (coarser_size(level.image, longest / parts, level.preset) for parts in (1, 2, 4))
+    finer = tuple(min(cells) for cells in zip(finer, level.size, strict=True))
+    entries = gradient_products(found.fixed_gradient, found.warped_gradient, precision, finer).double()
+    entries = project_positive_semidefinite(entries[0].flatten(1), level.axes).reshape(entries.shape)
+    covariance = torch.cholesky_inverse(torch.linalg.cholesky(_precision_matrix(level, entries, modes)))
     inner = linear[0, :, :-1].double()
-    variance = torch.einsum("ij,icjc->c", inner.T @ inner, covariance) * (cells / math.prod(level.image))
+    among_waves = torch.einsum("ij,icjd->cd", inner.T @ inner, covariance.reshape([level.axes, math.prod(modes)] * 2))
+    waves = _cosines(modes, size, kind_of(among_waves))
+    variance = ((among_waves @ waves) * waves).sum(0) * (math.prod(size) / math.prod(level.image))
     logarithm = variance.log().reshape(1, 1, *size).to(linear.dtype)
     return cubic_resample(logarithm, level.size).exp()
 
 
-def _precision_matrix(level: Level, entries: torch.Tensor, size: Size) -> torch.Tensor:
-    """The precision of the velocity on `size` cells, in float64: (axis * cell, axis * cell).
+def _cosines(modes: Size, size: Size, kind: Kind) -> torch.Tensor:
+    """The lowest basis functions of `dct()` on cells: (mode, cell)."""
+    unit = torch.eye(math.prod(modes), **kind).reshape(-1, 1, *modes)
+    higher = [count for n, m in zip(reversed(size), reversed(modes), strict=True) for count in (0, n - m)]
+    return dct(functional.pad(unit, higher), inverse=True).flatten(1)
 
-    `entries` (entry, cell) are the symmetric matrices of the data.
+
+def _precision_matrix(level: Level, entries: torch.Tensor, modes: Size) -> torch.Tensor:
+    """The precision of the lowest cosine coefficients of the velocity, in float64: (axis * mode, axis * mode).
+
+    `entries` (1, entry, *size) are the symmetric matrices of the data.
     """
-    axes, cells = level.axes, math.prod(size)
-    exact = Kind(dtype=torch.float64, device=level.fixed.device)
-    basis = dct(torch.eye(cells, **exact).reshape(cells, 1, *size)).flatten(1)
-    spectrum = prior_precision(size, level.image, level.step, level.scale, level.preset, level.kind)
-    prior = basis @ (spectrum.double().reshape(-1, 1) * basis.T)
-    matrix = torch.zeros(axes, cells, axes, cells, **exact)
+    axes, count = level.axes, math.prod(modes)
+    products = dct_products(entries, modes).reshape(-1, count, count)
+    matrix = products.new_zeros(axes, count, axes, count)
+    for (i, j), product in zip(upper_entries(axes), products, strict=True):
+        matrix[i, :, j] = matrix[j, :, i] = product
+    spectrum = prior_precision(entries.shape[2:], level.image, level.step, level.scale, level.preset, level.kind)
+    prior = level.preset.claim_prior * spectrum[tuple(slice(m) for m in modes)].double().flatten()
     for axis in range(axes):
-        matrix[axis, :, axis] = prior
-    for (i, j), diagonal in zip(upper_entries(axes), entries, strict=True):
-        for a, b in {(i, j), (j, i)}:
-            matrix[a, :, b].diagonal().add_(diagonal)
+        matrix[axis, :, axis].diagonal().add_(prior)
     matrix = matrix.flatten(2).flatten(0, 1)
     matrix.diagonal().mul_(1 + 1e-9)
     return matrix
