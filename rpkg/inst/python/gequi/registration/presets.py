@@ -163,8 +163,8 @@ class Preset:
     claim_modes: int  # cosines along the longest side, whose covariance is computed
     # the prior of the claim, as a share of that of the steps. Their prior takes true maps for 3 to 4 times smaller than
     # they are: it serves a map that is known, but tells too little of one that nothing determines. Set on silhouettes
-    # (registration_claims.py, part "silhouettes")
-    claim_prior: float = 1 / 16
+    # (registration_claims.py, part "silhouettes"); for volumes not tuned
+    claim_prior: float
     claim_noise_floor: float = 0.002  # as that of the stages, which is set for robustness: clean pairs have less noise
     calibration: float  # a factor of the standard deviation
     growth: float  # the power of the scale with which the factor grows: finer cells are less independent
@@ -173,7 +173,7 @@ class Preset:
     # the error of the model, where the images only resemble each other: model_error (1 - rho)^model_power sqrt(scale sd).
     # Set on stained sections with landmarks (real_pairs.py) and held against generated pairs (registration_claims.py,
     # part "claims"); for volumes not tuned, but checked by volumes.py
-    model_error: float = 5.0
+    model_error: float
     model_power: float = 1.5
     model_window: float = 3.0  # pixels: of the local normalization before rho
     model_reach: float = 5.0  # pixels: of the window of rho
@@ -231,6 +231,8 @@ IMAGES = Preset(
     ),
     modes=12,
     claim_modes=16,
+    claim_prior=1 / 16,
+    model_error=5.0,
     calibration=0.95,
     growth=0.6,
 )
@@ -260,6 +262,8 @@ VOLUMES = Preset(
     ),
     modes=5,
     claim_modes=8,
+    claim_prior=1.0,
+    model_error=6.8,
     calibration=1.7,
     growth=1.25,
 )
