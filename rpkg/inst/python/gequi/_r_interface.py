@@ -59,7 +59,7 @@ PRIVATE_FUNCTIONS = {
     "measure_products": "_r_interface:measure_products()",
     "model_to_bytes": "saving:model_to_bytes(model, metadata)",
     "nifti_axes": "pictures:nifti_axes(size, header)",
-    "predict_classes": "training:predict_classes(model, x, type, batch_size, progress)",
+    "predict_classes": "training:predict_classes(model, x, type, batch_size, precision, progress)",
     "prediction_job": "folders:prediction_job(folder)",
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",

@@ -13,6 +13,7 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError, InputError
 from ..fields import show_fields
+from ..layers.plain import Unwrapped
 from ..layers.plan import Step, dimension_of, fields_after, kind, odd
 from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
 
@@ -50,7 +51,7 @@ def plan_lifting_attention(
     after = fields_after(before, fields)
     _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options))
+    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped)
 
 
 @kind
@@ -75,7 +76,7 @@ def plan_group_attention(
     after = fields_after(before, fields)
     _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options))
+    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped)
 
 
 @kind
@@ -99,7 +100,7 @@ def plan_group_attention_block(
     _need_poses(before)
     options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0)))
-    return Step(before, lambda: AttentionBlock(before, hidden, options))
+    return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped)
 
 
 def _need_finite_plane(before: FieldType) -> None:

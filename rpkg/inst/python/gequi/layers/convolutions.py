@@ -14,6 +14,7 @@ from .._limits import check_memory
 from ..arrays import check_choice, check_flag, check_integer
 from ..errors import FieldError, InputError
 from ..fields import show_fields
+from .plain import CONVOLUTIONS, TRANSPOSED, with_weights
 from .plan import Step, Window, dimension_of, fields_after, kind, odd
 
 _FLOAT = 4  # bytes
@@ -49,7 +50,7 @@ def plan_conv(
         "bias": check_flag(bias, "bias"),
     }
     layer = escnn.nn.R2Conv if dimension == 2 else escnn.nn.R3Conv
-    return Step(after, lambda: _steerable(layer, before, after, **vars(window), **options), window)
+    return Step(after, lambda: _steerable(layer, before, after, **vars(window), **options), _plain_conv, window)
 
 
 @kind
@@ -91,6 +92,7 @@ def plan_conv_transposed(
     return Step(
         after,
         lambda: _steerable(layer, before, after, **vars(window), output_padding=extra, bias=bias),
+        _plain_conv,
         resize=resize,
         never_exact="its output_padding adds pixels on one side only" if extra else "",
     )
@@ -103,7 +105,21 @@ def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
     after = fields_after(before, fields)
     check_memory(_FLOAT * before.size * after.size, "fields")
     bias = check_flag(bias, "bias")
-    return Step(after, lambda: _steerable(escnn.nn.Linear, before, after, bias=bias))
+    return Step(after, lambda: _steerable(escnn.nn.Linear, before, after, bias=bias), _plain_linear)
+
+
+def _plain_conv(layer: Any) -> nn.Module:
+    """torch's convolution with the expanded filter."""
+    options = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation", "groups")}
+    transposed = hasattr(layer, "output_padding")
+    own = "output_padding" if transposed else "padding_mode"
+    module = (TRANSPOSED if transposed else CONVOLUTIONS)[layer.d - 2]
+    options[own] = getattr(layer, own)
+    return with_weights(module, *layer.expand_parameters(), layer.in_type.size, layer.out_type.size, **options)
+
+
+def _plain_linear(layer: Any) -> nn.Module:
+    return with_weights(nn.Linear, *layer.expand_parameters(), layer.in_type.size, layer.out_type.size)
 
 
 def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) -> nn.Module:

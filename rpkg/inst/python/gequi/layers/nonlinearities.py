@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError
 from ..fields import show_fields, spectral_frequency
+from .plain import Gate, NormScale, Sampled
 from .plan import Step, kind, need_pointwise
 
 
@@ -15,7 +19,7 @@ from .plan import Step, kind, need_pointwise
 def plan_relu(before: FieldType) -> Step:
     """ReLU on each channel."""
     need_pointwise(before)
-    return Step(before, lambda: escnn.nn.ReLU(before))
+    return Step(before, lambda: escnn.nn.ReLU(before), lambda layer: nn.ReLU())
 
 
 @kind
@@ -23,7 +27,7 @@ def plan_elu(before: FieldType, *, alpha: float = 1.0) -> Step:
     """ELU on each channel."""
     need_pointwise(before)
     alpha = check_number(alpha, "alpha", minimum=0)
-    return Step(before, lambda: escnn.nn.ELU(before, alpha=alpha))
+    return Step(before, lambda: escnn.nn.ELU(before, alpha=alpha), lambda layer: nn.ELU(alpha))
 
 
 @kind
@@ -31,7 +35,8 @@ def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01) -> Step:
     """Leaky ReLU on each channel."""
     need_pointwise(before)
     slope = check_number(negative_slope, "negative_slope")
-    return Step(before, lambda: escnn.nn.LeakyReLU(before, negative_slope=slope))
+    layer = escnn.nn.LeakyReLU
+    return Step(before, lambda: layer(before, negative_slope=slope), lambda built: nn.LeakyReLU(slope))
 
 
 @kind
@@ -39,7 +44,25 @@ def plan_norm_nonlinearity(before: FieldType, *, function: str = "n_relu", bias:
     """Changes the norm of each field and keeps its direction: f -> function(|f| - bias) f / |f|."""
     function = check_choice(function, "function", ("n_relu", "n_sigmoid", "n_softplus", "squash"))
     bias = check_flag(bias, "bias") and function != "squash"  # escnn has no bias for it
-    return Step(before, lambda: escnn.nn.NormNonLinearity(before, function=function, bias=bias))
+    return Step(before, lambda: escnn.nn.NormNonLinearity(before, function=function, bias=bias), _plain_norm)
+
+
+def _plain_norm(layer: Any) -> nn.Module:
+    sizes, bias = _sizes(layer.in_type), None
+    if layer.log_bias is not None:
+        by_size = layer.log_bias.exp().flatten()  # escnn's are in the order of the fields' sizes
+        bias = by_size[torch.tensor(_ranks(sizes), device=by_size.device)]
+    return NormScale(sizes, layer._function, bias, layer.eps)
+
+
+def _sizes(fields: FieldType) -> list[int]:
+    return [int(field.size) for field in fields.representations]
+
+
+def _ranks(sizes: list[int]) -> list[int]:
+    """The place of each field among all, sorted by their sizes."""
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    return [order.index(field) for field in range(len(sizes))]
 
 
 @kind
@@ -60,7 +83,12 @@ def plan_gated_nonlinearity(before: FieldType) -> Step:
         layer.bias.data.zero_()  # escnn draws it; a gate that starts half open needs no luck
         return layer
 
-    return Step(after, build)
+    return Step(after, build, _plain_gate)
+
+
+def _plain_gate(layer: Any) -> nn.Module:
+    sizes = _sizes(layer.out_type)
+    return Gate(sizes, layer.bias, _ranks(sizes))  # escnn gives the first gates to the smallest fields
 
 
 @kind
@@ -83,7 +111,11 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
     )
     grid = {"type": "thomson_cube" if on_sphere else "regular", "N": wanted}
     irreps = group.bl_irreps(frequency)
-    return Step(before, lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid))
+    return Step(
+        before,
+        lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid),
+        lambda layer: Sampled(layer.A, layer.Ainv, nn.functional.elu),
+    )
 
 
 @kind
@@ -94,7 +126,7 @@ def plan_softmax(before: FieldType) -> Step:
             "the layer compares channels, which only invariant (trivial) fields allow; the fields before it are {fields}.",
             "layers", fields=show_fields(before),
         )  # fmt: skip
-    return Step(before, lambda: Softmax(before))
+    return Step(before, lambda: Softmax(before), lambda layer: nn.Softmax(1))
 
 
 class Softmax(EquivariantModule):

@@ -51,10 +51,11 @@ class Window:
 
 @dataclass
 class Step:
-    """A planned layer: what it does to types and sizes, and how to build it."""
+    """A planned layer: what it does to types and sizes, how to build it, and what it is on plain tensors."""
 
     out_type: FieldType
     build: Callable[[], nn.Module]
+    plain: Callable[[Any], nn.Module]  # what the built layer is in evaluation mode, on plain tensors: see plain.py
     window: Window | None = None
     resize: Callable[[int], int] | None = None
     spatial: bool = True  # False: nothing spatial is left after it

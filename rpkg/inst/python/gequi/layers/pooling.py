@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 import torch
+from torch import nn
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import InputError
-from ..geometry.linalg import vector_norm
 from ..groups import trivial
+from .plain import Apply, FieldPool, depthwise
 from .plan import Step, Window, dimension_of, kind, need_pointwise
 
 
@@ -29,13 +33,20 @@ def plan_max_pool(
     options = {"kernel_size": window.kernel_size, "stride": window.stride, "padding": window.padding}
     if not check_flag(antialiased, "antialiased"):
         layer = escnn.nn.PointwiseMaxPool2D if dimension == 2 else escnn.nn.PointwiseMaxPool3D
-        return Step(before, lambda: layer(before, **options), window)
+        pool = (nn.MaxPool2d, nn.MaxPool3d)[dimension - 2]
+        return Step(before, lambda: layer(before, **options), lambda built: pool(window.kernel_size, window.stride, window.padding), window)
     sigma = check_number(sigma, "sigma", minimum=1e-3)
     layer = escnn.nn.PointwiseMaxPoolAntialiased2D if dimension == 2 else escnn.nn.PointwiseMaxPoolAntialiased3D
     blur = _blur(sigma)
     # The maximum is taken with stride 1, then the blur strides: the two windows as one.
     both = Window(window.kernel_size + blur - 1, window.stride, window.padding + (blur - 1) // 2)
-    return Step(before, lambda: layer(before, sigma=sigma, **options), both)
+    return Step(before, lambda: layer(before, sigma=sigma, **options), _plain_blurred_maximum, both)
+
+
+def _plain_blurred_maximum(layer: Any) -> nn.Module:
+    pool = (nn.MaxPool2d, nn.MaxPool3d)[layer.d - 2]
+    maximum = pool(layer.kernel_size, 1, layer.padding, layer.dilation)
+    return nn.Sequential(maximum, depthwise(layer.filter, layer.stride, layer._pad))
 
 
 @kind
@@ -53,9 +64,11 @@ def plan_avg_pool(
     window = _window(kernel_size, stride, padding)
     if not check_flag(antialiased, "antialiased"):
         layer = escnn.nn.PointwiseAvgPool2D if dimension == 2 else escnn.nn.PointwiseAvgPool3D
+        pool = (nn.AvgPool2d, nn.AvgPool3d)[dimension - 2]
         return Step(
             before,
             lambda: layer(before, kernel_size=window.kernel_size, stride=window.stride, padding=window.padding),
+            lambda built: pool(window.kernel_size, window.stride, window.padding),
             window,
         )
     sigma = check_number(sigma, "sigma", minimum=1e-3)
@@ -64,6 +77,7 @@ def plan_avg_pool(
     return Step(
         before,
         lambda: layer(before, sigma=sigma, stride=window.stride),
+        lambda built: depthwise(built.filter, built.stride, built.padding),
         Window(blur, window.stride, (blur - 1) // 2),
     )
 
@@ -88,7 +102,11 @@ def _blur(sigma: float) -> int:
 def plan_global_avg_pool(before: FieldType) -> Step:
     """Mean over the whole image or volume: one value a channel, spatial axes of size 1."""
     dimension_of(before, 2, 3)
-    return Step(before, lambda: GlobalAveragePool(before), resize=lambda length: 1)
+    return Step(before, lambda: GlobalAveragePool(before), lambda layer: Apply(_mean), resize=lambda length: 1)
+
+
+def _mean(x: torch.Tensor) -> torch.Tensor:
+    return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
 class GlobalAveragePool(EquivariantModule):
@@ -99,7 +117,7 @@ class GlobalAveragePool(EquivariantModule):
         self.in_type = self.out_type = in_type
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        return GeometricTensor(x.tensor.mean(dim=tuple(range(2, x.tensor.ndim)), keepdim=True), self.out_type)
+        return GeometricTensor(_mean(x.tensor), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*input_shape[:2], *[1] * (len(input_shape) - 2))
@@ -111,14 +129,14 @@ def plan_group_pool(before: FieldType, *, reduction: str = "max") -> Step:
     need_pointwise(before)
     reduction = check_choice(reduction, "reduction", ("max", "mean"))
     after = _one_trivial_a_field(before)
-    return Step(after, lambda: GroupPool(before, after, reduction))
+    return Step(after, lambda: GroupPool(before, after, reduction), lambda layer: deepcopy(layer.pool))
 
 
 @kind
 def plan_norm_pool(before: FieldType) -> Step:
     """Euclidean norm of each field: one invariant channel a field, for fields of every kind."""
     after = _one_trivial_a_field(before)
-    return Step(after, lambda: GroupPool(before, after, "norm"))
+    return Step(after, lambda: GroupPool(before, after, "norm"), lambda layer: deepcopy(layer.pool))
 
 
 def _one_trivial_a_field(before: FieldType) -> FieldType:
@@ -130,22 +148,11 @@ class GroupPool(EquivariantModule):
 
     def __init__(self, in_type: FieldType, out_type: FieldType, reduction: str) -> None:
         super().__init__()
-        self.in_type, self.out_type, self.reduction = in_type, out_type, reduction
-        self.sizes = [int(r.size) for r in in_type.representations]
+        self.in_type, self.out_type = in_type, out_type
+        self.pool = FieldPool([int(r.size) for r in in_type.representations], reduction)
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        if len(set(self.sizes)) == 1:
-            pooled = self._pool(x.tensor.unflatten(1, (len(self.sizes), self.sizes[0])), 2)
-        else:
-            pooled = torch.cat([self._pool(field, 1, True) for field in x.tensor.split(self.sizes, 1)], 1)
-        return GeometricTensor(pooled, self.out_type)
-
-    def _pool(self, x: torch.Tensor, axis: int, keep: bool = False) -> torch.Tensor:
-        if self.reduction == "max":
-            return x.amax(axis, keepdim=keep)
-        if self.reduction == "mean":
-            return x.mean(axis, keepdim=keep)
-        return vector_norm(x, axis, keep)
+        return GeometricTensor(self.pool(x.tensor), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (input_shape[0], len(self.sizes), *input_shape[2:])
+        return (input_shape[0], len(self.out_type), *input_shape[2:])

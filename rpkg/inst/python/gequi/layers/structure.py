@@ -14,6 +14,7 @@ from .._limits import check_memory
 from ..arrays import check_flag, check_integer, check_number
 from ..errors import FieldError, ShapeError
 from ..fields import field_type, show_fields
+from .plain import Apply, Branch, Joined, Sum, no_change, plain_layers, with_weights
 from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 
@@ -28,6 +29,7 @@ def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool =
     return Step(
         before,
         lambda: layer(before, scale_factor=factor, mode=mode, align_corners=align),
+        lambda built: nn.Upsample(scale_factor=factor, mode=mode, align_corners=align),
         resize=lambda length: length * factor,
     )
 
@@ -38,7 +40,7 @@ def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> 
     dimension_of(before, 2, 3)
     margin = check_number(margin, "margin", minimum=0)
     sigma = check_number(sigma, "sigma", minimum=0)
-    return Step(before, lambda: Mask(before, margin, sigma))
+    return Step(before, lambda: Mask(before, margin, sigma), lambda layer: Apply(layer.mask))
 
 
 class Mask(EquivariantModule):
@@ -50,14 +52,19 @@ class Mask(EquivariantModule):
         self.margin, self.sigma = margin, sigma
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        tensor = x.tensor
+        return GeometricTensor(self.mask(x.tensor), self.out_type)
+
+    def mask(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A masked tensor (batch, channel, *size)."""
         size = tensor.shape[2:]
-        axes = [torch.arange(n, dtype=tensor.dtype, device=tensor.device) - (n - 1) / 2 for n in size]
-        radius = sum((axis**2 for axis in torch.meshgrid(*axes, indexing="ij")), start=tensor.new_zeros(size)).sqrt()
+        kind: dict[str, Any] = {"dtype": torch.promote_types(tensor.dtype, torch.float32), "device": tensor.device}
+        axes = [torch.arange(n, **kind) - (n - 1) / 2 for n in size]
+        squares = (axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
+        radius = sum(squares, start=torch.zeros(size, **kind)).sqrt()
         reach = torch.stack([axis[-1] for axis in axes]).min()  # a tensor's minimum, which exporters follow
         beyond = (radius - (reach - self.margin)).clamp(min=0)
-        edge = torch.exp(-((beyond / self.sigma) ** 2) / 2) if self.sigma > 0 else (beyond == 0).to(tensor.dtype)
-        return GeometricTensor(tensor * edge, self.out_type)
+        edge = torch.exp(-((beyond / self.sigma) ** 2) / 2) if self.sigma > 0 else beyond == 0
+        return tensor * edge.to(tensor.dtype)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return input_shape
@@ -81,7 +88,7 @@ def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
             "subgroup", group=str(space.fibergroup), subgroup=subgroup, reason=f": {error}" if str(error) else "",
         ) from error  # fmt: skip
     assert smaller == layer_type.gspace
-    step = Step(layer_type, lambda: escnn.nn.RestrictionModule(before, identity))
+    step = Step(layer_type, lambda: escnn.nn.RestrictionModule(before, identity), no_change)
     step.to_subgroup = _as_partial(to_subgroup)
     return step
 
@@ -103,7 +110,7 @@ def plan_flatten(before: FieldType) -> Step:
     """Drops spatial axes of size 1: features (batch, channel) of the same fields, without a base space."""
     dimension_of(before, 2, 3)
     after = FieldType(without_base(before.gspace), before.representations)
-    return Step(after, lambda: Flatten(before, after), spatial=False)
+    return Step(after, lambda: Flatten(before, after), lambda layer: nn.Flatten(), spatial=False)
 
 
 class Flatten(EquivariantModule):
@@ -134,7 +141,12 @@ def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
     check_memory(4 * before.size * units, "units")
     space = before.gspace if before.gspace.dimensionality == 0 else without_base(before.gspace)
     after = field_type(space, {"trivial": units})
-    return Step(after, lambda: Dense(before, after, bias), spatial=before.gspace.dimensionality == 0)
+    return Step(after, lambda: Dense(before, after, bias), _plain_dense, spatial=before.gspace.dimensionality == 0)
+
+
+def _plain_dense(layer: Any) -> nn.Module:
+    linear = with_weights(nn.Linear, layer.weight, layer.bias, layer.in_type.size, layer.out_type.size)
+    return nn.Sequential(nn.Flatten(), linear)
 
 
 class Dense(EquivariantModule):
@@ -182,7 +194,15 @@ def plan_residual(
             "kernel_size 1 in `{other:name}` can lead to these fields.",
             "layers", other="shortcut", main=show_fields(ends[0]), shortcut=show_fields(ends[1]),
         )  # fmt: skip
-    return Step(ends[0], lambda: Residual(before, ends[0], branches), branches=branches)
+
+    def plain(layer: Any) -> nn.Module:
+        main, shortcut = (
+            Branch(plain_layers(branch, built))
+            for branch, built in zip(branches, (layer.main, layer.shortcut), strict=True)
+        )
+        return Sum(main, shortcut)
+
+    return Step(ends[0], lambda: Residual(before, ends[0], branches), plain, branches=branches)
 
 
 class Residual(EquivariantModule):
@@ -227,7 +247,12 @@ def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix:
             space=str(before.gspace),
             end=str(end.gspace),
         )
-    return Step(end + before, lambda: Skip(before, end + before, through), branches=[through, []])
+    return Step(
+        end + before,
+        lambda: Skip(before, end + before, through),
+        lambda layer: Joined(Branch(plain_layers(through, layer.main))),
+        branches=[through, []],
+    )
 
 
 class Skip(EquivariantModule):

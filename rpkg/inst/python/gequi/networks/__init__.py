@@ -5,9 +5,10 @@ recipe is checked before anything is built, is the same in both languages, and i
 """
 
 from .._recipes import choose_seed
+from .compiled import evaluating, plain_network, predicting
 from .module import EquivariantNetwork, check_model, check_network, draw_weights
 from .plans import Plan, describe_plan, plan_network, start_plan
-from .prediction import check_output, evaluating, predict
+from .prediction import batch_size_for, check_output, predict
 from .recipe import (
     copy_network,
     describe_network,
@@ -22,6 +23,7 @@ from .weights import get_weights, set_weights
 __all__ = [
     "EquivariantNetwork",
     "Plan",
+    "batch_size_for",
     "check_model",
     "check_network",
     "check_output",
@@ -37,8 +39,10 @@ __all__ = [
     "network_from_recipe",
     "output_shape",
     "output_size",
+    "plain_network",
     "plan_network",
     "predict",
+    "predicting",
     "set_weights",
     "start_plan",
     "with_dtype",

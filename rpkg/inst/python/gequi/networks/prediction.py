@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,23 +11,33 @@ import torch
 from torch import nn
 
 from .._progress import Progress, check_progress, counted
-from ..arrays import LazyArray, as_array, as_numpy, check_dtype, check_integer, check_result, opened, own_tensor
+from ..arrays import LazyArray, as_array, check_choice, check_dtype, check_integer, check_result, opened, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import check_features
+from .compiled import predicting, type_of
 from .module import EquivariantNetwork, check_model
-from .recipe import with_dtype
 from .shapes import output_size
+
+LARGEST_BATCH = 64
+# Numbers in the largest features of a batch: what the caches of a processor hold (tests/benchmarks/predicting.py).
+FEATURES_OF_A_BATCH = 2**21
 
 
 def predict(
     model: nn.Module,
     x: Any,
     *more: Any,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     dtype: str | None = None,
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Predict with a network: its output for an array, in evaluation mode and without gradients.
+
+    A network from `equivariant_network()` is compiled at the first call: its filters are expanded, its batch
+    normalizations become part of the convolutions before them, and all of it becomes plain torch modules. The next calls
+    use them as long as nothing in the network changes. The same batch size gives the same bits; another one gives the
+    same numbers up to rounding.
 
     Args:
         model: from `equivariant_network()`, or any torch module that maps tensors to a tensor.
@@ -36,8 +46,12 @@ def predict(
             files, or what `image_files()` returned, of which a batch is read at a time.
         *more: further arrays, for modules that take several (a query and its context); they are cut into the same
             batches.
-        batch_size: how many go through at once.
+        batch_size: how many go through at once. None is 64 or less: as many as keep the largest features of a network
+            small enough for a processor's cache.
         dtype: "float32" or "float64"; None is the network's own.
+        precision: None for `dtype`, or "bfloat16" for convolutions in bfloat16, whose numbers have 3 digits: faster on
+            processors and GPUs that have it. For a network from `equivariant_network()`. The output has the type
+            `dtype`.
         progress: a function that is called after each batch with a dict: `done` and `total` (of the batch axis) and
             `seconds_left`.
 
@@ -62,47 +76,89 @@ def predict(
         (1, 4, 3, 3)
     """
     check_model(model)
-    size = check_integer(batch_size, "batch_size", minimum=1)
+    size = None if batch_size is None else check_integer(batch_size, "batch_size", minimum=1)
+    narrow = _check_precision(model, precision)
     x = opened(x)
     if isinstance(x, LazyArray):
-        tell = counted(check_progress(progress), len(x))
-        pieces = []
-        for start in range(0, len(x), size):
-            pieces.append(predict(model, x[start : start + size], batch_size=size, dtype=dtype))
-            tell(min(start + size, len(x)))
-        return np.concatenate(pieces)
+        return _predict_parts(model, x, size, dtype, precision, progress)
+    arrays, kind = _inputs(model, x, more, dtype)
+    size = size or batch_size_for(model, arrays[0].shape)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    count, found, tell = len(arrays[0]), None, counted(check_progress(progress), len(arrays[0]))
     names = ["x", *["more"] * len(more)]
+    with predicting(model, kind, narrow) as run:
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            output = run(*(own_tensor(each[start:stop], kind, argument=name).to(device)
+                           for each, name in zip(arrays, names, strict=True)))  # fmt: skip
+            if found is None:
+                found = torch.empty((count, *output.shape[1:]), dtype=output.dtype)
+            found[start:stop] = output
+            tell(stop)
+    assert found is not None
+    result = found.numpy()
+    return check_output(result, model) if hasattr(model, "recipe") else result  # what others' modules mean, they know
+
+
+def _check_precision(model: nn.Module, precision: str | None) -> torch.dtype | None:
+    if precision is None:
+        return None
+    check_choice(precision, "precision", ("bfloat16",))
+    if not isinstance(model, EquivariantNetwork):
+        template = "`{argument}` = {precision!r} is for networks from equivariant_network(); leave it out."
+        raise InputError(template, "precision", precision=precision)
+    return torch.bfloat16
+
+
+def _predict_parts(
+    model: nn.Module, x: LazyArray, size: int | None, dtype: str | None, precision: str | None,
+    progress: Progress | None,
+) -> np.ndarray:  # fmt: skip
+    """The predictions for what is read a batch at a time."""
+    size = size or batch_size_for(model, x.shape)
+    tell, pieces = counted(check_progress(progress), len(x)), []
+    for start in range(0, len(x), size):
+        pieces.append(predict(model, x[start : start + size], batch_size=size, dtype=dtype, precision=precision))
+        tell(min(start + size, len(x)))
+    return np.concatenate(pieces)
+
+
+def _inputs(
+    model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None
+) -> tuple[list[np.ndarray], torch.dtype]:
+    """The arrays that go into a model, checked, and the type in which they do."""
     if isinstance(model, EquivariantNetwork):
-        model = model if dtype is None else with_dtype(model, dtype)
         arrays = [check_features(x, model.in_type)]
         model.warn_if_inexact(arrays[0].shape[2:], once=True)
         output_size(model, arrays[0].shape)  # an image too small for a layer is refused by name, before any work
-        kind = model.dtype
-    else:
-        arrays = [as_array(each, name) for each, name in zip((x, *more), names, strict=True)]
-        kind = next((p.dtype for p in model.parameters()), torch.get_default_dtype())
-        if dtype is not None and check_dtype(dtype) != kind:
-            raise InputError(
-                "`{argument}` must be the module's own, {kind}, or {none!r}; got {dtype!r}.",
-                "dtype", kind=str(kind), none=None, dtype=dtype,
-            )  # fmt: skip
+        return arrays, type_of(model) if dtype is None else check_dtype(dtype)
+    arrays = [as_array(each, name) for each, name in zip((x, *more), ["x", *["more"] * len(more)], strict=True)]
+    kind = next((p.dtype for p in model.parameters()), torch.get_default_dtype())
+    if dtype is not None and check_dtype(dtype) != kind:
+        raise InputError(
+            "`{argument}` must be the module's own, {kind}, or {none!r}; got {dtype!r}.",
+            "dtype", kind=str(kind), none=None, dtype=dtype,
+        )  # fmt: skip
     if any(len(each) != len(arrays[0]) for each in arrays):
         raise ShapeError(
             "`{x:name}` and `{argument}` must have the same batch axis; got {sizes!r}.",
             "more", x="x", sizes=[len(each) for each in arrays],
         )  # fmt: skip
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    pieces, tell = [], counted(check_progress(progress), len(arrays[0]))
-    with evaluating(model), torch.no_grad():
-        for start in range(0, len(arrays[0]), size):
-            batch = [
-                own_tensor(each[start : start + size], kind, argument=name).to(device)
-                for each, name in zip(arrays, names, strict=False)
-            ]
-            pieces.append(as_numpy(model(*batch)))
-            tell(min(start + size, len(arrays[0])))
-    found = np.concatenate(pieces)
-    return check_output(found, model) if hasattr(model, "recipe") else found  # what others' modules mean, they know
+    return arrays, kind
+
+
+def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
+    """How many inputs of a shape (batch, channel, ...) go through a model at once."""
+    if not isinstance(model, EquivariantNetwork):
+        return LARGEST_BATCH
+    size, largest = tuple(shape[2:]), math.prod(shape[1:])
+    try:
+        for step in model.steps:
+            size = step.after(size)
+            largest = max(largest, step.out_type.size * math.prod(size))
+    except ShapeError:  # which is refused with its reason where the network runs
+        pass
+    return max(1, min(LARGEST_BATCH, FEATURES_OF_A_BATCH // largest))
 
 
 def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> np.ndarray:
@@ -110,19 +166,3 @@ def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> n
     if np.isfinite(output).all() or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
         return check_result(output, argument)
     raise InputError("`{argument}` has weights that are not finite: its training has diverged.", "model")
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while. escnn expands its filters when it enters that mode and would keep them although
-    the weights change, so the mode is entered anew each time, and left again, each part as it was."""
-    before = [(part, part.training) for part in model.modules()]
-    model.train()
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
-        for part, training in before:
-            if part.training != training:
-                part.train(training)

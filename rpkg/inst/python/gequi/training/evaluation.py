@@ -13,7 +13,7 @@ from .._progress import Progress
 from ..arrays import as_numpy, check_choice, check_integer, opened
 from ..errors import InputError
 from ..jobs import Part
-from ..networks import check_model, check_output, evaluating, predict
+from ..networks import batch_size_for, check_model, check_output, predict, predicting
 from ._data import Examples, open_array, targets_of
 from ._prepare import examples_of, need_lightning
 from ._targets import IGNORED
@@ -26,7 +26,7 @@ def evaluate(
     x: Any,
     y: Any = None,
     loss: str | Callable[..., torch.Tensor] | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     ignore: int | None = None,
     by: str = "all",
 ) -> Any:
@@ -35,7 +35,7 @@ def evaluate(
     Args:
         model: from `equivariant_network()`, or any torch module.
         x, y, loss, ignore: as in `fit()`.
-        batch_size: how many go through at once.
+        batch_size: how many go through at once; None as in `predict()`.
         by: "all" for measures of all examples; of classes also "class" for measures of each, and "confusion" for the
             confusion matrix.
 
@@ -62,10 +62,11 @@ def evaluate(
     """
     check_model(model, "model")
     need_lightning()
-    size = check_integer(batch_size, "batch_size", minimum=1)
+    size = None if batch_size is None else check_integer(batch_size, "batch_size", minimum=1)
     left_out = None if ignore is None else check_integer(ignore, "ignore")
     x = open_array(opened(x), "x")
     y = open_array(targets_of(x, y), "y")
+    size = size or batch_size_for(model, np.shape(x))
     kind = check_choice(by, "by", ("all", "class", "confusion"))
     examples, task = examples_of(model, x, y, check_loss(loss), ("x", "y"), left_out)
     if kind != "all":
@@ -77,7 +78,12 @@ def evaluate(
 
 
 def predict_classes(
-    model: torch.nn.Module, x: Any, type: str = "prob", batch_size: int = 64, progress: Progress | None = None
+    model: torch.nn.Module,
+    x: Any,
+    type: str = "prob",
+    batch_size: int | None = None,
+    precision: str | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Predicts the classes of images or pixels with a model that was trained on them.
 
@@ -85,8 +91,8 @@ def predict_classes(
         model: from `equivariant_network()`, or any torch module.
         x: as in `predict()`.
         type: "prob", the probability of each class, or "class", the number of the most probable one, from 0.
-        batch_size: how many go through at once.
-        progress: as in `predict()`.
+        batch_size: how many go through at once; None as in `predict()`.
+        precision, progress: as in `predict()`.
 
     Returns:
         "prob": (batch, class) for images, (batch, class, row, column) for pixels; "class": without the class's axis.
@@ -95,7 +101,7 @@ def predict_classes(
         softmax, whose logarithm the loss "cross_entropy" takes.
     """
     kind = check_choice(type, "type", ("prob", "class"))
-    return classes_of(predict(model, x, batch_size=batch_size, progress=progress), kind)
+    return classes_of(predict(model, x, batch_size=batch_size, precision=precision, progress=progress), kind)
 
 
 def classes_of(output: np.ndarray, type: str) -> np.ndarray:
@@ -138,10 +144,10 @@ def _outputs(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The outputs and the targets of examples, batch by batch, in evaluation mode."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with evaluating(model), torch.no_grad():
+    with predicting(model) as run:
         for start in range(0, len(indexes), size):
             x, y = (each.to(device) for each in examples.take(indexes[start : start + size]))
-            yield model(x), y
+            yield run(x), y
 
 
 def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from ...fields import field_type, show_fields
 from ...geometry.filters import gaussian_filter, gradient, local_normalize, masked_gaussian_filter
 from ...geometry.grids import Size, area_resample, cell_centers, kind_of, size_of
 from ...geometry.sampling import grid_sample
+from ...layers.plain import Unwrapped
 from ...layers.plan import Step, dimension_of, kind
 from .harmonics import harmonics, quadrature
 
@@ -95,7 +96,7 @@ def plan_oriented_gradients(before: FieldType, *, sigma: float = 1.0, signed: bo
     if order % 2 and not signed:
         raise FieldError("without `signed` it needs an even number of rotations; got {order}.", "signed", order=order)
     after = field_type(before.gspace, {"regular" if signed else "quotient(2)": 1})
-    return Step(after, lambda: OrientedGradients(before, after, sigma, signed))
+    return Step(after, lambda: OrientedGradients(before, after, sigma, signed), Unwrapped)
 
 
 def _cyclic_order(before: FieldType) -> int:
@@ -157,7 +158,7 @@ def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = T
     token = check_integer(token, "token", minimum=1)
     angles = len(range(0, before.size, direction_step(order)))
     after = field_type(before.gspace, {"regular": sum(angles if radius else 1 for radius, _ in rings)})
-    return Step(after, lambda: RingDescriptor(before, after, rings, token), resize=lambda n: tokens_along(n, token))
+    return Step(after, lambda: RingDescriptor(before, after, rings, token), Unwrapped, resize=lambda n: tokens_along(n, token))
 
 
 def _is_lifted(fields: FieldType) -> bool:
@@ -243,7 +244,7 @@ def plan_local_normalization(
     window = check_number(window, "window", minimum=0.1)
     sigma = check_number(sigma, "sigma", minimum=0.1)
     signed = check_flag(signed, "signed")
-    return Step(before, lambda: LocalNormalization(before, window, sigma, signed))
+    return Step(before, lambda: LocalNormalization(before, window, sigma, signed), Unwrapped)
 
 
 class LocalNormalization(EquivariantModule):
@@ -285,7 +286,7 @@ def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int
     token = check_integer(token, "token", minimum=1)
     irreps = [before.gspace.irrep(degree) for degree in range(DEGREE + 1) for _ in spheres]
     after = FieldType(before.gspace, irreps)
-    return Step(after, lambda: SphereDescriptor(before, after, spheres, token), resize=lambda n: tokens_along(n, token))
+    return Step(after, lambda: SphereDescriptor(before, after, spheres, token), Unwrapped, resize=lambda n: tokens_along(n, token))
 
 
 class SphereDescriptor(EquivariantModule):
@@ -342,7 +343,7 @@ def plan_token_pool(before: FieldType, *, token: int = TOKEN) -> Step:
     """Means over cells of about `token` pixels that cover an image evenly: exact at every size, unlike a stride."""
     dimension_of(before, 2, 3)
     token = check_integer(token, "token", minimum=1)
-    return Step(before, lambda: TokenPool(before, token), resize=lambda n: tokens_along(n, token))
+    return Step(before, lambda: TokenPool(before, token), Unwrapped, resize=lambda n: tokens_along(n, token))
 
 
 class TokenPool(EquivariantModule):

@@ -1,0 +1,107 @@
+"""Plain layers as they run fastest on this machine: the same operations, arranged for torch's kernels.
+
+- Images and volumes are kept with their channels last, as oneDNN's convolutions want them.
+- A convolution keeps its weights in oneDNN's own order, and takes a ReLU after it along. Called by itself, torch
+  reorders the weights at every call, and at batch 1 it takes slower kernels of its own (slow_conv3d).
+- What is not used again is overwritten.
+
+torch.compile does the same to a graph; it needs a C++ compiler and minutes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .plain import CONVOLUTIONS, NORMS, Branch, Joined, Sum, Unwrapped
+
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+_NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # their output is theirs alone
+_TYPES = (torch.float32, torch.bfloat16)
+
+
+class Fast(nn.Module):
+    """Plain layers on a batch: from tensors of one type to new tensors of the same type."""
+
+    def __init__(self, branch: Branch, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.branch, self.dtype = branch, dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before = x.dtype
+        x = x.to(self.dtype)
+        if x.ndim in _FORMATS and self.dtype in _TYPES:
+            x = x.contiguous(memory_format=_FORMATS[x.ndim])
+        return self.branch(x).to(before)
+
+
+def fast(branch: Branch, dtype: torch.dtype) -> Fast:
+    """The same layers, arranged to run fast in a floating-point type; `branch` is used up."""
+    return Fast(_faster(branch, dtype), dtype)
+
+
+def _faster(branch: Branch, dtype: torch.dtype) -> Branch:
+    parts: list[nn.Module] = []
+    for each in branch.parts:
+        part: Any = each if isinstance(each, Unwrapped | Sum | Joined) else each.to(dtype)
+        last = parts[-1] if parts else None
+        if isinstance(part, Sum):
+            parts.append(_FastSum(_faster(part.main, dtype), _faster(part.shortcut, dtype)))
+        elif isinstance(part, Joined):
+            parts.append(Joined(_faster(part.main, dtype)))
+        elif isinstance(part, nn.ReLU) and isinstance(last, _Packed):
+            last.attribute = "relu"
+        elif isinstance(part, nn.ReLU | nn.ELU | nn.LeakyReLU) and isinstance(last, (*_NEW, _FastSum, _Packed)):
+            part.inplace = True
+            parts.append(part)
+        elif isinstance(part, CONVOLUTIONS) and part.padding_mode == "zeros" and _can_pack(part):
+            parts.append(_Packed(part))
+        else:
+            parts.append(part)
+    return Branch(parts)
+
+
+class _FastSum(nn.Module):
+    def __init__(self, main: Branch, shortcut: Branch) -> None:
+        super().__init__()
+        self.main, self.shortcut = main, shortcut
+        self.new = len(main.parts) > 0 and isinstance(main.parts[-1], (*_NEW, _FastSum, _Packed))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        main, shortcut = self.main(x), self.shortcut(x)
+        return main.add_(shortcut) if self.new else main + shortcut
+
+
+# ---- convolutions ---------------------------------------------------------------------------------------
+
+
+def _can_pack(part: Any) -> bool:
+    """Whether this machine's torch has oneDNN's convolutions with weights in their own order."""
+    weight = part.weight
+    return bool(
+        weight.device.type == "cpu"
+        and weight.dtype in _TYPES
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and (weight.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
+class _Packed(nn.Module):
+    """A convolution with its weights in oneDNN's order; `attribute` is what follows it, "none" or "relu"."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.options = (part.padding, part.stride, part.dilation, part.groups)
+        self.attribute = "none"
+        self.bias = part.bias
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(part.weight.detach(), *self.options)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self.options, self.attribute, [], ""
+        )
+
