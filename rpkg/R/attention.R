@@ -101,7 +101,7 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' @param query,context Numeric arrays (batch, token, feature), or (batch, channel, row, column) for
 #'   `visual_attention()`. The two may have different numbers of tokens or sizes.
 #' @param ... Not used.
-#' @param batch_size Integer, the number of examples processed at once.
+#' @param batch_size Integer, the number of examples processed at once. `NULL` is 64.
 #' @param newdata Alias of `query`, for consistency with other packages.
 #' @return An object of class `gequi_attention`. `predict()`: a numeric array with the shape of `query`.
 #' @section Errors: `gequi_input_error` for sizes that are not integers of at least 1 or not divisible by `heads`;
@@ -137,7 +137,7 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
 
 #' @rdname multi_head_attention
 #' @export
-predict.gequi_attention <- function(object, query, context, ..., batch_size = 64, newdata = NULL) {
+predict.gequi_attention <- function(object, query, context, ..., batch_size = NULL, newdata = NULL) {
   refuse_dots(...)
   call <- rlang::current_env()
   query <- x_or_newdata(if (!missing(query)) query, newdata, call, "query")

@@ -60,7 +60,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @param object A module, created by [image_classifier_mlp()], [identity_resnet()] or [unet()].
 #' @param x Numeric array whose first axis is the batch.
 #' @param ... Further numeric arrays, for modules with several inputs.
-#' @param batch_size Integer, the number of examples processed at once.
+#' @param batch_size Integer, the number of examples processed at once. `NULL` is 64.
 #' @param newdata Alias of `x`, for consistency with other packages.
 #' @param progress As in [predict.gequi_network()].
 #' @return A numeric array whose first axis is the batch.
@@ -71,7 +71,7 @@ with_weights <- function(module, weights, call = rlang::caller_env()) {
 #' @examplesIf gequi_available()
 #' model <- unet(levels = 2, width = 4, seed = 1)
 #' dim(predict(model, array(0, c(1, 1, 16, 24))))
-predict.gequi_module <- function(object, x, ..., batch_size = 64, newdata = NULL, progress = NULL) {
+predict.gequi_module <- function(object, x, ..., batch_size = NULL, newdata = NULL, progress = NULL) {
   x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
   rlang::check_dots_unnamed() # a misspelt option is no array
   call <- rlang::current_env()

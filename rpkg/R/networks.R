@@ -157,13 +157,20 @@ kept_weights <- function(network) {
 #'
 #' Runs a network on a batch of inputs, in evaluation mode and without gradients.
 #'
+#' The first call compiles the network: filters are expanded, batch normalizations are merged into the preceding
+#' convolutions, and all layers become plain torch modules. Further calls use the compiled network until the network
+#' changes. The same batch size gives identical output; another batch size changes it by rounding errors.
+#'
 #' @param object A network, created by [equivariant_network()].
 #' @param x Numeric array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A
 #'   matrix (row, column) is used as a batch of one if the network has one input channel. [as_image_batch()] creates a
 #'   batch from several images.
 #' @param ... Not used.
-#' @param batch_size Integer, the number of examples processed at once.
+#' @param batch_size Integer, the number of examples processed at once. `NULL` is the largest number up to 64 for which
+#'   the largest features of the network fit into a processor's cache.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
+#' @param precision Character, `"bfloat16"` to compute convolutions in bfloat16, which has 3 significant digits. It is
+#'   faster on processors and GPUs that support it. The output has the type `dtype`. `NULL` uses `dtype`.
 #' @param newdata Alias of `x`, for consistency with other packages.
 #' @param progress Logical, whether to show a progress bar for predictions that take longer than two seconds. The
 #'   default shows one in interactive sessions. A function is called after each batch with a list of `done`, `total`
@@ -184,7 +191,8 @@ kept_weights <- function(network) {
 #'   layer_conv(c(regular = 3), kernel_size = 3)
 #' dim(predict(network, volcano))
 #' dim(predict(network, as_image_batch(list(volcano, volcano[87:1, ]))))
-predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL, newdata = NULL, progress = NULL) {
+predict.gequi_network <- function(object, x, ..., batch_size = NULL, dtype = NULL, precision = NULL, newdata = NULL,
+                                  progress = NULL) {
   if ("type" %in% names(list(...))) {
     message <- paste0(
       "`type` is for a network that fit() has trained on classes; got ", shown(list(...)$type), ", but of this one ",
@@ -197,7 +205,8 @@ predict.gequi_network <- function(object, x, ..., batch_size = 64, dtype = NULL,
   bar <- reporter(progress, function() count_bar("Predicting"), rlang::current_env())
   on.exit(bar$close())
   call_core(
-    "predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype, progress = bar$report
+    "predict", model = object, x = as_inputs(x), batch_size = batch_size, dtype = dtype, precision = precision,
+    progress = bar$report
   )
 }
 

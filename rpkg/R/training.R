@@ -290,7 +290,7 @@ print.gequi_fit <- function(x, ...) {
 #' Computes classes, class probabilities or raw outputs of a network that was trained with [fit()].
 #'
 #' @param object A network, trained with [fit()].
-#' @param x,batch_size,dtype,progress As in [predict.gequi_network()]. `x` may also be image files, as accepted by
+#' @param x,batch_size,dtype,precision,progress As in [predict.gequi_network()]. `x` may also be image files, as accepted by
 #'   [image_files()].
 #' @param newdata Alias of `x`, for consistency with other packages.
 #' @param type Character, `"raw"` for the output of the network, `"class"` or `"prob"` for a network that was trained on
@@ -318,8 +318,8 @@ print.gequi_fit <- function(x, ...) {
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' fitted <- fit(network, x, factor(rep(c("even", "odd"), 8)), epochs = 1, seed = 1)
 #' predict(fitted, x[1:2, , , , drop = FALSE], type = "prob")
-predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtype = NULL, newdata = NULL,
-                              progress = NULL) {
+predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = NULL, dtype = NULL, precision = NULL,
+                              newdata = NULL, progress = NULL) {
   x <- x_or_newdata(if (!missing(x)) x, newdata)
   if (is.null(type)) type <- if (object$classes) "class" else "raw"
   allowed <- c("raw", if (object$classes) c("class", "prob"), "tibble")
@@ -332,7 +332,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = 64, dtyp
   x <- as_inputs(x)
   bar <- reporter(progress, function() count_bar("Predicting"), rlang::current_env())
   on.exit(bar$close())
-  options <- list(object, x = x, batch_size = batch_size, progress = bar$report)
+  options <- list(object, x = x, batch_size = batch_size, precision = precision, progress = bar$report)
   if (type == "tibble") return(predicted_table(object, options, dtype))
   if (type == "raw") return(call_core_with("predict", c(options, list(dtype = dtype)), rlang::current_env()))
   value <- call_core_with("predict_classes", c(options, list(type = type)), rlang::current_env())
@@ -373,7 +373,8 @@ as_prediction <- function(value, type, coding) {
 #'
 #' @param model A network, created by [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param x,y,loss,ignore The inputs, targets, loss and ignored class, as in [fit()].
-#' @param batch_size Integer, the number of examples processed at once.
+#' @param batch_size Integer, the number of examples processed at once. `NULL` chooses it as [predict.gequi_network()]
+#'   does.
 #' @param by Character, `"all"` for metrics over all examples. For classes also `"class"` for metrics per class and
 #'   `"confusion"` for the confusion matrix.
 #' @return
@@ -396,7 +397,7 @@ as_prediction <- function(value, type, coding) {
 #'   layer_dense(2)
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
-evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = 64, ignore = NULL, by = "all") {
+evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = NULL, ignore = NULL, by = "all") {
   need_arguments()
   here <- rlang::current_env()
   x <- as_inputs(x)

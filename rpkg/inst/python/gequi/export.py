@@ -23,7 +23,7 @@ from ._files import write_file
 from ._quiet import quiet
 from .arrays import check_choice, check_dtype
 from .errors import GequiError, InputError, need_packages
-from .networks import EquivariantNetwork, check_model, evaluating, output_size, with_dtype
+from .networks import EquivariantNetwork, check_model, evaluating, output_size, plain_network, with_dtype
 from .tracing import AXES, check_shapes
 
 FORMATS = ("onnx", "torchscript")
@@ -79,15 +79,15 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
         if hasattr(part, "not_exported"):
             template = "`{argument}` has a layer {layer}, which is not exported."
             raise InputError(template, "model", layer=str(part.not_exported))
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if isinstance(model, EquivariantNetwork):
         output_size(model, shapes[0])  # refuses a shape that does not fit, and names the layer
-        model = with_dtype(model, dtype)
+        model = plain_network(with_dtype(model, dtype))
     elif any(p.is_floating_point() and p.dtype != wanted for p in model.parameters()):
         model = copy.deepcopy(model).to(wanted)
     write = _onnx if kind == "onnx" else _torchscript
     if kind == "onnx":
         need_packages(("onnx", "onnxscript"), "the format 'onnx'", "export")
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
 
     def examples(batch: int) -> Inputs:
