@@ -63,8 +63,8 @@
 #'   weights.
 #' @section Reproducibility: On one machine, the same `seed` and number of threads of torch (the environment variable
 #'   `OMP_NUM_THREADS`, set before Python starts) give identical weights. This includes trainings that were stopped or
-#'   killed and resumed from a checkpoint. With another number of threads or devices, sums are computed in another order,
-#'   and the difference grows with each step.
+#'   killed and resumed from a checkpoint. With another number of threads or devices, sums are computed in another
+#'   order, and the difference grows with each step.
 #' @section Errors: `gequi_shape_error` for inputs or targets that do not match the network; `gequi_input_error` for an
 #'   invalid option, or if the loss is no longer finite (the weights are not updated); `gequi_setup_error` if the Python
 #'   packages lightning or torchmetrics are missing.
@@ -290,8 +290,8 @@ print.gequi_fit <- function(x, ...) {
 #' Computes classes, class probabilities or raw outputs of a network that was trained with [fit()].
 #'
 #' @param object A network, trained with [fit()].
-#' @param x,batch_size,dtype,precision,progress As in [predict.gequi_network()]. `x` may also be image files, as accepted by
-#'   [image_files()].
+#' @param x,batch_size,dtype,precision,progress As in [predict.gequi_network()]. `x` may also be image files, as
+#'   accepted by [image_files()].
 #' @param newdata Alias of `x`, for consistency with other packages.
 #' @param type Character, `"raw"` for the output of the network, `"class"` or `"prob"` for a network that was trained on
 #'   classes, or `"tibble"` for a table. `NULL` is `"class"` if the network has classes, otherwise `"raw"`.

@@ -19,6 +19,7 @@ from .plain import CONVOLUTIONS, NORMS, Branch, Joined, Sum, Unwrapped
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 _NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # their output is theirs alone
+_SHAPES = 4  # of inputs, for which a convolution keeps its weights in order
 _TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -98,10 +99,15 @@ class _Packed(nn.Module):
         self.options = (part.padding, part.stride, part.dilation, part.groups)
         self.attribute = "none"
         self.bias = part.bias
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(part.weight.detach(), *self.options)
+        self.weight = part.weight
+        self.packed: dict[tuple[int, ...], torch.Tensor] = {}  # oneDNN's order depends on the shape of the input
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.options, self.attribute, [], ""
-        )
-
+        weight = self.packed.get(tuple(x.shape))
+        if weight is None:
+            if len(self.packed) >= _SHAPES:
+                self.packed.clear()
+            shape = list(x.shape)
+            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.options, shape)
+            self.packed[tuple(shape)] = weight
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.options, self.attribute, [], "")

@@ -1,0 +1,113 @@
+"""Predicting with gequi beside escnn in evaluation mode, numpy to numpy, on one thread.
+
+Run as a program; it prints one table of ratios, gequi / escnn, of CPU time: medians of runs in turn. `--batches` shows the
+time of each batch size for one image instead, from which FEATURES_OF_A_BATCH (networks/prediction.py) is set.
+"""
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+import gequi
+from gequi.networks import evaluating
+
+
+def conv(fields: object, size: int = 3, **options: object) -> dict:
+    return {"layer": "conv", "fields": fields, "kernel_size": size, "padding": size // 2, **options}
+
+
+def regular(*fields: int, size: int = 3) -> list[dict]:
+    return [layer for n in fields for layer in (conv({"regular": n}, size), {"layer": "batch_norm"}, {"layer": "relu"})]
+
+
+def tutorial() -> list[dict]:
+    """The network of escnn's tutorial on C8: six convolutions, three blurred poolings, and the pooling over the group."""
+    blur = {"layer": "avg_pool", "antialiased": True}
+    return [
+        {"layer": "mask", "margin": 1}, conv({"regular": 24}, 7, padding=1), {"layer": "batch_norm"}, {"layer": "relu"},
+        *regular(48, size=5), {**blur, "stride": 2}, *regular(48, 96, size=5), {**blur, "stride": 2},
+        *regular(96, 64, size=5), {**blur, "stride": 1}, {"layer": "group_pool"}, {"layer": "global_avg_pool"},
+        {"layer": "dense", "units": 10},
+    ]  # fmt: skip
+
+
+def gated() -> list[dict]:
+    fields = {**conv([["trivial", 16], ["irrep_1", 8], ["irrep_2", 8]], 5)}
+    return [layer for _ in range(3) for layer in (fields, {"layer": "batch_norm"}, {"layer": "gated_nonlinearity"})] + [
+        {"layer": "norm_pool"}
+    ]
+
+
+def networks() -> dict[str, tuple[torch.nn.Module, tuple[int, ...]]]:
+    c4, c8 = (gequi.gspace("rot2dOnR2", N=n) for n in (4, 8))
+    make = gequi.equivariant_network
+    blog = [conv({"regular": 4}, 3), {"layer": "batch_norm"}, {"layer": "relu"}] * 2 + [conv({"regular": 1}, 3)]
+    return {
+        "seeds' network, C4": (make(c4, "trivial", blog, seed=1), (32, 32)),
+        "tutorial, C8": (make(c8, "trivial", tutorial(), seed=1), (29, 29)),
+        "64 fields, C8": (make(c8, "trivial", regular(64, 64), seed=1), (29, 29)),
+        "octahedral": (make(gequi.gspace("octaOnR3"), "trivial", regular(2, 2), seed=1), (16, 16, 16)),
+        "SO(2), gates": (make(gequi.gspace("rot2dOnR2", N=-1), "trivial", gated(), seed=1), (29, 29)),
+        "identity_resnet, C8": (gequi.identity_resnet(1, components=2, widths=(16, 64, 128), space=c8, seed=1), (33, 33)),
+        "unet, C4": (gequi.unet(levels=2, width=16, space=c4, seed=1), (64, 64)),
+    }  # fmt: skip
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def compare(name: str, network: torch.nn.Module, size: tuple[int, ...], batch: int, budget: float) -> None:
+    x = np.random.default_rng(0).normal(size=(batch, 1, *size)).astype(np.float32)
+    with evaluating(network), torch.no_grad():
+
+        def theirs() -> np.ndarray:
+            return network(torch.from_numpy(x)).numpy()
+
+        def ours() -> np.ndarray:
+            return gequi.predict(network, x)
+
+        np.testing.assert_allclose(ours(), theirs(), atol=1e-4 * np.abs(theirs()).max())
+        runs = max(3, min(101, int(budget / (seconds(ours) + seconds(theirs)))))
+        timed = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
+    a, b = (1000 * statistics.median(column) for column in zip(*timed, strict=True))
+    ratio = statistics.median(a / b for a, b in timed)
+    print(f"{name:28s} {batch:6d} {a:12.2f} {b:12.2f} {ratio:8.2f}", flush=True)
+
+
+def batches(network: torch.nn.Module, size: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 1, *size)).astype(np.float32)
+    for batch in (1, 2, 4, 8, 16, 32, 64):
+        taken = statistics.median(
+            seconds(lambda size=batch: gequi.predict(network, x, batch_size=size)) for _ in range(3)
+        )
+        print(f"{size} in batches of {batch:3d}: {1000 * taken / 64:8.2f} ms for each image", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--budget", type=float, default=6.0, help="seconds for each row")
+    parser.add_argument("--batches", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if options.batches:
+        network, _ = networks()["tutorial, C8"]
+        for size in ((29, 29), (64, 64)):
+            batches(network, size)
+        return
+    print(f"{'':28s} {'batch':>6s} {'gequi, ms':>12s} {'escnn, ms':>12s} {'ratio':>8s}")
+    for name, (network, size) in networks().items():
+        for batch in (1, 32):
+            compare(name, network, size, batch, options.budget)
+
+
+if __name__ == "__main__":
+    main()
