@@ -1,6 +1,10 @@
 """What no export may do: compute with values that its type does not hold, and answer with NaN or Inf in silence."""
 
+import importlib.util
+import inspect
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,10 @@ import torch
 
 import gequi
 from gequi.errors import InputError
+
+spec = importlib.util.spec_from_file_location("guards", Path(__file__).parent / "guards.py")
+guards = sys.modules["guards"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(guards)
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 GREY = {"trivial": 1}
@@ -182,3 +190,22 @@ def test_an_axis_of_length_1_can_be_turned_and_reversed(shape):
         lambda a: torch.from_numpy(a).square().numpy(), as_batch(x + 1), C4, input=GREY, output=GREY
     )
     assert own
+
+
+# ---- every export x every bad value ---------------------------------------------------------------------
+
+
+def test_every_export_has_a_valid_call_with_all_its_arguments():
+    assert set(guards.ROWS) == set(gequi.__all__)
+    for name, row in guards.ROWS.items():
+        parameters = inspect.signature(getattr(gequi, name)).parameters.values()
+        named = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+        assert named <= set(row()), name
+
+
+@pytest.mark.parametrize("name", guards.ROWS)
+def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # paths are among the values
+    counts, bad = guards.examine(name, every=3 if name in guards.SLOW else 1)
+    print(guards.row(name, counts))
+    assert not bad, "\n".join(bad)

@@ -425,7 +425,7 @@ def test_losses_are_what_their_names_say():
         ({"target": TARGET[:2]}, ShapeError, r"`target` must have the shape of f\(start\), \(3, 3\); got \(2, 3\)"),
         ({"target": [[math.nan]]}, InputError, "`target` must be finite"),
         ({"start": [[math.nan]]}, InputError, "`start` must be finite"),
-        ({"start": np.ones(3)}, ShapeError, r"`a` must be a matrix \(row, column\); got shape \(3,\)"),
+        ({"start": np.ones(3)}, ShapeError, r"`start` must be a matrix \(row, column\); got shape \(3,\)"),
         ({"start": START - 2}, InputError, "no pixel may be below -1"),
         ({"steps": 4.7}, InputError, "`steps` must be a whole number; got 4.7"),
         ({"steps": -1}, InputError, "`steps` must be at least 0"),

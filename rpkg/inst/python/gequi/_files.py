@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,14 @@ def as_json(data: Any, **options: Any) -> str:
     return json.dumps(data, default=plain, **options)
 
 
+def check_metadata(metadata: Any) -> dict[str, Any]:
+    """What is kept beside a model or a job, as a dict; empty for None."""
+    if metadata is None or isinstance(metadata, Mapping):
+        return dict(metadata or {})
+    template = "`{argument}` must be plain data by name, such as {example!r}; got {value!r:.80}."
+    raise InputError(template, "metadata", example={"author": "A"}, value=metadata)
+
+
 def check_path(path: object, argument: str = "path") -> Path:
     """`path` as a Path, with ~ for the user's home."""
     if isinstance(path, str | os.PathLike) and str(path):
@@ -119,8 +128,10 @@ def check_path(path: object, argument: str = "path") -> Path:
             text = os.fspath(path)
             os.fsencode(text)  # refuses half characters
             if isinstance(text, str) and "\0" not in text:
-                return Path(text).expanduser()
-        except (UnicodeError, RuntimeError):  # RuntimeError: the home of a user who is not there
+                place = Path(text).expanduser()
+                os.path.exists(place) or place.exists()  # the latter refuses a name that is too long
+                return place
+        except (UnicodeError, RuntimeError, OSError):  # RuntimeError: the home of a user who is not there
             pass
     raise InputError("`{argument}` must be the path of a file; got {value!r:.80}.", argument, value=path)
 

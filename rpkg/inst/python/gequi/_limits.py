@@ -26,9 +26,10 @@ LARGEST = {
     "classes": _MANY,
     "width": 8192,
     "widths": 8192,
+    "hidden": _MANY,
     "levels": 12,
     "blocks": 1024,
-    "components": 1024,
+    "components": 256,
     "heads": 4096,
     "dim": _MANY,
     "key_dim": _MANY,
@@ -83,5 +84,6 @@ def machine_memory() -> int:
 
 
 def _readable(size: int) -> str:
+    size = min(size, 10**30)
     power = min(max(len(str(size)) - 1, 0) // 3, len(_UNITS) - 1)
     return f"{size / 1000**power:.3g} {_UNITS[power]}"

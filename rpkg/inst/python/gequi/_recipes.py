@@ -21,6 +21,7 @@ from .errors import InputError, nearest
 
 Arguments = ParamSpec("Arguments")
 
+_MOST_VALUES, MOST_DEPTH = 1_000_000, 20  # of an array in a recipe; of lists within lists
 _factories: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -80,11 +81,16 @@ def unknown_option(option: str, owner: str, options: Iterable[str]) -> InputErro
     )  # fmt: skip
 
 
-def plain(value: Any) -> Any:
-    """Plain data in one form: sequences as lists, whole numbers as int (R sends 4.0 for 4)."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """Plain data in one form: sequences as lists, whole numbers as int (R sends 4.0 for 4).
+
+    What is no plain data, or is too much of it, stays as it is, for the check of its option to refuse.
+    """
+    if (isinstance(value, np.ndarray) and value.size > _MOST_VALUES) or depth > MOST_DEPTH:
+        return value
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(each) for each in value]
-    value = value.item() if isinstance(value, np.generic) else value
+        return {key: plain(each, depth + 1) for key, each in value.items()}
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list | tuple):
+        return [plain(each, depth + 1) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._limits import largest
-from .errors import InputError, ShapeError, nearest
+from ._limits import check_memory, largest
+from .errors import GequiError, InputError, ShapeError, nearest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("auto", "cpu", "cuda")
+_MOST_ENTRIES = 10_000
 
 
 def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
@@ -90,13 +91,40 @@ def check_index(value: object, argument: str, count: int, from_end: bool = False
     return int(number) % count
 
 
+def entries(values: Any) -> list[Any]:
+    """What is in an argument of one value or of several: the items of a list or an array, in their order."""
+    if isinstance(values, torch.Tensor | np.ndarray) and np.prod(values.shape, dtype=float) > _MOST_ENTRIES:
+        return [values]  # for the check of the first to refuse
+    if isinstance(values, torch.Tensor):
+        return [values] if values.layout != torch.strided or values.device.type == "meta" else entries(values.tolist())
+    if isinstance(values, np.ndarray):
+        return list(values.reshape(-1).tolist())
+    return list(values) if isinstance(values, list | tuple | range) else [values]
+
+
+def axes_of(x: Any) -> int:
+    """The number of axes, as numpy counts them; 0 for what numpy takes for no array."""
+    try:
+        return np.ndim(x)
+    except Exception:
+        return 0
+
+
 def check_number(value: object, argument: str, minimum: float | None = None, maximum: float | None = None) -> float:
     """`value` as a finite float within the limits."""
     number = scalar(value)
-    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
+    if not isinstance(number, int | float) or isinstance(number, bool) or not _is_finite(number):
         raise InputError("`{argument}` must be a finite number; got {value!r}.", argument, value=value)
     _check_limits(number, argument, minimum, maximum)
     return float(number)
+
+
+def _is_finite(number: float) -> bool:
+    """Whether a number is a finite float; of whole numbers, those beyond float64 are not."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def check_positive(value: object, argument: str) -> float:
@@ -147,12 +175,14 @@ def as_array(
         InputError: not numeric, or not finite.
     """
     if isinstance(x, torch.Tensor):
-        x = x.detach().cpu().numpy()
+        x = _numpy_of(x, argument)
     if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would take the values under the mask
         raise InputError("`{argument}` is a masked array; fill it, as by its method `filled()`.", argument)
     try:
         array = np.asarray(x)
-    except (ValueError, TypeError) as error:
+    except GequiError:
+        raise
+    except Exception as error:  # an object may say in its own way that it is no array
         template = "`{argument}` must be an array of numbers; numpy says: {reason}"
         raise InputError(template, argument, reason=str(error)) from error
     if array.dtype.kind not in "fiub":
@@ -168,6 +198,7 @@ def as_array(
             )  # fmt: skip
     if array.size == 0:
         raise ShapeError("`{argument}` is empty: its shape is {shape}.", argument, shape=array.shape)
+    check_memory(array.size, argument)  # a view may have more values than the machine has bytes
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
         template = "`{argument}` must be finite; {bad} of its {size} values are NaN or infinite."
@@ -177,6 +208,23 @@ def as_array(
             narrow = array.astype(np.float64)
         return _as_finite_as(array, narrow, argument, "float64")
     return array.astype(np.float64) if array.dtype.kind == "b" and not flags else array
+
+
+def check_dense(tensor: torch.Tensor, argument: str) -> None:
+    """Refuses tensors that are no array of real numbers in memory."""
+    if tensor.device.type == "meta":
+        raise InputError("`{argument}` is a tensor without values, on the device 'meta'.", argument)
+    if tensor.layout != torch.strided:
+        raise InputError("`{argument}` is a sparse tensor; make it dense, as by its method `to_dense()`.", argument)
+    if tensor.is_complex():
+        raise InputError("`{argument}` must be an array of numbers; got {kind}.", argument, kind="complex numbers")
+
+
+def _numpy_of(tensor: torch.Tensor, argument: str) -> np.ndarray:
+    """The values of a tensor, of whatever kind it is."""
+    check_dense(tensor, argument)
+    values = tensor.detach().cpu().resolve_neg()
+    return as_numpy(values.float() if values.dtype == torch.bfloat16 else values)  # numpy has no bfloat16
 
 
 def _as_finite_as(before: np.ndarray, after: np.ndarray, argument: str | None, dtype: str) -> np.ndarray:
@@ -194,6 +242,13 @@ def check_result(result: np.ndarray, argument: str) -> np.ndarray:
         template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
         raise InputError(template, argument, dtype=str(result.dtype))
     return result
+
+
+def check_magnitude(array: np.ndarray, argument: str, dtype: torch.dtype) -> None:
+    """Refuses values whose squares `dtype` does not hold, where distances are computed."""
+    if not np.abs(array, dtype=np.float64).max() < math.sqrt(torch.finfo(dtype).max):
+        template = "`{argument}` has values too large to compute with in {dtype}: their squares are not finite."
+        raise InputError(template, argument, dtype=str(dtype).removeprefix("torch."))
 
 
 def as_tensor(

@@ -7,6 +7,7 @@ and after the arrow the axes of the result. The same name is the same axis, so i
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -221,7 +222,7 @@ def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, in
     sizes = dict(given)
     for group, length in zip(groups, array.shape, strict=True):
         unknown = [name for name in group if name not in sizes]
-        product = int(np.prod([sizes[name] for name in group if name in sizes], dtype=int))
+        product = math.prod(sizes[name] for name in group if name in sizes)
         if len(unknown) > 1:
             template = "of the axes {axes:list} all but one need a size: {argument} = ..."
             raise InputError(template, unknown[0], axes=unknown)

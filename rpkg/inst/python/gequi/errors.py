@@ -24,25 +24,36 @@ import numpy as np
 
 _Self = TypeVar("_Self", bound="Message")
 _MOST_ITEMS = 20  # of a value that is written out
+_MOST_DEPTH = 4
 _MOST_CHARACTERS = 200
 _OTHER_NAMES = {"gpu": "cuda"}  # what other packages call a choice
 
 
-def _code(value: Any) -> str:
-    """A value as code, however large it is: of an array, what it is; anything else is cut."""
+def _code(value: Any, depth: int = 0) -> str:
+    """A value as code, however large or deep it is: of an array, what it is; anything else is cut."""
+    if depth > _MOST_DEPTH:
+        return "..."
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and (len(shape) > 1 or np.prod(shape) > _MOST_ITEMS):
         kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         return f"{kind} of shape ({', '.join(map(str, shape))})"
     if isinstance(value, list | tuple):
         brackets = "[]" if isinstance(value, list) else "()"
-        items = [_code(each) for each in value[:_MOST_ITEMS]] + ["..."] * (len(value) > _MOST_ITEMS)
+        items = [_code(each, depth + 1) for each in value[:_MOST_ITEMS]] + ["..."] * (len(value) > _MOST_ITEMS)
         text = f"{brackets[0]}{', '.join(items)}{',' * (isinstance(value, tuple) and len(value) == 1)}{brackets[1]}"
     elif isinstance(value, Mapping):
-        text = f"{{{', '.join(f'{key!r}: {_code(each)}' for key, each in value.items())}}}"
+        text = f"{{{', '.join(f'{key!r}: {_code(each, depth + 1)}' for key, each in value.items())}}}"
     else:
-        text = repr(value)
+        text = _own_text(value)
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 3] + "..."
+
+
+def _own_text(value: Any) -> str:
+    """What an object says of itself; only what it is, where it cannot say."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 class _Renderer(string.Formatter):

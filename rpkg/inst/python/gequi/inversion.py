@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ._progress import Progress, check_progress
-from .arrays import as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
+from .arrays import as_array, as_numpy, as_tensor, check_choice, check_dtype, check_integer, check_number
 from .errors import GequiWarning, InputError, Message, ShapeError
 from .fields import check_features
 from .images import image_composition
@@ -93,7 +93,7 @@ def invert_input(
     make_optimizer = OPTIMIZERS[check_choice(optimizer, "optimizer", OPTIMIZERS)]
     measure = loss if callable(loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     check_progress(progress)
-    shape = np.shape(start)
+    shape = as_array(start, "start").shape
     if isinstance(f, EquivariantNetwork):
         f, start = _fit_network(f, start, dtype)
     function, modules = _differentiable(f)
@@ -134,7 +134,8 @@ def _descend(evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_st
             return evaluate()
         except InputError as error:
             if not record.losses:
-                raise
+                own = error.argument in ("f", "target", "loss")
+                raise (error if own else error.about("start")) from error
             raise _outside(len(record.losses), error) from error
 
     def loss_and_slope() -> torch.Tensor:

@@ -43,6 +43,8 @@ MARKER = ".gequi-job"  # a file in the folders that gequi made for itself, and s
 def empty_folder(folder: Any) -> Path:
     """The path of a folder for a job, which must be empty or not exist yet."""
     path = check_path(folder, "folder")
+    if path.exists() and not path.is_dir():
+        raise InputError("`{argument}`: {folder} is a file, not a folder.", "folder", folder=shown(path))
     if path.exists() and any(path.iterdir()):
         raise InputError("`{argument}`: {folder} is not empty.", "folder", folder=shown(folder))
     return path

@@ -22,8 +22,10 @@ from .arrays import (
     check_dtype,
     check_flag,
     check_integer,
+    check_magnitude,
     check_number,
     check_result,
+    entries,
     own_tensor,
 )
 from .errors import InputError, ShapeError
@@ -190,6 +192,7 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
         template = "`{argument}` must have {wanted} sizes, as the map has axes; got {given}."
         raise ShapeError(template, "shape", wanted=len(coordinates), given=len(sizes))
     _check_extent(coordinates)
+    check_magnitude(coordinates, "map", torch.float64)
     tensor = own_tensor(coordinates, torch.float64)
     folds = int((determinant(jacobian_matrix(tensor)) <= 0).sum())
     if folds:
@@ -270,7 +273,7 @@ def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
 
 
 def check_shape(shape: Any, argument: str) -> tuple[int, ...]:
-    sizes = tuple(check_integer(size, argument, minimum=1) for size in np.asarray(shape).reshape(-1))
+    sizes = tuple(check_integer(size, argument, minimum=1) for size in entries(shape))
     if len(sizes) not in (2, 3):
         raise ShapeError(
             "`{argument}` must have 2 or 3 sizes, (row, column) or (depth, row, column); got {sizes}.",

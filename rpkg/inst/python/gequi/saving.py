@@ -19,7 +19,7 @@ import safetensors.numpy
 from torch import nn
 
 from ._escnn import basis_samples
-from ._files import as_json, read_file, shown, write_file
+from ._files import as_json, check_metadata, read_file, shown, write_file
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
 from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
@@ -120,7 +120,7 @@ def describe_model_bytes(data: bytes, name: str = "the model") -> dict[str, Any]
 def model_to_bytes(model: nn.Module, metadata: Mapping[str, Any] | None = None) -> bytes:
     """The contents of a model file."""
     check_saveable(model)
-    return pack(get_weights(model), {**describe_model(model), "metadata": dict(metadata or {})})
+    return pack(get_weights(model), {**describe_model(model), "metadata": check_metadata(metadata)})
 
 
 def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from .._escnn import GSpace
+from .._limits import check_memory
 from .._recipes import factory
 from ..arrays import check_choice, check_integer
 from ..errors import InputError
@@ -69,7 +70,9 @@ def image_classifier_mlp(
         for width, size in zip(widths, sizes, strict=True):
             layers += [regular_conv(space, width, size, "hidden"), {"layer": "relu"}]
         return equivariant_network(space, {"trivial": channels}, layers + head(classes, output), seed, dtype)
-    return with_initial_weights(lambda: _mlp([channels * rows * columns, *widths, classes], output), seed, dtype)
+    sizes = [channels * rows * columns, *widths, classes]
+    check_memory(8 * sum(before * after for before, after in itertools.pairwise(sizes)), "hidden")
+    return with_initial_weights(lambda: _mlp(sizes, output), seed, dtype, "hidden")
 
 
 def _mlp(widths: list[int], output: str) -> nn.Sequential:

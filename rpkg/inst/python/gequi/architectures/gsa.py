@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._escnn import GSpace
-from ..arrays import check_choice, check_integer
+from ..arrays import check_choice, check_integer, entries
 from ..errors import InputError
 from ..layers.plan import odd
 from ..networks import EquivariantNetwork, equivariant_network
@@ -110,7 +108,7 @@ def gsa_layers(
 def _check_patches(patch: int, size: Any) -> None:
     if size is None:
         raise InputError("`{argument}` is missing: with patches, the side of the images must be known.", "size")
-    for length in np.asarray(size).reshape(-1).tolist():
+    for length in entries(size):
         if check_integer(length, "size", minimum=1) % patch:
             raise InputError(
                 "`{argument}` must be divisible by patch_size = {patch}, so that rotating the image rotates its patches; "

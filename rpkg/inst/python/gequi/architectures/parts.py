@@ -13,7 +13,7 @@ from torch import nn
 from .._escnn import GSpace
 from .._limits import check_memory
 from .._recipes import choose_seed
-from ..arrays import check_dtype, check_integer
+from ..arrays import check_dtype, check_integer, entries
 from ..errors import InputError
 from ..groups import check_gspace
 
@@ -22,7 +22,7 @@ Layers = list[dict[str, Any]]
 
 
 def check_integers(values: Any, argument: str, length: int | None = None) -> list[int]:
-    given = [values] if isinstance(values, int | float) else list(values)
+    given = entries(values)
     numbers = [check_integer(value, argument, minimum=1) for value in given]
     if not numbers or (length is not None and len(numbers) != length):
         wanted = "at least one number" if length is None else f"{length} numbers"

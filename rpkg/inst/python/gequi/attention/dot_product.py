@@ -138,7 +138,9 @@ def attend(
     width = whole_blocks(max(query.shape[-1], channels))
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     query = functional.pad(query, (0, 0, 0, whole_blocks(queries) - queries))
-    if mask is not None and mask.ndim >= 2 and mask.shape[-2] == queries:
+    if mask is not None and mask.ndim < 2:
+        mask = mask.expand(queries, key.shape[-2])
+    if mask is not None and mask.shape[-2] == queries:
         mask = functional.pad(mask, (0, 0, 0, whole_blocks(queries) - queries), value=1)
     if mask is not None and mask.ndim > 2:
         mask = mask.expand(*lead, *mask.shape[-2:]).reshape(-1, 1, *mask.shape[-2:])

@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from .._files import check_path, shown
-from ..arrays import LazyArray, as_numpy, check_choice, check_integer, opener
-from ..errors import InputError, ShapeError
+from ..arrays import LazyArray, as_numpy, check_choice, check_integer, entries, opener, scalar
+from ..errors import GequiError, InputError, ShapeError
 from ..pictures import LUMINANCE
 from ._files import PICTURES, is_image, list_images, read_image
 
@@ -37,7 +37,7 @@ class ImageFiles(LazyArray):
         if labels is not None and self.classes is not None:
             numbers = {name: number for number, name in enumerate(self.classes)}
             self.targets = np.array([numbers[label] for label in labels])
-        first = read_image(files[0])
+        first = _read(files[0])
         self.channels = channels or (1 if len(first) < 3 else 3)
         self.shape = (len(files), self.channels, *(size or first.shape[1:]))
 
@@ -45,7 +45,7 @@ class ImageFiles(LazyArray):
         return np.stack([self._image(self.files[index]) for index in indexes])
 
     def _image(self, file: Path) -> np.ndarray:
-        image = _with_channels(read_image(file).astype(np.float32), self.channels)
+        image = _with_channels(_read(file).astype(np.float32), self.channels)
         if self.size is not None:
             return _resized(image, self.size, self.resize)
         if image.shape != self.shape[1:]:
@@ -96,23 +96,43 @@ def image_files(
     """
     files, known = _labelled(x) if isinstance(x, str | os.PathLike) else (list_images(x, "x"), None)
     if labels is not None:
-        known = [str(each) for each in labels]
+        known = [_name(each) for each in entries(labels)]
         if len(known) != len(files):
             raise ShapeError(
                 "`{argument}` must be as many as there are files, {count}; got {given}.",
                 "labels", count=len(files), given=len(known),
             )  # fmt: skip
-    if channels not in (None, 1, 3):
+    channels = scalar(channels)
+    if channels is not None and (not isinstance(channels, int | float) or channels not in (1, 3)):
         raise InputError("`{argument}` must be 1, 3 or {none!r}; got {value!r}.", "channels", none=None, value=channels)
     resize = check_choice(resize, "resize", RESIZES)
     return ImageFiles(files, known, _check_size(size), resize, None if channels is None else int(channels))
+
+
+def _read(file: Path) -> np.ndarray:
+    """The image in a file; errors name the argument from which it came."""
+    try:
+        return read_image(file)
+    except GequiError as error:
+        raise error.about("x") from error
+
+
+def _name(label: Any) -> str:
+    """The name of a class, from text or a number."""
+    label = scalar(label)
+    if not isinstance(label, str | int | float):
+        raise InputError("`{argument}` must be names of classes; got {label!r}.", "labels", label=label)
+    return str(label)
 
 
 @opener
 def _open(x: Any) -> ImageFiles | None:
     """`image_files()` of a folder, a picture or a list of files; else None."""
     if isinstance(x, str | os.PathLike):
-        path = Path(os.fspath(x)).expanduser()
+        try:
+            path = check_path(x, "x")
+        except InputError:
+            return None
         return image_files(path if path.is_dir() else [path]) if path.is_dir() or _is_picture(path) else None
     files = isinstance(x, list | tuple) and bool(x) and all(isinstance(each, str | os.PathLike) for each in x)
     return image_files(list(x)) if files else None
@@ -139,7 +159,7 @@ def _holds_images(folder: Path) -> bool:
 def _check_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    values = np.atleast_1d(np.asarray(size)).tolist()
+    values = entries(size)
     if len(values) not in (1, 2):
         raise InputError(
             "`{argument}` must be rows and columns, or one number for both; got {size!r}.", "size", size=size

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import jobs
-from .._files import check_path, read_file, shown, write_file
+from .._files import check_metadata, check_path, read_file, shown, write_file
 from ..arrays import check_choice, check_integer
 from ..errors import GequiError, InputError, ShapeError
 from ..networks import EquivariantNetwork, check_model, predict
@@ -117,7 +117,7 @@ def prepare_prediction(
     options = _check(model, images, type, batch_size, device, devices, nodes)
     check_saveable(model)
     with jobs.written_whole(place):
-        _write(place, model, {**options, "metadata": dict(metadata or {})})
+        _write(place, model, {**options, "metadata": check_metadata(metadata)})
     return jobs.command_lines(place, MODULE, options["nodes"], options["devices"])
 
 

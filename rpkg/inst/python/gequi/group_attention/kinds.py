@@ -20,6 +20,8 @@ from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
 # The coordinates (batch or 1, point, 2) that `predict_points()` gives in place of the pixels.
 points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
 
+MOST_HIDDEN = 1024  # hidden units of a block for each field
+
 
 @kind
 def plan_lifting_attention(
@@ -99,7 +101,7 @@ def plan_group_attention_block(
     _need_finite_plane(before)
     _need_poses(before)
     options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0)))
+    hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
     return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arrays import as_array, as_numpy, check_result, own_tensor
+from ..arrays import as_array, as_numpy, check_dense, check_result, own_tensor
 from ..errors import ShapeError
 
 
@@ -26,6 +26,7 @@ def at_border(operation: Callable[..., torch.Tensor], images: Mapping[str, Any])
 def _check_tensor(image: Any, name: str, dtype: torch.dtype) -> torch.Tensor:
     if not isinstance(image, torch.Tensor):
         return own_tensor(as_array(image, name, ndim=2, axes="(row, column)"), dtype, argument=name)
+    check_dense(image, name)
     if image.ndim != 2 or image.numel() == 0:
         template = "`{argument}` must be a matrix (row, column); got shape {shape}."
         raise ShapeError(template, name, shape=tuple(image.shape))

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from .._escnn import GSpace
-from .._recipes import choose_seed, make, plain, unknown_option
+from .._recipes import MOST_DEPTH, choose_seed, make, plain, unknown_option
 from ..arrays import check_dtype
 from ..fields import field_pairs
 from ..groups import describe_gspace, gspace
@@ -85,19 +85,18 @@ def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
     )
 
 
-def _plain_layers(layers: Any) -> Any:
+def _plain_layers(layers: Any, depth: int = 0) -> Any:
     """Layers as plain data in one form: fields as pairs, lists (R sends arrays), whole numbers as int (4.0 for 4)."""
-    if isinstance(layers, np.ndarray):
-        layers = layers.tolist()
-    if isinstance(layers, Mapping):
+    layers = plain(layers) if isinstance(layers, np.ndarray) else layers
+    if isinstance(layers, Mapping) and depth < MOST_DEPTH:
         return {
-            key: field_pairs(value) if key == "fields" else _plain_layers(value)
+            key: field_pairs(value) if key == "fields" else _plain_layers(value, depth + 1)
             for key, value in layers.items()
             if value is not None
         }
-    if isinstance(layers, list | tuple):
-        return [_plain_layers(each) for each in layers]
-    return plain(layers)
+    if isinstance(layers, list | tuple) and depth < MOST_DEPTH:
+        return [_plain_layers(each, depth + 1) for each in layers]
+    return plain(layers, depth)
 
 
 def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | None = None) -> list[dict[str, Any]]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ..arrays import check_integer
+from ..arrays import check_integer, entries
 from ..errors import ShapeError
 from ..fields import AXES
 from .module import EquivariantNetwork, check_network
@@ -51,8 +49,7 @@ def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tupl
 def check_input_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of a network's input, checked against its fields."""
     wanted = 2 + network.space.dimensionality
-    values = np.asarray(input_shape).reshape(-1).tolist()
-    shape = tuple(check_integer(n, "input_shape", minimum=1) for n in values)
+    shape = tuple(check_integer(n, "input_shape", minimum=1) for n in entries(input_shape))
     if len(shape) != wanted or shape[1] != network.in_type.size:
         axes = AXES[network.space.dimensionality].replace("channel", f"channel = {network.in_type.size}")
         raise ShapeError("`{argument}` must be {axes}; got {shape}.", "input_shape", axes=axes, shape=shape)

@@ -312,7 +312,11 @@ def _as_pair(value: Any, argument: str) -> tuple[Any, Any]:
     """(of the moving image, of the fixed one)."""
     if isinstance(value, Mapping) and set(value) == set(SIDES):
         return value["moving"], value["fixed"]
-    if isinstance(value, list | tuple | np.ndarray) and len(value) == 2:
+    if (
+        isinstance(value, list | tuple | np.ndarray)
+        and (isinstance(value, list | tuple) or value.ndim)
+        and len(value) == 2
+    ):
         return value[0], value[1]
     raise ShapeError("`{argument}` must be a pair: that of the moving image, that of the fixed one.", argument)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .._progress import begin
-from ..arrays import as_array, own_tensor
+from ..arrays import as_array, axes_of, check_magnitude, own_tensor
 from ..errors import GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, kind_of
 from ..geometry.rotations import nearest_rotation
@@ -43,7 +43,7 @@ def initial_of_each(initial: Any, pairs: int) -> list[Any]:
 
 
 def _is_start(value: Any) -> bool:
-    return isinstance(value, Registration | Mapping | GequiError) or (value is not None and np.ndim(value) >= 2)
+    return isinstance(value, Registration | Mapping | GequiError) or (value is not None and axes_of(value) >= 2)
 
 
 def initial_map(initial: Any, frames: tuple[Frame, Frame], transform: str, kind: Kind) -> torch.Tensor:
@@ -120,6 +120,7 @@ def _matrix(initial: Any, axes: int) -> np.ndarray:
             "`{argument}` must be a linear map of shape {wanted}, or landmarks, or a registration; got shape {given}.",
             "initial", wanted=(axes, axes + 1), given=affine.shape,
         )  # fmt: skip
+    check_magnitude(affine, "initial", torch.float32)
     return affine
 
 
@@ -164,6 +165,8 @@ def _landmarks(
             "shapes {moving} and {fixed}.",
             "initial", axes=axes, moving=points[0].shape, fixed=points[1].shape,
         )  # fmt: skip
+    for side in points:
+        check_magnitude(side, "initial", torch.float32)
     moving, fixed = (frame.to_work(own_tensor(at.T, **kind)).T for frame, at in zip(frames, points, strict=True))
     return moving, fixed
 

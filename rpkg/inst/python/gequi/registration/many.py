@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from .. import plots
-from ..arrays import check_choice
+from ..arrays import axes_of, check_choice
 from ..errors import GequiError, ShapeError
 from .result import Registration
 
@@ -120,7 +120,7 @@ class Registrations(list[Any]):
     def _carry(self, given: Any, argument: str, axes: int, carry: Callable[[Registration, Any], Any]) -> list[Any]:
         if isinstance(given, Mapping):
             given = list(given.values())
-        several = isinstance(given, list | tuple) and any(np.ndim(each) >= axes for each in given)
+        several = isinstance(given, list | tuple) and any(axes_of(each) >= axes for each in given)
         if several and len(given) != len(self):
             raise ShapeError(
                 "`{argument}` must be one for all {pairs} pairs, or as many; got {given}.",

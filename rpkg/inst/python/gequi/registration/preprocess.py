@@ -93,6 +93,7 @@ def prepare_pair(
 def check_image(image: Any, argument: str) -> np.ndarray:
     """`image` as an array: a grey image or volume that is large enough and not constant."""
     array = as_array(image, argument, ndim=(2, 3), axes=AXES)
+    array = array.astype(np.float32) if array.dtype == np.float16 else array  # of which scipy's filters know nothing
     if min(array.shape) < SMALLEST:
         raise ShapeError(
             "`{argument}` must be at least {least} pixels along each side; its shape is {shape!r}.",
@@ -137,6 +138,7 @@ def prepare(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """An image on working pixels, scaled to about [0, 1], and its mask. Masked pixels are filled from around them."""
     pixels, mask = frame.cut(pixels), frame.cut(mask)
+    own_tensor(pixels, **kind, argument=argument)  # refuses values that the type of the work does not hold
     exact = own_tensor(pixels, torch.float64, kind["device"])[None, None]
     image = quantile_stretch(exact, own_tensor(mask, torch.bool, kind["device"])).to(**kind)
     seen = own_tensor(mask, **kind)[None, None]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .._progress import begin, check_progress, counted, telling_stages
-from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype, check_number, own_tensor
+from ..arrays import as_array, as_numpy, axes_of, check_choice, check_device, check_dtype, check_number, own_tensor
 from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, ShapeError
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
@@ -179,12 +179,12 @@ def _check_mirror(mirror: object) -> bool | str:
 
 
 def _is_list(images: Any) -> bool:
-    return isinstance(images, list | tuple) and any(np.ndim(image) >= 2 for image in images)
+    return isinstance(images, list | tuple) and any(axes_of(image) >= 2 for image in images)
 
 
 def _of_each(option: Any, pairs: int, argument: str, axes: int) -> list[Any]:
     """An option for each pair: a list of values of at least so many axes, or one value for all."""
-    if not isinstance(option, list | tuple) or not any(each is None or np.ndim(each) >= axes for each in option):
+    if not isinstance(option, list | tuple) or not any(each is None or axes_of(each) >= axes for each in option):
         return [option] * pairs
     if len(option) != pairs:
         raise ShapeError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._escnn import FieldType
-from ..arrays import as_array, check_dtype, check_index
+from ..arrays import as_array, check_dtype, check_index, entries
 from ..errors import InputError, ShapeError
 from ..fields import parse_fields, show_fields
 from ..groups import check_gspace
@@ -56,7 +56,9 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
         fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
         for name, fields in (("input", input), ("output", output))
     )
-    return Operator(f, in_type, out_type, str(check_dtype(dtype or "float64")).removeprefix("torch."))
+    return Operator(
+        f, in_type, out_type, str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch.")
+    )
 
 
 def scale_of(value: np.ndarray) -> float:
@@ -69,7 +71,7 @@ def scale_of(value: np.ndarray) -> float:
 
 def check_indexes(values: Any, argument: str, count: int) -> list[int]:
     """One index, or several, of `count` things."""
-    numbers = [check_index(value, argument, count) for value in np.asarray(values).reshape(-1).tolist()]
+    numbers = [check_index(value, argument, count) for value in entries(values)]
     if not numbers:
         raise InputError("`{argument}` is empty; {none!r} is the default.", argument, none=None)
     return numbers

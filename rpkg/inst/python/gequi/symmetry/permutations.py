@@ -56,7 +56,7 @@ def permutation_error(
     """
     if not callable(f):
         raise InputError("`{argument}` must be a function; got {f!r:.80}.", "f", f=f)
-    kind = np.dtype(str(check_dtype(dtype or "float64")).removeprefix("torch."))
+    kind = np.dtype(str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch."))
     array = as_array(x, "x").astype(kind)
     value = as_array(f(array), "f(x)")
     scale = scale_of(value)

@@ -5,6 +5,7 @@ Any torch module is accepted, escnn's included: it is run once on zeros, and eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from .._escnn import EquivariantModule, GeometricTensor
+from .._limits import check_memory
 from ..arrays import check_integer
 from ..errors import InputError, ShapeError
 from ..networks import check_model, evaluating
@@ -28,6 +30,7 @@ AXES = {
     4: "batch channel row column",
     5: "batch channel depth row column",
 }
+_MOST_NUMBERS = 1000  # in the shapes of all inputs
 _MOST_AXES = 8  # of an input; more numbers are an array, not its shape
 
 
@@ -90,7 +93,9 @@ def _described(tensors: list[torch.Tensor]) -> dict[str, str]:
 
 def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
     """The shapes of a model's inputs: one, or a list of them."""
-    given = input_shape.tolist() if isinstance(input_shape, np.ndarray) else input_shape
+    given = input_shape
+    if isinstance(given, np.ndarray):  # more numbers than shapes have are an array
+        given = list(given.shape) + [0] * _MOST_AXES if given.size > _MOST_NUMBERS else given.tolist()
     if isinstance(given, int | float):
         given = [given]
     try:
@@ -107,7 +112,9 @@ def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
                 "`{argument}` must be a shape, such as {example}; got {count} numbers. Of an array, give its shape.",
                 "input_shape", example=(1, 3, 32, 32), count=len(shape),
             )  # fmt: skip
-    return [tuple(check_integer(size, "input_shape", minimum=1) for size in shape) for shape in shapes]
+    checked = [tuple(check_integer(size, "input_shape", minimum=1) for size in shape) for shape in shapes]
+    check_memory(8 * sum(math.prod(shape) for shape in checked), "input_shape")
+    return checked
 
 
 def _text(shape: Iterable[int]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .._files import read_file, shown, write_file
-from ..errors import InputError, ModelFileError
+from ..errors import GequiError, InputError
 from ..networks import get_weights, set_weights
 from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, unpack
 
@@ -45,17 +45,19 @@ def save_checkpoint(
     tensors = {**get_weights(check_saveable(model)), **{EXTRA + name: value for name, value in arrays.items()}}
     try:
         write_file(path, pack(tensors, {**describe_model(model), "training": dict(plain)}))
-    except InputError as error:
+    except GequiError as error:
         raise error.about("checkpoint") from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """A checkpoint; None where there is no file yet."""
     if not path.exists():
+        if not path.parent.is_dir():
+            raise InputError("`{argument}`: there is no folder {folder}.", "checkpoint", folder=shown(path.parent))
         return None
     try:
         metadata, tensors = unpack(read_file(path), shown(path))
-    except ModelFileError as error:
+    except GequiError as error:
         raise error.about("checkpoint") from None
     if "training" not in metadata:
         raise InputError(

@@ -30,7 +30,7 @@ def open_array(value: Any, argument: str) -> Any:
         raise InputError(
             "`{argument}` must be an array or the path of a .npy file; {reason}.",
             argument,
-            reason=str(error),
+            reason=str(error) if len(str(error)) < 300 else getattr(error, "strerror", None) or str(error)[:300],
         ) from None
 
 

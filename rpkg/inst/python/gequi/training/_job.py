@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from .. import jobs
-from .._files import shown
-from ..arrays import LazyArray, opened
+from .._files import check_metadata, shown
+from ..arrays import LazyArray, as_numpy, opened
 from ..errors import InputError
 from ..networks import get_weights, set_weights
 from ..saving import check_saveable, load_model, save_model
@@ -43,7 +43,7 @@ def write_job(
         options = replace(options, validation=_pair(folder, held_out, targets, "validation_"))
     if options.class_weights is not None and not isinstance(options.class_weights, str):
         options = replace(options, class_weights=np.asarray(options.class_weights, dtype=float).tolist())
-    jobs.write_job(folder, {**job, **options.plain(), "metadata": dict(metadata or {})})
+    jobs.write_job(folder, {**job, **options.plain(), "metadata": check_metadata(metadata)})
 
 
 def _pair(folder: Path, x: Any, y: Any, prefix: str = "") -> list[str]:
@@ -65,7 +65,7 @@ def _by_reference(folder: Path, name: str, value: Any) -> str:
             for start in range(0, len(value), PART):
                 file.write(np.ascontiguousarray(value[start : start + PART], value.dtype).tobytes())
     else:
-        np.save(path, value)
+        np.save(path, as_numpy(value) if isinstance(value, torch.Tensor) else value)
     return str(path.absolute())
 
 

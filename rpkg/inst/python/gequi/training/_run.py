@@ -126,12 +126,22 @@ class Run:
         if self.callbacks:
             self._call("on_batch_end", self._row((self.step - 1) // self.batches + 1))
         if self.step % self.batches == 0:
+            self._check_weights()
             self.end_epoch()
             self._call("on_epoch_end", self.history[-1])
         self._report()
         due = time.monotonic() - self._saved > CHECKPOINT_SECONDS
         if self.checkpoint and not self.stop and (due or self.step % self.batches == 0):
             self.save()
+
+    def _check_weights(self) -> None:
+        if all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
+            return
+        raise InputError(
+            "training has diverged: after epoch {epoch} some weights of the model are not finite. Lower `{argument}` "
+            "(it is {rate:g}), and make the model anew.",
+            "learning_rate", epoch=self.step // self.batches, rate=self.options.learning_rate,
+        )  # fmt: skip
 
     def _info(self, row: Row, batch: int | None = None) -> dict[str, Any]:
         """What progress functions and callbacks are given: what is known of the epoch, and where the run is."""

@@ -17,6 +17,7 @@ from ..networks import choose_seed
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 
+LARGEST_RATE = 1e30  # float32, in which the weights are, holds a little more
 AUGMENTATIONS = ("group", "rotation")
 # Options that do not change the weights: a checkpoint may be resumed with others.
 _ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
@@ -67,8 +68,8 @@ def _check_validation(value: Any, argument: str) -> Any:
     return value
 
 
-def _not_negative(value: Any, argument: str) -> float:
-    return check_number(value, argument, minimum=0)
+def _check_rate(value: Any, argument: str) -> float:
+    return check_number(value, argument, minimum=0, maximum=LARGEST_RATE)
 
 
 def _check_seed(value: Any, argument: str) -> int:
@@ -91,7 +92,7 @@ class FitOptions:
     loss: Annotated[Any, check_loss] = None
     epochs: Annotated[int, _at_least(1)] = 10
     batch_size: Annotated[int, _at_least(1)] = 32
-    learning_rate: Annotated[float, _not_negative] = 1e-3
+    learning_rate: Annotated[float, _check_rate] = 1e-3
     optimizer: Annotated[Any, _check_optimizer] = "adam"
     schedule: Annotated[str, _one_of(*SCHEDULES)] = "constant"
     validation: Annotated[Any, _or_none(_check_validation)] = None
