@@ -16,7 +16,9 @@ to_python <- function(x, argument, call) {
     function_to_python(x, argument, call)
   } else if (is.list(x) && !is.data.frame(x)) {
     names <- if (is.null(names(x))) seq_along(x) else names(x)
-    inner <- Map(function(each, name) to_python(each, paste0(argument, "$", name), call), unclass(x), names)
+    own <- if (identical(argument, "layer")) names else paste0(argument, "$", names) # a layer's options are arguments
+    inner <- Map(function(each, name) to_python(each, name, call), unclass(x), own)
+    names(inner) <- names
     reticulate::r_to_py(if (is.null(names(x))) unname(inner) else inner)
   } else {
     refuse_what_python_cannot_see(x, argument, call)

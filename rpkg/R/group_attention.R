@@ -158,6 +158,8 @@ predict_points <- function(network, x, points, dtype = NULL) {
 #' plot_equivariance(network, sample_image("cat")[1:60 * 5, 1:60 * 5])
 plot_equivariance <- function(network, x, element = 2, field = 1, space = NULL, input = NULL, output = NULL,
                               dtype = NULL) {
+  need_arguments()
+  if (!is.function(network)) check_model(network, "network")
   shown <- call_core(
     "equivariance_maps",
     f = network, x = x, element = as_index(element), field = as_index(field), space = space,

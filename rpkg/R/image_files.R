@@ -54,12 +54,16 @@ image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", chann
   }
   x <- as_path(if (is.factor(x)) as.character(x) else x)
   one <- rlang::is_string(x)
+  if (!is.null(labels) && !is.atomic(labels) && !is.list(labels)) {
+    message <- paste0("`labels` must be names of classes, one for each file; got ", described(labels), ".")
+    abort_gequi("InputError", message, "labels", here)
+  }
   if (anyNA(labels)) abort_gequi("InputError", "`labels` must not be NA: leave those files out.", "labels", here)
   given <- list(
     x = if (one && !dir.exists(x)) list(x) else if (one) x else as.list(x),
     labels = if (!is.null(labels)) as.list(as.character(labels)), size = size, resize = resize, channels = channels
   )
-  python <- do.call(call_core, c(list("image_files"), given, list(.call = here)))
+  python <- call_core_with("image_files", given, here)
   told <- call_core("describe_image_files", python)
   known <- if (is.factor(labels)) levels(labels) else unlist(told$classes)
   new_handle(

@@ -42,6 +42,7 @@ prepare_job <- function(folder, model, x, y = NULL, metadata = NULL, ...) {
 #' @export
 collect_job <- function(folder, model) {
   need_arguments()
+  check_model(model)
   python <- copy_of(model)
   history <- call_core("collect_job", folder = as_path(folder), model = python)
   metadata <- call_core("job_metadata", as_path(folder))

@@ -49,6 +49,7 @@ fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ...,
   options <- list(...)
   if (!is.null(penalty)) options$optimizer <- list(optimizer = "adamw", weight_decay = penalty)
   if (is.data.frame(y)) y <- as.matrix(y)
+  refuse_table(y, rlang::current_env())
   outcomes <- colnames(y)
   if (is.numeric(y)) y <- matrix(as.numeric(y), NROW(y)) # numbers, whatever their type, are no classes here
   arguments <- list(object = network, x = inputs_of_table(x, shape), y = y, progress = progress)
@@ -78,6 +79,13 @@ print.gequi_parsnip <- function(x, ...) {
 
 # The predictors as a network takes them.
 inputs_of_table <- function(x, shape, call = rlang::caller_env()) {
+  if (!is.atomic(x) && !is.list(x)) {
+    abort_gequi("InputError", paste0("`x` must be a table of the predictors; got ", described(x), "."), "x", call)
+  }
+  if (!is.null(shape) && !is.numeric(shape)) {
+    message <- paste0("`shape` must be the sizes of an input, such as c(1, 28, 28); got ", described(shape), ".")
+    abort_gequi("InputError", message, "shape", call)
+  }
   x <- as.data.frame(x)
   if (length(x) == 1 && !is.numeric(x[[1]])) {
     images <- x[[1]]

@@ -65,7 +65,12 @@ missing_as_nan <- function(y) {
 is_file <- function(y, coding) rlang::is_string(y) && !y %in% coding$levels
 
 refuse_table <- function(y, call) {
-  if (!is.data.frame(y)) return(invisible())
+  numbers <- is.atomic(y) && !is.raw(y) && !is.complex(y) && !inherits(y, c("Date", "POSIXt", "difftime"))
+  if (is.null(y) || numbers || inherits(y, "python.builtin.object")) return(invisible())
+  if (!is.data.frame(y)) {
+    message <- paste0("`y` must be a factor or an array of numbers; got ", described(y), ".")
+    abort_gequi("InputError", message, "y", call)
+  }
   message <- paste0(
     "`y` must be a factor or an array; got a data frame: give a column of it, such as `y[[\"", names(y)[1], "\"]]`."
   )

@@ -43,6 +43,7 @@ LARGEST = {
     "dilation": 1024,
     "scale_factor": 64,
     "token": 4096,
+    "size": _MANY,
     "patch_size": 4096,
     "epochs": _LONG,
     "batches": _LONG,
