@@ -5,8 +5,10 @@
 # `guards_table()` prints how often each export has refused and worked.
 bad_values <- list(
   `NULL` = NULL, `NA` = NA, `NA text` = NA_character_, logical = TRUE, negative = -1, fraction = 0.5, large = 1e30,
-  infinite = Inf, `not a number` = NaN, text = "banana", `empty text` = "", texts = c("a", "b"), `no values` = numeric(0),
-  factor = factor(c("a", "b")), Date = as.Date("2020-01-01"), time = as.POSIXct("2020-01-01", tz = "UTC"), `data frame` = iris[1:3, ],
+  infinite = Inf, `not a number` = NaN, text = "banana", `empty text` = "", texts = c("a", "b"),
+  `no values` = numeric(0),
+  factor = factor(c("a", "b")), Date = as.Date("2020-01-01"), time = as.POSIXct("2020-01-01", tz = "UTC"),
+  `data frame` = iris[1:3, ],
   list = list(1, "a"), `named list` = list(a = 1), `empty list` = list(), `function` = function(x) stats::runif(1),
   environment = new.env(), raw = as.raw(1:3), complex = 1 + 2i, formula = y ~ x, symbol = quote(a), call = quote(a + b),
   expression = expression(a), matrix = matrix(c(1, NA, 3, 4), 2), `nine axes` = array(1, rep(1, 9)), primitive = sum
@@ -41,7 +43,9 @@ guard_fixtures <- function() {
     gated = equivariant_network(space, c(trivial = 2, irrep_1 = 2), seed = 1), edges = layer_oriented_gradients(start),
     vectors = equivariant_network(gspace("no_base_space", group = "cyclic_group", N = 4), c(regular = 1), seed = 1),
     volume = equivariant_network(gspace("rot3dOnR3"), c(trivial = 1), seed = 1) |> layer_local_normalization(),
-    regular_maps = layer_conv(start, c(regular = 1), 3, padding = 1), of_points = array(1:10 / 10, c(2, 1, 5)), flat = start |> layer_global_avg_pool() |> layer_flatten(), tokens = start |> layer_lifting_attention(c(regular = 2))
+    regular_maps = layer_conv(start, c(regular = 1), 3, padding = 1), of_points = array(1:10 / 10, c(2, 1, 5)),
+    flat = start |> layer_global_avg_pool() |> layer_flatten(),
+    tokens = start |> layer_lifting_attention(c(regular = 2))
   ), envir = new.env(parent = environment(guard_fixtures)))
 }
 
@@ -63,7 +67,8 @@ guard_rows <- list(
   field_type = alist(space = space, fields = c(regular = 1)),
   fit = alist(object = network, x = x, y = c(0, 1), epochs = 1, batch_size = 2, learning_rate = 0.001, seed = 1,
               validation = NULL, optimizer = "adam", device = "cpu"),
-  fit_parsnip = alist(x = matrix(1:50 / 50, 2), y = factor(c("a", "b")), network = network, shape = c(1, 5, 5), epochs = 1),
+  fit_parsnip = alist(x = matrix(1:50 / 50, 2), y = factor(c("a", "b")), network = network, shape = c(1, 5, 5),
+  epochs = 1),
   fourier_features = alist(x = numbers, features = 3, bandwidth = 0.1, phase = "uniform", seed = 1, dtype = "float64"),
   get_weights = alist(model = network),
   gram_image = alist(a = numbers),
@@ -197,7 +202,8 @@ guards_table <- function(names = names(guard_rows), every = 1) {
     calls <- calls[!names(guard_rows[[name]])[calls$at] %in% "object", ] # by which the generic finds its method
     calls <- calls[seq(1, by = every, length.out = ceiling(nrow(calls) / every)), ]
     if (!length(guard_rows[[name]])) return(NULL)
-    calls$outcome <- mapply(function(value, at) guard_outcome(name, at, bad_values[[value]], here), calls$value, calls$at)
+    calls$outcome <- mapply(function(value, at) guard_outcome(name, at, bad_values[[value]], here), calls$value,
+    calls$at)
     data.frame(export = name, argument = names(guard_rows[[name]])[calls$at], calls[c("value", "outcome")])
   }))
 }
