@@ -209,3 +209,15 @@ def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, 
     counts, bad = guards.examine(name, every=3 if name in guards.SLOW else 1)
     print(guards.row(name, counts))
     assert not bad, "\n".join(bad)
+
+
+@pytest.mark.parametrize(
+    "function, argument",
+    [
+        (lambda x: gequi.invert_function(x, x, x, phase="banana"), "phase"),
+        (lambda x: gequi.map_jacobian(gequi.identity_map((4, 4)), spacing=True), "spacing"),
+    ],
+)
+def test_options_that_are_not_used_are_checked_too(function, argument):
+    with pytest.raises(InputError, match=rf"`{argument}` must be"):
+        function(np.linspace(0, 1, 9))

@@ -263,7 +263,10 @@ def _check_extent(coordinates: np.ndarray) -> None:
 
 def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
     """Spacing along each axis: one positive number for all, or one for each; None is 1."""
-    values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1)).astype(np.float64).reshape(-1)
+    values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1), flags=True).reshape(-1)
+    if values.dtype.kind == "b":
+        raise InputError("`{argument}` must be numbers; got {value!r}.", argument, value=values.tolist())
+    values = values.astype(np.float64)
     if len(values) not in (1, axes):
         template = "`{argument}` must be one number or {axes}, one for each axis; got {given}."
         raise ShapeError(template, argument, axes=axes, given=len(values))

@@ -229,6 +229,7 @@ def _invert(
     """`invert_function()` of samples that are checked."""
     kind = check_dtype(dtype)
     check_choice(kernel, "kernel", KERNELS)
+    check_choice(phase, "phase", PHASES)
     steps = check_integer(refine, "refine", minimum=0)
     scale = 1 / check_positive(temperature, "temperature")
     positions, values, asked = samples.positions, samples.values, samples.asked
