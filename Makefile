@@ -4,7 +4,6 @@ export R_LIBS := $(CURDIR)/.rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export GEQUI_CACHE := $(CURDIR)/.cache/gequi
 export GEQUI_REQUIRE_PYTHON := true
-export OMP_NUM_THREADS := 1
 # Absolute: where R runs inside Python, reticulate compares this path with that of the executable.
 PYTHON := $(CURDIR)/.venv/bin/python
 BUILD := $(CURDIR)/.cache/build
@@ -17,13 +16,15 @@ demo: setup
 	@Rscript --vanilla .ci/demo.R rpkg/vignettes/get-started.Rmd $(BUILD)/get-started.html
 
 ## Python, parity of the two languages, R
+# The processes of pytest share the cores: with one thread each they do not wait for each other. No test needs it.
 test: setup
-	$(PYTHON) -m pytest -q -m "not slow" --numprocesses=auto --dist=loadfile  # a file shares its fixtures
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -m "not slow" --numprocesses=auto --dist=loadfile  # a file shares its fixtures
 	cd rpkg/tests && Rscript --vanilla testthat.R
 
 ## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
 check: setup
 	$(PYTHON) -m ruff check rpkg/inst/python tests
+	$(PYTHON) -m ruff format --check rpkg/inst/python tests
 	$(PYTHON) -m mypy
 	$(PYTHON) -m codespell_lib README.md CONTRIBUTING.md rpkg tests .ci
 	Rscript --vanilla .ci/check-r.R

@@ -34,7 +34,12 @@ def plan_max_pool(
     if not check_flag(antialiased, "antialiased"):
         layer = escnn.nn.PointwiseMaxPool2D if dimension == 2 else escnn.nn.PointwiseMaxPool3D
         pool = (nn.MaxPool2d, nn.MaxPool3d)[dimension - 2]
-        return Step(before, lambda: layer(before, **options), lambda built: pool(window.kernel_size, window.stride, window.padding), window)
+        return Step(
+            before,
+            lambda: layer(before, **options),
+            lambda built: pool(window.kernel_size, window.stride, window.padding),
+            window,
+        )
     sigma = check_number(sigma, "sigma", minimum=1e-3)
     layer = escnn.nn.PointwiseMaxPoolAntialiased2D if dimension == 2 else escnn.nn.PointwiseMaxPoolAntialiased3D
     blur = _blur(sigma)

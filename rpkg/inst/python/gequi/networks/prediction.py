@@ -123,9 +123,7 @@ def _predict_parts(
     return np.concatenate(pieces)
 
 
-def _inputs(
-    model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None
-) -> tuple[list[np.ndarray], torch.dtype]:
+def _inputs(model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None) -> tuple[list[np.ndarray], torch.dtype]:
     """The arrays that go into a model, checked, and the type in which they do."""
     if isinstance(model, EquivariantNetwork):
         arrays = [check_features(x, model.in_type)]

@@ -158,7 +158,9 @@ def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = T
     token = check_integer(token, "token", minimum=1)
     angles = len(range(0, before.size, direction_step(order)))
     after = field_type(before.gspace, {"regular": sum(angles if radius else 1 for radius, _ in rings)})
-    return Step(after, lambda: RingDescriptor(before, after, rings, token), Unwrapped, resize=lambda n: tokens_along(n, token))
+    return Step(
+        after, lambda: RingDescriptor(before, after, rings, token), Unwrapped, resize=lambda n: tokens_along(n, token)
+    )
 
 
 def _is_lifted(fields: FieldType) -> bool:
@@ -286,7 +288,12 @@ def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int
     token = check_integer(token, "token", minimum=1)
     irreps = [before.gspace.irrep(degree) for degree in range(DEGREE + 1) for _ in spheres]
     after = FieldType(before.gspace, irreps)
-    return Step(after, lambda: SphereDescriptor(before, after, spheres, token), Unwrapped, resize=lambda n: tokens_along(n, token))
+    return Step(
+        after,
+        lambda: SphereDescriptor(before, after, spheres, token),
+        Unwrapped,
+        resize=lambda n: tokens_along(n, token),
+    )
 
 
 class SphereDescriptor(EquivariantModule):
