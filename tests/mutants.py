@@ -1,6 +1,6 @@
 """Mutants: which small changes of the core do its tests notice?
 
-    nice python tests/benchmarks/mutants.py [SUBJECT ...] [--each 40] [--seed 1] [--list] [--only NUMBER ...]
+    nice python tests/mutants.py [SUBJECT ...] [--each 40] [--seed 1] [--list] [--only NUMBER ...]
 
 A mutant is a module with one change: a comparison, a sign, an operation of arithmetic or of logic, a constant, a
 condition that is turned round or always true, a guard that is left out. A sample is drawn from all of them. The files
@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rpkg" / "inst" / "python"
 SUBJECTS = {  # its modules, and the tests that must notice
     "groups": (["groups/element", "groups/representation", "groups/space"], ["test_groups.py"]),
