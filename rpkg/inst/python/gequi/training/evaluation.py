@@ -1,4 +1,4 @@
-"""Metrics of a model on examples with known targets, and its predictions of classes."""
+"""Metrics of a model on examples with known targets, and prediction of classes."""
 
 from __future__ import annotations
 
@@ -30,28 +30,32 @@ def evaluate(
     ignore: int | None = None,
     by: str = "all",
 ) -> Any:
-    """Measures a model on examples with known targets.
+    """Evaluate a model on examples with known targets.
 
     Args:
-        model: from `equivariant_network()`, or any torch module.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module.
         x, y, loss, ignore: as in `fit()`.
-        batch_size: how many go through at once; None as in `predict()`.
-        by: "all" for measures of all examples; of classes also "class" for measures of each, and "confusion" for the
-            confusion matrix.
+        batch_size: int, optional: the number of examples processed at once. None chooses it as `predict()` does.
+        by: str: "all" for metrics over all examples. For classes also "class" for metrics per class and "confusion" for
+            the confusion matrix.
 
     Returns:
-        "all": a dict: `loss`, the mean; for classes of images `accuracy` and `balanced_accuracy` (the mean over the classes);
-        for classes of pixels `accuracy` and `mean_iou`; for binary targets `accuracy`; for numbers and fields `rmse`,
-        `mae` and `r_squared`. "class": a list of dicts, one a class: `class` (from 0), `count` (its targets),
-        `precision`, `recall`, `f1` and `iou`, NaN where the class occurs in no target and in no prediction.
-        "confusion": an array (true class, predicted class) of counts.
+        The type depends on `by`.
+
+        * "all": dict with the mean `loss` and, for classes of images, `accuracy` and `balanced_accuracy` (the mean of
+          the recall over the classes); for classes of pixels, `accuracy` and `mean_iou`; for binary targets,
+          `accuracy`; for numeric targets, `rmse`, `mae` and `r_squared`.
+        * "class": list of dict, one per class: `class` (from 0), `count` (number of targets), `precision`, `recall`,
+          `f1` and `iou`. The metrics are NaN if the class occurs neither in the targets nor in the predictions.
+        * "confusion": integer array (true class, predicted class) of counts.
 
     Raises:
-        ShapeError, InputError: inputs or targets that do not fit the model; measures of classes where there are none.
-        SetupError: torchmetrics is not installed.
+        ShapeError, InputError: if inputs or targets do not match the model, or if metrics per class are requested for
+            targets that are not classes.
+        SetupError: if lightning or torchmetrics is not installed.
 
     Source:
-        torchmetrics, for the metrics.
+        Detlefsen et al. (2022), TorchMetrics, Journal of Open Source Software 7(70), 4101.
 
     Example:
         >>> import gequi
@@ -85,27 +89,31 @@ def predict_classes(
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Predicts the classes of images or pixels with a model that was trained on them.
+    """Predict the classes of images or pixels with a model that was trained on classes.
 
     Args:
-        model: from `equivariant_network()`, or any torch module.
-        x: as in `predict()`.
-        type: "prob", the probability of each class, or "class", the number of the most probable one, from 0.
-        batch_size: how many go through at once; None as in `predict()`.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module.
+        x: array: the inputs, as in `predict()`.
+        type: str: "prob" for the probability of each class, or "class" for the number of the most probable class, from
+            0.
+        batch_size: int, optional: the number of examples processed at once. None chooses it as `predict()` does.
         precision, progress: as in `predict()`.
 
     Returns:
-        "prob": (batch, class) for images, (batch, class, row, column) for pixels; "class": without the class's axis.
+        array: for "prob", (batch, class) for images and (batch, class, row, column) for pixels. For "class", the same
+        without the class axis.
 
     Source:
-        softmax, whose logarithm the loss "cross_entropy" takes.
+        The softmax function, of which the "cross_entropy" loss takes the logarithm.
     """
     kind = check_choice(type, "type", ("prob", "class"))
     return classes_of(predict(model, x, batch_size=batch_size, precision=precision, progress=progress), kind)
 
 
 def classes_of(output: np.ndarray, type: str) -> np.ndarray:
-    """Probabilities ("prob") or the most probable class ("class") of a model's output (batch, class, ...)."""
+    """Compute the probabilities ("prob") or the most probable class ("class") from the output (batch, class, ...) of a
+    model.
+    """
     logits = torch.from_numpy(output)
     if logits[0, 0].numel() == 1:
         logits = logits.flatten(1)
@@ -115,13 +123,14 @@ def classes_of(output: np.ndarray, type: str) -> np.ndarray:
 def measure(
     model: torch.nn.Module, examples: Examples, task: Task, batch_size: int, part: Part | None = None
 ) -> dict[str, float]:
-    """The mean loss and the task's metrics over examples, in evaluation mode.
+    """Compute the mean loss and the metrics of the task over examples, in evaluation mode.
 
-    Where `part` is one of several, each process takes its part of the examples, and all get the measures of all: losses
-    are summed with their weights, and the metrics' counts and sums are added up before the metrics are made of them.
+    If `part` is one of several processes, each process evaluates its part of the examples and all return the metrics
+    over all examples: weighted losses are summed, and the counts and sums of the metrics are added before the metrics
+    are computed.
     """
     part = part or Part()
-    own = part.slice(np.arange(examples.count))  # none, where there are more processes than examples
+    own = part.slice(np.arange(examples.count))  # empty if there are more processes than examples
     size = -(-batch_size // part.processes)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     metrics = {name: metric.to(device) for name, metric in task.metrics(part.processes > 1).items()}
@@ -142,7 +151,7 @@ def measure(
 def _outputs(
     model: torch.nn.Module, examples: Examples, indexes: np.ndarray, size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The outputs and the targets of examples, batch by batch, in evaluation mode."""
+    """Yield the outputs and targets of examples, batch by batch, in evaluation mode."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with predicting(model) as run:
         for start in range(0, len(indexes), size):
@@ -151,7 +160,7 @@ def _outputs(
 
 
 def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int) -> np.ndarray:
-    """How often which class was taken for which: (true class, predicted class)."""
+    """Compute the confusion matrix: counts (true class, predicted class)."""
     from torchmetrics.classification import MulticlassConfusionMatrix
 
     if task.loss != "cross_entropy":
@@ -164,7 +173,7 @@ def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int
 
 
 def _by_class(counts: np.ndarray) -> list[dict[str, Any]]:
-    """The measures of each class, from the confusion matrix."""
+    """Compute the metrics of each class from the confusion matrix."""
     right, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
     with np.errstate(invalid="ignore"):
         measures = {

@@ -1,4 +1,4 @@
-"""Training in this process, or in several on this machine."""
+"""Training in this process or in several processes on this machine."""
 
 from __future__ import annotations
 
@@ -48,65 +48,72 @@ def fit(
     progress: Callable[[dict[str, Any]], Any] | None = None,
     callbacks: Any = None,
 ) -> list[dict[str, Any]]:
-    """Trains a model, in place.
+    """Train a model in place.
 
     Args:
-        model: from `equivariant_network()`, or any torch module that maps a batch to a batch.
-        x: inputs (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel); or the path
-            of a .npy file of them, which is read a batch at a time; or a function that takes the number of a batch,
-            from 0, and returns its `(x, y)`; or images in files: a folder with a folder for each class, a list of files,
-            or what `image_files()` returned. A folder brings its targets.
-        y: targets. Classes 0, 1, ... or False, True of images (batch) or of pixels (batch, row, column); a pixel that
-            is -1, NaN or `ignore` counts for nothing. Or numbers of the shape of the model's output; or the path of a
-            .npy file.
-        loss: "cross_entropy", "binary_cross_entropy" (0 and 1, outputs are logits), "mse", "mae", "huber", or a
-            function of output and target, whose targets may have any shape. None is cross_entropy for targets of an
-            integer or logical type and for whole numbers, one an image or a place, where the model has several
-            outputs there; else mse.
-        epochs: how often each example is seen.
-        batch_size: examples in a batch, over all devices together.
-        learning_rate: the peak of the schedule.
-        optimizer: "adam", "adamw" or "sgd"; or with options `{"optimizer": "sgd", "momentum": 0.9,
-            "weight_decay": 1e-4}`.
-        schedule: of the learning rate, by batches: "constant", "linear" or "cosine" down to 0, or "one_cycle" up from
-            a 25th and down to almost nothing.
-        validation: the fraction of the examples to hold out (drawn from `seed`), or a pair (x, y).
-        augment: "group" moves each example by a random element of the network's group (of a continuous group, one of
-            `group_elements()`); "rotation" turns images by any angle. Targets with a place or a direction move too.
-        class_weights: a number for each class, or "balanced".
-        ignore: a value of `y`, the class of pixels that count for nothing in the loss and in the metrics.
-        precision: None for the model's own type, or "bfloat16" for mixed precision.
-        device: "cpu", "cuda", or "auto".
-        seed: of the order of examples, augmentation and dropout. None draws one. The same seed gives the same weights,
-            to the bit, on one machine with one number of threads.
-        checkpoint: a file that keeps the state after every epoch. If it exists, the run goes on from it.
-        patience: stop after so many epochs without a better validation loss (without validation: loss), and go back
-            to the best weights.
-        devices: processes on this machine; each takes a part of every batch.
-        nodes: machines; see `prepare_job()`.
-        batches: batches in an epoch, where `x` is a function.
-        progress: a function that is called with a dict about ten times a second; the run stops where it returns False.
-            The dict has `epoch`, `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and the metrics so far.
-        callbacks: an object or a dict, or a list of them, with any of the functions `on_epoch_begin(info)`,
-            `on_epoch_end(info)` and `on_batch_end(info)`. `info` is the dict that `progress` is called with: without
-            metrics when an epoch begins, with those of the validation when it ends. Where one of them returns False,
-            the run stops after the batch (of `on_epoch_begin`, the one that follows), and can be resumed. A run that
-            is resumed within an epoch begins that epoch again. Not where several processes train.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module that maps a batch to
+            a batch.
+        x: array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel): the inputs.
+            Also accepted: the path of a .npy file with such an array, which is read batch by batch; a function of the
+            batch number (from 0) that returns `(x, y)`; image files, as accepted by `image_files()`: a folder with one
+            subfolder per class, a list of files, or the result of `image_files()`. A folder provides the targets.
+        y: array, optional: the targets: classes of images (batch) or of pixels (batch, row, column), or numbers with
+            the shape of the output. Classes are 0, 1, ... or False, True. Pixels that are -1, NaN or `ignore` do not
+            contribute to the loss. The path of a .npy file is also accepted.
+        loss: str or callable, optional: "cross_entropy", "binary_cross_entropy" (targets 0 and 1, outputs are logits),
+            "mse", "mae", "huber", or a function of output and target. With a function, targets may have any shape. None
+            chooses cross-entropy for targets of an integer or logical type, and for integer-valued targets (one per
+            image or pixel) if the model has several outputs there; otherwise mean squared error.
+        epochs: int: the number of passes over the examples.
+        batch_size: int: the number of examples per batch, over all devices.
+        learning_rate: float: the maximum of the learning rate schedule.
+        optimizer: str or dict: "adam", "adamw" or "sgd", or a dict with options, such as `{"optimizer": "sgd",
+            "momentum": 0.9, "weight_decay": 1e-4}`.
+        schedule: str: the learning rate schedule, updated after each batch: "constant", "linear" or "cosine" (decay to
+            0), or "one_cycle" (increase from 1/25 of the maximum, then decay to almost 0).
+        validation: float or tuple (x, y), optional: the fraction of the examples to use for validation (drawn with
+            `seed`), or validation examples.
+        augment: str, optional: data augmentation. "group" transforms each example by a random element of the group of
+            the network (for a continuous group, one of `group_elements()`). "rotation" rotates images by a random
+            angle. Targets with spatial axes or directions are transformed accordingly.
+        class_weights: array (class) or str, optional: one weight per class, or "balanced".
+        ignore: int, optional: a class of pixels in `y` to exclude from the loss and the metrics.
+        precision: str, optional: "bfloat16" for mixed precision. None uses the type of the model.
+        device: str: "cpu", "cuda" or "auto".
+        seed: int, optional: the seed for the order of examples, augmentation and dropout. None uses the seed of
+            `checkpoint` if the file exists, and draws a seed otherwise. The same seed gives identical weights on the
+            same machine with the same number of threads.
+        checkpoint: path, optional: a file that stores the state after each epoch. If the file exists, training resumes
+            from it.
+        patience: int, optional: the number of epochs without improvement of the validation loss (or of the loss,
+            without validation) after which training stops. The best weights are restored.
+        devices: int: the number of processes on this machine. Each processes a part of every batch.
+        nodes: int: the number of machines; see `prepare_job()`.
+        batches: int, optional: the number of batches per epoch if `x` is a function.
+        progress: callable, optional: a function that is called about ten times per second with a dict: `epoch`,
+            `epochs`, `batch`, `batches`, `step`, `steps`, `seconds_left` and the current metrics. Training stops if it
+            returns False.
+        callbacks: object, dict or list, optional: an object or dict with any of the functions `on_epoch_begin(info)`,
+            `on_epoch_end(info)` and `on_batch_end(info)`, or a list of them. `info` is the dict that `progress`
+            receives: without metrics at the beginning of an epoch, and with validation metrics at its end. If a
+            function returns False, training stops after the current batch (after the next one for `on_epoch_begin`) and
+            can be resumed. A training that was stopped within an epoch repeats this epoch. Callbacks are not available
+            with several processes.
 
     Returns:
-        the history, a dict an epoch: `epoch`, `loss` and, for classes, `accuracy` as training went; `val_loss` and
-        further `val_` metrics as in `evaluate()`; `learning_rate`, `seconds`, and `stopped`: "" or, in the last row,
-        "interrupt", "callback" or "patience".
+        list of dict: the history, one dict per epoch: `epoch`, `loss` and, for classes, `accuracy` during training;
+        `val_loss` and other validation metrics, as in `evaluate()`; `learning_rate`; `seconds`; and `stopped`, which is
+        "" or, in the last row, "interrupt", "callback" or "patience".
 
     Reproducibility:
-        On one machine, the same `seed` and the same number of threads (`torch.get_num_threads()`) give the same weights
-        to the bit, also where a run was stopped, or killed, and goes on from its checkpoint. Another number of threads,
-        or of devices, adds in another order, and the difference grows with each step.
+        On one machine, the same `seed` and number of threads (`torch.get_num_threads()`) give identical weights. This
+        includes trainings that were stopped or killed and resumed from a checkpoint. With another number of threads or
+        devices, sums are computed in another order, and the difference grows with each step.
 
     Raises:
-        ShapeError: inputs or targets that do not fit the model.
-        InputError: an option out of range; a loss that is no longer finite, before it reaches the weights.
-        SetupError: lightning is not installed.
+        ShapeError: if inputs or targets do not match the model.
+        InputError: for an invalid option, or if the loss is no longer finite (the weights are not updated).
+        SetupError: if lightning or torchmetrics is not installed.
 
     Example:
         >>> import gequi, numpy as np
@@ -131,7 +138,9 @@ def fit(
 def make_run(
     model: torch.nn.Module, x: Any, y: Any, given: FitOptions, progress: Progress | None, callbacks: Any = None
 ) -> Run:
-    """The run of a call of `fit()`, with all arguments checked; it goes on from its checkpoint, if there is one."""
+    """Create the run of a call of `fit()` and check all arguments. The run resumes from its checkpoint if the file
+    exists.
+    """
     check_model(model, "model")
     options = given.checked()
     check_progress(progress)
@@ -157,14 +166,14 @@ def make_run(
 
 
 def train(run: Run) -> list[dict[str, Any]]:
-    """Trains in this process: all of it, or, of several processes, this one's part."""
-    from ._engine import train as turn  # here, since lightning takes seconds to import
+    """Train in this process. With several processes, this process trains on its part of each batch."""
+    from ._engine import train as turn  # imported here because lightning takes seconds to import
 
     return turn(run)
 
 
 def _train_in_processes(run: Run, x: Any, y: Any) -> list[dict[str, Any]]:
-    """Trains with several processes on this machine and waits for them."""
+    """Train with several processes on this machine and wait until they end."""
     advice = " With `checkpoint`, the same call of fit() goes on from the last epoch."
     with temporary_folder(run.options.checkpoint) as folder:
         with written_whole(folder, "devices" if run.options.checkpoint is None else "checkpoint"):
