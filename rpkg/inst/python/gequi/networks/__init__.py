@@ -1,7 +1,8 @@
-"""Equivariant networks: a recipe becomes a torch module; arrays go through it.
+"""Equivariant networks: from a recipe to a torch module, and prediction for arrays.
 
-A network is plain data (gspace, input fields, a list of layers, a seed) from which a torch module is built. The
-recipe is checked before anything is built, is the same in both languages, and is what is saved beside the weights.
+A network is defined by a recipe of plain data: a gspace, the fields of the input, a list of layers and a seed. The
+recipe is checked before the torch module is built. It has the same form in R and Python, and is stored together with
+the weights.
 """
 
 from .._recipes import choose_seed

@@ -1,8 +1,8 @@
-"""The compiled copy of a network: plain torch modules with expanded filters, for inference.
+"""The compiled copy of a network for inference: plain torch modules with expanded filters.
 
-An equivariant network expands the filters of its steerable layers from their weights. In the copy this is done once:
-it is made when it is first needed, kept beside the network, and made anew when anything has changed from which it was
-made.
+An equivariant network expands the filters of its steerable layers from their weights. In the copy this is done once.
+The copy is created when it is first needed and stored with the network. It is created again if the weights, statistics,
+layers or hooks of the network have changed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from ..layers.plain import Branch, plain_layers
 from .module import EquivariantNetwork
 from .recipe import with_dtype
 
-_DERIVED = ("filter", "matrix", "expanded_bias")  # what escnn keeps in evaluation mode
+_DERIVED = ("filter", "matrix", "expanded_bias")  # what escnn stores in evaluation mode
 _GATHERED = ("running_mean", "running_var")
 
 
 def plain_network(network: EquivariantNetwork) -> Branch:
-    """The network as plain torch modules, in evaluation mode and in its own type: it holds copies of the weights."""
+    """Convert a network to plain torch modules in evaluation mode, in the type of the network, with copies of its
+    weights.
+    """
     with torch.no_grad(), network._own_float_type():
         return Branch(plain_layers(network.steps, network.layers)).eval().requires_grad_(False)
 
@@ -34,14 +36,15 @@ def plain_network(network: EquivariantNetwork) -> Branch:
 def predicting(
     model: nn.Module, dtype: torch.dtype | None = None, precision: torch.dtype | None = None
 ) -> Iterator[Callable[..., torch.Tensor]]:
-    """What computes a model's output from tensors of type `dtype`: the compiled copy, where the model has one.
+    """Provide a function that computes the output of a model from tensors of type `dtype`, without gradients.
 
-    Another module is in evaluation mode meanwhile, and so is a network that has hooks, which the copy has not. Neither
-    computes gradients.
+    For an equivariant network the function is the compiled copy. Other modules, and networks with hooks (which the copy
+    does not have), are in evaluation mode inside the context.
 
     Args:
-        dtype: of a network; None is its own.
-        precision: of a network's convolutions and of what is between them; None is `dtype`.
+        dtype: torch.dtype, optional: the type of a network. None uses the type of the network.
+        precision: torch.dtype, optional: the type of the convolutions of a network and of the features between them.
+            None uses `dtype`.
     """
     with torch.no_grad():
         if type(model) is EquivariantNetwork:
@@ -57,14 +60,17 @@ def predicting(
 
 
 def type_of(network: EquivariantNetwork) -> torch.dtype:
-    """The floating-point type of a network's weights."""
+    """Return the floating-point type of the weights of a network."""
     return next((p.dtype for p in network.parameters() if p.is_floating_point()), network.dtype)
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while. escnn expands its filters when it enters that mode and would keep them although
-    the weights change, so the mode is entered anew each time, and left again, each part as it was."""
+    """Put a model into evaluation mode inside the context and restore the mode of each part afterwards.
+
+    escnn expands its filters when a module enters evaluation mode and would keep them when the weights change, so the
+    mode is entered anew each time.
+    """
     before = [(part, part.training) for part in model.modules()]
     model.train()
     model.eval()
@@ -78,7 +84,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class _Kept:
-    """The compiled copies of a network, and all from which they were made."""
+    """The compiled copies of a network and the tensors, layers and hooks from which they were created."""
 
     def __init__(self, network: EquivariantNetwork) -> None:
         parts = list(network.modules())
@@ -93,8 +99,8 @@ class _Kept:
         ]
         self.tensors = self._tensors()
         self.marks = _marks(self.tensors)
-        # A change through `.data` leaves no mark, so the values are compared too: of what training changes, which is
-        # small beside the filters. Bases and tables are constants.
+        # A change through `.data` does not change the marks, so the values are compared too. This includes only the
+        # weights and statistics, which are small compared to the filters. Bases and tables are constants.
         self.changing = [
             each for part in parts for name, each in (*part._parameters.items(), *part._buffers.items())
             if each is not None and (name in part._parameters or name.endswith(_GATHERED))
@@ -107,7 +113,7 @@ class _Kept:
         ]
 
     def is_current(self) -> bool:
-        """Whether all from which the copies were made is as it was then."""
+        """Return whether the network is the same as when the copies were created."""
         tensors = self._tensors()
         return (
             len(tensors) == len(self.tensors)
@@ -125,7 +131,7 @@ class _Kept:
 
 
 def _marks(tensors: list[torch.Tensor]) -> list[tuple[int, int, torch.dtype]]:
-    """What differs once a tensor is changed in place, or put elsewhere, or into another type."""
+    """Return values that change when a tensor is modified in place, moved, or converted to another type."""
     return [(0 if each.is_inference() else each._version, each.data_ptr(), each.dtype) for each in tensors]
 
 

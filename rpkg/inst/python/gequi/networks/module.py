@@ -1,4 +1,4 @@
-"""The torch module of a recipe, and its initial weights."""
+"""The torch module of a recipe and its initial weights."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .plans import Plan, plan_network
 
 
 class EquivariantNetwork(nn.Module):
-    """The torch module of a recipe. `forward()` takes and gives plain tensors."""
+    """The torch module of a recipe. `forward()` takes and returns plain tensors."""
 
-    history: list[dict[str, Any]]  # of its training, where the function that made it has trained it too
+    history: list[dict[str, Any]]  # of the training, if the function that created the network also trained it
 
     def __init__(self, space: GSpace, recipe: dict[str, Any], plan: Plan | None = None) -> None:
-        """`plan` is that of the recipe, where the caller has it already; None plans the recipe's layers here."""
+        """Build the network. `plan` is the plan of the recipe if it exists already; None plans the layers here."""
         super().__init__()
         self.recipe = recipe
         self.space = space
         self.dtype = check_dtype(recipe["dtype"])
         self.plan = plan_network(space, recipe["input"], recipe["layers"]) if plan is None else plan
         self.in_type, self.out_type, self.steps = self.plan.in_type, self.plan.out_type, list(self.plan.steps)
-        with float_type(self.dtype), torch.random.fork_rng(devices=[]):  # layers may draw; the user's draws stay put
+        with float_type(self.dtype), torch.random.fork_rng(devices=[]):  # keeps the user's generator state
             self.layers = nn.ModuleList(step.make() for step in self.steps)
         draw_weights(self, recipe["seed"])
         self._warned: set[tuple[int, ...]] = set()
@@ -49,19 +49,21 @@ class EquivariantNetwork(nn.Module):
         return features.tensor
 
     def _own_float_type(self) -> contextlib.AbstractContextManager[None]:
-        """escnn's layers allocate in the default type; that is changed only where it is not right already."""
+        """Set the default type, in which escnn allocates, to the type of the network if it differs."""
         right = self.dtype == torch.get_default_dtype()
         return contextlib.nullcontext() if right else float_type(self.dtype)
 
     def to_output(self, element: GroupElement) -> GroupElement | None:
-        """The element by which the output transforms; None where a restriction has left it outside the subgroup."""
+        """Return the element that acts on the output; None if a restriction layer has left it outside the subgroup."""
         for step in self.steps:
             if step.to_subgroup is not None and element is not None:
                 element = step.to_subgroup(element)
         return element
 
     def inexact_layers(self, size: tuple[int, ...]) -> list[dict[str, Any]]:
-        """The layers that break exact equivariance on images of this size, with the reason: see `Window.left_over`."""
+        """Return the layers that break exact equivariance on images of this size, with the reason; see
+        `Window.left_over`.
+        """
         found: list[dict[str, Any]] = []
         if self.space.dimensionality == 0 or self.space.fibergroup.order() == 1:
             return found
@@ -71,7 +73,7 @@ class EquivariantNetwork(nn.Module):
         return found
 
     def warn_if_inexact(self, size: tuple[int, ...], *, once: bool = False) -> None:
-        """Warns of `inexact_layers(size)`; with `once`, for the first image of that size only."""
+        """Warn about `inexact_layers(size)`. With `once`, warn only for the first image of this size."""
         if once and size in self._warned:
             return
         self._warned.add(size)
@@ -89,7 +91,7 @@ class EquivariantNetwork(nn.Module):
 
 
 def draw_weights(model: nn.Module, seed: int) -> None:
-    """Initial weights from a seed, drawn in float64 on the CPU, so that they agree between types and languages."""
+    """Draw initial weights from a seed, in float64 on the CPU, so that they are the same for all types and languages."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if hasattr(module, "draw_weights"):
@@ -101,14 +103,14 @@ def draw_weights(model: nn.Module, seed: int) -> None:
 
 
 def check_model(model: object, argument: str = "model") -> nn.Module:
-    """`model`, where it is a torch module."""
+    """Return `model` if it is a torch module; otherwise raise an InputError."""
     if not isinstance(model, nn.Module):
         raise InputError("`{argument}` must be a network; got {model!r:.80}.", argument, model=model)
     return model
 
 
 def check_network(network: object, argument: str = "network") -> EquivariantNetwork:
-    """`network`, where it is an equivariant network."""
+    """Return `network` if it is an equivariant network; otherwise raise an InputError."""
     if not isinstance(network, EquivariantNetwork):
         raise InputError(
             "`{argument}` must be a network, as equivariant_network() makes it; got {network!r:.80}.",

@@ -1,4 +1,4 @@
-"""Plans: a recipe's layers as typed steps, checked before anything is built."""
+"""Plans: the layers of a recipe as typed steps, which are checked before the network is built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..layers.plan import check_layers
 
 @dataclass(frozen=True)
 class Plan:
-    """The typed steps of a network: `in_type`, the type of the input, and one step per layer."""
+    """The typed steps of a network: the type `in_type` of the input and one step per layer."""
 
     in_type: FieldType
     steps: tuple[Step, ...] = ()
@@ -25,16 +25,18 @@ class Plan:
         return self.steps[-1].out_type if self.steps else self.in_type
 
     def extend(self, layer: Mapping[str, Any]) -> Plan:
-        """A plan with one more layer, numbered as the next one. Only this layer is planned; `self` does not change."""
+        """Return a plan with one more layer. Only this layer is planned, and `self` is not modified."""
         return replace(self, steps=(*self.steps, plan_layer(self.out_type, layer, len(self.steps) + 1)))
 
     def rows(self) -> list[dict[str, Any]]:
-        """A table, one dict for the input and one per layer: `layer`, `kind`, and `fields` and `channels` after it."""
+        """Return a table with one dict for the input and one per layer: `layer`, `kind`, `fields` and `channels` of the
+        output.
+        """
         first = {"layer": "input", "kind": "", "fields": show_fields(self.in_type), "channels": self.in_type.size}
         return [first, *(self.row(number) for number in range(1, len(self.steps) + 1))]
 
     def row(self, number: int) -> dict[str, Any]:
-        """The row of one layer; layers are counted from 1."""
+        """Return the row of one layer. Layers are counted from 1."""
         step = self.steps[number - 1]
         return {
             "layer": str(number), "kind": step.kind, "fields": show_fields(step.out_type),
@@ -43,12 +45,12 @@ class Plan:
 
 
 def start_plan(space: GSpace, input: Any) -> Plan:
-    """The plan of a network without layers: its type is that of the input."""
+    """Create the plan of a network without layers, whose output type is that of the input."""
     return Plan(parse_fields(space, input, "input"))
 
 
 def plan_network(space: GSpace, input: Any, layers: Any) -> Plan:
-    """The plan of a recipe: its layers are checked and not built."""
+    """Create the plan of a recipe. The layers are checked but not built."""
     plan = start_plan(space, input)
     for layer in check_layers(layers):
         plan = plan.extend(layer)
@@ -56,5 +58,5 @@ def plan_network(space: GSpace, input: Any, layers: Any) -> Plan:
 
 
 def describe_plan(space: GSpace, input: Any, layers: Any) -> list[dict[str, Any]]:
-    """A table of a recipe's layers, without building them: `layer`, `kind`, `fields`, `channels` after each."""
+    """Return a table of the layers of a recipe without building them: `layer`, `kind`, `fields` and `channels` of each."""
     return plan_network(space, input, layers).rows()

@@ -1,4 +1,4 @@
-"""Prediction: arrays go through a network."""
+"""Prediction with a network for numpy arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from .module import EquivariantNetwork, check_model
 from .shapes import output_size
 
 LARGEST_BATCH = 64
-# Numbers in the largest features of a batch: what the caches of a processor hold (tests/benchmarks/predicting.py).
+# Number of values in the largest features of a batch that fit into a processor's cache
+# (tests/benchmarks/predicting.py).
 FEATURES_OF_A_BATCH = 2**21
 
 
@@ -32,41 +33,43 @@ def predict(
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Predict with a network: its output for an array, in evaluation mode and without gradients.
+    """Predict with a network or module for an array, in evaluation mode and without gradients.
 
-    A network from `equivariant_network()` is compiled at the first call: its filters are expanded, its batch
-    normalizations become part of the convolutions before them, and all of it becomes plain torch modules. The next calls
-    use them as long as nothing in the network changes. The same batch size gives the same bits; another one gives the
-    same numbers up to rounding.
+    The first call compiles a network from `equivariant_network()`: filters are expanded, batch normalizations are
+    merged into the preceding convolutions, and all layers become plain torch modules. Further calls use the compiled
+    network until the network changes. The same batch size gives identical output; another batch size changes it by
+    rounding errors.
 
     Args:
-        model: from `equivariant_network()`, or any torch module that maps tensors to a tensor.
-        x: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel). A single image
-            (row, column) counts as a batch of one where the input has one channel. Or a folder of images, a list of
-            files, or what `image_files()` returned, of which a batch is read at a time.
-        *more: further arrays, for modules that take several (a query and its context); they are cut into the same
-            batches.
-        batch_size: how many go through at once. None is 64 or less: as many as keep the largest features of a network
-            small enough for a processor's cache.
-        dtype: "float32" or "float64"; None is the network's own.
-        precision: None for `dtype`, or "bfloat16" for convolutions in bfloat16, whose numbers have 3 digits: faster on
-            processors and GPUs that have it. For a network from `equivariant_network()`. The output has the type
-            `dtype`.
-        progress: a function that is called after each batch with a dict: `done` and `total` (of the batch axis) and
-            `seconds_left`.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module that maps tensors to
+            a tensor.
+        x: array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel): the inputs. A
+            single image (row, column) is used as a batch of one if the input has one channel. A folder of images, a
+            list of files or the result of `image_files()` is read batch by batch.
+        *more: array: further inputs for modules that take several, such as a query and its context. They are split into
+            the same batches.
+        batch_size: int, optional: the number of examples processed at once. None is the largest number up to 64 for
+            which the largest features of the network fit into a processor's cache.
+        dtype: str, optional: "float32" or "float64". None uses the type of the network.
+        precision: str, optional: "bfloat16" to compute convolutions in bfloat16, which has 3 significant digits. It is
+            faster on processors and GPUs that support it. Only for networks from `equivariant_network()`. The output
+            has the type `dtype`. None uses `dtype`.
+        progress: callable, optional: a function that is called after each batch with a dict of `done`, `total`
+            (examples) and `seconds_left`.
 
     Returns:
-        a numpy array, batch first.
+        array: the output, whose first axis is the batch.
 
     Reproducibility:
-        On one machine, the same number of threads (`torch.get_num_threads()`) gives the same output to the bit. Another
-        number adds in another order: outputs agree to 1e-6 (float32) and 1e-12 (float64) of the largest.
+        On one machine, the same number of threads (`torch.get_num_threads()`) gives identical output. With another
+        number of threads, sums are computed in another order, and outputs agree to 1e-6 (float32) or 1e-12 (float64),
+        relative to the largest value.
 
     Raises:
-        ShapeError: axes or channels that do not fit the network, or an image too small for it.
-        InputError: values that are not finite numbers.
+        ShapeError: if the axes or channels do not match the network, or if an image is too small for a layer.
+        InputError: for values that are not finite.
     Warns:
-        ExactnessWarning: at the first image of a size at which a layer breaks exact equivariance.
+        ExactnessWarning: for the first image of a size at which a layer is not exactly equivariant.
 
     Example:
         >>> import gequi
@@ -97,7 +100,7 @@ def predict(
             tell(stop)
     assert found is not None
     result = found.numpy()
-    return check_output(result, model) if hasattr(model, "recipe") else result  # what others' modules mean, they know
+    return check_output(result, model) if hasattr(model, "recipe") else result  # others may return NaN
 
 
 def _check_precision(model: nn.Module, precision: str | None) -> torch.dtype | None:
@@ -114,7 +117,7 @@ def _predict_parts(
     model: nn.Module, x: LazyArray, size: int | None, dtype: str | None, precision: str | None,
     progress: Progress | None,
 ) -> np.ndarray:  # fmt: skip
-    """The predictions for what is read a batch at a time."""
+    """Predict for inputs that are read batch by batch."""
     size = size or batch_size_for(model, x.shape)
     tell, pieces = counted(check_progress(progress), len(x)), []
     for start in range(0, len(x), size):
@@ -124,11 +127,11 @@ def _predict_parts(
 
 
 def _inputs(model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None) -> tuple[list[np.ndarray], torch.dtype]:
-    """The arrays that go into a model, checked, and the type in which they do."""
+    """Check the inputs of a model and choose the floating-point type of the computation."""
     if isinstance(model, EquivariantNetwork):
         arrays = [check_features(x, model.in_type)]
         model.warn_if_inexact(arrays[0].shape[2:], once=True)
-        output_size(model, arrays[0].shape)  # an image too small for a layer is refused by name, before any work
+        output_size(model, arrays[0].shape)  # raises an error that names the layer if an image is too small
         return arrays, type_of(model) if dtype is None else check_dtype(dtype)
     arrays = [as_array(each, name) for each, name in zip((x, *more), ["x", *["more"] * len(more)], strict=True)]
     kind = next((p.dtype for p in model.parameters()), torch.get_default_dtype())
@@ -146,7 +149,7 @@ def _inputs(model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None) ->
 
 
 def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
-    """How many inputs of a shape (batch, channel, ...) go through a model at once."""
+    """Return the number of inputs of shape (batch, channel, ...) that are processed at once."""
     if not isinstance(model, EquivariantNetwork):
         return LARGEST_BATCH
     size, largest = tuple(shape[2:]), math.prod(shape[1:])
@@ -154,13 +157,13 @@ def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
         for step in model.steps:
             size = step.after(size)
             largest = max(largest, step.out_type.size * math.prod(size))
-    except ShapeError:  # which is refused with its reason where the network runs
+    except ShapeError:  # the error with its reason is raised when the network runs
         pass
     return max(1, min(LARGEST_BATCH, FEATURES_OF_A_BATCH // largest))
 
 
 def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> np.ndarray:
-    """`output` of a model that gequi made, where it is finite; else an error that says whether the weights were."""
+    """Return the `output` of a model created by gequi if it is finite. The error states if the weights are not finite."""
     if np.isfinite(output).all() or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
         return check_result(output, argument)
     raise InputError("`{argument}` has weights that are not finite: its training has diverged.", "model")

@@ -1,4 +1,4 @@
-"""From recipes to networks, and what tables say of them."""
+"""Networks from recipes, and tables that describe networks."""
 
 from __future__ import annotations
 
@@ -26,27 +26,30 @@ def equivariant_network(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> EquivariantNetwork:
-    """A network of layers that commute with the group of a gspace.
+    """Create an equivariant network, whose layers commute with the group of a gspace.
 
     Args:
-        space: a gspace, from `gspace()`.
-        input: the fields of the input, such as `{"trivial": 1}` for a grayscale image, `{"trivial": 3}` for colour,
-            `{"irrep_1": 1}` for a vector at each pixel.
-        layers: a list of `{"layer": kind, option: value, ...}`; `layer_kinds()` lists kinds and options.
-        seed: of the initial weights; the same seed gives the same weights in R and in Python. None draws one, which
-            the recipe then keeps.
-        dtype: "float32", or "float64" to check laws to 1e-10.
+        space: GSpace: a gspace, created by `gspace()`.
+        input: dict, list or str: the fields of the input, as in `field_type()`: `{"trivial": 1}` for a grayscale image,
+            `{"trivial": 3}` for a color image, `{"irrep_1": 1}` for a vector field.
+        layers: list of dict: the layers, each `{"layer": kind, option: value, ...}`. `layer_kinds()` lists the kinds
+            and their options.
+        seed: int, optional: the seed of the initial weights. The same seed gives the same weights in R and in Python.
+            None draws a seed, which is stored in the recipe.
+        dtype: str: "float32", or "float64" for checks of equivariance to 1e-10.
 
     Returns:
-        a torch module on (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel),
-        with `recipe` (plain data), `in_type` and `out_type` (escnn field types).
+        EquivariantNetwork: a torch module on tensors (batch, channel, row, column), (batch, channel, depth, row,
+        column) or (batch, channel). It has the attributes `recipe` (plain data), `in_type` and `out_type` (escnn field
+        types).
 
     Raises:
-        FieldError: a layer that does not fit the fields before it.
-        InputError: an unknown layer or option, or a value an option cannot take. Both name the layer.
+        FieldError: if a layer does not accept the fields of the previous layer. The message names the layer.
+        InputError: for an unknown layer, option or value. The message names the layer.
 
     Source:
-        escnn (Cesa, Lang & Weiler 2022); the recipe is gequi's.
+        Cesa, Lang and Weiler (2022), A program to build E(N)-equivariant steerable CNNs, ICLR. The recipe is part of
+        gequi.
 
     Example:
         >>> import gequi, numpy
@@ -61,7 +64,7 @@ def equivariant_network(
 
 
 def make_recipe(space: GSpace, input: Any, layers: Any, seed: int | None, dtype: str) -> dict[str, Any]:
-    """The recipe of a network as plain data; arguments as in `equivariant_network()`."""
+    """Create the recipe of a network as plain data. The arguments are those of `equivariant_network()`."""
     return {
         "space": describe_gspace(space),
         "input": field_pairs(input, "input"),
@@ -72,7 +75,7 @@ def make_recipe(space: GSpace, input: Any, layers: Any, seed: int | None, dtype:
 
 
 def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
-    """The network, or the module of another factory, that a recipe describes, with its initial weights."""
+    """Create the network, or the module of another factory, that a recipe describes, with its initial weights."""
     known = {"factory", "arguments"} if "factory" in recipe else {"space", "input", "layers", "seed", "dtype"}
     if recipe.keys() - known:
         name = sorted(map(str, recipe.keys() - known))[0]
@@ -86,7 +89,9 @@ def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
 
 
 def _plain_layers(layers: Any, depth: int = 0) -> Any:
-    """Layers as plain data in one form: fields as pairs, lists (R sends arrays), whole numbers as int (4.0 for 4)."""
+    """Convert layers to plain data in one form: fields as pairs, arrays (from R) as lists, whole numbers as int (4.0 as
+    4).
+    """
     layers = plain(layers) if isinstance(layers, np.ndarray) else layers
     if isinstance(layers, Mapping) and depth < MOST_DEPTH:
         return {
@@ -100,7 +105,10 @@ def _plain_layers(layers: Any, depth: int = 0) -> Any:
 
 
 def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """`describe_plan()` of a network, with `parameters`, and `size` (spatial, after each layer) for a given input."""
+    """Describe a network as `describe_plan()` does, with the number of `parameters` of each layer.
+
+    With an `input_shape`, the column `size` contains the spatial size after each layer.
+    """
     rows = network.plan.rows()
     counts = [0] + [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in network.layers]
     for row, count in zip(rows, counts, strict=True):
@@ -115,7 +123,9 @@ def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | N
 
 
 def with_dtype(network: EquivariantNetwork, dtype: object) -> EquivariantNetwork:
-    """The network itself, or one with the same weights in another floating-point type."""
+    """Return the network with another floating-point type and the same weights, or the network itself if it has this
+    type.
+    """
     wanted = check_dtype(dtype)
     if wanted == network.dtype:
         return network
@@ -127,7 +137,7 @@ def with_dtype(network: EquivariantNetwork, dtype: object) -> EquivariantNetwork
 
 
 def copy_network(network: EquivariantNetwork) -> EquivariantNetwork:
-    """A network of its own with the same recipe and weights."""
+    """Copy a network. The copy has the same recipe and weights and shares no data with the original."""
     twin = EquivariantNetwork(network.space, copy.deepcopy(network.recipe), network.plan)
     set_weights(twin, get_weights(network))
     twin.train(network.training)

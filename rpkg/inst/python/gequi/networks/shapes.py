@@ -1,4 +1,4 @@
-"""Shapes of a network's input and output."""
+"""Shapes of the input and output of a network."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from .module import EquivariantNetwork, check_network
 
 
 def output_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape of a network's output, without running it; warns of layers that break exactness at this size.
+    """Compute the shape of the output of a network for a given input shape, without running the network.
 
     Args:
-        network: from `equivariant_network()`.
-        input_shape: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel).
+        network: EquivariantNetwork: a network, created by `equivariant_network()`.
+        input_shape: tuple of int: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch,
+            channel).
 
     Returns:
-        the shape of what `predict()` returns for such an input.
+        tuple of int: the shape of the array that `predict()` returns.
 
     Raises:
-        ShapeError: a shape that does not fit the input fields, or an image too small for a layer (named).
+        ShapeError: if the shape does not match the input fields or is too small for a layer (the message names it).
     Warns:
-        ExactnessWarning: a stride or padding that breaks exact equivariance at this size; names the layer.
+        ExactnessWarning: if a stride or padding breaks exact equivariance at this size. The message names the layer.
 
     Example:
         >>> import gequi
@@ -39,7 +40,7 @@ def output_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tup
 
 
 def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The spatial size of the output; a shape that does not fit a layer is refused by the layer's name."""
+    """Compute the spatial size of the output. The error for a size that is too small names the layer."""
     size = check_input_shape(network, input_shape)[2:]
     for step in network.steps:
         size = step.after(size)
@@ -47,7 +48,7 @@ def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tupl
 
 
 def check_input_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape of a network's input, checked against its fields."""
+    """Check the shape of an input against the input fields of a network and return it as a tuple."""
     wanted = 2 + network.space.dimensionality
     shape = tuple(check_integer(n, "input_shape", minimum=1) for n in entries(input_shape))
     if len(shape) != wanted or shape[1] != network.in_type.size:

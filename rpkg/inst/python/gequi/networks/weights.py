@@ -15,7 +15,9 @@ from .module import check_model
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters, and the statistics that training gathers. Bases and index tables are constants, not weights."""
+    """Return the parameters and the running statistics of a model. Filter bases and index tables are constants, not
+    weights.
+    """
     check_model(model)
     state: dict[str, torch.Tensor] = {
         name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -29,13 +31,13 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     """Return the weights of a network, including the running statistics of batch normalization.
 
     Args:
-        model: a network, or any torch module.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module.
 
     Returns:
-        a dict of name -> numpy array (a copy).
+        dict of str to array: the weights (copies). The names are those of torch, which counts layers from 0.
 
     Raises:
-        InputError: `model` is not a torch module.
+        InputError: if `model` is not a torch module.
 
     Example:
         >>> import gequi
@@ -48,18 +50,18 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
 
 
 def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
-    """Set weights of a network in place. Weights that are not named are kept.
+    """Set weights of a network in place. Weights that are not in `weights` are kept.
 
     Args:
-        model: a network, or any torch module.
-        weights: a mapping of names, as `get_weights()` gives them, to arrays of the same shapes.
+        model: torch.nn.Module: a network, created by `equivariant_network()`, or any torch module.
+        weights: dict of str to array: the new weights, with the names and shapes that `get_weights()` returns.
 
     Returns:
-        the model.
+        torch.nn.Module: the model.
 
     Raises:
-        InputError: an unknown name, or values that are not finite numbers; nothing is changed.
-        ShapeError: a weight of the wrong shape; nothing is changed.
+        InputError: for an unknown name or values that are not finite. The model is not changed.
+        ShapeError: for a weight of the wrong shape. The model is not changed.
 
     Example:
         >>> import gequi, numpy as np
@@ -85,7 +87,7 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
                 "weights", name=name, choices=list(state), hint=nearest(name, state),
             )  # fmt: skip
         array = as_array(value, f"weights${name}")
-        if array.size == 1 and state[name].numel() == 1:  # R has no scalars without an axis
+        if array.size == 1 and state[name].numel() == 1:  # R has no arrays without axes
             array = array.reshape(tuple(state[name].shape))
         if array.shape != tuple(state[name].shape):
             raise ShapeError(
@@ -96,7 +98,7 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
     with torch.no_grad():
         for name, tensor in checked.items():
             state[name].copy_(tensor)
-    if not model.training:  # escnn keeps filters of the old weights
+    if not model.training:  # escnn has stored filters of the old weights
         model.train()
         model.eval()
     return model
