@@ -1,8 +1,8 @@
-"""The check that every operator passes through: how far it is from commuting with its group.
+"""Measurement of equivariance: how far an operator is from commuting with its group.
 
-f is equivariant where f(g x) = g f(x) for every element g: transforming the input transforms the output, each by the
-representation that its fields declare. An invariant f is one whose output fields are trivial. Where the group is that
-of the permutations along an axis, `permutation_error()` measures the same.
+f is equivariant if f(g x) = g f(x) for every element g: transforming the input transforms the output, each by the
+representation of its fields. f is invariant if it is equivariant and its output fields are trivial.
+`permutation_error()` measures the same for the group of permutations along an axis.
 """
 
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant

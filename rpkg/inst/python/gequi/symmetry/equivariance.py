@@ -1,4 +1,4 @@
-"""Equivariance to the group of a gspace: a table of errors, an answer, and what a picture shows."""
+"""Equivariance to the group of a gspace: a table of errors, a test and the maps for a plot."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..networks import EquivariantNetwork
 from .interpolation import within_interpolation
 from .operators import Operator, check_indexes, make_operator, scale_of
 
-# Rounding grows with the number of terms in a sum: these leave room for networks of some tens of layers.
+# Rounding errors grow with the number of terms in a sum. These tolerances suffice for networks of some tens of layers.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
-MOST_SAMPLED = 12  # elements of those that interpolate, where none is named
+MOST_SAMPLED = 12  # number of elements that interpolate, if `elements` is None
 
 
 def equivariance_error(
@@ -32,33 +32,37 @@ def equivariance_error(
     elements: Sequence[int] | None = None,
     dtype: str | None = None,
 ) -> list[dict[str, Any]]:
-    """How far a map is from commuting with each element of a group, relative to the scale of its output.
+    """Measure the equivariance error of a map for each element of a group, relative to the scale of its output.
 
     error(g) = max |f(g x) - g f(x)| / max |f(x)|
 
     Args:
-        f: a network, which declares its own gspace and fields; or any function from an array to an array, with
-            `space`, `input` and `output` declared here.
-        x: an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel).
-        space: the gspace; for a network its own.
-        input: the fields of `x`, such as `{"trivial": 1}`.
-        output: the fields of `f(x)`. A result (batch, channel) transforms by its fields alone.
-        elements: numbers of the elements to check; None checks all.
-        dtype: "float32" or "float64", in which the map is run; None is the network's own, float64 for a function.
+        f: EquivariantNetwork or callable: a network, which declares its own gspace and fields, or a function from an
+            array to an array, for which `space`, `input` and `output` are required.
+        x: array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel): an input of
+            `f`.
+        space: GSpace, optional: a gspace, created by `gspace()`. Required for a function.
+        input: dict, list or FieldType, optional: the fields of `x`, such as `{"trivial": 1}`. Required for a function.
+        output: dict, list or FieldType, optional: the fields of `f(x)`. Required for a function. An output (batch,
+            channel) is transformed by its representation only.
+        elements: list of int, optional: the numbers of the elements to check. None checks all.
+        dtype: str, optional: "float32" or "float64", the precision of the computation. None uses the type of the
+            network, and "float64" for a function.
 
     Returns:
-        a table, one dict an element: `element` (its number), `name`, `exact` (whether it moves the pixel grid
-        without interpolation: only then can the error be as small as rounding) and `error`. Elements that a
-        restriction inside the network has given up are left out.
+        list of dict: a table with one dict per element: `element` (its number), `name`, `exact` (whether the element
+        moves the pixel grid without interpolation; only then can the error be as small as rounding) and `error`.
+        Elements that are not in the group of the output, after a restriction, are omitted.
 
     Raises:
-        InputError, FieldError: fields that are missing where `f` is a function, or that do not fit.
-        ShapeError: an output whose channels or axes do not fit `output`, or that changes shape with `g`.
+        InputError, FieldError: if fields are missing for a function or do not match.
+        ShapeError: if the channels or axes of the output do not match `output`, or if its shape depends on the element.
     Warns:
-        ExactnessWarning: a layer that breaks exactness at this size.
+        ExactnessWarning: if a layer breaks exact equivariance at this size.
 
     Source:
-        the definition of equivariance; measured in this form by e3nn and escnn too.
+        Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv 1911.08251. e3nn and escnn measure
+        equivariance in the same form.
 
     Example:
         >>> import gequi, numpy as np
@@ -105,25 +109,29 @@ def is_equivariant(
     dtype: str | None = None,
     tolerance: float | None = None,
 ) -> bool:
-    """Whether `equivariance_error()` stays within a tolerance.
+    """Test whether all errors of `equivariance_error()` are within a tolerance.
 
-    An element that moves the pixel grid onto itself is judged by its error, which is that of rounding. Another one has
-    to interpolate: its error, on a smooth input made from `x`, is compared with the error that interpolation makes by
-    itself, measured on the identity map (see `gequi/symmetry/interpolation.py`).
+    For an element that maps the pixel grid onto itself, the error is compared with the tolerance for rounding. Other
+    elements interpolate. Their error on a smooth input derived from `x` is compared with the interpolation error, which
+    is measured with the identity map (see `gequi/symmetry/interpolation.py`).
 
     Args:
         f, x, space, input, output, dtype: as in `equivariance_error()`.
-        elements: numbers of the elements to check. None checks those that move the pixel grid onto itself; where no
-            quarter turn is among them, as in a group of 3 rotations, the others too, or 12 of them where there are more.
-        tolerance: largest relative error that passes, for every element; None is 1e-4 in float32 and 1e-9 in float64
-            for elements that do not interpolate, and 8 times the error of interpolation for those that do.
+        elements: list of int, optional: the numbers of the elements to check. None checks the elements that map the
+            pixel grid onto itself. If none of them is a quarter turn, as in a group of 3 rotations, at most 12 of the
+            other elements are checked as well.
+        tolerance: float, optional: the largest relative error that passes, for all elements. None is 1e-4 in float32
+            and 1e-9 in float64 for elements that do not interpolate, and 8 times the interpolation error for the
+            others.
 
     Returns:
-        True or False. True is the answer for any `f` where the group has the identity only.
+        bool: whether all errors are within the tolerance. The result is True for every `f` if the group contains only
+        the identity.
 
     Raises:
-        as `equivariance_error()`, and InputError where nothing can be said: `elements` holds no more than the identity;
-        no element changes `x`; interpolation alone makes an error above 2 %, as on small images.
+        InputError, FieldError, ShapeError: as in `equivariance_error()`.
+        InputError: if the test is not informative: `elements` contains only the identity, no element changes `x`, or
+            the interpolation error exceeds 2 %, as on small images.
 
     Example:
         >>> import gequi, numpy as np
@@ -149,7 +157,7 @@ def is_equivariant(
 
 
 def _choose_elements(operator: Operator, elements: Sequence[int] | None) -> list[dict[str, Any]]:
-    """The rows of the elements to judge, of those that act on the output."""
+    """Return the rows of the elements to check, among those that act on the output."""
     space = operator.in_type.gspace
     members, rows = groups.elements(space), group_elements(space)
     kept = [row for row in rows if operator.to_output(members[row["element"]]) is not None]
@@ -174,7 +182,7 @@ def _choose_elements(operator: Operator, elements: Sequence[int] | None) -> list
 
 
 def _check_moved(operator: Operator, x: np.ndarray, members: list[GroupElement]) -> None:
-    """Refuses an input that no element changes, where another input would be changed."""
+    """Raise an InputError if no element changes the input although the elements change other inputs."""
 
     def moves(x: np.ndarray) -> bool:
         moved = [act(x, operator.in_type, element) for element in members]
@@ -194,22 +202,24 @@ def equivariance_maps(
     output: Any = None,
     dtype: str | None = None,
 ) -> dict[str, Any]:
-    """What a picture of equivariance shows: one field of f(x) and of f(g x), and their difference once g is undone.
+    """Compute the maps for a plot of equivariance: a field of f(x) and of f(g x), and their difference after g is
+    undone.
 
     Args:
-        f, x, space, input, output, dtype: as in `equivariance_error()`; of `x` the first image, of two axes.
-        element: the number of g.
-        field: the number of the field of the output.
+        f, x, space, input, output, dtype: as in `equivariance_error()`. Only the first image of `x` is used. The images
+            have two axes.
+        element: int: the number of the element g.
+        field: int: the number of the field of the output.
 
     Returns:
-        a dict: `input` and `moved` (row, column), the first channel of x and of g x; `maps`, `maps_of_moved` and
-        `difference` (channel, row, column) of the field, the last being g^-1 f(g x) - f(x); `moves_to`, the channel
-        of f(g x) in which each channel of f(x) is found, or None where g does not permute the channels; `names` of
-        the channels, those of the elements for a regular field; `name` of g; and `error`, as in
-        `equivariance_error()`.
+        dict: `input` and `moved`, arrays (row, column), the first channel of x and of g x; `maps`, `maps_of_moved` and
+        `difference`, arrays (channel, row, column) of the field, where the difference is g^-1 f(g x) - f(x);
+        `moves_to`, the channel of f(g x) that corresponds to each channel of f(x), or None if g does not permute the
+        channels; `names`, the names of the channels, which are those of the elements for a regular field; `name`, the
+        name of g; and `error`, as in `equivariance_error()`.
 
     Raises:
-        InputError: no such element or field, or an `f` whose output is no image.
+        InputError: if the element or field does not exist, or if the output of `f` is not an image.
     """
     operator = make_operator(f, space, input, output, dtype)
     x = check_features(x, operator.in_type).astype(operator.dtype)[:1]

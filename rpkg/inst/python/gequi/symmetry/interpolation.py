@@ -1,14 +1,14 @@
-"""Elements that have to interpolate: their errors, beside those that interpolation makes by itself.
+"""Elements that interpolate: their equivariance error compared with the interpolation error.
 
-An element that does not map the pixel grid onto itself samples between the pixels, so that f(g x) and g f(x) differ for
-an equivariant f too. How much of the difference is interpolation is measured on the identity map: x and f(x) are moved
-by g and back, and what is lost is the floor.
+An element that does not map the pixel grid onto itself samples between the pixels, so f(g x) and g f(x) differ even if
+f is equivariant. The part of the difference that is due to interpolation is measured with the identity map: x and f(x)
+are transformed by g and back, and the relative changes are the floor.
 
     error(g) = |f(g x) - g f(x)| / |f(x)|,    floor(g) = |g^-1 g x - x| / |x| + |g^-1 g f(x) - f(x)| / |f(x)|
 
-Both are taken on a smooth input without symmetry of its own that vanishes towards the border (`smooth_input()`), and in
-the root mean square over the disc (or ball) that no rotation moves out of the image. There the floor falls with the
-fourth power of the smoothness, and the error of a map that is not equivariant hardly falls at all.
+Both are computed on a smooth input without symmetry that vanishes towards the border (`smooth_input()`), as the root
+mean square over the disc (or ball) that stays inside the image under every rotation. There, the floor decreases with
+the fourth power of the smoothness, whereas the error of a map that is not equivariant hardly decreases.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ..fields import act
 from ..geometry.filters import gaussian_filter
 from .operators import Operator
 
-# Set by tests/benchmarks/equivariance.py: maps that are equivariant between the pixels too stay within FACTOR floors, and
-# those that are not exceed it, also where they differ little from one that is.
+# Set by tests/benchmarks/equivariance.py: the error of maps that are equivariant between the pixels is at most FACTOR
+# floors. The error of other maps is larger, even if they differ little from an equivariant map.
 FACTOR = 8.0
 MOST_FLOOR = 0.02  # above it, relative errors of 16 % would pass
 SMOOTHING = 2.5  # the radius of the disc over the standard deviation of the filter
-REACH = 0.8  # where the input vanishes, as a part of that radius
-_BLOBS = ((1.0, (0.35, -0.15, 0.2)), (0.5, (-0.25, 0.3, -0.1)))  # (weight, place): without any symmetry
+REACH = 0.8  # radius at which the input vanishes, relative to the radius of the disc
+_BLOBS = ((1.0, (0.35, -0.15, 0.2)), (0.5, (-0.25, 0.3, -0.1)))  # (weight, position), without symmetry
 _BLOB_WIDTH = 0.4
 
 
 def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[str, GroupElement]) -> bool:
-    """Whether interpolation explains the errors of all elements (by their names).
+    """Return whether the interpolation error explains the errors of all elements, which are given by their names.
 
     Raises:
-        InputError: interpolation alone makes so large an error that nothing can be said.
+        InputError: if the interpolation error is too large for a decision.
     """
     smooth = smooth_input(x)
     floors = {}
@@ -59,7 +59,7 @@ def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[st
 
 
 def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) -> tuple[float, float]:
-    """error(g) and floor(g) of one element."""
+    """Compute error(g) and floor(g) of one element."""
     on_output = operator.to_output(element)
     value = operator(x)
     if not _length(x) or not _length(value):
@@ -73,7 +73,7 @@ def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) ->
 
 
 def smooth_input(x: np.ndarray) -> np.ndarray:
-    """x (batch, channel, *size), smoothed, within a smooth window that vanishes towards the border."""
+    """Smooth x (batch, channel, *size) and multiply it by a smooth window that vanishes towards the border."""
     size = x.shape[2:]
     radius = min(size) / 2
     smooth = as_numpy(gaussian_filter(own_tensor(x, torch.float64), [radius / SMOOTHING] * len(size), normalized=True))
@@ -88,7 +88,7 @@ def smooth_input(x: np.ndarray) -> np.ndarray:
 
 
 def _length(value: np.ndarray) -> float:
-    """The root mean square over the disc that rotations keep within the image."""
+    """Compute the root mean square over the disc that rotations keep inside the image."""
     if value.ndim > 2:
         size = value.shape[2:]
         squares = [(np.arange(n) - (n - 1) / 2) ** 2 for n in size]

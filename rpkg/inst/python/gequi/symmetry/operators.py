@@ -1,4 +1,4 @@
-"""A map with its declared types, on numpy arrays: what a law is measured on."""
+"""Maps on numpy arrays with declared field types, whose equivariance is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..networks import EquivariantNetwork, predict, with_dtype
 
 
 class Operator:
-    """A map on numpy arrays with declared types."""
+    """A map on numpy arrays with declared field types."""
 
     def __init__(self, f: Callable[[np.ndarray], Any], in_type: FieldType, out_type: FieldType, dtype: Any) -> None:
         self.f, self.in_type, self.out_type, self.dtype = f, in_type, out_type, np.dtype(dtype)
@@ -62,7 +62,7 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
 
 
 def scale_of(value: np.ndarray) -> float:
-    """The largest absolute value of an output, to which errors are relative."""
+    """Return the largest absolute value of an output, to which errors are relative."""
     scale = float(np.abs(value).max())
     if scale == 0:
         raise InputError("`{argument}` leads to an output of zeros only, to which no error can be relative.", "x")
@@ -70,7 +70,7 @@ def scale_of(value: np.ndarray) -> float:
 
 
 def check_indexes(values: Any, argument: str, count: int) -> list[int]:
-    """One index, or several, of `count` things."""
+    """Check one or several indexes of `count` items and return them as a list."""
     numbers = [check_index(value, argument, count) for value in entries(values)]
     if not numbers:
         raise InputError("`{argument}` is empty; {none!r} is the default.", argument, none=None)

@@ -1,4 +1,4 @@
-"""The law of maps that commute with permutations along an axis, measured."""
+"""Measurement of equivariance to permutations along an axis."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def permutation_error(
     seed: int | None = None,
     dtype: str | None = None,
 ) -> list[dict[str, Any]]:
-    """How far a map is from commuting with permutations along an axis, relative to the scale of its output.
+    """Measure the permutation equivariance error of a map, relative to the scale of its output.
 
     error(P) = max |f(P x) - P f(x)| / max |f(x)|, where P permutes x along `input` and f(x) along `output`.
 
     Args:
-        f: any function from an array to an array: an operation on images, attention on tokens.
-        x: an input of `f`.
-        input: the axis of `x` that is permuted, or the axes, all by the same permutation.
-        output: the axis or axes of `f(x)` that the law permutes; None for a map that should not change at all.
-        permutations: how many to try: the exchange of the first two positions, the cycle by one position (these two
-            generate all others), and then random ones.
-        seed: of the random ones; None is fresh.
-        dtype: "float32" or "float64" of `x`; None is float64.
+        f: callable: a function from an array to an array, such as an operation on images or attention on tokens.
+        x: array: an input of `f`.
+        input: int or list of int: the axis or axes of `x` that are permuted. Several axes get the same permutation.
+        output: int or list of int, optional: the axis or axes of `f(x)` that are permuted. None tests invariance.
+        permutations: int: the number of permutations to test. The first two are the exchange of the first two positions
+            and the cyclic shift by one position, which generate all permutations. The others are random.
+        seed: int, optional: the seed of the random permutations. None draws one.
+        dtype: str, optional: "float32" or "float64", the precision to which `x` is rounded. None is float64.
 
     Returns:
-        a table as that of `equivariance_error()`, one dict a permutation: `element` (its number), `name`, `exact` (true:
-        a permutation never interpolates) and `error`.
+        list of dict: a table as in `equivariance_error()` with one dict per permutation: `element` (its number),
+        `name`, `exact` (always True, because permutations do not interpolate) and `error`.
 
     Raises:
-        InputError: an axis that is not there; an output of zeros only.
-        ShapeError: an axis of `f(x)` whose size is not that of the permuted axis of `x`.
+        InputError: if an axis does not exist or the output contains only zeros.
+        ShapeError: if an axis of `f(x)` has another size than the permuted axis of `x`.
 
     Example:
         >>> import gequi
