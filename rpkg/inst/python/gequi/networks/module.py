@@ -91,7 +91,7 @@ class EquivariantNetwork(nn.Module):
 
 
 def draw_weights(model: nn.Module, seed: int) -> None:
-    """Draw initial weights from a seed, in float64 on the CPU, so that they are the same for all types and languages."""
+    """Draw initial weights from a seed, in float64 on the CPU, so that all types and languages get the same weights."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if hasattr(module, "draw_weights"):

@@ -58,5 +58,5 @@ def plan_network(space: GSpace, input: Any, layers: Any) -> Plan:
 
 
 def describe_plan(space: GSpace, input: Any, layers: Any) -> list[dict[str, Any]]:
-    """Return a table of the layers of a recipe without building them: `layer`, `kind`, `fields` and `channels` of each."""
+    """Return a table of the layers of a recipe without building them: `layer`, `kind`, `fields`, `channels` of each."""
     return plan_network(space, input, layers).rows()

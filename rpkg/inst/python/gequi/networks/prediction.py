@@ -163,7 +163,7 @@ def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
 
 
 def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> np.ndarray:
-    """Return the `output` of a model created by gequi if it is finite. The error states if the weights are not finite."""
+    """Return the `output` of a model created by gequi if it is finite. The error names weights that are not finite."""
     if np.isfinite(output).all() or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
         return check_result(output, argument)
     raise InputError("`{argument}` has weights that are not finite: its training has diverged.", "model")

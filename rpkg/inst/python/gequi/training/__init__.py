@@ -1,8 +1,8 @@
-"""Training: a model learns from arrays, over lightning's engine.
+"""Training of models with lightning.
 
-`fit()` trains in place and returns a history; `evaluate()` measures. The same seed gives the same weights to the bit
-on the same machine with the same number of threads, from R and from Python; a run that is stopped and resumed ends with
-the weights of an unbroken one. `prepare_job()` and `collect_job()` take a run to several machines.
+`fit()` trains a model in place and returns a history. `evaluate()` computes metrics. The same seed gives identical
+weights on the same machine with the same number of threads, from R and from Python. A training that is stopped and
+resumed ends with the weights of an uninterrupted one. `prepare_job()` and `collect_job()` train on several machines.
 """
 
 from ._prepare import examine_targets

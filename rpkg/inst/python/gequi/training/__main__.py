@@ -1,4 +1,4 @@
-"""A worker: `python -m gequi.training FOLDER`, as torchrun or srun starts it, trains its part of a job."""
+"""A worker. `python -m gequi.training FOLDER`, started by torchrun or srun, trains its part of a job."""
 
 import sys
 from pathlib import Path

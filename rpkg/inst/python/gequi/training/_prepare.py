@@ -1,4 +1,4 @@
-"""The inputs of a run: its examples, the task that the targets set, and the identity of the run."""
+"""The inputs of a run: its examples, the task defined by the targets, and the identity of the run."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Prepared:
     examples: Examples | Made
     validation: Examples | None
     task: Task
-    identity: dict[str, Any]  # of the run, which its checkpoints hold
+    identity: dict[str, Any]  # identity of the run, which its checkpoints store
 
 
 def need_lightning() -> None:
-    """Raises an error where lightning or torchmetrics is missing."""
+    """Raise a SetupError if lightning or torchmetrics is missing."""
     need_packages(("lightning", "torchmetrics"), "training", "train")
 
 
 def prepare(model: torch.nn.Module, x: Any, y: Any, options: FitOptions) -> Prepared:
-    """The examples of `fit()`, checked; `options` are checked already."""
+    """Check and prepare the examples of `fit()`. The `options` have been checked before."""
     x = open_array(opened(x), "x")
     y = open_array(targets_of(x, y), "y")
     examples: Examples | Made
@@ -73,7 +73,7 @@ def _validation(model: torch.nn.Module, pair: Any, task: Task) -> Examples:
 def examples_of(
     model: Any, x: Any, y: Any, loss: Any, names: tuple[str, str], ignore: int | None = None
 ) -> tuple[Examples, Task]:
-    """Arrays as examples, and the task that they set; `names` are what messages call the arrays."""
+    """Convert arrays to examples and determine their task. `names` are the names of the arrays in error messages."""
     x = check_inputs(x, model, names[0])
     y = check_targets(y, len(x), names[1])
     task, y = find_task(loss, y, _output_shape(model, x), ignore)
@@ -81,7 +81,7 @@ def examples_of(
 
 
 def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -> tuple[Made, Task]:
-    """The batches that a function makes, and the task that the first of them sets."""
+    """Prepare batches that a function returns, and determine the task from the first batch."""
     if y is not None or not (options.validation is None or isinstance(options.validation, tuple | list)):
         raise InputError(
             "where `x` is a function it makes the targets too, and `validation` must be a pair (x, y): leave out `y`.",
@@ -114,7 +114,7 @@ def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -
 
 
 def _output_shape(model: Any, x: np.ndarray) -> tuple[int, ...]:
-    """The shape of the output for one example; errors of shapes come before any work."""
+    """Return the shape of the output for one example. Shape errors are raised before any training."""
     if isinstance(model, EquivariantNetwork):
         model.warn_if_inexact(x.shape[2:], once=True)
     return predict(model, x[:1]).shape[1:]
@@ -127,7 +127,7 @@ def _dtype(model: torch.nn.Module) -> torch.dtype:
 
 
 def examine_targets(model: Any, x: Any, y: Any = None, loss: Any = None) -> dict[str, Any]:
-    """The shape of a model's output for one example, and whether targets for it are classes."""
+    """Return the output shape of a model for one example, and whether the targets are classes."""
     shape = _output_shape(model, check_inputs(open_array(opened(x), "x"), model))
     return {"output": list(shape), "classes": y is not None and are_classes(np.asarray(y), loss, shape)}
 
@@ -136,7 +136,7 @@ def examine_targets(model: Any, x: Any, y: Any = None, loss: Any = None) -> dict
 
 
 def _identity(model: Any, options: FitOptions, task: Task, data: str) -> dict[str, Any]:
-    """The identity of a run: a checkpoint is resumed only where all of it agrees."""
+    """Return the identity of a run. A checkpoint is resumed only if its identity is the same."""
     return {
         **options.identity(),
         "loss": task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "function"),
@@ -147,7 +147,7 @@ def _identity(model: Any, options: FitOptions, task: Task, data: str) -> dict[st
 
 
 def fingerprint(*arrays: Any) -> str:
-    """A short sum of data: shapes, and 16 examples spread over each array."""
+    """Compute a short hash of data: shapes, types, and 16 examples spread over each array."""
     total = hashlib.blake2b(digest_size=16)
     for array in arrays:
         places = np.unique(np.linspace(0, len(array) - 1, 16).astype(int))

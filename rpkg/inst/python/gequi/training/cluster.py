@@ -1,4 +1,4 @@
-"""Training on several machines: a run is written down as a folder, and its result is fetched from there."""
+"""Training on several machines: a training job is written to a folder, and its result is read from there."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ def prepare_job(
     metadata: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, str]:
-    """Writes a training run down, for several machines that see the same folder.
+    """Write a training job to a folder and return the commands that run it on a cluster.
 
     Args:
-        folder: where to; `job.json`, the model and the data, or the paths of their files.
-        model, x, y: as in `fit()`.
-        metadata: plain data that is kept with the job.
-        **options: as in `fit()`, apart from `progress` and `callbacks`; `devices` are the processes on each of
-            `nodes` machines.
+        folder: path: an empty folder that all machines can access. It receives `job.json`, the model and the data, or
+            the paths of the data files.
+        model, x, y: as in `fit()`. For a .npy file, the job stores the path, not the contents.
+        metadata: dict, optional: plain data to store with the job.
+        **options: options of `fit()`, except `progress` and `callbacks`. `devices` is the number of processes on each
+            of `nodes` machines.
 
     Returns:
-        a dict of command lines that do the run: `torchrun`, once on each machine, and `srun`, once in a batch script of
-        SLURM. Then `collect_job()` brings the weights back.
+        dict of str to str: two alternative commands. `torchrun` is run on each machine. `srun` is run once in a SLURM
+        batch script. When the job is complete, `collect_job()` reads the trained weights.
 
     Raises:
-        InputError: as `fit()`, before anything is written; a folder that is not empty.
+        InputError: as in `fit()`, before anything is written, or if the folder is not empty.
 
     Example:
         >>> import gequi, numpy, tempfile
@@ -69,17 +70,18 @@ def prepare_job(
 
 
 def collect_job(folder: Any, model: torch.nn.Module) -> list[dict[str, Any]]:
-    """Fetches what a job has learned, when it is done.
+    """Read the result of a completed training job into a model.
 
     Args:
-        folder: of the job.
-        model: the one that `prepare_job()` was given; the weights go into it, as `fit()` leaves them there.
+        folder: path: the folder of the job.
+        model: torch.nn.Module: the model that was given to `prepare_job()`. It receives the trained weights, as from
+            `fit()`.
 
     Returns:
-        the history, as `fit()`.
+        list of dict: the history, as in `fit()`.
 
     Raises:
-        InputError: a folder without a job that is done.
+        InputError: if the folder does not contain a completed job.
 
     Example:
         >>> import tempfile
@@ -94,12 +96,12 @@ def collect_job(folder: Any, model: torch.nn.Module) -> list[dict[str, Any]]:
 
 
 def job_metadata(folder: Any) -> dict[str, Any]:
-    """The `metadata` of a job: R keeps the classes there."""
+    """Return the `metadata` of a job. R stores the classes there."""
     return read_metadata(check_path(folder, "folder"))
 
 
 def work(folder: Path) -> None:
-    """What each process does: reads the folder of a job and trains its part."""
+    """Run one process of a job: read the folder and train on the part of this process."""
     model, x, y, options = read_job(folder)
     history = train(make_run(model, x, y, options, report_to(folder)))
     leave_group()

@@ -1,6 +1,6 @@
-"""The options of `fit()`: named and checked here, the same object in a call, a job folder, a worker and a checkpoint.
+"""The options of `fit()`, with their checks. Calls, job folders, workers and checkpoints use the same object.
 
-They are plain data, apart from a `loss` that is a function and from arrays for `validation`.
+The options are plain data, except for a `loss` that is a function and arrays for `validation`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ..networks import choose_seed
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 
-LARGEST_RATE = 1e30  # float32, in which the weights are, holds a little more
+LARGEST_RATE = 1e30  # slightly less than the maximum of float32, the type of the weights
 AUGMENTATIONS = ("group", "rotation")
-# Options that do not change the weights: a checkpoint may be resumed with others.
+# Options that do not affect the weights. They may differ if a checkpoint is resumed.
 _ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
 
 Check = Callable[[Any, str], Any]
@@ -38,12 +38,12 @@ def _or_none(check: Check) -> Check:
 
 
 def check_loss(loss: Any, argument: str = "loss") -> Any:
-    """The name of a loss, a function, or None for the one that suits the targets."""
+    """Return the name of a loss, a function, or None for a loss that is chosen by the targets."""
     return loss if loss is None or callable(loss) else check_choice(loss, argument, LOSSES)
 
 
 def _check_optimizer(given: Any, argument: str) -> dict[str, Any]:
-    """{"optimizer": name, option: value, ...} with every option of that optimiser."""
+    """Return {"optimizer": name, option: value, ...} with all options of the optimizer."""
     options = dict(given) if isinstance(given, Mapping) else {"optimizer": given}
     name = check_choice(options.pop("optimizer", None), argument, OPTIMIZERS)
     defaults = OPTIMIZERS[name][1]
@@ -58,7 +58,7 @@ def _check_optimizer(given: Any, argument: str) -> dict[str, Any]:
 
 
 def _check_validation(value: Any, argument: str) -> Any:
-    """A fraction, or a pair (x, y)."""
+    """Check a fraction or a pair (x, y)."""
     if not isinstance(value, tuple | list):
         return check_number(value, argument, minimum=0, maximum=1)
     if len(value) != 2:
@@ -73,7 +73,7 @@ def _check_rate(value: Any, argument: str) -> float:
 
 
 def _check_seed(value: Any, argument: str) -> int:
-    """A seed, drawn where there is none."""
+    """Return a seed; None draws one."""
     return choose_seed(value)
 
 
@@ -87,7 +87,7 @@ def _absolute(value: Any, argument: str) -> str:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of `fit()`, in its order, each with the check that it must pass and its default."""
+    """The options of `fit()` in the order of its arguments, each with its check and its default."""
 
     loss: Annotated[Any, check_loss] = None
     epochs: Annotated[int, _at_least(1)] = 10
@@ -97,7 +97,7 @@ class FitOptions:
     schedule: Annotated[str, _one_of(*SCHEDULES)] = "constant"
     validation: Annotated[Any, _or_none(_check_validation)] = None
     augment: Annotated[str | None, _or_none(_one_of(*AUGMENTATIONS))] = None
-    class_weights: Annotated[Any, _as_it_is] = None  # by the classes, which the data have
+    class_weights: Annotated[Any, _as_it_is] = None  # checked when the classes of the data are known
     ignore: Annotated[int | None, _or_none(check_integer)] = None
     precision: Annotated[str | None, _or_none(_one_of("bfloat16"))] = None
     device: Annotated[str, _one_of(*DEVICES)] = "auto"
@@ -110,7 +110,7 @@ class FitOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FitOptions:
-        """The options among these variables."""
+        """Select the options from a mapping of variables."""
         return cls(**{name: given[name] for name in OPTIONS})
 
     @property
@@ -118,7 +118,7 @@ class FitOptions:
         return self.devices * self.nodes
 
     def checked(self) -> FitOptions:
-        """The same options, each of its type and within its limits; the messages name the option."""
+        """Return the options, each converted to its type and checked against its limits. Errors name the option."""
         checked = {name: check(getattr(self, name), name) for name, check in _CHECKS.items()}
         least = checked["devices"] * checked["nodes"]
         check_integer(checked["batch_size"], "batch_size", minimum=least)
@@ -128,12 +128,15 @@ class FitOptions:
         return {name: getattr(self, name) for name in OPTIONS}
 
     def identity(self) -> dict[str, Any]:
-        """The options that must agree where a checkpoint is resumed."""
-        left_out = (*_ELSEWHERE, *(["epochs"] if self.schedule == "constant" else []))  # a longer run begins alike
+        """Return the options that must be the same when a checkpoint is resumed."""
+        left_out = (
+            *_ELSEWHERE,
+            *(["epochs"] if self.schedule == "constant" else []),
+        )  # with a constant rate, a longer run begins in the same way
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def learning_rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         return self.learning_rate * SCHEDULES[self.schedule](step / steps)
 
 
