@@ -1,8 +1,8 @@
-"""Augmentation: examples moved by random elements of a group, their targets with them.
+"""Data augmentation: examples and their targets are transformed by random elements of a group.
 
-An input moves as its fields say, [g f](p) = rho(g) f(g^-1 p), by linear interpolation, with 0 outside the image. A
-target moves too: classes of pixels with the pixels, fields as the fields of the network's output, classes and
-numbers without a place not at all.
+An input is transformed according to its fields, [g f](p) = rho(g) f(g^-1 p), with linear interpolation and 0 outside
+the image. The target is transformed accordingly: classes of pixels move with the pixels, and fields are transformed as
+the output fields of the network. Classes and numbers without spatial axes do not change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._tasks import Task
 
 
 class Augmentation:
-    """Random motions, and how they act on inputs and targets."""
+    """Random transformations and their action on inputs and targets."""
 
     def __init__(self, kind: str, network: torch.nn.Module, task: Task, axes: int) -> None:
         """`axes` is the number of spatial axes of the input."""
@@ -43,7 +43,7 @@ class Augmentation:
         else:
             for fields in (self.fields, self.target_fields):
                 if fields is not None:
-                    rotatable_parts(fields)  # refuses what has no action of every angle
+                    rotatable_parts(fields)  # raises an error for fields without an action of all angles
 
     def _take_elements(self, network: EquivariantNetwork | None) -> None:
         if network is None:
@@ -60,14 +60,14 @@ class Augmentation:
         self.table = [torch.tensor(np.stack([row[i] for row in rows])) for i in range(3)]
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
-        """Motions for a batch: numbers of elements, or angles in radians."""
+        """Draw transformations for a batch: numbers of elements, or angles in radians."""
         if self.kind == "group":
             return torch.randint(len(self.table[0]), (count,), generator=generator)
         return 2 * torch.pi * torch.rand(count, generator=generator, dtype=torch.float64)
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor, motions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets, each example moved by its own motion."""
-        motions = motions.cpu()  # matrices are small: made there, in float64, and brought to the images
+        """Transform inputs and targets, each example by its own transformation."""
+        motions = motions.cpu()  # the matrices are small: they are computed on the CPU in float64
         on_input: torch.Tensor | None
         on_target: torch.Tensor | None
         if self.kind == "group":
@@ -78,7 +78,7 @@ class Augmentation:
             on_target = None if self.target_fields is None else represent_rotations(self.target_fields, motions)
         x = move(act_on_channels(x, on_input), matrices)
         if self.task.name == "segmentation":
-            # No class is known where the rotated image shows what was outside: -1.
+            # Pixels of the rotated image that come from outside the original have no class: -1.
             shifted = (y - IGNORED).to(x.dtype)[:, None]
             return x, move(shifted, matrices, "nearest")[:, 0].round().to(y.dtype) + IGNORED
         if self.task.name in ("regression", "binary") and y.ndim > 1:
@@ -90,7 +90,9 @@ class Augmentation:
 
 
 def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
-    """For each field its change of basis and the frequencies of its irreps, where they allow every angle."""
+    """Return the change of basis and the irrep frequencies of each field. Raise a FieldError if a field does not allow
+    all angles.
+    """
     parts = []
     for representation in fields.representations:
         irreps = [fields.fibergroup.irrep(*identity) for identity in representation.irreps]
@@ -106,7 +108,7 @@ def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
 
 
 def represent_rotations(fields: FieldType, angles: torch.Tensor) -> torch.Tensor | None:
-    """rho (batch, channel, channel) for each angle; None where no angle changes the channels."""
+    """Compute rho (batch, channel, channel) for each angle; None if the channels are invariant to all angles."""
     parts = rotatable_parts(fields)
     if not any(any(frequencies) for _, frequencies in parts):
         return None
@@ -127,12 +129,12 @@ def represent_rotations(fields: FieldType, angles: torch.Tensor) -> torch.Tensor
 
 
 def act_on_channels(x: torch.Tensor, rho: torch.Tensor | None) -> torch.Tensor:
-    """Each example's channels by its own matrix."""
+    """Multiply the channels of each example by the matrix of the example."""
     return x if rho is None else torch.einsum("bij,bj...->bi...", rho.to(x), x)
 
 
 def move(x: torch.Tensor, matrices: torch.Tensor, interpolation: str = "linear") -> torch.Tensor:
-    """Images or volumes, each moved about its centre by its own matrix on (x right, y up[, z up])."""
+    """Transform images or volumes about their center, each by its own matrix, which acts on (x right, y up[, z up])."""
     axes = x.ndim - 2
     if axes < 2:
         return x

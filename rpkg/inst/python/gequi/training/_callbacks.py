@@ -1,4 +1,4 @@
-"""Callbacks: functions of the user's that `fit()` calls as it trains."""
+"""Callbacks: functions of the user that `fit()` calls during training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Callbacks:
     """The functions to call at each event, in the order of the callbacks."""
 
     def __init__(self, given: Any = None) -> None:
-        """`given` is None, a callback or several; a callback is an object with such methods, or a mapping of them."""
+        """Collect the functions. `given` is None or one or several callbacks: objects with such methods, or mappings."""
         self.handlers: dict[str, list[Handler]] = {event: [] for event in EVENTS}
         for callback in [] if given is None else given if isinstance(given, list | tuple) else [given]:
             for event, handler in _handlers_of(callback).items():
@@ -27,7 +27,7 @@ class Callbacks:
         return any(self.handlers.values())
 
     def call(self, event: str, info: Callable[[], dict[str, Any]]) -> bool:
-        """Calls the functions of an event, each with a copy of the info; False where one of them returns False."""
+        """Call the functions of an event, each with a copy of the info. Return False if one of them returns False."""
         answers = [handler(info()) for handler in self.handlers[event]]
         return not any(says_stop(answer) for answer in answers)
 

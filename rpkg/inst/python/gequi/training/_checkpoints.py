@@ -1,4 +1,4 @@
-"""Checkpoints: a model file that holds the state of its training too. `load_model()` reads it as any other."""
+"""Checkpoints: model files that also store the state of training. `load_model()` reads them as models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..saving import EXTRA, build_model, check_saveable, describe_model, pack, u
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds."""
+    """The contents of a checkpoint file."""
 
     path: Path
     metadata: dict[str, Any]
@@ -26,7 +26,7 @@ class Checkpoint:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Of the run that wrote it."""
+        """Return the identity of the run that wrote the checkpoint."""
         return dict(self.metadata["training"]["identity"])
 
     @property
@@ -41,7 +41,7 @@ class Checkpoint:
 def save_checkpoint(
     path: Path, model: torch.nn.Module, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes the weights of a model and the state of its run, whole or not at all."""
+    """Write the weights of a model and the state of its run. The file is written completely or not at all."""
     tensors = {**get_weights(check_saveable(model)), **{EXTRA + name: value for name, value in arrays.items()}}
     try:
         write_file(path, pack(tensors, {**describe_model(model), "training": dict(plain)}))
@@ -50,7 +50,7 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """A checkpoint; None where there is no file yet."""
+    """Read a checkpoint; None if the file does not exist."""
     if not path.exists():
         if not path.parent.is_dir():
             raise InputError("`{argument}`: there is no folder {folder}.", "checkpoint", folder=shown(path.parent))
@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def take_weights(checkpoint: Checkpoint, model: torch.nn.Module, identity: Mapping[str, Any]) -> None:
-    """Puts the weights of a checkpoint into a model, where it is of the same network, data and options."""
+    """Copy the weights of a checkpoint to a model. The network, data and options of the run must be the same."""
     for name, value in identity.items():
         before = checkpoint.identity.get(name)
         if before != value:

@@ -1,4 +1,4 @@
-"""Examples to learn from: arrays, files that do not fit in memory, or a function that makes the batches."""
+"""Training examples: arrays, files that do not fit in memory, or a function that returns batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ._seeds import generator_for
 
 
 def open_array(value: Any, argument: str) -> Any:
-    """Arrays as they are; the path of a .npy file as a memory map of it; functions as they are."""
+    """Open the path of a .npy file as a memory map. Arrays and functions are returned unchanged."""
     if not isinstance(value, str | os.PathLike):
         return value
     try:
@@ -35,12 +35,12 @@ def open_array(value: Any, argument: str) -> Any:
 
 
 def targets_of(x: Any, y: Any) -> Any:
-    """`y`, or the targets that `x` brings with it."""
+    """Return `y`, or the targets of `x` if `y` is None and `x` provides targets."""
     return x.targets if y is None and isinstance(x, LazyArray) else y
 
 
 def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> Any:
-    """`x` with the axes and channels that the model takes. A memory map, or what is in files, is not read for it."""
+    """Check the axes and channels of `x`. Only the first example of a memory map or of image files is read."""
     if isinstance(x, np.memmap | LazyArray):
         sample = x[:1]
         checked = check_features(sample, model.in_type, argument) if isinstance(model, EquivariantNetwork) else sample
@@ -58,7 +58,7 @@ def check_inputs(x: Any, model: torch.nn.Module, argument: str = "x") -> Any:
 
 
 def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
-    """`y` as an array with one target for each example."""
+    """Return `y` as an array with one target per example."""
     if y is None:
         raise InputError("`{argument}` is missing.", argument)
     y = y if isinstance(y, np.memmap) else as_array(y, argument, flags=True, finite=False)
@@ -74,7 +74,7 @@ def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
 
 
 class Examples:
-    """Inputs and targets that batches are taken from, all of them or the examples `chosen`."""
+    """Inputs and targets from which batches are taken. `chosen` restricts them to some of the examples."""
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class Examples:
         encode: Callable[[np.ndarray], np.ndarray] | None,
         chosen: np.ndarray | None = None,
     ) -> None:
-        """`encode` makes classes of targets that are read from a file; None where the targets are numbers."""
+        """Store the examples. `encode` converts targets that are read from a file to classes; None for numeric targets."""
         self.x, self.y, self.dtype, self.encode = x, y, dtype, encode
         self.chosen = np.arange(len(x)) if chosen is None else chosen
         self.count = len(self.chosen)
         self.target_dtype = dtype if encode is None else torch.int64
-        self._order: tuple[int, Any] = (-1, None)  # of the epoch that is under way
-        # Arrays in memory become tensors once; files are read a batch at a time.
+        self._order: tuple[int, Any] = (-1, None)  # of the current epoch
+        # Arrays in memory are converted to tensors once. Files are read batch by batch.
         self.held = None if isinstance(x, np.memmap | LazyArray) else own_tensor(x, dtype, argument="x")
         self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype, argument="y")
 
@@ -110,7 +110,7 @@ class Examples:
         return -(-self.count // batch_size)
 
     def take(self, indexes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some of the examples."""
+        """Return the inputs and targets of some of the examples."""
         at = self.chosen[indexes]
         index = torch.from_numpy(at)
         x = own_tensor(as_array(self.x[at], "x"), self.dtype, argument="x") if self.held is None else self.held[index]
@@ -120,7 +120,7 @@ class Examples:
         return x, own_tensor(y if self.encode is None else self.encode(y), self.target_dtype, argument="y")
 
     def batch(self, seed: int, epoch: int, number: int, batch_size: int, part: Part) -> Any:
-        """A batch of an epoch, in that epoch's order; `part` says which of its examples this process takes."""
+        """Return a batch of an epoch, in the order of this epoch. `part` selects the examples of this process."""
         if self._order[0] != epoch:
             self._order = epoch, torch.randperm(self.count, generator=generator_for(seed, "order", epoch)).numpy()
         indexes = self._order[1][number * batch_size : (number + 1) * batch_size]
@@ -129,7 +129,7 @@ class Examples:
 
 
 class Made:
-    """Batches that a function makes: `make(i)` gives (x, y) of batch i of an epoch, i from 0."""
+    """Batches that a function returns: `make(i)` returns (x, y) of batch i of an epoch, from 0."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Made:
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Examples to learn from and examples to validate with, drawn from the seed."""
+    """Split examples into training and validation examples, drawn with the seed."""
     order = torch.randperm(examples.count, generator=generator_for(seed, "validation")).numpy()
     held_out = max(1, round(fraction * examples.count))
     if held_out >= examples.count:

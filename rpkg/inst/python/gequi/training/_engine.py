@@ -1,4 +1,4 @@
-"""The engine: lightning's Trainer turns a run. This module alone imports lightning, when `fit()` is first called."""
+"""The training engine: lightning's Trainer runs a `Run`. Only this module imports lightning, at the first `fit()`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.py
 
 
 def train(run: Run) -> list[Row]:
-    """Turns a run to its end, or to a stop, and returns its history."""
+    """Train a run until its end or a stop, and return its history."""
     options = run.options
     many = options.processes > 1
     accelerator = _accelerator(options.device)
@@ -41,23 +41,23 @@ def train(run: Run) -> list[Row]:
                 accelerator=accelerator,
                 devices=options.devices,
                 num_nodes=options.nodes,
-                # The statistics of batch normalisation are averaged by the run, and bases are constants.
+                # The statistics of batch normalization are averaged by the run, and bases are constants.
                 strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
-                precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",  # "32": as the network is
-                max_epochs=1,  # to lightning, all epochs are one: a resumed run begins within it
+                precision="bf16-mixed" if options.precision == "bfloat16" else "32-true",  # "32": the network's type
+                max_epochs=1,  # all epochs are one epoch for lightning; a resumed run begins within it
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
-            # It would put every handler of a signal back as Python sees it, and so cut R off from Ctrl-C for good.
+            # lightning would restore signal handlers as Python knows them, after which R would never receive Ctrl-C.
             for name in ("register_signal_handlers", "teardown"):
                 setattr(trainer._signal_connector, name, lambda: None)
             run.part = Part(trainer.global_rank, trainer.world_size)
             try:
                 trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
-            except (KeyboardInterrupt, SystemExit):  # lightning makes the first into the second
+            except (KeyboardInterrupt, SystemExit):  # lightning converts KeyboardInterrupt to SystemExit
                 run.stop = run.stop or "interrupt"
     run.model.train()
     if not was_training:
@@ -72,12 +72,12 @@ def _accelerator(device: str) -> str:
 
 
 def _gpus(accelerator: str) -> list[int]:
-    """The GPUs whose random numbers a run draws on, which are the user's again after it."""
+    """Return the GPUs whose random number generators a run uses. Their state is restored after the run."""
     return list(range(torch.cuda.device_count())) if accelerator == "cuda" else []
 
 
 class _Batches:
-    """The batches from the run's next one to its last."""
+    """The batches from the next one of the run to the last one."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -93,7 +93,7 @@ class _Batches:
 
 
 class _Lesson(LightningModule):
-    """A run in the form that lightning turns."""
+    """A run as a LightningModule."""
 
     run: Run
 
@@ -124,7 +124,10 @@ class _Lesson(LightningModule):
 
 @contextlib.contextmanager
 def _interrupts(run: Run) -> Iterator[None]:
-    """Ctrl-C ends the run after the batch; a second one at once. Left alone where another program (R) listens."""
+    """Stop the run after the current batch at Ctrl-C, and immediately at a second one.
+
+    The handler is not installed if another program (R) handles Ctrl-C.
+    """
     if not listens_to_interrupts():
         yield
         return

@@ -1,6 +1,6 @@
-"""The job folder of a training run: `job.json` with the options, the model, and the data or the paths of their files.
+"""The job folder of a training: `job.json` with the options, the model, and the data or the paths of the data files.
 
-The first worker writes at the end `result.gequi` and `history.json`.
+The first worker writes `result.gequi` and `history.json` at the end.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..saving import check_saveable, load_model, save_model
 from ._data import targets_of
 from .options import FitOptions
 
-MODULE = "gequi.training"  # what a worker runs
-PART = 64  # images that are held at once while they are written
+MODULE = "gequi.training"  # the module that a worker runs
+PART = 64  # number of images in memory at once while they are written
 
 
 def write_job(
     folder: Path, model: torch.nn.Module, x: Any, y: Any, options: FitOptions, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a training run down; `options` are checked already."""
+    """Write a training job. The `options` have been checked before."""
     for name, value in (("x", x), ("loss", options.loss)):
         if callable(value):
             raise InputError("`{argument}` cannot be a function where several processes train.", name)
@@ -47,18 +47,18 @@ def write_job(
 
 
 def _pair(folder: Path, x: Any, y: Any, prefix: str = "") -> list[str]:
-    """The paths of inputs and of their targets."""
+    """Return the paths of inputs and their targets."""
     x = opened(x)
     return [_by_reference(folder, prefix + "x", x), _by_reference(folder, prefix + "y", targets_of(x, y))]
 
 
 def _by_reference(folder: Path, name: str, value: Any) -> str:
-    """The path of a .npy file with the values: their own, where they are in one."""
+    """Return the path of a .npy file with the values. Values that are in a file already are not copied."""
     if isinstance(value, str | os.PathLike):
         return str(Path(value).expanduser().absolute())
     path = folder / f"{name}.npy"
-    if isinstance(value, LazyArray):  # read, and written, a part at a time
-        with open(path, "wb") as file:  # not mapped to memory: that ends the process where the disk is full
+    if isinstance(value, LazyArray):  # read and written in parts
+        with open(path, "wb") as file:  # not a memory map: it would end the process if the disk is full
             kind = np.lib.format.dtype_to_descr(value.dtype)
             header = {"descr": kind, "fortran_order": False, "shape": value.shape}
             np.lib.format.write_array_header_1_0(file, header)
@@ -70,7 +70,7 @@ def _by_reference(folder: Path, name: str, value: Any) -> str:
 
 
 def read_job(folder: Path) -> tuple[torch.nn.Module, str, str, FitOptions]:
-    """The model, the paths of the data and the options of a job folder."""
+    """Read the model, the paths of the data and the options from a job folder."""
     job = jobs.read_job(folder)
     if job is None:
         raise no_job(folder)
@@ -78,7 +78,7 @@ def read_job(folder: Path) -> tuple[torch.nn.Module, str, str, FitOptions]:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """The plain data that were kept with a job."""
+    """Read the metadata of a job."""
     job = jobs.read_job(folder)
     if job is None:
         raise no_job(folder)
@@ -86,14 +86,14 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def write_result(folder: Path, model: torch.nn.Module, history: list[dict[str, Any]]) -> None:
-    """Writes down what a job has learned."""
+    """Write the trained model and the history of a job."""
     save_model(model, folder / "result.gequi")
     whose = {"job": jobs.identity(folder), "model": jobs.file_checksum(folder / "result.gequi")}
     jobs.write_plain(folder / "history.json", {"history": history, **whose})
 
 
 def read_result(folder: Path, model: torch.nn.Module) -> list[dict[str, Any]]:
-    """The history of a job that is done; its weights go into the model."""
+    """Read the history of a completed job and copy its weights to the model."""
     found = jobs.read_plain(folder / "history.json") or {}
     if not isinstance(found.get("history"), list):
         raise InputError("`{argument}`: {folder} holds no history that can be read.", "folder", folder=shown(folder))

@@ -1,8 +1,8 @@
-"""A run: what happens at each batch and each epoch, apart from the engine that turns it.
+"""A run: the operations at each batch and epoch, independent of the training engine.
 
-Everything random at a batch comes from a seed of that batch's own, and the learning rate from its number. So the
-state of a run is the weights, the optimizer's memory, the history and the number of the next batch: no more has to be
-kept for a resumed run to be the unbroken one.
+All random numbers of a batch are drawn with a seed of the batch, and the learning rate depends only on the batch
+number. The state of a run is therefore the weights, the state of the optimizer, the history and the number of the next
+batch. With this state, a resumed run is identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHECKPOINT_SECONDS = 300.0  # between two checkpoints within an epoch
 _ASKED = (
     "interrupt",
     "callback",
-)  # reasons to stop that leave the network as it stands, and that a resumed run forgets
+)  # the network keeps its current state, and a resumed run ignores these reasons
 
 Row = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Run:
         self.steps = options.epochs * self.batches
         self.optimizer = make_optimizer(model, options.optimizer, options.learning_rate)
         self.part = Part()
-        # The state, which checkpoints keep.
+        # The state, which checkpoints store.
         self.step = 0
         self.history: list[Row] = []
         self.sums = {"loss": 0.0, "weight": 0.0, "hits": 0.0, "classes": 0.0, "seconds": 0.0}
@@ -73,24 +73,24 @@ class Run:
     # ---- a batch ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """At the first batch, or where a run goes on."""
+        """Start the clocks at the first batch or when a run is resumed."""
         self._first = self.step
         self._began = self._epoch_began = self._saved = time.monotonic()
 
     def batch(self, step: int) -> Any:
-        """The batch of a step: inputs, targets, motions, whether they count."""
+        """Return the batch of a step: inputs, targets, transformations, and whether the batch counts."""
         epoch, number = divmod(step, self.batches)
         size = self.options.batch_size
         x, y, counts, whole = self.examples.batch(self.options.seed, epoch, number, size, self.part)
         motions = None
         if self.augmentation is not None:
-            # Drawn for the whole batch, so that several processes draw what one draws.
+            # Drawn for the whole batch, so that several processes draw the same values as one process.
             drawn = self.augmentation.draw(whole, generator_for(self.options.seed, "augment", step))
             motions = self.part.slice(drawn) if counts else drawn[:1]
         return x, y, motions, counts
 
     def loss(self, batch: Any) -> torch.Tensor:
-        """The loss of a batch, to be minimised."""
+        """Compute the loss of a batch, which is minimized."""
         x, y, motions, counts = batch
         seed_layers(seed_for(self.options.seed, "layers", self.step, self.part.rank), x.device)  # for dropout
         if self.augmentation is not None:
@@ -114,14 +114,16 @@ class Run:
         return total * (self.part.processes / seen[1])
 
     def begin_batch(self) -> None:
-        """Before the weights change: the learning rate, and, where an epoch begins or goes on, the callbacks."""
+        """Prepare an update of the weights: set the learning rate and, at the begin of an epoch or resumed run, call
+        callbacks.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate_at(self.step, self.steps)
         if self.step % self.batches == 0 or self.step == self._first:
             self._call("on_epoch_begin", {"epoch": self.step // self.batches + 1}, self.step % self.batches)
 
     def end_batch(self) -> None:
-        """After the weights have changed: the epoch's end, callbacks, the progress function, the checkpoint."""
+        """Finish an update of the weights: end of the epoch, callbacks, progress function and checkpoint."""
         self.step += 1
         if self.callbacks:
             self._call("on_batch_end", self._row((self.step - 1) // self.batches + 1))
@@ -144,7 +146,7 @@ class Run:
         )  # fmt: skip
 
     def _info(self, row: Row, batch: int | None = None) -> dict[str, Any]:
-        """What progress functions and callbacks are given: what is known of the epoch, and where the run is."""
+        """Return the dict for progress functions and callbacks: the metrics of the epoch and the position in the run."""
         left = (time.monotonic() - self._began) / max(self.step - self._first, 1) * (self.steps - self.step)
         return {
             **row, "epochs": self.options.epochs, "batches": self.batches,
@@ -180,7 +182,7 @@ class Run:
     # ---- an epoch ---------------------------------------------------------------------------------------
 
     def _row(self, epoch: int) -> Row:
-        """What is known of an epoch so far."""
+        """Return the metrics of an epoch up to the current batch."""
         row: Row = {"epoch": epoch, "loss": self.sums["loss"] / max(self.sums["weight"], 1e-30)}
         if self.sums["classes"]:
             row["accuracy"] = self.sums["hits"] / self.sums["classes"]
@@ -209,7 +211,7 @@ class Run:
             self.stop = self.stop or "patience"
 
     def average_statistics(self) -> None:
-        """What batch normalisation has gathered, averaged over the processes."""
+        """Average the running statistics of batch normalization over the processes."""
         if self.part.processes == 1:
             return
         for name, buffer in self.model.named_buffers():
@@ -218,7 +220,7 @@ class Run:
                 buffer /= self.part.processes
 
     def finish(self) -> list[Row]:
-        """The history, after the last batch or a stop; with `patience`, the best weights."""
+        """Return the history after the last batch or a stop. With `patience`, restore the best weights."""
         if self.stop in _ASKED and self.step % self.batches:
             partial = {**self._row(self.step // self.batches + 1), "stopped": ""}
             history = [*self.history, partial]
@@ -235,7 +237,7 @@ class Run:
     # ---- checkpoints ------------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The state of the run, as plain data and arrays."""
+        """Return the state of the run as plain data and arrays."""
         arrays: dict[str, np.ndarray] = {}
         for index, memory in self.optimizer.state_dict()["state"].items():
             for key, value in memory.items():
@@ -253,7 +255,7 @@ class Run:
         return plain, arrays
 
     def restore(self, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a state; the model has its weights already."""
+        """Restore a state. The weights of the model have been restored before."""
         self.step, self.history, self.sums = plain["step"], plain["history"], plain["sums"]
         self.stop = plain["stop"]
         memory: dict[int, dict[str, torch.Tensor]] = {}

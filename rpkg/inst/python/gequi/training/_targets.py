@@ -1,6 +1,6 @@
-"""Targets that are classes: how they are told from numbers, and the form in which the losses take them.
+"""Targets that are classes: how they are distinguished from numbers, and their form in the losses.
 
-Classes are counted from 0. A target of -1, NaN or the option `ignore` says that the pixel counts for nothing.
+Classes are counted from 0. Pixels whose target is -1, NaN or the option `ignore` do not contribute to the loss.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ IGNORED = -1
 
 
 def are_classes(y: np.ndarray, loss: Any, output_shape: tuple[int, ...]) -> bool:
-    """Whether targets are classes.
+    """Return whether targets are classes.
 
     Args:
-        y: targets.
-        loss: a name or a function; None leaves it to the targets. They are classes where their type is an integer or
-            logical one, and where they are whole numbers, one for each image or place of an output of several
-            channels: no other loss compares such targets with such an output.
-        output_shape: the shape of the model's output for one example.
+        y: array: the targets.
+        loss: str or callable, optional: the loss. None decides by the targets. They are classes if their type is
+            integer or logical, or if they are whole numbers, one per image or pixel of an output with several channels.
+            No other loss compares such targets with such an output.
+        output_shape: tuple of int: the shape of the output of the model for one example.
     """
     if loss is not None:
         return bool(loss == "cross_entropy")
@@ -37,7 +37,7 @@ def are_classes(y: np.ndarray, loss: Any, output_shape: tuple[int, ...]) -> bool
 
 
 def class_numbers(y: np.ndarray, ignore: int | None) -> np.ndarray:
-    """Targets with -1 where they are NaN or `ignore`, as integers where all of them are whole."""
+    """Replace targets that are NaN or `ignore` by -1, and convert to integers if all targets are whole numbers."""
     left_out = np.isnan(y) if y.dtype.kind == "f" else np.zeros(y.shape, dtype=bool)
     if ignore is not None:
         left_out |= y == ignore
@@ -48,7 +48,7 @@ def class_numbers(y: np.ndarray, ignore: int | None) -> np.ndarray:
 
 
 def check_no_image_left_out(y: np.ndarray) -> None:
-    """Refuses an image without a class: of images, only those with a class are given."""
+    """Raise an InputError if an image has no class. Only pixels may be without a class."""
     wrong = np.flatnonzero(y == IGNORED)
     if wrong.size:
         raise InputError(
@@ -58,7 +58,7 @@ def check_no_image_left_out(y: np.ndarray) -> None:
 
 
 def check_classes(y: np.ndarray, least: int, classes: int) -> None:
-    """Refuses targets that are no classes of the network."""
+    """Raise an InputError for targets that are not classes of the network."""
     values = np.unique(y)
     wrong = values[(values < least) | (values >= classes) | (values != np.floor(values))]
     if wrong.size:
@@ -71,5 +71,5 @@ def check_classes(y: np.ndarray, least: int, classes: int) -> None:
 
 
 def finite(y: np.ndarray) -> np.ndarray:
-    """Targets that are numbers, of which none is missing."""
+    """Check that numeric targets are finite. Memory maps are not checked."""
     return y if isinstance(y, np.memmap) else as_array(y, "y", flags=True)

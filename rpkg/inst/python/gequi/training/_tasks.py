@@ -1,11 +1,11 @@
-"""Tasks: what a network is to learn, and so which loss and which metrics it is measured by.
+"""Tasks: what a network learns, which determines its loss and metrics.
 
-classification: a class for each image; targets are whole numbers (batch,), outputs (batch, class).
-segmentation: a class for each pixel; targets (batch, row, column), outputs (batch, class, row, column). A pixel whose
-    target is -1, NaN or the option `ignore` counts for nothing.
-binary: yes or no for each output; targets are 0 and 1, outputs are logits of the same shape.
-regression: numbers or fields; targets have the shape of the outputs.
-own: what a function that is the loss makes of them; targets have any shape, and there are no metrics.
+classification: one class per image. Targets are whole numbers (batch,), outputs (batch, class).
+segmentation: one class per pixel. Targets (batch, row, column), outputs (batch, class, row, column). Pixels whose
+target is -1, NaN or the option `ignore` do not contribute.
+binary: yes or no for each output. Targets are 0 and 1, outputs are logits of the same shape.
+regression: numbers or fields. Targets have the shape of the outputs.
+own: a loss that is a function. Targets have any shape, and there are no metrics.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
 
 
 class Task:
-    """A loss, and how outputs and targets are measured."""
+    """A loss, and the measurement of outputs against targets."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Task:
         target: tuple[int, ...],
         ignore: int | None = None,
     ) -> None:
-        """`output` and `target` are the shapes of one example; `ignore` is the class that counts for nothing."""
+        """Create a task. `output` and `target` are shapes of one example; `ignore` is a class that does not contribute."""
         self.loss = loss
         self.output, self.target, self.ignore = output, target, ignore
         if loss == "cross_entropy":
@@ -52,7 +52,7 @@ class Task:
         self.class_weights: torch.Tensor | None = None
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the loss takes them: classes are checked, and what counts for nothing becomes -1."""
+        """Convert targets to the form of the loss: classes are checked, and ignored targets become -1."""
         if self.loss != "cross_entropy":
             return y
         y = class_numbers(y, self.ignore)
@@ -62,7 +62,7 @@ class Task:
         return y
 
     def measured(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sum of the losses of a batch, and the weight by which it is to be divided for their mean."""
+        """Return the sum of the losses of a batch and the weight by which it is divided for the mean."""
         output = output.reshape(len(output), *self.output)
         if callable(self.loss):
             count = torch.tensor(float(len(output)), device=output.device)
@@ -77,7 +77,7 @@ class Task:
         return total, torch.tensor(float(target.numel()), dtype=total.dtype, device=total.device)
 
     def hits(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int] | None:
-        """How many classes of a batch are right, of how many; None where there are no classes."""
+        """Return the number of correct classes in a batch and the number of classes; None if there are no classes."""
         if self.loss != "cross_entropy":
             return None
         chosen = output.detach().reshape(len(output), *self.output).argmax(1)
@@ -85,8 +85,8 @@ class Task:
         return ((chosen == target) & valid).sum(), int(valid.sum())
 
     def metrics(self, shared: bool = False) -> dict[str, Any]:
-        """torchmetrics' measures of the task; `shared`: of the examples of all processes together."""
-        # Here, since torchmetrics takes seconds to import.
+        """Return the torchmetrics metrics of the task. `shared` combines the examples of all processes."""
+        # Imported here because torchmetrics takes seconds to import.
         from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
         from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy, MulticlassJaccardIndex
 
@@ -108,7 +108,7 @@ class Task:
         return {**found, "balanced_accuracy": MulticlassAccuracy(average="macro", **options)}
 
     def for_metrics(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch in the form that the metrics take."""
+        """Convert a batch to the form of the metrics."""
         output = output.reshape(len(output), *self.output)
         if self.name == "regression":
             return output.reshape(-1), target.reshape(-1)
@@ -118,13 +118,14 @@ class Task:
 def find_task(
     loss: Any, y: np.ndarray, output_shape: tuple[int, ...], ignore: int | None = None
 ) -> tuple[Task, np.ndarray]:
-    """The task that targets set, and the targets in the shape that it compares with the outputs.
+    """Determine the task from the targets, and return the targets in the shape that is compared with the outputs.
 
     Args:
-        loss: a name, a function, or None: cross_entropy for classes, as `are_classes()` tells them, else mse.
-        y: targets, checked to be numbers; of classes, some may be NaN.
-        output_shape: the shape of the network's output for one example.
-        ignore: the class of pixels that count for nothing.
+        loss: str or callable, optional: the loss. None is cross_entropy for classes, as decided by `are_classes()`,
+            otherwise mse.
+        y: array: the targets, which are checked to be numeric. Targets that are classes may contain NaN.
+        output_shape: tuple of int: the shape of the output of the network for one example.
+        ignore: int, optional: the class of pixels that do not contribute.
     """
     if are_classes(y, loss, output_shape):
         return _classes_task(y, output_shape, ignore)
@@ -148,7 +149,7 @@ def find_task(
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
-    """The sizes of axes as messages show them after others."""
+    """Format the sizes of axes for a message."""
     return ", ".join(map(str, shape))
 
 
@@ -178,7 +179,7 @@ def _classes_task(y: np.ndarray, output_shape: tuple[int, ...], ignore: int | No
 
 
 def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
-    """Weights of classes in the loss: numbers, or "balanced" for the inverse of how often each class occurs."""
+    """Set the weights of classes in the loss: numbers, or "balanced" for the inverse frequency of each class."""
     if given is None:
         return
     if task.loss != "cross_entropy":
