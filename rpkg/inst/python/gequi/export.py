@@ -1,8 +1,8 @@
-"""Networks for other programs: ONNX and TorchScript files, which need neither gequi nor escnn to run.
+"""Export of networks to ONNX and TorchScript files, which run without gequi and escnn.
 
-A steerable convolution in evaluation mode is an ordinary convolution, whose kernel is a constant. So what is exported
-is a graph of torch's operations with the expanded kernels as its constants: the recipe, the basis and the group are
-gone, the symmetry is not.
+In evaluation mode, a steerable convolution is an ordinary convolution with a constant kernel. The exported graph
+contains torch operations with the expanded kernels as constants. It does not contain the recipe, the filter basis or
+the group, but its output has the same symmetry.
 """
 
 from __future__ import annotations
@@ -27,40 +27,41 @@ from .networks import EquivariantNetwork, check_model, evaluating, output_size, 
 from .tracing import AXES, check_shapes
 
 FORMATS = ("onnx", "torchscript")
-OPSET = 18  # the oldest that torch's exporter writes without a conversion
+OPSET = 18  # the oldest version that torch's exporter writes without conversion
 _SPEAKERS = ("torch", "torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
-# A trace that agrees with the model to this part of its largest output follows it; one that has missed a branch, or
-# has taken a size for a constant, does not come near.
+# Largest difference between a correct trace and the model, relative to the largest output. A trace that misses a branch
+# or treats a size as a constant differs much more.
 _SAME = 1e-4
 
 
 def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "onnx", dtype: str = "float32") -> str:
-    """Writes what a network computes into a file that other programs run: in evaluation mode, as `predict()`.
+    """Export the computation of a network in evaluation mode to an ONNX or TorchScript file.
 
-    The batch axis is free: the file takes batches of any size. So are the sizes of images and the number of tokens,
-    where the network takes any.
+    The batch axis is dynamic. Image sizes and the number of tokens are dynamic if the network accepts any size.
 
     Args:
-        model: from `equivariant_network()` or another factory of gequi, or any torch module.
-        path: the file; one that exists is replaced, when the new one is whole.
-        input_shape: the shape of an input, such as (1, 1, 28, 28); for a module of several inputs a list of shapes.
-        format: "onnx", for onnxruntime and others in many languages; its inputs are named as the arguments of the
-            model's `forward()`, its output "output", its free axes "batch", "row", "column", "depth" and "token". Or
-            "torchscript", for `torch.jit.load()` and LibTorch in C++.
-        dtype: "float32", which all runtimes have, or "float64"; onnxruntime has no convolution in float64.
+        model: torch.nn.Module: a network, created by `equivariant_network()` or another factory of gequi, or any torch
+            module.
+        path: path: the file. An existing file is replaced once the new file is complete.
+        input_shape: tuple of int or list of tuple: the shape of an input, such as (1, 1, 28, 28). For a module with
+            several inputs, a list of shapes.
+        format: str: "onnx" for onnxruntime and other programs: the inputs are named like the arguments of the model's
+            `forward()`, the output is named "output", and the dynamic axes are named "batch", "row", "column", "depth"
+            and "token". "torchscript" for `torch.jit.load()` and LibTorch in C++.
+        dtype: str: "float32", which all runtimes support, or "float64". onnxruntime has no float64 convolution.
 
     Returns:
-        the path, as text.
+        str: the path.
 
     Raises:
-        ShapeError: a shape that does not fit the network, or an image too small for a layer (named).
-        InputError: a layer that has no form of its own for all sizes of image (oriented_gradients, ring_descriptor,
-            local_normalization, sphere_descriptor, token_pool), a module that torch cannot export (the message holds
-            torch's reason), or a path that cannot be written to.
-        SetupError: onnx or onnxscript are not installed, which "onnx" needs.
+        ShapeError: if the shape does not match the network or is too small for a layer (the message names it).
+        InputError: for layers that cannot be exported for all image sizes (oriented_gradients, ring_descriptor,
+            local_normalization, sphere_descriptor, token_pool), for a module that torch cannot export (the message
+            contains torch's reason), and for a path that cannot be written.
+        SetupError: if onnx or onnxscript is not installed, which "onnx" requires.
 
     Source:
-        ONNX, onnx.ai (opset 18); torch.onnx and torch.jit of PyTorch, which write the files.
+        ONNX, onnx.ai (opset 18). The files are written by torch.onnx and torch.jit of PyTorch.
 
     Example:
         >>> import tempfile, gequi, numpy as np
@@ -81,7 +82,7 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
             raise InputError(template, "model", layer=str(part.not_exported))
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if isinstance(model, EquivariantNetwork):
-        output_size(model, shapes[0])  # refuses a shape that does not fit, and names the layer
+        output_size(model, shapes[0])  # raises an error that names the layer
         model = plain_network(with_dtype(model, dtype))
     elif any(p.is_floating_point() and p.dtype != wanted for p in model.parameters()):
         model = copy.deepcopy(model).to(wanted)
@@ -100,14 +101,14 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
     with evaluating(model), torch.no_grad(), _silence():
         try:
             model(*examples(2))
-        except Exception as error:  # whatever the model refuses the shape with
+        except Exception as error:  # any exception of the model
             template = "`{argument}` {shapes} does not go through the model: {reason}"
             raise InputError(template, "input_shape", shapes=shown, reason=_reason(error)) from error
         try:
             data = write(model, examples)
         except GequiError:
             raise
-        except Exception as error:  # whatever torch refuses the module with
+        except Exception as error:  # any exception of torch
             template = "`{argument}` cannot be exported with inputs of shape {shapes}: {reason}"
             raise InputError(template, "model", shapes=shown, reason=_reason(error)) from error
     return str(write_file(path, data))
@@ -115,7 +116,7 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Not a word of the exporters, which print what they could not follow besides raising an error."""
+    """Suppress the output of the exporters, which print details in addition to raising an error."""
     nowhere = io.StringIO()
     with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         with quiet(_SPEAKERS, ".*", logging.CRITICAL + 1):
@@ -127,16 +128,16 @@ Examples = Callable[[int], Inputs]
 
 
 def _larger(model: nn.Module, inputs: Inputs) -> Iterator[tuple[int, int, Inputs]]:
-    """Each axis of an image, or of tokens, that may have another size: which input, which axis, and inputs with it."""
+    """Yield each axis of an image or of tokens that accepts another size: number of the input, axis, and larger inputs."""
     for number, given in enumerate(inputs):
         for place, axis in enumerate(_axes(given.ndim)):
             if axis in ("batch", "channel", "feature"):
                 continue
             larger = list(inputs)
-            larger[number] = torch.cat([given] * 2, place)  # twice the size passes through halvings too
+            larger[number] = torch.cat([given] * 2, place)  # double the size also passes layers that halve it
             try:
                 model(*larger)
-            except Exception:  # whatever the model refuses a size with
+            except Exception:  # any exception of the model: the axis is fixed
                 continue
             yield number, place, tuple(larger)
 
@@ -146,7 +147,7 @@ def _axes(ndim: int) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first sentence of the error at the bottom, without the advice to torch's developers."""
+    """Return the first line of the original error, without the advice for torch's developers."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -157,8 +158,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _onnx(model: nn.Module, examples: Examples) -> bytes:
-    """The model as bytes of an ONNX file, by torch's exporter over torch.export."""
-    inputs = examples(2)  # torch takes a batch of 1 for a constant
+    """Convert the model to the bytes of an ONNX file with torch's exporter, which uses torch.export."""
+    inputs = examples(2)  # torch treats a batch of 1 as a constant
     names = _input_names(model, len(inputs))
     axes = [_axes(each.ndim) for each in inputs]
     free: tuple[dict[int, Any], ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
@@ -177,7 +178,7 @@ def _onnx(model: nn.Module, examples: Examples) -> bytes:
 
 
 def _input_names(model: nn.Module, count: int) -> list[str]:
-    """The names of the arguments of forward(); x where it has none that are fixed."""
+    """Return the names of the arguments of forward(), or x if it has no named arguments."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     named = [name for name, each in inspect.signature(model.forward).parameters.items() if each.kind in kinds]
     if len(named) < count:
@@ -186,7 +187,7 @@ def _input_names(model: nn.Module, count: int) -> list[str]:
 
 
 def _forget_sources(proto: Any) -> None:
-    """Takes out what the exporter notes for its own developers: lines, and paths of files, of the program."""
+    """Remove the metadata for developers: source lines and file paths."""
     for graph in [proto.graph, *proto.functions]:
         values = () if graph is not proto.graph else (*graph.input, *graph.output, *graph.initializer)
         for part in (*graph.node, *graph.value_info, *values, graph):
@@ -194,7 +195,7 @@ def _forget_sources(proto: Any) -> None:
 
 
 def _name_axes(proto: Any, axes: list[list[str]]) -> None:
-    """Calls the free axes "batch", "row" and the like, where torch calls them s77."""
+    """Rename the dynamic axes from torch's names, such as s77, to "batch", "row" and similar names."""
     named: dict[str, str] = {}
     for value, of_value in zip(proto.graph.input, axes, strict=True):
         for size, axis in zip(value.type.tensor_type.shape.dim, of_value, strict=True):
@@ -211,7 +212,7 @@ def _name_axes(proto: Any, axes: list[list[str]]) -> None:
 
 
 def _torchscript(model: nn.Module, examples: Examples) -> bytes:
-    """The model as bytes of a TorchScript file: the operations of one call, recorded."""
+    """Convert the model to the bytes of a TorchScript file, by tracing one call."""
     traced = torch.jit.trace(model, examples(2), check_trace=False)
     drawn = examples(3)
     for others in (drawn, tuple(-each for each in drawn), *(larger for _, _, larger in _larger(model, drawn))):
@@ -227,7 +228,7 @@ def _torchscript(model: nn.Module, examples: Examples) -> bytes:
 
 
 def _agree(model: nn.Module, traced: Any, inputs: Inputs) -> bool:
-    """Whether a recording does what the model does."""
+    """Return whether a trace computes the same as the model."""
     ours = model(*inputs)
     try:
         theirs = traced(*inputs)

@@ -1,9 +1,10 @@
-"""Model files: the recipe as JSON and the weights as safetensors, in one file that runs no code when it is opened.
+"""Model files: one file with the recipe as JSON and the weights as safetensors. Opening it does not execute code.
 
-A file is a safetensors file whose metadata holds one entry, "gequi": JSON with the checksum, the format's number, the
-version of gequi that wrote it, the recipe, a fingerprint of the filter bases and, under "metadata", what else the
-writer wants to keep. The checksum is the SHA-256 of the whole file with 64 zeros in its place. This envelope stays the same
-in every later format, so that an old gequi can tell a newer file from a damaged one.
+A model file is a safetensors file whose metadata has one entry, "gequi". This entry is JSON with the checksum, the
+format number, the version of gequi that wrote the file, the recipe, a fingerprint of the filter bases and, under
+"metadata", the metadata given by the user. The checksum is the SHA-256 of the whole file with 64 zeros in place of the
+checksum. This envelope remains the same in later formats, so that an old version of gequi can distinguish a newer file
+from a damaged one.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from .errors import GequiError, InputError, ModelFileError
 from .networks import EquivariantNetwork, check_model, get_weights, network_from_recipe, set_weights
 
 FORMAT = 1
-EXTRA = "training/"  # what a checkpoint keeps beside the weights: not the model's
+EXTRA = "training/"  # prefix of the state of training in a checkpoint
 _CHECKSUM = re.compile(rb'checksum\\": \\"([0-9a-f]{64})\\"')
-_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  # torch.save() zips its pickle
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  # torch.save() writes a zipped pickle
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-# Rounding on another machine changes a basis by 1e-12; another basis of the same space changes it by about 1.
+# Rounding on another machine changes the fingerprint by 1e-12, another basis of the same space by about 1.
 _SAME_BASIS = 1e-6
 
 
@@ -37,22 +38,23 @@ _SAME_BASIS = 1e-6
 
 
 def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None = None) -> str:
-    """Saves a network, or another module that gequi made: its recipe and its weights, in one file.
+    """Save the recipe and the weights of a network or module to one file.
 
-    The file is written under another name and then renamed, so `path` never holds half a model, whatever happens.
+    The file is written under a temporary name and then renamed, so that `path` never contains an incomplete model.
 
     Args:
-        model: a module with a `recipe`, from `equivariant_network()`, `gsa_network()`, `image_classifier_mlp()`,
-            `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
-        path: the file; one that exists is replaced.
-        metadata: plain data (anything JSON holds) that is kept beside the model, such as the names of classes.
+        model: torch.nn.Module: a module with a `recipe`, created by `equivariant_network()`, `gsa_network()`,
+            `image_classifier_mlp()`, `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
+        path: path: the file. An existing file is replaced.
+        metadata: dict, optional: plain data (that JSON can represent) to store with the model, such as the names of
+            classes.
 
     Returns:
-        the path, as text.
+        str: the path.
 
     Raises:
-        InputError: a model without a recipe, weights that are not finite, `metadata` that JSON cannot hold, or a
-            path that cannot be written to.
+        InputError: if the model has no recipe or its weights are not finite, if JSON cannot represent `metadata`, or if
+            the path cannot be written.
 
     Source:
         safetensors, Hugging Face (2022), for the layout of the file.
@@ -70,18 +72,21 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
 
 
 def load_model(path: Any) -> nn.Module:
-    """Load a model from a file of `save_model()` or a checkpoint of `fit()`.
+    """Load a model from a file written by `save_model()` or from a checkpoint of `fit()`.
+
+    Loading does not execute code from the file.
 
     Args:
-        path: the file.
+        path: path: the file.
 
     Returns:
-        the model, in the type it was saved in: its predictions are those of the saved one to the bit.
+        torch.nn.Module: the model, in the type in which it was saved. Its predictions are identical to those of the
+        saved model.
 
     Raises:
-        ModelFileError: a file that is not there, damaged, foreign, a pickle, from a newer gequi, or whose weights do
-            not fit its recipe or the filter bases of this machine; each in a sentence of its own. No code that a
-            file may carry is ever run.
+        ModelFileError: if the file does not exist, is damaged, is a pickle or not a model file, was written by a newer
+            version of gequi, or contains weights that do not match its recipe or the filter bases of this machine. Each
+            case has its own message.
 
     Example:
         >>> import gequi, numpy as np, tempfile
@@ -99,38 +104,39 @@ def load_model(path: Any) -> nn.Module:
 
 
 def describe_model_file(path: Any) -> dict[str, Any]:
-    """Describes a model file without building the model.
+    """Describe a model file without building the model.
 
     Returns:
-        a dict: `format`, `version` (of the gequi that wrote it), `recipe`, `metadata`, `weights` (how many numbers).
+        dict: `format`, `version` (of the gequi that wrote the file), `recipe`, `metadata` and `weights` (the number of
+        values).
 
     Raises:
-        ModelFileError: as `load_model()`.
+        ModelFileError: as in `load_model()`.
     """
     return describe_model_bytes(read_file(path), shown(path))
 
 
 def describe_model_bytes(data: bytes, name: str = "the model") -> dict[str, Any]:
-    """`describe_model_file()` of bytes; `name` is what messages call them."""
+    """Describe the bytes of a model file, as `describe_model_file()` does. `name` is used in error messages."""
     description, tensors = unpack(bytes(data), name)
     count = sum(int(value.size) for name, value in tensors.items() if not name.startswith(EXTRA))
     return {**{key: description.get(key) for key in ("format", "version", "recipe", "metadata")}, "weights": count}
 
 
 def model_to_bytes(model: nn.Module, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """The contents of a model file."""
+    """Return the contents of a model file as bytes."""
     check_saveable(model)
     return pack(get_weights(model), {**describe_model(model), "metadata": check_metadata(metadata)})
 
 
 def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:
-    """The model that `model_to_bytes()` put into bytes; `name` is what messages call them."""
+    """Load a model from the result of `model_to_bytes()`. `name` is used in error messages."""
     description, tensors = unpack(bytes(data), name)
     return build_model(description, tensors, name)
 
 
 def check_saveable(model: object) -> nn.Module:
-    """`model`, where it has a recipe from which it can be built again, and finite weights."""
+    """Return `model` if it has a recipe from which it can be rebuilt and finite weights; otherwise raise an InputError."""
     module = check_model(model, "model")
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, dict) or not ("factory" in recipe or isinstance(module, EquivariantNetwork)):
@@ -147,15 +153,15 @@ def check_saveable(model: object) -> nn.Module:
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
-    """What a file must say of a model besides its weights."""
+    """Return the description of a model that a file stores in addition to the weights."""
     return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
 
 
 def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
-    """The model of an unpacked file."""
+    """Build the model of an unpacked file."""
     try:
         network = network_from_recipe(description["recipe"])
-    except Exception as error:  # whatever a foreign recipe makes the builders stumble over
+    except Exception as error:  # an invalid recipe can raise any exception
         other = GequiError("{kind}: {reason}.", kind=type(error).__name__, reason=str(error))
         reason = error if isinstance(error, GequiError) else other
         refusal = ModelFileError("{file} holds a recipe that this gequi cannot build: ", "path", file=name)
@@ -188,10 +194,11 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
 
 
 def basis_fingerprint(network: nn.Module) -> list[float]:
-    """One number for each sampled filter basis of a network.
+    """Compute one number for each sampled filter basis of a network.
 
-    Weights are coefficients of a basis. Where a machine's linear algebra finds another basis of the same space, the
-    same weights are another network; the number (a fixed projection of the basis, relative to its norm) tells.
+    Weights are coefficients of a basis. If the linear algebra library of another machine computes another basis of the
+    same space, the same weights define another network. The number, a fixed projection of the basis divided by its
+    norm, detects this.
     """
     found = []
     for basis in basis_samples(network):
@@ -202,7 +209,7 @@ def basis_fingerprint(network: nn.Module) -> list[float]:
 
 
 def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
-    own = basis_fingerprint(network)  # in the order of escnn's modules, which differs between processes
+    own = basis_fingerprint(network)  # the order of escnn's modules differs between processes
     try:
         same = len(saved) == len(own) and np.allclose(sorted(saved), sorted(own), rtol=0, atol=_SAME_BASIS)
     except (TypeError, ValueError):
@@ -219,7 +226,7 @@ def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
 
 
 def pack(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
-    """Arrays and plain data as the bytes of a file."""
+    """Convert arrays and plain data to the bytes of a file."""
     try:
         text = as_json({"checksum": "0" * 64, "format": FORMAT, "version": __version__, **description}, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -227,16 +234,16 @@ def pack(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> b
         raise InputError(template, "metadata", reason=str(error)) from None
     data = bytearray(safetensors.numpy.save(dict(tensors), {"gequi": text}))
     found = _CHECKSUM.search(data)
-    assert found is not None  # it is the first entry of the only entry
+    assert found is not None  # the checksum is the first item of the only entry
     data[found.start(1) : found.end(1)] = hashlib.sha256(data).hexdigest().encode()
     return bytes(data)
 
 
 def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The plain data and the arrays of a file; `name` is what messages call it.
+    """Read the plain data and the arrays of a file. `name` is used in error messages.
 
     Raises:
-        ModelFileError: anything but an undamaged file of this format.
+        ModelFileError: if the data are not an undamaged file of this format.
     """
     header = _header(data, name)
     metadata = header.get("__metadata__")
@@ -264,20 +271,20 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
         )  # fmt: skip
     try:
         return content, safetensors.numpy.load(data)
-    except Exception as error:  # safetensors' own refusals
+    except Exception as error:  # any error of safetensors
         template = "{file} is no gequi model: {reason}."
         raise ModelFileError(template, "path", file=name, reason=str(error)) from error
 
 
 def _checksum(data: bytes, found: re.Match[bytes]) -> bytes:
-    """The checksum of a file in which `found` is the checksum that it states."""
+    """Compute the checksum of a file. `found` is the match of the checksum that the file states."""
     blank = bytearray(data)
     blank[found.start(1) : found.end(1)] = b"0" * 64
     return hashlib.sha256(blank).hexdigest().encode()
 
 
 def _header(data: bytes, name: str) -> dict[str, Any]:
-    """The header of a safetensors file, which describes every byte that follows it."""
+    """Read the header of a safetensors file, which describes all bytes that follow."""
     length = int.from_bytes(data[:8], "little")
     if data[8:9] != b"{" or length >= 2**40:
         raise ModelFileError(_foreign(data), "path", file=name, size=len(data))
@@ -300,7 +307,7 @@ def _header(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which a name that comes twice would hide what the first one says."""
+    """Convert the pairs of a JSON object to a dict. A duplicate name, which would hide a value, raises a ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name comes twice")
@@ -308,7 +315,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _foreign(data: bytes) -> str:
-    """What is said of a file that does not begin as a safetensors file does."""
+    """Return the error message for a file that does not begin like a safetensors file."""
     if data.startswith(_PICKLES):
         return "{file} is a pickle, as torch.save() writes it; opening one can run any code, so gequi never does."
     if data.startswith(_COMPRESSED):

@@ -17,7 +17,7 @@ class Callbacks:
     """The functions to call at each event, in the order of the callbacks."""
 
     def __init__(self, given: Any = None) -> None:
-        """Collect the functions. `given` is None or one or several callbacks: objects with such methods, or mappings."""
+        """Collect the functions. `given` is None or one or several callbacks: objects with such methods, or dicts."""
         self.handlers: dict[str, list[Handler]] = {event: [] for event in EVENTS}
         for callback in [] if given is None else given if isinstance(given, list | tuple) else [given]:
             for event, handler in _handlers_of(callback).items():

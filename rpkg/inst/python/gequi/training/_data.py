@@ -84,7 +84,7 @@ class Examples:
         encode: Callable[[np.ndarray], np.ndarray] | None,
         chosen: np.ndarray | None = None,
     ) -> None:
-        """Store the examples. `encode` converts targets that are read from a file to classes; None for numeric targets."""
+        """Store the examples. `encode` converts targets read from a file to classes; it is None for numeric targets."""
         self.x, self.y, self.dtype, self.encode = x, y, dtype, encode
         self.chosen = np.arange(len(x)) if chosen is None else chosen
         self.count = len(self.chosen)

@@ -114,9 +114,7 @@ class Run:
         return total * (self.part.processes / seen[1])
 
     def begin_batch(self) -> None:
-        """Prepare an update of the weights: set the learning rate and, at the begin of an epoch or resumed run, call
-        callbacks.
-        """
+        """Prepare an update of the weights: set the learning rate, and call callbacks if an epoch begins or is resumed."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate_at(self.step, self.steps)
         if self.step % self.batches == 0 or self.step == self._first:
@@ -146,7 +144,7 @@ class Run:
         )  # fmt: skip
 
     def _info(self, row: Row, batch: int | None = None) -> dict[str, Any]:
-        """Return the dict for progress functions and callbacks: the metrics of the epoch and the position in the run."""
+        """Return the dict for progress functions and callbacks: metrics of the epoch and position in the run."""
         left = (time.monotonic() - self._began) / max(self.step - self._first, 1) * (self.steps - self.step)
         return {
             **row, "epochs": self.options.epochs, "batches": self.batches,

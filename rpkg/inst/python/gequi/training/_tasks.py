@@ -41,7 +41,7 @@ class Task:
         target: tuple[int, ...],
         ignore: int | None = None,
     ) -> None:
-        """Create a task. `output` and `target` are shapes of one example; `ignore` is a class that does not contribute."""
+        """Create a task. `output` and `target` are the shapes of one example; `ignore` is a class to exclude."""
         self.loss = loss
         self.output, self.target, self.ignore = output, target, ignore
         if loss == "cross_entropy":
@@ -123,7 +123,7 @@ def find_task(
     Args:
         loss: str or callable, optional: the loss. None is cross_entropy for classes, as decided by `are_classes()`,
             otherwise mse.
-        y: array: the targets, which are checked to be numeric. Targets that are classes may contain NaN.
+        y: array: the targets, which have been checked to be numeric. Targets that are classes may contain NaN.
         output_shape: tuple of int: the shape of the output of the network for one example.
         ignore: int, optional: the class of pixels that do not contribute.
     """

@@ -132,7 +132,7 @@ class FitOptions:
         left_out = (
             *_ELSEWHERE,
             *(["epochs"] if self.schedule == "constant" else []),
-        )  # with a constant rate, a longer run begins in the same way
+        )  # a longer run begins equally
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def learning_rate_at(self, step: int, steps: int) -> float:
