@@ -1,15 +1,15 @@
-"""Errors and warnings: one sentence that names the argument, what was given and what is needed.
+"""Errors and warnings. A message is one sentence that names the argument, the given value and what is required.
 
-A message is a template with fields, not finished text, because R writes values and indexes differently:
+A message is a template with fields, not formatted text, because R writes values and indexes differently:
 
     raise InputError("`{argument}` must be one of {choices:list}; got {value!r}.", "type", choices=names, value=type)
     raise InputError("`{argument}` must be from {low:index} to {high:index}.", "element", low=0, high=3)
 
-In a template, `{field}` is text, `{field!r}` a value as the language writes it (None or NULL, 'a' or "a"),
-`{field:index}` a number that counts from 0 in Python and from 1 in R, `{field:list}` a list of values and `{field:name}`
-the name of an argument. A message without fields is taken as it is. `{argument}` is the name of the argument at fault.
-A tuple in a `{field}` is a shape: (3, 4). A value is cut after 200 characters, and of an array it is said what it is.
-`about()`, `within()` and `because()` make other messages of one.
+In a template, `{field}` is text and `{field!r}` is a value in the notation of the language (None or NULL, 'a' or "a").
+`{field:index}` is a number that counts from 0 in Python and from 1 in R, `{field:list}` is a list of values, and
+`{field:name}` is the name of an argument. `{argument}` is the name of the invalid argument. A message without fields is
+used as it is. A tuple in a `{field}` is a shape: (3, 4). Values are cut after 200 characters, and arrays are described
+by their type and shape. `about()`, `within()` and `because()` derive messages from other messages.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 _Self = TypeVar("_Self", bound="Message")
-_MOST_ITEMS = 20  # of a value that is written out
+_MOST_ITEMS = 20  # of a value that is written in full
 _MOST_DEPTH = 4
 _MOST_CHARACTERS = 200
-_OTHER_NAMES = {"gpu": "cuda"}  # what other packages call a choice
+_OTHER_NAMES = {"gpu": "cuda"}  # names of choices in other packages
 
 
 def _code(value: Any, depth: int = 0) -> str:
-    """A value as code, however large or deep it is: of an array, what it is; anything else is cut."""
+    """Format a value as code. Arrays are described by their type and shape, and long or deep values are cut."""
     if depth > _MOST_DEPTH:
         return "..."
     shape = getattr(value, "shape", None)
@@ -49,7 +49,7 @@ def _code(value: Any, depth: int = 0) -> str:
 
 
 def _own_text(value: Any) -> str:
-    """What an object says of itself; only what it is, where it cannot say."""
+    """Return the repr of an object, or its type if the repr fails."""
     try:
         return repr(value)
     except Exception:
@@ -57,7 +57,7 @@ def _own_text(value: Any) -> str:
 
 
 class _Renderer(string.Formatter):
-    """Templates as Python writes them."""
+    """Formatter of templates for Python."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         return _code(value) if conversion == "r" else super().convert_field(value, conversion)
@@ -75,14 +75,14 @@ class _Renderer(string.Formatter):
 
 
 class Message(Exception):
-    """A sentence as a template and its fields."""
+    """A message as a template and its fields."""
 
     def __init__(self, template: str, argument: str | None = None, **fields: Any) -> None:
         self.template, self.argument, self.fields = template, argument, fields
         super().__init__("".join(_as_text(piece) for piece in self._parsed()))
 
     def _parsed(self) -> list[Any]:
-        """The literal parts of the template as text, and its fields as (value, conversion, format)."""
+        """Split the template into literal text and fields, which are tuples (value, conversion, format)."""
         fields = {"argument": self.argument, **self.fields}
         if not self.fields and "{argument" not in self.template:
             return [self.template]
@@ -94,39 +94,41 @@ class Message(Exception):
         return parsed
 
     def _format(self) -> str:
-        """The template, also where it is text as it stands."""
+        """Return the template. Braces are escaped if the message is literal text."""
         literal = not self.fields and "{argument" not in self.template
         return self.template.replace("{", "{{").replace("}", "}}") if literal else self.template
 
     def pieces(self) -> list[dict[str, Any]]:
-        """The message as plain data, for a caller that writes values in its own way.
+        """Return the message as plain data, for a caller that formats values in its own way.
 
         Returns:
-            a list of dicts: `{"text": ...}`, or a `kind` ("code", "index", "list", "name" or "extra") with its `value`; "code"
-            has a `limit` too, the number of characters after which it is cut, or None.
+            list of dict: either `{"text": ...}`, or a `kind` ("code", "index", "list", "name" or "extra") with its
+            `value`. "code" also has a `limit`, the number of characters after which it is cut, or None.
         """
         return [_as_piece(piece) for piece in self._parsed()]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors cross processes: what cannot, such as a function that was given, goes as its text."""
+        """Pickle the error for another process. Fields that cannot be pickled, such as functions, become text."""
         fields = {key: _portable(value) for key, value in self.fields.items()}
         return _restore, (type(self), self.template, self.argument, fields)
 
     def within(self: _Self, prefix: str, **fields: Any) -> _Self:
-        """The same message with a prefix: the name of the layer or of the file in which it arose."""
-        names = {key: _free_name(key, self.fields) for key in fields}  # a message may have passed a layer already
+        """Return the message with a prefix, such as the name of the layer or file in which the error occurred."""
+        names = {
+            key: _free_name(key, self.fields) for key in fields
+        }  # the message may have a prefix of another layer already
         fields = {names[key]: value for key, value in fields.items()}
         return type(self)(_renamed(prefix, names) + self._format(), self.argument, **self.fields, **fields)
 
     def because(self: _Self, reason: Message) -> _Self:
-        """The same message with another one behind it, which says why; both keep their fields."""
+        """Return the message followed by another one that gives the reason. Both keep their fields."""
         names = {key: _free_name(key, self.fields) for key in ("argument_", *reason.fields)}
         fields = {names[key]: value for key, value in {"argument_": reason.argument, **reason.fields}.items()}
         why = _renamed(reason._format(), {**names, "argument": names["argument_"]})
         return type(self)(self._format() + why, self.argument, **self.fields, **fields)
 
     def about(self: _Self, argument: str) -> _Self:
-        """The same message about another argument, whose name the caller gave."""
+        """Return the message with the name of another argument, which the user passed."""
         return type(self)(self.template, argument, **self.fields)
 
 
@@ -137,7 +139,7 @@ def _free_name(name: str, taken: Iterable[str]) -> str:
 
 
 def _renamed(template: str, names: Mapping[str, str]) -> str:
-    """A template whose fields have other names."""
+    """Rename the fields of a template."""
     parts = []
     for literal, name, form, conversion in _Renderer().parse(template):
         parts.append(literal.replace("{", "{{").replace("}", "}}"))
@@ -176,7 +178,7 @@ def _as_piece(piece: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as numbers, text, lists and dicts; anything else, such as an object, as its text."""
+    """Convert a value to numbers, text, lists and dicts. Other objects become text."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray) and value.size <= _MOST_ITEMS:
@@ -191,7 +193,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Shown:
-    """What is left of an object in another process: its text."""
+    """The text that represents an object in another process."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -201,7 +203,7 @@ class _Shown:
 
 
 def _portable(value: Any) -> Any:
-    """A value that any process can read: plain data as it is, anything else as its text."""
+    """Convert a value so that any process can read it: plain data is kept, other objects become text."""
     if value is None or isinstance(value, bool | int | float | str | np.generic):
         return value
     if type(value) in (list, tuple):
@@ -216,11 +218,11 @@ def _restore(kind: type[Message], template: str, argument: str | None, fields: d
 
 
 class GequiError(Message):
-    """Every error that gequi raises on purpose. `argument` names the argument at fault, where there is one."""
+    """Base class of the errors of gequi. `argument` is the name of the invalid argument, or None."""
 
 
 class InputError(GequiError, ValueError):
-    """A value that the function cannot take."""
+    """An invalid value of an argument."""
 
 
 class ShapeError(InputError):
@@ -228,35 +230,35 @@ class ShapeError(InputError):
 
 
 class FieldError(InputError):
-    """Fields, representations or layers that do not fit together."""
+    """Fields, representations or layers that do not match."""
 
 
 class ModelFileError(GequiError):
-    """A model file that is damaged, foreign or from a newer gequi."""
+    """A model file that is damaged, not from gequi, or from a newer version of gequi."""
 
 
 class TransformFileError(GequiError):
-    """A file of a transform that is not there, damaged, or of a kind that is not read."""
+    """A transform file that does not exist, is damaged, or has an unsupported format."""
 
 
 class SetupError(GequiError):
-    """Something gequi needs is not installed, or not in the version it needs."""
+    """A required package that is not installed or has an unsupported version."""
 
 
 class UnrelatedImagesError(GequiError):
-    """No map was found under which two images look alike."""
+    """Two images for which registration found no map under which they are similar."""
 
 
 class TrainingError(GequiError):
-    """A training run that could not be finished."""
+    """A training that could not be completed."""
 
 
 class GequiWarning(Message, UserWarning):
-    """Every warning that gequi gives on purpose."""
+    """Base class of the warnings of gequi."""
 
 
 class GequiMessage(GequiWarning):
-    """What gequi tells of a choice that it has made; in R a message, not a warning."""
+    """Information about an automatic choice; in R a message, not a warning."""
 
 
 class ExactnessWarning(GequiWarning):
@@ -264,15 +266,15 @@ class ExactnessWarning(GequiWarning):
 
 
 class AmbiguousRegistrationWarning(GequiWarning):
-    """A second map, far from the one returned, under which the images look almost as much alike."""
+    """A second map, far from the returned one, under which the images are almost as similar."""
 
 
-# Modules whose package has another name.
+# Modules whose package has a different name.
 _PACKAGES = {"PIL": "PIL (pillow)"}
 
 
 def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
-    """Refuses to go on without packages that only a part of gequi needs: its extra has them."""
+    """Raise a SetupError if optional packages are missing. The message names the extra that installs them."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SetupError(

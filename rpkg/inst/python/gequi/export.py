@@ -42,7 +42,7 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
     Args:
         model: torch.nn.Module: a network, created by `equivariant_network()` or another factory of gequi, or any torch
             module.
-        path: path: the file. An existing file is replaced once the new file is complete.
+        path: str or path: the file. An existing file is replaced once the new file is complete.
         input_shape: tuple of int or list of tuple: the shape of an input, such as (1, 1, 28, 28). For a module with
             several inputs, a list of shapes.
         format: str: "onnx" for onnxruntime and other programs: the inputs are named like the arguments of the model's
@@ -128,7 +128,7 @@ Examples = Callable[[int], Inputs]
 
 
 def _larger(model: nn.Module, inputs: Inputs) -> Iterator[tuple[int, int, Inputs]]:
-    """Yield each axis of an image or of tokens that accepts another size: number of the input, axis, and larger inputs."""
+    """Yield each axis of images or tokens that accepts another size: number of the input, axis, larger inputs."""
     for number, given in enumerate(inputs):
         for place, axis in enumerate(_axes(given.ndim)):
             if axis in ("batch", "channel", "feature"):

@@ -1,8 +1,8 @@
-"""Jobs: work that several processes do together, and the folder that tells them what to do.
+"""Jobs: work that several processes do together, defined by the files of a folder.
 
-A job folder holds `job.json` and the other files that the work needs. Workers are started as torchrun starts them, each
-with the folder as its argument. They may write `progress.json` while they work. A file `stop` asks them to end. The
-subjects that use this module, training and folders, define the work.
+A job folder contains `job.json` and other files that the work needs. Workers are started as torchrun starts them, each
+with the folder as its argument. They can write `progress.json` while they work. A file `stop` asks them to end. The
+work is defined by the subjects that use this module, training and folders.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from .errors import InputError, TrainingError
 
 DEVICES = ("auto", "cpu", "cuda")
 POLL_SECONDS = 0.1
-_RANDOM = 8  # letters that tempfile.mkdtemp() adds
-MARKER = ".gequi-job"  # a file in the folders that gequi made for itself, and so may remove
+_RANDOM = 8  # number of characters that tempfile.mkdtemp() adds
+MARKER = ".gequi-job"  # marks folders that gequi has created and may remove
 
 # ---- the folder -----------------------------------------------------------------------------------------
 
 
 def empty_folder(folder: Any) -> Path:
-    """The path of a folder for a job, which must be empty or not exist yet."""
+    """Return the path of a folder for a job, which must be empty or not exist."""
     path = check_path(folder, "folder")
     if path.exists() and not path.is_dir():
         raise InputError("`{argument}`: {folder} is a file, not a folder.", "folder", folder=shown(path))
@@ -52,10 +52,10 @@ def empty_folder(folder: Any) -> Path:
 
 @contextlib.contextmanager
 def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
-    """A new folder for a job on this machine: beside a checkpoint, or in the temporary directory.
+    """Create a folder for a job on this machine, beside a checkpoint or in the temporary directory.
 
-    It is removed when the work is done. After a failure the logs of the workers stay, and nothing else; they go at the
-    next job there, when this process has ended.
+    The folder is removed when the work is done. After a failure, only the logs of the workers are kept. They are
+    removed by the next job in the same place after this process has ended.
     """
     near = None if checkpoint is None else check_path(checkpoint, "checkpoint").absolute()
     place = None
@@ -82,7 +82,7 @@ def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
 
 
 def _remove_left(place: Path, prefix: str) -> None:
-    """Removes the folders of jobs whose process has ended."""
+    """Remove the folders of jobs whose process has ended."""
     for folder in place.glob(glob.escape(prefix) + "?" * _RANDOM):
         with contextlib.suppress(OSError, ValueError):
             marker = folder / MARKER
@@ -93,7 +93,7 @@ def _remove_left(place: Path, prefix: str) -> None:
 
 
 def _remove(folder: Path, keep: str | None = None) -> None:
-    """Removes a folder that gequi made, or all of it but the files of a pattern. Any other folder is left alone."""
+    """Remove a folder created by gequi, except files that match `keep`. Other folders are not removed."""
     if not (folder / MARKER).is_file():
         return
     kept = set(folder.glob(keep)) if keep else set()
@@ -107,9 +107,9 @@ def _remove(folder: Path, keep: str | None = None) -> None:
 
 @contextlib.contextmanager
 def written_whole(folder: Path, argument: str = "folder") -> Iterator[None]:
-    """A job folder that is written whole or not at all: after an error, what was written of it is removed again.
+    """Write a job folder completely or not at all: after an error, the written files are removed.
 
-    An error about a file in it is one about `argument`.
+    Errors about a file in the folder become errors about `argument`.
     """
     made = not folder.exists()
     before = set() if made else set(folder.iterdir())
@@ -131,17 +131,17 @@ def written_whole(folder: Path, argument: str = "folder") -> Iterator[None]:
 
 
 def write_job(folder: Path, job: Mapping[str, Any]) -> None:
-    """Writes `job.json`, which `read_job()` reads, with the checksums of the files that the job needs. It comes last."""
+    """Write `job.json`, which `read_job()` reads, with the checksums of the other files of the job. Call this last."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     sums = {path.name: file_checksum(path) for path in files if path.name != "job.json"}
     write_plain(folder / "job.json", {**job, "checksums": sums} if sums else job)
 
 
 def read_job(folder: Any) -> dict[str, Any] | None:
-    """The contents of `job.json`; None where there is no such file, or it does not hold a dict.
+    """Read `job.json`; None if the file does not exist or does not contain a dict.
 
     Raises:
-        InputError: a checksum that does not agree, of it or of a file that the job needs.
+        InputError: if the checksum of the file or of another file of the job does not match.
     """
     place = check_path(folder, "folder")
     job = read_plain(place / "job.json")
@@ -149,9 +149,9 @@ def read_job(folder: Any) -> dict[str, Any] | None:
     if not isinstance(sums, dict):
         raise _damaged(place / "job.json")
     for name, expected in sums.items():
-        file = place / Path(name).name  # of this folder, whatever a file that others wrote may name
+        file = place / Path(name).name  # only files of this folder, even if job.json names others
         try:
-            same = file.is_file() and file_checksum(file) == expected  # one would wait for a pipe
+            same = file.is_file() and file_checksum(file) == expected  # is_file(): reading a pipe would block
         except OSError:
             same = False
         if not same:
@@ -160,7 +160,7 @@ def read_job(folder: Any) -> dict[str, Any] | None:
 
 
 def write_plain(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes plain data with a checksum."""
+    """Write plain data with a checksum."""
     try:
         text = as_json(data)
     except (TypeError, ValueError, RecursionError) as error:
@@ -171,7 +171,7 @@ def write_plain(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_plain(path: Path) -> dict[str, Any] | None:
-    """What `write_plain()` wrote; None where there is no such file, or it does not hold a dict."""
+    """Read the data that `write_plain()` wrote; None if the file does not exist or does not contain a dict."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
@@ -184,7 +184,7 @@ def read_plain(path: Path) -> dict[str, Any] | None:
 
 
 def identity(folder: Path) -> str:
-    """What tells a job from others: its results say which they are of."""
+    """Return the checksum that identifies a job. Results store it."""
     return file_checksum(folder / "job.json")
 
 
@@ -193,7 +193,7 @@ def _checksum(plain: Mapping[str, Any]) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
+    """Compute the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -205,7 +205,7 @@ def _damaged(path: Path) -> InputError:
 
 
 def command_lines(folder: Path, module: str, nodes: int, devices: int) -> dict[str, str]:
-    """The lines that start the workers of a job, with this Python: on each machine, or once in a batch script of SLURM."""
+    """Return the commands that start the workers with this Python: on each machine, or once in a SLURM batch script."""
     end = f"{shlex.quote(sys.executable)} -m {module} {shlex.quote(str(folder.absolute()))}"
     return {
         "torchrun": f"torchrun --nnodes {nodes} --nproc-per-node {devices} --rdzv-backend c10d "
@@ -218,7 +218,7 @@ def command_lines(folder: Path, module: str, nodes: int, devices: int) -> dict[s
 
 
 def place_in_group() -> tuple[int, int]:
-    """The number of this process, from 0, and how many there are: as torchrun or SLURM tell each of them."""
+    """Return the number of this process, from 0, and the number of processes, as set by torchrun or SLURM."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0
     return int(rank), int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
@@ -230,17 +230,19 @@ class Part:
         self.rank, self.processes = rank, processes
 
     def of(self, indexes: np.ndarray) -> tuple[np.ndarray, bool]:
-        """This process's indexes, and whether they count: a process that is left none takes the first, uncounted."""
+        """Return the indexes of this process and whether they count. A process without an index takes the first,
+        uncounted.
+        """
         own = self.slice(indexes)
         return (own, True) if len(own) else (indexes[:1], False)
 
     def slice(self, values: Any) -> Any:
-        """This process's part of anything with one entry an example."""
+        """Return the part of this process of a sequence with one item per example."""
         ends = [len(values) * i // self.processes for i in range(self.processes + 1)]
         return values[ends[self.rank] : ends[self.rank + 1]]
 
     def total(self, values: list[float], device: torch.device) -> list[float]:
-        """Sums over all processes; on their device, since those of GPUs add up nothing elsewhere."""
+        """Sum values over all processes, on their device, because the backend of GPUs can only sum on GPUs."""
         if self.processes == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
@@ -249,7 +251,7 @@ class Part:
 
 
 def report_to(folder: Path) -> Progress:
-    """The progress function of a worker: it writes `progress.json`, and returns False if the worker is to stop."""
+    """Create the progress function of a worker. It writes `progress.json` and returns False if the worker should stop."""
 
     def report(info: dict[str, Any]) -> bool:
         write_file(folder / "progress.json", json.dumps(info).encode())
@@ -259,7 +261,7 @@ def report_to(folder: Path) -> Progress:
 
 
 def leave_group() -> None:
-    """Ends the group of processes: torch's threads would abort an interpreter that ends before them."""
+    """Leave the process group. Otherwise torch's threads would abort an interpreter that ends before them."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -271,18 +273,19 @@ def leave_group() -> None:
 def run_workers(
     folder: Path, module: str, devices: int, progress: Progress | None = None, advice: str = "", stops: bool = False
 ) -> None:
-    """Starts the workers of a job on this machine and waits for them; none outlives a failure.
+    """Start the workers of a job on this machine and wait for them. If one fails, the others are ended.
 
     Args:
-        folder: of the job.
-        module: what each worker runs, with the folder as its argument.
-        devices: how many workers.
-        progress: called with what the workers report; where it returns False, they are asked to stop.
-        advice: what an error says may be done.
-        stops: whether the workers heed a wish to stop, so that Ctrl-C becomes one.
+        folder: path: the folder of the job.
+        module: str: the Python module that each worker runs, with the folder as its argument.
+        devices: int: the number of workers.
+        progress: callable, optional: a function that is called with the reports of the workers. If it returns False,
+            the workers are asked to stop.
+        advice: str: advice that is added to error messages.
+        stops: bool: whether the workers can be asked to stop. If True, Ctrl-C asks them to stop.
 
     Raises:
-        TrainingError: a worker that failed or was killed.
+        TrainingError: if a worker fails or is killed.
     """
     port = _free_port()
     with _interrupts(folder) if stops else contextlib.nullcontext():
@@ -299,7 +302,7 @@ def run_workers(
 
 
 def says_stop(answer: Any) -> bool:
-    """Whether a progress function or a callback has returned False."""
+    """Return whether a progress function or a callback has returned False."""
     return isinstance(answer, bool | np.bool_) and not answer
 
 
@@ -310,7 +313,7 @@ def _free_port() -> int:
 
 
 def _start(folder: Path, rank: int, devices: int, port: int, module: str) -> subprocess.Popen[bytes]:
-    """One worker, with the environment that torchrun gives; what it says goes to a log in the folder."""
+    """Start one worker with the environment that torchrun sets. Its output is written to a log in the folder."""
     package = str(Path(__file__).parents[1])
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // devices))
     environment = {
@@ -331,7 +334,7 @@ def _start(folder: Path, rank: int, devices: int, port: int, module: str) -> sub
 
 
 def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Progress | None, advice: str) -> None:
-    """Waits for the workers, passing on what they report; fails as soon as one of them does."""
+    """Wait for the workers and pass on their reports. Raise an error as soon as one of them fails."""
     seen = 0
     while True:
         states = [worker.poll() for worker in workers]
@@ -352,7 +355,7 @@ def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Progre
 
 
 def _likely_a_consequence(worker: tuple[int, int]) -> int:
-    """Orders workers that ended: one that is killed takes the others with it, which fail, or abort, a moment later."""
+    """Order ended workers: the first cause comes first. A killed worker makes the others fail or abort shortly later."""
     _, state = worker
     return 2 if state == -signal.SIGABRT else int(state > 0)
 
@@ -370,7 +373,7 @@ def _failure(folder: Path, rank: int, count: int, state: int, advice: str) -> Tr
 
 @contextlib.contextmanager
 def _interrupts(folder: Path) -> Iterator[None]:
-    """Ctrl-C asks the workers to stop after the batch; a second one ends the wait."""
+    """Ask the workers to stop after the current batch at Ctrl-C. A second Ctrl-C ends the wait."""
     if not listens_to_interrupts():
         yield
         return

@@ -45,7 +45,7 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
     Args:
         model: torch.nn.Module: a module with a `recipe`, created by `equivariant_network()`, `gsa_network()`,
             `image_classifier_mlp()`, `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
-        path: path: the file. An existing file is replaced.
+        path: str or path: the file. An existing file is replaced.
         metadata: dict, optional: plain data (that JSON can represent) to store with the model, such as the names of
             classes.
 
@@ -77,7 +77,7 @@ def load_model(path: Any) -> nn.Module:
     Loading does not execute code from the file.
 
     Args:
-        path: path: the file.
+        path: str or path: the file.
 
     Returns:
         torch.nn.Module: the model, in the type in which it was saved. Its predictions are identical to those of the
@@ -136,7 +136,7 @@ def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:
 
 
 def check_saveable(model: object) -> nn.Module:
-    """Return `model` if it has a recipe from which it can be rebuilt and finite weights; otherwise raise an InputError."""
+    """Return `model` if it has a recipe and finite weights, so that it can be rebuilt; otherwise raise an InputError."""
     module = check_model(model, "model")
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, dict) or not ("factory" in recipe or isinstance(module, EquivariantNetwork)):

@@ -129,10 +129,7 @@ class FitOptions:
 
     def identity(self) -> dict[str, Any]:
         """Return the options that must be the same when a checkpoint is resumed."""
-        left_out = (
-            *_ELSEWHERE,
-            *(["epochs"] if self.schedule == "constant" else []),
-        )  # a longer run begins equally
+        left_out = (*_ELSEWHERE, *(["epochs"] if self.schedule == "constant" else []))  # a longer run begins equally
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def learning_rate_at(self, step: int, steps: int) -> float:
