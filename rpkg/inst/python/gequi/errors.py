@@ -114,9 +114,7 @@ class Message(Exception):
 
     def within(self: _Self, prefix: str, **fields: Any) -> _Self:
         """Return the message with a prefix, such as the name of the layer or file in which the error occurred."""
-        names = {
-            key: _free_name(key, self.fields) for key in fields
-        }  # the message may have a prefix of another layer already
+        names = {key: _free_name(key, self.fields) for key in fields}  # a layer may have added a prefix already
         fields = {names[key]: value for key, value in fields.items()}
         return type(self)(_renamed(prefix, names) + self._format(), self.argument, **self.fields, **fields)
 

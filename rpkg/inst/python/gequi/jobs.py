@@ -251,7 +251,7 @@ class Part:
 
 
 def report_to(folder: Path) -> Progress:
-    """Create the progress function of a worker. It writes `progress.json` and returns False if the worker should stop."""
+    """Create the progress function of a worker. It writes `progress.json` and returns False to stop the worker."""
 
     def report(info: dict[str, Any]) -> bool:
         write_file(folder / "progress.json", json.dumps(info).encode())
@@ -355,7 +355,7 @@ def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Progre
 
 
 def _likely_a_consequence(worker: tuple[int, int]) -> int:
-    """Order ended workers: the first cause comes first. A killed worker makes the others fail or abort shortly later."""
+    """Order ended workers by likely cause. A killed worker makes the others fail or abort shortly after."""
     _, state = worker
     return 2 if state == -signal.SIGABRT else int(state > 0)
 

@@ -136,7 +136,7 @@ def model_from_bytes(data: bytes, name: str = "the model") -> nn.Module:
 
 
 def check_saveable(model: object) -> nn.Module:
-    """Return `model` if it has a recipe and finite weights, so that it can be rebuilt; otherwise raise an InputError."""
+    """Return `model` if it can be rebuilt: it has a recipe and finite weights. Otherwise raise an InputError."""
     module = check_model(model, "model")
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, dict) or not ("factory" in recipe or isinstance(module, EquivariantNetwork)):

@@ -1,4 +1,4 @@
-"""The kinds of layers of an equivariant network: one table, from which both languages take them."""
+"""The kinds of layers of equivariant networks, in one table that R and Python share."""
 
 from . import convolutions, nonlinearities, normalization, pooling, structure
 from .plan import Kind, Step, Window, kind, layer_kinds, plan_layer, plan_layers

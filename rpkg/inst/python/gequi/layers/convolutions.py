@@ -1,6 +1,6 @@
-"""Steerable convolutions and linear maps: every map between two field types that commutes with the group.
+"""Steerable convolutions and linear maps: all maps between two field types that commute with the group.
 
-Source: Weiler & Cesa 2019 (arXiv 1911.08251); Cesa, Lang & Weiler 2022 (ICLR). The layers are escnn's.
+Source: Weiler and Cesa 2019 (arXiv 1911.08251); Cesa, Lang and Weiler 2022 (ICLR). The layers are those of escnn.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def plan_conv_transposed(
     dilation: int = 1,
     bias: bool = True,
 ) -> Step:
-    """Transposed steerable convolution to `fields`: with a stride it enlarges the image."""
+    """Transposed steerable convolution to `fields`. A stride enlarges the image."""
     dimension = dimension_of(before, 2, 3)
     after = fields_after(before, fields)
     window = Window(
@@ -109,7 +109,7 @@ def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
 
 
 def _plain_conv(layer: Any) -> nn.Module:
-    """torch's convolution with the expanded filter."""
+    """Return torch's convolution with the expanded filter."""
     options = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation", "groups")}
     transposed = hasattr(layer, "output_padding")
     own = "output_padding" if transposed else "padding_mode"

@@ -1,11 +1,11 @@
-"""Plain layers as they run fastest on this machine: the same operations, arranged for torch's kernels.
+"""Fast forms of plain layers: the same operations, arranged for the kernels of torch on this machine.
 
-- Images and volumes are kept with their channels last, as oneDNN's convolutions want them.
-- A convolution keeps its weights in oneDNN's own order, and takes a ReLU after it along. Called by itself, torch
-  reorders the weights at every call, and at batch 1 it takes slower kernels of its own (slow_conv3d).
-- What is not used again is overwritten.
+- Images and volumes have the channels-last memory format, which oneDNN's convolutions use.
+- A convolution stores its weights in oneDNN's order and includes a following ReLU. Otherwise torch reorders the weights
+  at every call, and at batch size 1 it uses slower kernels of its own (slow_conv3d).
+- Values that are not used again are overwritten.
 
-torch.compile does the same to a graph; it needs a C++ compiler and minutes.
+torch.compile does the same to a graph, but it needs a C++ compiler and minutes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import nn
 from .plain import CONVOLUTIONS, NORMS, Branch, Joined, Sum, Unwrapped
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-_NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # their output is theirs alone
-_SHAPES = 4  # of inputs, for which a convolution keeps its weights in order
+_NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # layers whose output shares no memory with their input
+_SHAPES = 4  # number of input shapes for which a convolution stores reordered weights
 _TYPES = (torch.float32, torch.bfloat16)
 
 
 class Fast(nn.Module):
-    """Plain layers on a batch: from tensors of one type to new tensors of the same type."""
+    """Plain layers on a batch. The output is a new tensor of the type of the input."""
 
     def __init__(self, branch: Branch, dtype: torch.dtype) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Fast(nn.Module):
 
 
 def fast(branch: Branch, dtype: torch.dtype) -> Fast:
-    """The same layers, arranged to run fast in a floating-point type; `branch` is used up."""
+    """Arrange plain layers to run fast in a floating-point type. `branch` is modified and cannot be used afterwards."""
     return Fast(_faster(branch, dtype), dtype)
 
 
@@ -79,7 +79,7 @@ class _FastSum(nn.Module):
 
 
 def _can_pack(part: Any) -> bool:
-    """Whether this machine's torch has oneDNN's convolutions with weights in their own order."""
+    """Return whether this machine's torch has oneDNN convolutions with reordered weights."""
     weight = part.weight
     return bool(
         weight.device.type == "cpu"
@@ -92,7 +92,7 @@ def _can_pack(part: Any) -> bool:
 
 
 class _Packed(nn.Module):
-    """A convolution with its weights in oneDNN's order; `attribute` is what follows it, "none" or "relu"."""
+    """A convolution with weights in oneDNN's order. `attribute` is the following operation, "none" or "relu"."""
 
     def __init__(self, part: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Nonlinearities that commute with the group, each on the fields it suits."""
+"""Nonlinearities that commute with the group, for different types of fields."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01) -> Step:
 
 @kind
 def plan_norm_nonlinearity(before: FieldType, *, function: str = "n_relu", bias: bool = True) -> Step:
-    """Changes the norm of each field and keeps its direction: f -> function(|f| - bias) f / |f|."""
+    """Change the norm of each field and keep its direction: f -> function(|f| - bias) f / |f|."""
     function = check_choice(function, "function", ("n_relu", "n_sigmoid", "n_softplus", "squash"))
-    bias = check_flag(bias, "bias") and function != "squash"  # escnn has no bias for it
+    bias = check_flag(bias, "bias") and function != "squash"  # escnn has no bias for squash
     return Step(before, lambda: escnn.nn.NormNonLinearity(before, function=function, bias=bias), _plain_norm)
 
 
 def _plain_norm(layer: Any) -> nn.Module:
     sizes, bias = _sizes(layer.in_type), None
     if layer.log_bias is not None:
-        by_size = layer.log_bias.exp().flatten()  # escnn's are in the order of the fields' sizes
+        by_size = layer.log_bias.exp().flatten()  # in escnn, biases are sorted by the size of the fields
         bias = by_size[torch.tensor(_ranks(sizes), device=by_size.device)]
     return NormScale(sizes, layer._function, bias, layer.eps)
 
@@ -60,14 +60,14 @@ def _sizes(fields: FieldType) -> list[int]:
 
 
 def _ranks(sizes: list[int]) -> list[int]:
-    """The place of each field among all, sorted by their sizes."""
+    """Return the rank of each field when the fields are sorted by size."""
     order = sorted(range(len(sizes)), key=sizes.__getitem__)
     return [order.index(field) for field in range(len(sizes))]
 
 
 @kind
 def plan_gated_nonlinearity(before: FieldType) -> Step:
-    """Multiplies each field of the second half by the sigmoid of a trivial field of the first half, its gate."""
+    """Multiply each field of the second half by the sigmoid of a trivial field of the first half, its gate."""
     fields = before.representations
     half, left = divmod(len(fields), 2)
     if left or not all(field.is_trivial() for field in fields[:half]):
@@ -80,7 +80,7 @@ def plan_gated_nonlinearity(before: FieldType) -> Step:
 
     def build() -> escnn.nn.EquivariantModule:
         layer = escnn.nn.GatedNonLinearity1(before)
-        layer.bias.data.zero_()  # escnn draws it; a gate that starts half open needs no luck
+        layer.bias.data.zero_()  # escnn draws random biases; 0 starts all gates half open
         return layer
 
     return Step(after, build, _plain_gate)
@@ -88,15 +88,15 @@ def plan_gated_nonlinearity(before: FieldType) -> Step:
 
 def _plain_gate(layer: Any) -> nn.Module:
     sizes = _sizes(layer.out_type)
-    return Gate(sizes, layer.bias, _ranks(sizes))  # escnn gives the first gates to the smallest fields
+    return Gate(sizes, layer.bias, _ranks(sizes))  # escnn assigns the first gates to the smallest fields
 
 
 @kind
 def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
-    """ELU on the values of fields "fourier(L)" at `samples` elements of the group: equivariant up to that sampling.
+    """ELU on the values of fields "fourier(L)" at `samples` group elements, equivariant up to this sampling.
 
-    A multiple of 4 `samples` keeps the quarter turns exact. In space, `samples` is escnn's N of the grid
-    "thomson_cube", which has 24 N elements.
+    With a multiple of 4 `samples`, the layer is exactly equivariant to quarter turns. In space, `samples` is escnn's N
+    of the grid "thomson_cube", which has 24 N elements.
     """
     group, space = before.gspace.fibergroup, before.gspace
     frequency = spectral_frequency(before)
@@ -120,7 +120,7 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
 
 @kind
 def plan_softmax(before: FieldType) -> Step:
-    """Exponentials scaled to sum to 1 over the channels: probabilities, of invariant fields."""
+    """Softmax over the channels of invariant fields: probabilities that sum to 1."""
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
             "the layer compares channels, which only invariant (trivial) fields allow; the fields before it are {fields}.",
@@ -130,7 +130,7 @@ def plan_softmax(before: FieldType) -> Step:
 
 
 class Softmax(EquivariantModule):
-    """exp(x_i) / sum_j exp(x_j) over the channels."""
+    """Softmax over the channels: exp(x_i) / sum_j exp(x_j)."""
 
     def __init__(self, in_type: FieldType) -> None:
         super().__init__()

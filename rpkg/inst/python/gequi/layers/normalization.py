@@ -1,4 +1,4 @@
-"""Normalisation and dropout."""
+"""Normalization and dropout."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .plan import Step, kind, need_pointwise
 
 @kind
 def plan_batch_norm(before: FieldType, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> Step:
-    """Batch normalisation with one mean and one variance for each field.
+    """Batch normalization with one mean and one variance per field.
 
-    Fields whose channels the group permutes take escnn's InnerBatchNorm; others, and vectors without a base space,
-    IIDBatchNorm, which takes the mean of the invariant part alone.
+    Fields whose channels the group permutes use escnn's InnerBatchNorm. Other fields, and vectors without a base space,
+    use IIDBatchNorm, which uses only the mean of the invariant part.
     """
     options = {
         "eps": check_number(eps, "eps", minimum=0),
@@ -35,7 +35,7 @@ def plan_batch_norm(before: FieldType, *, eps: float = 1e-5, momentum: float = 0
 
 
 def _plain_norm(layer: Any) -> nn.Module:
-    """torch's batch normalization, with the statistics and the weights of each field on all of its channels."""
+    """Return torch's batch normalization with the statistics and weights of each field for all of its channels."""
     dimension, size = layer.in_type.gspace.dimensionality, layer.in_type.size
     first = next(each for name, each in layer.named_buffers() if name.endswith("running_var"))
     module = NORMS[max(dimension, 1) - 1](size, layer.eps, device=first.device, dtype=first.dtype)
@@ -51,7 +51,7 @@ Values = Iterator[tuple[Any, dict[str, torch.Tensor]]]
 
 
 def _inner_values(layer: Any) -> Values:
-    """Channels, and the values of torch's batch normalization on them."""
+    """Yield channels and their values of torch's batch normalization."""
     for size, contiguous in layer._contiguous.items():
         norm, indices = getattr(layer, f"batch_norm_[{size}]"), getattr(layer, f"indices_{size}")
         values = {name: getattr(norm, name) for name in ("running_mean", "running_var", "weight", "bias")}
@@ -79,7 +79,7 @@ def _iid_values(layer: Any) -> Values:
 
 @kind
 def plan_dropout(before: FieldType, *, p: float = 0.5) -> Step:
-    """Sets each value to 0 with probability `p` while training."""
+    """Set each value to 0 with probability `p` during training."""
     need_pointwise(before)
     p = check_number(p, "p", 0, 1)
     return Step(before, lambda: escnn.nn.PointwiseDropout(before, p=p), no_change)
@@ -87,6 +87,6 @@ def plan_dropout(before: FieldType, *, p: float = 0.5) -> Step:
 
 @kind
 def plan_field_dropout(before: FieldType, *, p: float = 0.5) -> Step:
-    """Sets each field, with all its channels, to 0 with probability `p` while training."""
+    """Set each field, with all its channels, to 0 with probability `p` during training."""
     p = check_number(p, "p", 0, 1)
     return Step(before, lambda: escnn.nn.FieldDropout(before, p=p), no_change)

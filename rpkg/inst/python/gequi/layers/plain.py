@@ -1,7 +1,8 @@
-"""Plain forms of layers: modules of torch on plain tensors that compute in evaluation mode what the layers compute.
+"""Plain forms of layers: torch modules on plain tensors that compute the same as the layers in evaluation mode.
 
-Each kind of layer says what its plain form is, in `Step.plain`. Most are torch's own modules; here are the others, and
-how a list of layers becomes a list of plain ones, with each batch normalization folded into the convolution before it.
+Each kind of layer defines its plain form in `Step.plain`. Most plain forms are modules of torch. This module contains
+the others, and converts a list of layers to plain layers, where each batch normalization is merged into the preceding
+convolution.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def plain_layers(steps: Iterable[Any], layers: Iterable[nn.Module]) -> list[nn.Module]:
-    """The plain forms of built layers, without those that do nothing in evaluation mode."""
+    """Return the plain forms of built layers, except those that do nothing in evaluation mode."""
     parts: list[nn.Module] = []
     for step, layer in zip(steps, layers, strict=True):
         form = step.plain(layer)
@@ -44,14 +45,14 @@ def plain_layers(steps: Iterable[Any], layers: Iterable[nn.Module]) -> list[nn.M
 
 
 def no_change(layer: nn.Module) -> nn.Module:
-    """The plain form of a layer that does nothing in evaluation mode."""
+    """Return the plain form of a layer that does nothing in evaluation mode."""
     return nn.Identity()
 
 
 def with_weights(module: Callable[..., nn.Module], weights: torch.Tensor, bias: torch.Tensor | None, *sizes: int,
                  **options: Any) -> nn.Module:  # fmt: skip
-    """A module of torch, of these sizes and options, with these weights."""
-    with torch.device("meta"):  # torch would draw weights
+    """Create a torch module with these sizes, options and weights."""
+    with torch.device("meta"):  # avoids drawing of weights by torch
         made = module(*sizes, bias=bias is not None, **options)
     made.weight = nn.Parameter(weights.detach().clone(), requires_grad=False)
     if bias is not None:
@@ -60,7 +61,7 @@ def with_weights(module: Callable[..., nn.Module], weights: torch.Tensor, bias: 
 
 
 def depthwise(weights: torch.Tensor, stride: Any, padding: Any) -> nn.Module:
-    """A convolution of each channel by a kernel of its own, (channel, 1, *kernel)."""
+    """Create a convolution of each channel with its own kernel, (channel, 1, *kernel)."""
     count, size = len(weights), tuple(weights.shape[2:])
     return with_weights(
         CONVOLUTIONS[len(size) - 2], weights, None, count, count, kernel_size=size, stride=stride, padding=padding,
@@ -69,7 +70,7 @@ def depthwise(weights: torch.Tensor, stride: Any, padding: Any) -> nn.Module:
 
 
 class Unwrapped(nn.Module):
-    """A copy of a layer, on plain tensors and in the network's own type: for layers whose operations are plain already."""
+    """A copy of a layer on plain tensors, in the type of the network, for layers whose operations are plain already."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -78,12 +79,12 @@ class Unwrapped(nn.Module):
         self.layer = deepcopy(layer, {id(each): each for each in types}).eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kind = torch.promote_types(x.dtype, torch.float32)  # coordinates need more digits than bfloat16 has
+        kind = torch.promote_types(x.dtype, torch.float32)  # bfloat16 has too few digits for coordinates
         return self.layer(GeometricTensor(x.to(kind).contiguous(), self.layer.in_type)).tensor.to(x.dtype)
 
 
 class Apply(nn.Module):
-    """A function of a tensor that has no weights."""
+    """A function of a tensor, without weights."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -97,24 +98,26 @@ class Apply(nn.Module):
 
 
 def runs_of(sizes: Iterable[int]) -> list[tuple[int, int]]:
-    """How many fields of one size follow on each other: (number, size), in the order of the channels."""
+    """Return the runs of consecutive fields of equal size as (number, size), in the order of the channels."""
     return [(len(list(same)), size) for size, same in itertools.groupby(sizes)]
 
 
 class _OnFields(nn.Module):
-    """What knows the sizes of fields."""
+    """Base class of modules that depend on the sizes of fields."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
         self.runs = runs_of(sizes)
 
     def fields_of(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Channels (batch, channel, ...) as fields (batch, field, size, ...), one tensor for each run of equal sizes."""
+        """Split channels (batch, channel, ...) into fields (batch, field, size, ...), one tensor per run of equal
+        sizes.
+        """
         parts = x.split([count * size for count, size in self.runs], 1) if len(self.runs) > 1 else [x]
         return [part.unflatten(1, run) for part, run in zip(parts, self.runs, strict=True)]
 
     def scaled(self, fields: list[torch.Tensor], scales: torch.Tensor) -> torch.Tensor:
-        """Channels of fields that are multiplied by one number (batch, field, ...) each."""
+        """Multiply each field by one number (batch, field, ...) and return the channels."""
         parts = scales.split([count for count, _ in self.runs], 1) if len(self.runs) > 1 else [scales]
         return _joined([(part * scale.unsqueeze(2)).flatten(1, 2) for part, scale in zip(fields, parts, strict=True)])
 
@@ -124,7 +127,7 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 class FieldPool(_OnFields):
-    """One number for each field: the maximum, the mean or the norm of its channels."""
+    """The maximum, mean or norm of the channels of each field."""
 
     def __init__(self, sizes: Sequence[int], reduction: str) -> None:
         super().__init__(sizes)
@@ -140,9 +143,9 @@ class FieldPool(_OnFields):
 
 
 class NormScale(_OnFields):
-    """f -> function(|f| - bias) f / |f| for each field; 0 where |f| is not above `eps`.
+    """f -> function(|f| - bias) f / |f| for each field, and 0 if |f| is at most `eps`.
 
-    `bias` has a number for each field, in the order of the channels, or is None.
+    `bias` has one number per field, in the order of the channels, or is None.
     """
 
     bias: torch.Tensor | None
@@ -165,9 +168,9 @@ class NormScale(_OnFields):
 
 
 class Gate(_OnFields):
-    """Fields times the sigmoids of the gates in front of them, less a bias each.
+    """Multiply fields by the sigmoids of the preceding gates, after subtracting one bias per gate.
 
-    `order` says which gate belongs to each field.
+    `order` contains the gate of each field.
     """
 
     bias: torch.Tensor
@@ -188,7 +191,7 @@ class Gate(_OnFields):
 
 
 class Sampled(nn.Module):
-    """A function of the values of fields at elements of the group: x -> back @ function(there @ x) for each field."""
+    """Apply a function to the values of fields at group elements: x -> back @ function(there @ x) for each field."""
 
     there: torch.Tensor
     back: torch.Tensor
@@ -203,7 +206,7 @@ class Sampled(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         there, back = self.there.to(x.dtype), self.back.to(x.dtype)
-        fields = x.movedim(1, -1).unflatten(-1, (-1, there.shape[1]))  # channels last: no copy where they are
+        fields = x.movedim(1, -1).unflatten(-1, (-1, there.shape[1]))  # no copy if the channels are last already
         values = self.function(fields @ there.mT)
         return (values @ back.mT).flatten(-2).movedim(-1, 1)
 
@@ -212,7 +215,7 @@ class Sampled(nn.Module):
 
 
 class Branch(nn.Module):
-    """Plain layers, one after the other."""
+    """A sequence of plain layers."""
 
     def __init__(self, parts: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -236,7 +239,7 @@ class Sum(nn.Module):
 
 
 class Joined(nn.Module):
-    """What a branch makes of the features, then the features."""
+    """Concatenate the output of a branch and its input."""
 
     def __init__(self, main: Branch) -> None:
         super().__init__()

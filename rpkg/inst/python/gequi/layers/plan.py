@@ -1,8 +1,8 @@
-"""Planning: a recipe's layers become typed steps before anything is built.
+"""Planning: the layers of a recipe become typed steps before anything is built.
 
-A *kind* of layer is a function from the type of the features before it and its options to a `Step`: the type
-after it, how it changes the image's size, and how to build it. Planning is cheap, so a recipe can be checked at
-each pipe of R; building is done once.
+A *kind* of layer is a function from the type of the preceding features and its options to a `Step`, which contains the
+type of the output, the change of the image size, and a function that builds the layer. Planning is fast, so R checks
+the recipe at each pipe. The layers are built once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Size = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Window:
-    """A window that slides over an axis: a convolution's or a pool's."""
+    """A window that slides over an axis, of a convolution or a pooling layer."""
 
     kernel_size: int
     stride: int = 1
@@ -37,29 +37,32 @@ class Window:
         return length + 2 * self.padding - self.dilation * (self.kernel_size - 1) - 1
 
     def after(self, length: int) -> int:
-        """The number of positions of the window on an axis of this length; below 1 where it does not fit."""
+        """Return the number of positions of the window on an axis of this length; less than 1 if the window does not
+        fit.
+        """
         return self._room(length) // self.stride + 1
 
     def left_over(self, length: int) -> int:
-        """How many pixels at the far end no window reaches: 0 if the windows lie symmetrically on the axis.
+        """Return the number of pixels at the far end that no window reaches: 0 if the windows are symmetric on the
+        axis.
 
-        A rotation by 90 degrees, or a reflection, maps the windows onto themselves only if they lie symmetrically:
-        (length + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
+        A rotation by 90 degrees, or a reflection, maps the windows onto themselves only if they are symmetric: (length
+        + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
         """
         return self._room(length) % self.stride
 
 
 @dataclass
 class Step:
-    """A planned layer: what it does to types and sizes, how to build it, and what it is on plain tensors."""
+    """A planned layer: its effect on types and sizes, a function that builds it, and its plain form."""
 
     out_type: FieldType
     build: Callable[[], nn.Module]
-    plain: Callable[[Any], nn.Module]  # what the built layer is in evaluation mode, on plain tensors: see plain.py
+    plain: Callable[[Any], nn.Module]  # plain form of the built layer in evaluation mode: see plain.py
     window: Window | None = None
     resize: Callable[[int], int] | None = None
-    spatial: bool = True  # False: nothing spatial is left after it
-    never_exact: str = ""  # a reason why it breaks exactness at every size
+    spatial: bool = True  # False: the output has no spatial axes
+    never_exact: str = ""  # reason if it breaks exact equivariance at every size
     branches: list[list[Step]] = field(default_factory=list)  # of a residual or a skip layer
     to_subgroup: Callable[[GroupElement], GroupElement | None] | None = None
     kind: str = ""
@@ -67,14 +70,14 @@ class Step:
     in_type: FieldType | None = None
 
     def make(self) -> nn.Module:
-        """Builds the layer; errors begin with its name."""
+        """Build the layer. Errors begin with its name."""
         try:
             return self.build()
         except GequiError as error:
             raise named(error, self.name) from error.__cause__
 
     def after(self, size: Size) -> Size:
-        """The spatial size after the layer."""
+        """Return the spatial size after the layer."""
         if not self.spatial:
             if any(length != 1 for length in size):
                 raise ShapeError(
@@ -117,7 +120,7 @@ class Step:
         return results[0]
 
     def inexact(self, size: Size) -> list[dict[str, Any]]:
-        """The layers in it that break exact equivariance on features of this size, and why."""
+        """Return the layers inside that break exact equivariance on features of this size, with the reason."""
         if self.branches:
             found = []
             for branch in self.branches:
@@ -141,7 +144,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of layer: its planning function and what its signature says of its options."""
+    """A kind of layer: its planning function, and its options from the signature of this function."""
 
     name: str
     summary: str
@@ -153,10 +156,10 @@ _kinds: dict[str, Kind] = {}
 
 
 def kind(function: Callable[..., Step]) -> Callable[..., Step]:
-    """Registers a planning function `plan_<kind>(before, *, options)` as a kind of layer."""
+    """Register a planning function `plan_<kind>(before, *, options)` as a kind of layer."""
     name = function.__name__.removeprefix("plan_")
     parameters = dict(list(inspect.signature(function).parameters.items())[1:])
-    parameters.pop("prefix", None)  # not an option: the names of the layers inside a layer begin with it
+    parameters.pop("prefix", None)  # not an option: prefix of the names of layers inside a layer
     summary = (inspect.getdoc(function) or "").split("\n")[0]
     _kinds[name] = Kind(name, summary, function, parameters)
     return function
@@ -166,8 +169,9 @@ def layer_kinds() -> list[dict[str, Any]]:
     """List the kinds of layers and their options. This function never fails.
 
     Returns:
-        a table, one dict an option of a kind: `kind`, `summary` (of the kind), `option`, `default` (None where the
-        option must be given or has no default), `required`. A kind without options has one row with `option` None.
+        list of dict: a table with one dict per option of a kind: `kind`, `summary` (of the kind), `option`, `default`
+        (None if the option is required or has no default) and `required`. A kind without options has one row with
+        `option` None.
 
     Example:
         >>> sorted({row["kind"] for row in layer_kinds()})[:3]
@@ -193,11 +197,11 @@ def layer_kinds() -> list[dict[str, Any]]:
 def plan_layers(
     before: FieldType, layers: Sequence[Mapping[str, Any]], argument: str = "layers", prefix: str = ""
 ) -> list[Step]:
-    """The steps of a list of layers, checked: each fits the one before it.
+    """Plan a list of layers. Each layer is checked against the output of the previous one.
 
     Raises:
-        InputError: an unknown kind or option, or a value that the option cannot take; the message names the layer.
-        FieldError: fields that do not fit the layer before.
+        InputError: for an unknown kind, option or value. The message names the layer.
+        FieldError: if a layer does not accept the fields of the previous layer.
     """
     steps: list[Step] = []
     for number, layer in enumerate(check_layers(layers, argument), start=1):
@@ -207,7 +211,7 @@ def plan_layers(
 
 
 def check_layers(layers: object, argument: str = "layers") -> Sequence[Any]:
-    """`layers`, where it is a list."""
+    """Return `layers` if it is a list; otherwise raise an InputError."""
     if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
         raise InputError(
             "`{argument}` must be a list of layers, such as {example!r}; got {layers!r:.80}.",
@@ -217,7 +221,7 @@ def check_layers(layers: object, argument: str = "layers") -> Sequence[Any]:
 
 
 def plan_layer(before: FieldType, layer: Any, number: int, argument: str = "layers", prefix: str = "") -> Step:
-    """The step of one layer. Errors begin with its name, such as "layer 2 (conv)": layers are counted from 1."""
+    """Plan one layer. Errors begin with its name, such as "layer 2 (conv)". Layers are counted from 1."""
     if not isinstance(layer, Mapping) or not isinstance(layer.get("layer"), str):
         raise InputError(
             "layer {number} must be a mapping with a kind and its options, such as {example!r}; got {layer!r:.80}.",
@@ -249,7 +253,7 @@ def plan_layer(before: FieldType, layer: Any, number: int, argument: str = "laye
 
 
 def named(error: GequiError, name: str) -> GequiError:
-    """The error with the layer's name in front, unless a layer inside that layer has named itself."""
+    """Put the name of the layer before the error, unless a layer inside this layer has added its name."""
     return error if str(error).startswith("layer ") else error.within("{inside}: ", inside=name)
 
 
@@ -257,12 +261,12 @@ def named(error: GequiError, name: str) -> GequiError:
 
 
 def fields_after(before: FieldType, fields: Any) -> FieldType:
-    """The type that a layer's option `fields` asks for, on the gspace of the features before it."""
+    """Return the type of a layer's option `fields` on the gspace of the preceding features."""
     return field_type(before.gspace, fields)
 
 
 def dimension_of(before: FieldType, *allowed: int) -> int:
-    """The dimension of the base space, which must be one of `allowed`."""
+    """Return the dimension of the base space, which must be one of `allowed`."""
     dimension = before.gspace.dimensionality
     if dimension not in allowed:
         names = {0: "vectors (no base space)", 2: "images", 3: "volumes"}
@@ -274,7 +278,7 @@ def dimension_of(before: FieldType, *allowed: int) -> int:
 
 
 def need_pointwise(before: FieldType) -> None:
-    """Refuses fields on which a pointwise map is not equivariant."""
+    """Raise a FieldError for fields on which a pointwise map is not equivariant."""
     for representation in before.representations:
         if "pointwise" not in representation.supported_nonlinearities:
             raise FieldError(
@@ -286,12 +290,12 @@ def need_pointwise(before: FieldType) -> None:
 
 
 def without_base(space: GSpace) -> GSpace:
-    """The gspace of the same group without a base space, for features that have lost their spatial extent."""
+    """Return the gspace of the same group without a base space, for features without spatial axes."""
     return escnn.gspaces.no_base_space(space.fibergroup)
 
 
 def odd(value: object, argument: str) -> int:
-    """An odd kernel size: an even one has no centre that the group could keep."""
+    """Check an odd kernel size. An even kernel has no central pixel that the group preserves."""
     size = check_integer(value, argument, minimum=1, maximum=LARGEST_STEERABLE_KERNEL)
     if size % 2 == 0:
         raise InputError(

@@ -26,7 +26,9 @@ def plan_max_pool(
     antialiased: bool = False,
     sigma: float = 0.6,
 ) -> Step:
-    """Maximum over windows; `antialiased` takes it at every pixel, then blurs (Gaussian, `sigma` pixels) and strides."""
+    """Maximum over windows. `antialiased` computes it at every pixel, then blurs (Gaussian, `sigma` pixels) and
+    strides.
+    """
     dimension = dimension_of(before, 2, 3)
     need_pointwise(before)
     window = _window(kernel_size, stride, padding)
@@ -43,7 +45,7 @@ def plan_max_pool(
     sigma = check_number(sigma, "sigma", minimum=1e-3)
     layer = escnn.nn.PointwiseMaxPoolAntialiased2D if dimension == 2 else escnn.nn.PointwiseMaxPoolAntialiased3D
     blur = _blur(sigma)
-    # The maximum is taken with stride 1, then the blur strides: the two windows as one.
+    # The maximum has stride 1 and the blur has the stride of the layer: both windows combined.
     both = Window(window.kernel_size + blur - 1, window.stride, window.padding + (blur - 1) // 2)
     return Step(before, lambda: layer(before, sigma=sigma, **options), _plain_blurred_maximum, both)
 
@@ -64,7 +66,7 @@ def plan_avg_pool(
     antialiased: bool = False,
     sigma: float = 0.66,
 ) -> Step:
-    """Mean over windows; `antialiased` takes a Gaussian of `sigma` pixels instead of a box, with size-keeping padding."""
+    """Mean over windows. `antialiased` uses a Gaussian of `sigma` pixels, padded to keep the size, instead of a box."""
     dimension = dimension_of(before, 2, 3)
     window = _window(kernel_size, stride, padding)
     if not check_flag(antialiased, "antialiased"):
@@ -99,13 +101,13 @@ def _window(kernel_size: int, stride: int | None, padding: int) -> Window:
 
 
 def _blur(sigma: float) -> int:
-    """The size of escnn's Gaussian blur filter."""
+    """Return the size of escnn's Gaussian blur filter."""
     return 2 * round(3 * sigma) + 1
 
 
 @kind
 def plan_global_avg_pool(before: FieldType) -> Step:
-    """Mean over the whole image or volume: one value a channel, spatial axes of size 1."""
+    """Mean over the whole image or volume: one value per channel, with spatial axes of size 1."""
     dimension_of(before, 2, 3)
     return Step(before, lambda: GlobalAveragePool(before), lambda layer: Apply(_mean), resize=lambda length: 1)
 
@@ -115,7 +117,7 @@ def _mean(x: torch.Tensor) -> torch.Tensor:
 
 
 class GlobalAveragePool(EquivariantModule):
-    """The mean over all spatial axes, which stay with size 1: equivariant on every field."""
+    """Mean over all spatial axes, which keep size 1. It is equivariant for all fields."""
 
     def __init__(self, in_type: FieldType) -> None:
         super().__init__()
@@ -130,7 +132,7 @@ class GlobalAveragePool(EquivariantModule):
 
 @kind
 def plan_group_pool(before: FieldType, *, reduction: str = "max") -> Step:
-    """Maximum (or mean) over the channels of each field: one invariant channel a field."""
+    """Maximum (or mean) over the channels of each field: one invariant channel per field."""
     need_pointwise(before)
     reduction = check_choice(reduction, "reduction", ("max", "mean"))
     after = _one_trivial_a_field(before)
@@ -139,7 +141,7 @@ def plan_group_pool(before: FieldType, *, reduction: str = "max") -> Step:
 
 @kind
 def plan_norm_pool(before: FieldType) -> Step:
-    """Euclidean norm of each field: one invariant channel a field, for fields of every kind."""
+    """Euclidean norm of each field, for all types of fields: one invariant channel per field."""
     after = _one_trivial_a_field(before)
     return Step(after, lambda: GroupPool(before, after, "norm"), lambda layer: deepcopy(layer.pool))
 
@@ -149,7 +151,7 @@ def _one_trivial_a_field(before: FieldType) -> FieldType:
 
 
 class GroupPool(EquivariantModule):
-    """One number for each field: the maximum, the mean or the norm of its channels."""
+    """The maximum, mean or norm of the channels of each field."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType, reduction: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers that change the group, the extent or the position of features, and layers made of layers."""
+"""Layers that change the group, the spatial size or the position of features, and layers that contain layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 @kind
 def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool = False) -> Step:
-    """Enlarges images (bilinear) or volumes (trilinear) by a whole factor."""
+    """Enlarge images (bilinear) or volumes (trilinear) by an integer factor."""
     dimension = dimension_of(before, 2, 3)
     factor = check_integer(scale_factor, "scale_factor", minimum=1)
     align = check_flag(align_corners, "align_corners")
@@ -36,7 +36,7 @@ def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool =
 
 @kind
 def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> Step:
-    """Keeps the inscribed disc (or ball) and fades to 0 outside it: what stays in view at every angle."""
+    """Keep the inscribed disc (or ball), which stays visible at all angles, and decay to 0 outside it."""
     dimension_of(before, 2, 3)
     margin = check_number(margin, "margin", minimum=0)
     sigma = check_number(sigma, "sigma", minimum=0)
@@ -44,7 +44,9 @@ def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> 
 
 
 class Mask(EquivariantModule):
-    """Multiplies by 1 inside the inscribed disc less `margin` pixels, by a Gaussian edge of `sigma` pixels outside it."""
+    """Multiply by 1 inside the inscribed disc reduced by `margin` pixels, and by a Gaussian edge of `sigma` pixels
+    outside.
+    """
 
     def __init__(self, in_type: FieldType, margin: float, sigma: float) -> None:
         super().__init__()
@@ -55,13 +57,13 @@ class Mask(EquivariantModule):
         return GeometricTensor(self.mask(x.tensor), self.out_type)
 
     def mask(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A masked tensor (batch, channel, *size)."""
+        """Mask a tensor (batch, channel, *size)."""
         size = tensor.shape[2:]
         kind: dict[str, Any] = {"dtype": torch.promote_types(tensor.dtype, torch.float32), "device": tensor.device}
         axes = [torch.arange(n, **kind) - (n - 1) / 2 for n in size]
         squares = (axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
         radius = sum(squares, start=torch.zeros(size, **kind)).sqrt()
-        reach = torch.stack([axis[-1] for axis in axes]).min()  # a tensor's minimum, which exporters follow
+        reach = torch.stack([axis[-1] for axis in axes]).min()  # minimum of a tensor, which exporters can trace
         beyond = (radius - (reach - self.margin)).clamp(min=0)
         edge = torch.exp(-((beyond / self.sigma) ** 2) / 2) if self.sigma > 0 else beyond == 0
         return tensor * edge.to(tensor.dtype)
@@ -72,7 +74,7 @@ class Mask(EquivariantModule):
 
 @kind
 def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
-    """Goes on with a subgroup: `subgroup` is escnn's id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
+    """Restrict the group to a subgroup, given by its escnn id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
     identity: Any = (
         tuple(_id_part(part) for part in subgroup)
         if isinstance(subgroup, Sequence) and not isinstance(subgroup, str)
@@ -82,7 +84,7 @@ def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
     try:
         smaller, _, to_subgroup = space.restrict(identity)
         layer_type = before.restrict(identity)
-    except Exception as error:  # escnn's own refusals are assertions, often without a text
+    except Exception as error:  # escnn raises assertions, often without a message
         raise FieldError(
             "`{argument}` must be an id of a subgroup of {group}, as escnn writes it; got {subgroup!r}{reason}.",
             "subgroup", group=str(space.fibergroup), subgroup=subgroup, reason=f": {error}" if str(error) else "",
@@ -101,20 +103,20 @@ def _as_partial(to_subgroup: Any) -> Any:
 
 
 def _id_part(part: Any) -> Any:
-    """4.0, which R sends, as 4; an angle as it is."""
+    """Convert 4.0, as sent by R, to 4; keep an angle."""
     return int(part) if isinstance(part, float) and math.isfinite(part) and part.is_integer() else part
 
 
 @kind
 def plan_flatten(before: FieldType) -> Step:
-    """Drops spatial axes of size 1: features (batch, channel) of the same fields, without a base space."""
+    """Drop spatial axes of size 1: features (batch, channel) with the same fields, without a base space."""
     dimension_of(before, 2, 3)
     after = FieldType(without_base(before.gspace), before.representations)
     return Step(after, lambda: Flatten(before, after), lambda layer: nn.Flatten(), spatial=False)
 
 
 class Flatten(EquivariantModule):
-    """Features of spatial size 1 as vectors."""
+    """Convert features of spatial size 1 to vectors."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
         super().__init__()
@@ -129,7 +131,7 @@ class Flatten(EquivariantModule):
 
 @kind
 def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
-    """Ordinary linear layer on invariant features: after group_pool or norm_pool, as the head of a classifier."""
+    """Linear layer on invariant features, after group_pool or norm_pool, as the head of a classifier."""
     units = check_integer(units, "units", minimum=1)
     bias = check_flag(bias, "bias")
     if not all(field.is_trivial() for field in before.representations):
@@ -150,7 +152,7 @@ def _plain_dense(layer: Any) -> nn.Module:
 
 
 class Dense(EquivariantModule):
-    """A linear layer on invariant features (batch, channel), spatial axes of size 1 dropped."""
+    """Linear layer on invariant features (batch, channel). Spatial axes of size 1 are dropped."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType, bias: bool) -> None:
         super().__init__()
@@ -159,7 +161,7 @@ class Dense(EquivariantModule):
         self.bias = nn.Parameter(torch.empty(out_type.size)) if bias else None
 
     def draw_weights(self, generator: torch.Generator) -> None:
-        """torch's own initialisation of a linear layer: uniform within 1 / sqrt(inputs)."""
+        """Draw weights as torch initializes a linear layer: uniform within 1 / sqrt(inputs)."""
         bound = 1 / math.sqrt(self.in_type.size)
         for parameter in self.parameters():
             drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
@@ -180,7 +182,7 @@ def plan_residual(
     shortcut: Sequence[Mapping[str, Any]] = (),
     prefix: str = "",
 ) -> Step:
-    """Adds what `layers` make of the features to the features, or to what `shortcut` makes of them."""
+    """Add the output of `layers` to their input, or to the output of `shortcut`."""
     branches = [
         plan_layers(before, layers, "layers", prefix),
         plan_layers(before, shortcut, "shortcut", f"{prefix}shortcut."),
@@ -206,7 +208,7 @@ def plan_residual(
 
 
 class Residual(EquivariantModule):
-    """The sum of two branches; an empty branch is the identity."""
+    """Sum of the outputs of two branches. An empty branch is the identity."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType, branches: list[list[Step]]) -> None:
         super().__init__()
@@ -235,7 +237,7 @@ class Residual(EquivariantModule):
 
 @kind
 def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix: str = "") -> Step:
-    """Puts what `layers` make of the features in front of the features: the fields of both, as in a U-Net."""
+    """Concatenate the output of `layers` and their input, as in a U-Net: the fields of the output come first."""
     through = plan_layers(before, layers, "layers", prefix)
     if not through:
         raise FieldError("`{argument}` is empty: a skip layer needs at least one layer inside.", "layers")
@@ -256,7 +258,7 @@ def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix:
 
 
 class Skip(EquivariantModule):
-    """The features behind what a branch makes of them."""
+    """Concatenate the output of a branch and its input."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType, branch: list[Step]) -> None:
         super().__init__()

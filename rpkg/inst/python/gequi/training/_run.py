@@ -114,7 +114,7 @@ class Run:
         return total * (self.part.processes / seen[1])
 
     def begin_batch(self) -> None:
-        """Prepare an update of the weights: set the learning rate, and call callbacks when an epoch begins or resumes."""
+        """Prepare an update of the weights: set the learning rate, and call callbacks if an epoch begins or resumes."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate_at(self.step, self.steps)
         if self.step % self.batches == 0 or self.step == self._first:

@@ -2,7 +2,7 @@
 
 classification: one class per image. Targets are whole numbers (batch,), outputs (batch, class).
 segmentation: one class per pixel. Targets (batch, row, column), outputs (batch, class, row, column). Pixels whose
-target is -1, NaN or the option `ignore` do not contribute.
+    target is -1, NaN or the option `ignore` do not contribute.
 binary: yes or no for each output. Targets are 0 and 1, outputs are logits of the same shape.
 regression: numbers or fields. Targets have the shape of the outputs.
 own: a loss that is a function. Targets have any shape, and there are no metrics.

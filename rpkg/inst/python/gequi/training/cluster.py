@@ -29,8 +29,8 @@ def prepare_job(
     """Write a training job to a folder and return the commands that run it on a cluster.
 
     Args:
-        folder: str or path: an empty folder that all machines can access. It receives `job.json`, the model and the data, or
-            the paths of the data files.
+        folder: str or path: an empty folder that all machines can access. It receives `job.json`, the model and the
+            data, or the paths of the data files.
         model, x, y: as in `fit()`. For a .npy file, the job stores the path, not the contents.
         metadata: dict, optional: plain data to store with the job.
         **options: options of `fit()`, except `progress` and `callbacks`. `devices` is the number of processes on each

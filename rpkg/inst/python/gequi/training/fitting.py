@@ -83,8 +83,8 @@ def fit(
         seed: int, optional: the seed for the order of examples, augmentation and dropout. None uses the seed of
             `checkpoint` if the file exists, and draws a seed otherwise. The same seed gives identical weights on the
             same machine with the same number of threads.
-        checkpoint: str or path, optional: a file that stores the state after each epoch. If the file exists, training resumes
-            from it.
+        checkpoint: str or path, optional: a file that stores the state after each epoch. If the file exists, training
+            resumes from it.
         patience: int, optional: the number of epochs without improvement of the validation loss (or of the loss,
             without validation) after which training stops. The best weights are restored.
         devices: int: the number of processes on this machine. Each processes a part of every batch.
