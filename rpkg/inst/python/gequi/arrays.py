@@ -1,8 +1,7 @@
-"""The border: numpy (and what numpy takes) in, numpy out, and the checks that everything passes on its way.
+"""The border to numpy: conversion of inputs and outputs, and the checks of arguments.
 
-No tensor ever shares memory with an array that came in: torch ignores numpy's read-only flag, and an array
-that reticulate hands over is a view on R's own memory, so an in-place operation would overwrite the caller's
-variable.
+No tensor shares memory with an array of the caller. torch ignores numpy's read-only flag, and an array from reticulate
+is a view of R's memory, so an in-place operation would overwrite the caller's variable.
 """
 
 from __future__ import annotations
@@ -24,14 +23,16 @@ _MOST_ENTRIES = 10_000
 
 
 def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
-    """The torch type of a floating-point type's name, "float32" or "float64"."""
+    """Return the torch type of the name of a floating-point type, "float32" or "float64"."""
     if isinstance(dtype, torch.dtype):
         dtype = str(dtype).removeprefix("torch.")
     return DTYPES[check_choice(dtype, argument, DTYPES)]
 
 
 def check_device(device: object, argument: str = "device") -> torch.device:
-    """The torch device of a name: "cpu", "cuda" where this machine has it, or "auto", "cuda" where there is one."""
+    """Return the torch device of a name: "cpu", "cuda" if available, or "auto", which is "cuda" if available, else
+    "cpu".
+    """
     name = check_choice(device, argument, DEVICES)
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -43,7 +44,7 @@ def check_device(device: object, argument: str = "device") -> torch.device:
 
 
 def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
-    """`value`, where it is one of `choices`; else an error that lists them and names the nearest."""
+    """Return `value` if it is one of `choices`. Otherwise raise an error that lists them and suggests the nearest one."""
     names = list(choices)
     if isinstance(value, str) and value in names:
         return value
@@ -54,14 +55,14 @@ def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
 
 
 def scalar(value: object) -> Any:
-    """The Python number in a numpy scalar or an array of one value; anything else as it is."""
+    """Return the Python number of a numpy scalar or an array with one value. Other values are returned unchanged."""
     return value.item() if isinstance(value, np.ndarray | np.generic) and value.size == 1 else value
 
 
 def check_integer(value: object, argument: str, minimum: int | None = None, maximum: int | None = None) -> int:
-    """`value` as an int. 4.0 is as good as 4; 4.7, True, "4" and NaN are refused, never cut.
+    """Return `value` as an int. 4.0 is accepted; 4.7, True, "4" and NaN raise an error.
 
-    Without a `maximum`, that of `_limits.LARGEST` holds for the argument.
+    If `maximum` is None, the limit of the argument in `_limits.LARGEST` is used.
     """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or number != number // 1:
@@ -73,9 +74,9 @@ def check_integer(value: object, argument: str, minimum: int | None = None, maxi
 
 
 def check_index(value: object, argument: str, count: int, from_end: bool = False) -> int:
-    """`value` as an index of one of `count` things, from 0. Messages count as the caller's language does.
+    """Return `value` as the index of one of `count` items, from 0. Messages count as the language of the caller does.
 
-    With `from_end`, -1 is the last of them, as for the axes of an array.
+    With `from_end`, -1 is the last item, as for the axes of an array.
     """
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool):
@@ -92,9 +93,9 @@ def check_index(value: object, argument: str, count: int, from_end: bool = False
 
 
 def entries(values: Any) -> list[Any]:
-    """What is in an argument of one value or of several: the items of a list or an array, in their order."""
+    """Return the values of an argument that is one value, a list or an array, as a list in their order."""
     if isinstance(values, torch.Tensor | np.ndarray) and np.prod(values.shape, dtype=float) > _MOST_ENTRIES:
-        return [values]  # for the check of the first to refuse
+        return [values]  # the check of the first entry raises an error
     if isinstance(values, torch.Tensor):
         return [values] if values.layout != torch.strided or values.device.type == "meta" else entries(values.tolist())
     if isinstance(values, np.ndarray):
@@ -103,7 +104,7 @@ def entries(values: Any) -> list[Any]:
 
 
 def axes_of(x: Any) -> int:
-    """The number of axes, as numpy counts them; 0 for what numpy takes for no array."""
+    """Return the number of axes, as numpy counts them, or 0 if numpy cannot convert the value to an array."""
     try:
         return np.ndim(x)
     except Exception:
@@ -111,7 +112,7 @@ def axes_of(x: Any) -> int:
 
 
 def check_number(value: object, argument: str, minimum: float | None = None, maximum: float | None = None) -> float:
-    """`value` as a finite float within the limits."""
+    """Return `value` as a finite float within the limits."""
     number = scalar(value)
     if not isinstance(number, int | float) or isinstance(number, bool) or not _is_finite(number):
         raise InputError("`{argument}` must be a finite number; got {value!r}.", argument, value=value)
@@ -120,7 +121,7 @@ def check_number(value: object, argument: str, minimum: float | None = None, max
 
 
 def _is_finite(number: float) -> bool:
-    """Whether a number is a finite float; of whole numbers, those beyond float64 are not."""
+    """Return whether a number is a finite float. Integers outside the range of float64 are not."""
     try:
         return math.isfinite(number)
     except OverflowError:
@@ -128,7 +129,7 @@ def _is_finite(number: float) -> bool:
 
 
 def check_positive(value: object, argument: str) -> float:
-    """`value` as a finite float above 0."""
+    """Return `value` as a finite float greater than 0."""
     number = check_number(value, argument)
     if number <= 0:
         raise InputError("`{argument}` must be greater than 0; got {value!r}.", argument, value=number)
@@ -145,7 +146,7 @@ def _check_limits(number: float, argument: str, minimum: float | None, maximum: 
 
 
 def check_flag(value: object, argument: str) -> bool:
-    """`value` as a bool; 0 and 1 are refused, since they are more often a slip than a wish."""
+    """Return `value` as a bool. 0 and 1 raise an error, because they are usually a mistake."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise InputError("`{argument}` must be true or false; got {value!r}.", argument, value=value)
@@ -160,29 +161,29 @@ def as_array(
     finite: bool = True,
     flags: bool = False,
 ) -> np.ndarray:
-    """`x` as a numeric numpy array (a view where numpy gives one), after the checks that every array passes.
+    """Convert `x` to a numeric numpy array (a view if numpy returns one) and check it.
 
     Args:
-        x: anything `numpy.asarray` takes, or a tensor.
-        argument: the argument's name, for the messages.
-        ndim: the number of axes, or the numbers of axes, that are accepted.
-        axes: what the axes are, for the message: "(batch, channel, row, column)".
-        finite: refuse NaN and infinite values.
-        flags: keep true and false as they are; else they are the numbers 1.0 and 0.0, with which one can compute.
+        x: array: any value that `numpy.asarray` accepts, or a tensor.
+        argument: str: the name of the argument for error messages.
+        ndim: int or list of int, optional: the accepted numbers of axes.
+        axes: str: the meaning of the axes for error messages: "(batch, channel, row, column)".
+        finite: bool: whether NaN and infinite values raise an error.
+        flags: bool: whether logical values are kept. Otherwise they are converted to 1.0 and 0.0.
 
     Raises:
-        ShapeError: wrong number of axes, or an axis of size 0.
-        InputError: not numeric, or not finite.
+        ShapeError: for a wrong number of axes or an axis of size 0.
+        InputError: for values that are not numeric or not finite.
     """
     if isinstance(x, torch.Tensor):
         x = _numpy_of(x, argument)
-    if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would take the values under the mask
+    if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would use the masked values
         raise InputError("`{argument}` is a masked array; fill it, as by its method `filled()`.", argument)
     try:
         array = np.asarray(x)
     except GequiError:
         raise
-    except Exception as error:  # an object may say in its own way that it is no array
+    except Exception as error:  # objects can raise any exception
         template = "`{argument}` must be an array of numbers; numpy says: {reason}"
         raise InputError(template, argument, reason=str(error)) from error
     if array.dtype.kind not in "fiub":
@@ -211,7 +212,7 @@ def as_array(
 
 
 def check_dense(tensor: torch.Tensor, argument: str) -> None:
-    """Refuses tensors that are no array of real numbers in memory."""
+    """Raise an InputError for tensors that are sparse, complex or without values."""
     if tensor.device.type == "meta":
         raise InputError("`{argument}` is a tensor without values, on the device 'meta'.", argument)
     if tensor.layout != torch.strided:
@@ -221,14 +222,14 @@ def check_dense(tensor: torch.Tensor, argument: str) -> None:
 
 
 def _numpy_of(tensor: torch.Tensor, argument: str) -> np.ndarray:
-    """The values of a tensor, of whatever kind it is."""
+    """Return the values of a tensor of any type."""
     check_dense(tensor, argument)
     values = tensor.detach().cpu().resolve_neg()
     return as_numpy(values.float() if values.dtype == torch.bfloat16 else values)  # numpy has no bfloat16
 
 
 def _as_finite_as(before: np.ndarray, after: np.ndarray, argument: str | None, dtype: str) -> np.ndarray:
-    """`after`, where a narrower type has left every finite value of `before` finite."""
+    """Return `after` if the conversion to a narrower type has kept all finite values of `before` finite."""
     if np.isinf(after).any() and (np.isinf(after) & ~np.isinf(before)).any():
         name = "`{argument}`" if argument else "An array"
         raise InputError(name + " is too large for {dtype}; its largest value is {value:g}.", argument,
@@ -237,7 +238,7 @@ def _as_finite_as(before: np.ndarray, after: np.ndarray, argument: str | None, d
 
 
 def check_result(result: np.ndarray, argument: str) -> np.ndarray:
-    """The `result` of finite numbers, where it is finite too; `argument` is the one whose size is to blame."""
+    """Return `result` if it is finite. Otherwise raise an error for `argument`, whose values are too large."""
     if not np.isfinite(result).all():
         template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
         raise InputError(template, argument, dtype=str(result.dtype))
@@ -245,7 +246,7 @@ def check_result(result: np.ndarray, argument: str) -> np.ndarray:
 
 
 def check_magnitude(array: np.ndarray, argument: str, dtype: torch.dtype) -> None:
-    """Refuses values whose squares `dtype` does not hold, where distances are computed."""
+    """Raise an InputError for values whose squares `dtype` cannot represent. Used where distances are computed."""
     if not np.abs(array, dtype=np.float64).max() < math.sqrt(torch.finfo(dtype).max):
         template = "`{argument}` has values too large to compute with in {dtype}: their squares are not finite."
         raise InputError(template, argument, dtype=str(dtype).removeprefix("torch."))
@@ -260,29 +261,29 @@ def as_tensor(
     axes: str = "",
     finite: bool = True,
 ) -> torch.Tensor:
-    """`x` as a contiguous tensor in memory of its own; arguments and errors as in `as_array`."""
+    """Convert `x` to a contiguous tensor that owns its memory. Arguments and errors are those of `as_array`."""
     return own_tensor(as_array(x, argument, ndim=ndim, axes=axes, finite=finite), dtype, argument=argument)
 
 
 def own_tensor(
     array: np.ndarray, dtype: torch.dtype, device: torch.device | None = None, argument: str | None = None
 ) -> torch.Tensor:
-    """A contiguous copy of `array` as a tensor: one buffer of the wanted type, whatever the strides of `array`.
+    """Copy `array` to a contiguous tensor of the given type, for any strides of `array`.
 
     Raises:
-        InputError: a finite value that `dtype` does not hold; `argument` names the array.
+        InputError: if `dtype` cannot represent a finite value. `argument` is the name of the array.
     """
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        # numpy.ascontiguousarray() keeps the negative stride of an axis of length 1, which torch refuses
+        # numpy.ascontiguousarray() keeps the negative stride of an axis of length 1, which torch does not accept
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
-    if array.dtype.kind in "ub" and array.dtype.itemsize > 1:  # torch copies from few unsigned types
+    if array.dtype.kind in "ub" and array.dtype.itemsize > 1:  # torch supports few unsigned types
         beyond = array.size > 0 and int(array.max()) >= 2**63
         if beyond and not dtype.is_floating_point:
             template = ("`{argument}`" if argument else "An array") + " is too large for {dtype}."
             raise InputError(template, argument, dtype="int64")
         array = array.astype(np.float64 if beyond else np.int64)
     tensor = torch.empty(array.shape, dtype=dtype, device=device)
-    with warnings.catch_warnings():  # torch warns of read-only memory, which copy_() only reads
+    with warnings.catch_warnings():  # torch warns of read-only memory; copy_() only reads it
         warnings.simplefilter("ignore", UserWarning)
         tensor.copy_(torch.from_numpy(array))
     narrower = dtype.is_floating_point and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize
@@ -292,14 +293,14 @@ def own_tensor(
 
 
 class LazyArray:
-    """Values that are read a part at a time, as of many files: what is indexed is read, and nothing else."""
+    """An array that is read in parts, for example from many files. Only the indexed values are read."""
 
     shape: tuple[int, ...]
     dtype = np.dtype(np.float32)
-    targets: np.ndarray | None = None  # what is known of each example, for training
+    targets: np.ndarray | None = None  # targets of the examples, for training
 
     def read(self, indexes: np.ndarray) -> np.ndarray:
-        """The values at some places along the first axis."""
+        """Read the values at indexes along the first axis."""
         raise NotImplementedError
 
     @property
@@ -320,18 +321,18 @@ _openers: list[Callable[[Any], LazyArray | None]] = []
 
 
 def opener(function: Callable[[Any], LazyArray | None]) -> Callable[[Any], LazyArray | None]:
-    """Makes `opened()` try a function, which returns None for what it does not open."""
+    """Register a function for `opened()`. It returns None for values that it does not open."""
     _openers.append(function)
     return function
 
 
 def opened(x: Any) -> Any:
-    """`x`, or what is in it where it is a folder or files: see `folders.image_files()`."""
+    """Open a folder or a list of files as an array; see `folders.image_files()`. Other values are returned unchanged."""
     return next((found for found in (each(x) for each in _openers) if found is not None), x)
 
 
 def freeze_arrays(instance: object) -> None:
-    """Makes the arrays of a frozen dataclass read-only views, so that nothing of it changes by accident."""
+    """Replace the arrays of a frozen dataclass by read-only views, so that they cannot be modified by accident."""
     for name, value in vars(instance).items():
         if isinstance(value, np.ndarray):
             view = value.view()
@@ -340,5 +341,5 @@ def freeze_arrays(instance: object) -> None:
 
 
 def as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """A tensor as a numpy array."""
+    """Convert a tensor to a numpy array."""
     return tensor.detach().cpu().numpy()
