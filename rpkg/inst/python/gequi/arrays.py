@@ -30,9 +30,7 @@ def check_dtype(dtype: object, argument: str = "dtype") -> torch.dtype:
 
 
 def check_device(device: object, argument: str = "device") -> torch.device:
-    """Return the torch device of a name: "cpu", "cuda" if available, or "auto", which is "cuda" if available, else
-    "cpu".
-    """
+    """Return the torch device of a name: "cpu", "cuda", or "auto", which is "cuda" if available, otherwise "cpu"."""
     name = check_choice(device, argument, DEVICES)
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -327,7 +325,7 @@ def opener(function: Callable[[Any], LazyArray | None]) -> Callable[[Any], LazyA
 
 
 def opened(x: Any) -> Any:
-    """Open a folder or a list of files as an array; see `folders.image_files()`. Other values are returned unchanged."""
+    """Open a folder or list of files as an array; see `folders.image_files()`. Other values are returned unchanged."""
     return next((found for found in (each(x) for each in _openers) if found is not None), x)
 
 

@@ -41,7 +41,7 @@ def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01) -> Step:
 
 @kind
 def plan_norm_nonlinearity(before: FieldType, *, function: str = "n_relu", bias: bool = True) -> Step:
-    """Change the norm of each field and keep its direction: f -> function(|f| - bias) f / |f|."""
+    """Changes the norm of each field and keeps its direction: f -> function(|f| - bias) f / |f|."""
     function = check_choice(function, "function", ("n_relu", "n_sigmoid", "n_softplus", "squash"))
     bias = check_flag(bias, "bias") and function != "squash"  # escnn has no bias for squash
     return Step(before, lambda: escnn.nn.NormNonLinearity(before, function=function, bias=bias), _plain_norm)
@@ -67,7 +67,7 @@ def _ranks(sizes: list[int]) -> list[int]:
 
 @kind
 def plan_gated_nonlinearity(before: FieldType) -> Step:
-    """Multiply each field of the second half by the sigmoid of a trivial field of the first half, its gate."""
+    """Multiplies each field of the second half by the sigmoid of a trivial field of the first half, its gate."""
     fields = before.representations
     half, left = divmod(len(fields), 2)
     if left or not all(field.is_trivial() for field in fields[:half]):

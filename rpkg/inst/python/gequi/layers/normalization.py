@@ -79,7 +79,7 @@ def _iid_values(layer: Any) -> Values:
 
 @kind
 def plan_dropout(before: FieldType, *, p: float = 0.5) -> Step:
-    """Set each value to 0 with probability `p` during training."""
+    """Sets each value to 0 with probability `p` during training."""
     need_pointwise(before)
     p = check_number(p, "p", 0, 1)
     return Step(before, lambda: escnn.nn.PointwiseDropout(before, p=p), no_change)
@@ -87,6 +87,6 @@ def plan_dropout(before: FieldType, *, p: float = 0.5) -> Step:
 
 @kind
 def plan_field_dropout(before: FieldType, *, p: float = 0.5) -> Step:
-    """Set each field, with all its channels, to 0 with probability `p` during training."""
+    """Sets each field, with all its channels, to 0 with probability `p` during training."""
     p = check_number(p, "p", 0, 1)
     return Step(before, lambda: escnn.nn.FieldDropout(before, p=p), no_change)

@@ -168,7 +168,7 @@ class NormScale(_OnFields):
 
 
 class Gate(_OnFields):
-    """Multiply fields by the sigmoids of the preceding gates, after subtracting one bias per gate.
+    """Multiplies fields by the sigmoids of the preceding gates, after subtracting one bias per gate.
 
     `order` contains the gate of each field.
     """
@@ -191,7 +191,7 @@ class Gate(_OnFields):
 
 
 class Sampled(nn.Module):
-    """Apply a function to the values of fields at group elements: x -> back @ function(there @ x) for each field."""
+    """Applies a function to the values of fields at group elements: x -> back @ function(there @ x) for each field."""
 
     there: torch.Tensor
     back: torch.Tensor
@@ -239,7 +239,7 @@ class Sum(nn.Module):
 
 
 class Joined(nn.Module):
-    """Concatenate the output of a branch and its input."""
+    """Concatenates the output of a branch and its input."""
 
     def __init__(self, main: Branch) -> None:
         super().__init__()

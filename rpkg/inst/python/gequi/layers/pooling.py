@@ -26,9 +26,7 @@ def plan_max_pool(
     antialiased: bool = False,
     sigma: float = 0.6,
 ) -> Step:
-    """Maximum over windows. `antialiased` computes it at every pixel, then blurs (Gaussian, `sigma` pixels) and
-    strides.
-    """
+    """Maximum over windows. `antialiased` computes it at every pixel, blurs (Gaussian, `sigma` pixels) and strides."""
     dimension = dimension_of(before, 2, 3)
     need_pointwise(before)
     window = _window(kernel_size, stride, padding)

@@ -20,7 +20,7 @@ from .plan import Step, dimension_of, kind, plan_layers, without_base
 
 @kind
 def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool = False) -> Step:
-    """Enlarge images (bilinear) or volumes (trilinear) by an integer factor."""
+    """Enlarges images (bilinear) or volumes (trilinear) by an integer factor."""
     dimension = dimension_of(before, 2, 3)
     factor = check_integer(scale_factor, "scale_factor", minimum=1)
     align = check_flag(align_corners, "align_corners")
@@ -36,7 +36,7 @@ def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool =
 
 @kind
 def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> Step:
-    """Keep the inscribed disc (or ball), which stays visible at all angles, and decay to 0 outside it."""
+    """Keeps the inscribed disc (or ball), which stays visible at all angles, and decays to 0 outside it."""
     dimension_of(before, 2, 3)
     margin = check_number(margin, "margin", minimum=0)
     sigma = check_number(sigma, "sigma", minimum=0)
@@ -44,7 +44,7 @@ def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> 
 
 
 class Mask(EquivariantModule):
-    """Multiply by 1 inside the inscribed disc reduced by `margin` pixels, and by a Gaussian edge of `sigma` pixels
+    """Multiplies by 1 inside the inscribed disc reduced by `margin` pixels, and by a Gaussian edge of `sigma` pixels
     outside.
     """
 
@@ -74,7 +74,7 @@ class Mask(EquivariantModule):
 
 @kind
 def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
-    """Restrict the group to a subgroup, given by its escnn id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
+    """Restricts the group to a subgroup, given by its escnn id, such as 2 (C_2 in C_N) or [None, 4] (C_4 in D_4)."""
     identity: Any = (
         tuple(_id_part(part) for part in subgroup)
         if isinstance(subgroup, Sequence) and not isinstance(subgroup, str)
@@ -109,14 +109,14 @@ def _id_part(part: Any) -> Any:
 
 @kind
 def plan_flatten(before: FieldType) -> Step:
-    """Drop spatial axes of size 1: features (batch, channel) with the same fields, without a base space."""
+    """Drops spatial axes of size 1: features (batch, channel) with the same fields, without a base space."""
     dimension_of(before, 2, 3)
     after = FieldType(without_base(before.gspace), before.representations)
     return Step(after, lambda: Flatten(before, after), lambda layer: nn.Flatten(), spatial=False)
 
 
 class Flatten(EquivariantModule):
-    """Convert features of spatial size 1 to vectors."""
+    """Converts features of spatial size 1 to vectors."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def plan_residual(
     shortcut: Sequence[Mapping[str, Any]] = (),
     prefix: str = "",
 ) -> Step:
-    """Add the output of `layers` to their input, or to the output of `shortcut`."""
+    """Adds the output of `layers` to their input, or to the output of `shortcut`."""
     branches = [
         plan_layers(before, layers, "layers", prefix),
         plan_layers(before, shortcut, "shortcut", f"{prefix}shortcut."),
@@ -237,7 +237,7 @@ class Residual(EquivariantModule):
 
 @kind
 def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix: str = "") -> Step:
-    """Concatenate the output of `layers` and their input, as in a U-Net: the fields of the output come first."""
+    """Concatenates the output of `layers` and their input, as in a U-Net: the fields of the output come first."""
     through = plan_layers(before, layers, "layers", prefix)
     if not through:
         raise FieldError("`{argument}` is empty: a skip layer needs at least one layer inside.", "layers")
@@ -258,7 +258,7 @@ def plan_skip(before: FieldType, *, layers: Sequence[Mapping[str, Any]], prefix:
 
 
 class Skip(EquivariantModule):
-    """Concatenate the output of a branch and its input."""
+    """Concatenates the output of a branch and its input."""
 
     def __init__(self, in_type: FieldType, out_type: FieldType, branch: list[Step]) -> None:
         super().__init__()
