@@ -136,7 +136,7 @@ def test_what_is_not_an_array_of_finite_numbers_is_refused(x, message):
 
 def test_wrong_ranks_and_empty_arrays_are_refused_with_their_shape():
     with pytest.raises(
-        ShapeError, match=r"`x` must have 4 axes \(batch, channel, row, column\); got 2 axes, shape \(3, 3\)"
+        ShapeError, match=r"`x` must have 4 axes \(batch, channel, row, column\); got shape \(3, 3\), number of axes: 2"
     ):
         as_array(np.ones((3, 3)), "x", ndim=4, axes="(batch, channel, row, column)")
     with pytest.raises(ShapeError, match=r"`x` is empty: its shape is \(0, 3\)"):

@@ -402,7 +402,7 @@ def test_a_ready_network_that_cannot_be_is_refused(options, message):
         ([{"layer": "conv", "fields": "regular", "kernel_size": 3}], ((1, 1, 4), (4, 2)), InputError, r"layer 1 \(conv\): `conv` needs the grid"),
         ([lifting(), {"layer": "residual", "layers": [{"layer": "mask"}]}], ((1, 1, 4), (4, 2)), InputError, r"layer 2\.1 \(mask\)"),
         ([lifting(window=3)], ((1, 1, 4), (4, 2)), InputError, "with a window needs the grid"),
-        ([lifting()], ((1, 2, 4), (4, 2)), ShapeError, "`x` must have 1 channels"),
+        ([lifting()], ((1, 2, 4), (4, 2)), ShapeError, "`x` must have 1 on its axis 'channel'"),
         ([lifting()], ((1, 1, 4), (5, 2)), ShapeError, r"`points` must have the shape \(4, 2\)"),
         ([lifting()], ((2, 1, 4), (3, 4, 2)), ShapeError, r"or \(2, 4, 2\)"),
     ],

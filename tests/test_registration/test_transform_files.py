@@ -644,7 +644,7 @@ def test_nifti_files_of_other_things_are_refused(registered, tmp_path, fields, m
     ("old", "new", "message"),
     [
         ("LOCAL", "field.raw", "keeps its data in another file, 'field.raw'"),
-        ("ElementNumberOfChannels = 2", "ElementNumberOfChannels = 1", "it has 1 components on 2 axes"),
+        ("ElementNumberOfChannels = 2", "ElementNumberOfChannels = 1", "number of components: 1, number of axes: 2"),
         ("MET_DOUBLE", "MET_SHORT", "holds 'MET_SHORT'; binary MET_FLOAT"),
         ("DimSize = 15 12", "DimSize = 15 b", "its header has no numbers DimSize"),
         ("DimSize = 15 12", "DimSize = 15 13", "is cut off: its data have 2880 bytes where 3120"),

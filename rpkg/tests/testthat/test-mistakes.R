@@ -30,7 +30,7 @@ mistakes <- list(
   list(quote(set_weights(network, list(a = 1))), "weights", "an unknown weight, \"a\"", "the network's are"),
   list(quote(trace_shapes(network, volcano)), "input_shape", "got 5307 numbers", "Of an array, give its shape"),
   # predictions
-  list(quote(predict(network, x[1, 1, 1, ])), "x", "got 1 axes, shape (7)", "(batch, channel, row, column)"),
+  list(quote(predict(network, x[1, 1, 1, ])), "x", "got shape (7), number of axes: 1", "(batch, channel, row, column)"),
   list(quote(predict(network, aperm(x, c(1, 3, 4, 2)))), "x", "got 7, shape (6, 7, 7, 1)", "1 on its axis 'channel'"),
   list(quote(predict(network, iris)), "x", "it has the columns Sepal.Length, Sepal.Width", "a column `path`"),
   list(quote(predict(network, x * NA)), "x", "294 of its 294 values are NA", "must have no missing values"),
@@ -83,7 +83,7 @@ mistakes <- list(
   list(quote(evaluate_registration(found, matrix(1, 3, 2))), "landmarks", "`landmarks`", "must be a pair"),
   list(quote(write_transform(found, "a.doc")), "path", "got \"a.doc\"", "must end in one of \".tfm\""),
   list(quote(read_transform("no.tfm")), "path", "\"no.tfm\"", "there is no file"),
-  list(quote(warp_image(image, 5)), "map", "got 0 axes", "(axis, row, column)"),
+  list(quote(warp_image(image, 5)), "map", "number of axes: 0", "(axis, row, column)"),
   # attention, inversion, symmetry
   list(quote(multi_head_attention(10, heads = 3)), "heads", "got 3 heads for 10", "must divide `dim`"),
   list(quote(scaled_dot_product_attention(matrix(1, 2, 3), matrix(1, 2, 4), matrix(1, 2, 3))), "key", "got 4",

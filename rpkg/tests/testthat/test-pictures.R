@@ -206,7 +206,7 @@ test_that("what is no picture is refused", {
   expect_refused(to_grayscale("nowhere.png"), "`x` is no file: 'nowhere.png'", "input")
   expect_refused(to_grayscale(c("a.png", "b.png")), "`x` must be the name of one file; got 2 names", "input")
   expect_refused(to_grayscale(file_of("png", file.create)), "`x` cannot be read", "input")
-  expect_refused(to_grayscale(1:3), "got 1 axes", "shape")
+  expect_refused(to_grayscale(1:3), "number of axes: 1", "shape")
   expect_refused(to_grayscale(matrix("a")), "`x` must be an image; got character", "input")
   expect_refused(to_grayscale(matrix(NA_real_)), "`x` must not be NA", "input")
   expect_refused(to_grayscale(datasets::cars), "got a data frame", "input")

@@ -191,9 +191,9 @@ def as_array(
         allowed = [ndim] if isinstance(ndim, int) else list(ndim)
         if array.ndim not in allowed:
             raise ShapeError(
-                "`{argument}` must have {wanted} axes{axes}; got {ndim} axes, shape {shape}.",
-                argument, wanted=" or ".join(str(n) for n in allowed), axes=f" {axes}" if axes else "",
-                ndim=array.ndim, shape=array.shape,
+                "`{argument}` must have {wanted}{axes}; got shape {shape}, number of axes: {ndim}.",
+                argument, wanted="1 axis" if allowed == [1] else f"{' or '.join(str(n) for n in allowed)} axes",
+                axes=f" {axes}" if axes else "", ndim=array.ndim, shape=array.shape,
             )  # fmt: skip
     if array.size == 0:
         raise ShapeError("`{argument}` is empty: its shape is {shape}.", argument, shape=array.shape)

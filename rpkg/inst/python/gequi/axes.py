@@ -55,7 +55,7 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
     arrays = [as_array(each, f"operand {number}") for number, each in enumerate(operands, start=1)]
     if len(arrays) != len(groups):
         raise InputError(
-            "`{argument}` names the axes of {wanted} operands, {spec!r}; got {given} arrays.",
+            "`{argument}` names the axes of operands, {spec!r}; number of operands: {wanted}, number of arrays: {given}.",
             "spec", wanted=len(groups), spec=spec, given=len(arrays),
         )  # fmt: skip
     _sizes(groups, arrays)
@@ -115,7 +115,7 @@ def _sizes(groups: Sequence[Sequence[str]], arrays: Sequence[np.ndarray]) -> dic
         named = [name for name in group if name != _REST]
         if array.ndim < len(named) or (array.ndim > len(named) and _REST not in group):
             raise ShapeError(
-                "{argument} must have the axes ({axes}); got {ndim} axes, shape {shape}.",
+                "{argument} must have the axes ({axes}); got shape {shape}, number of axes: {ndim}.",
                 f"operand {number}", axes=" ".join(group), ndim=array.ndim, shape=array.shape,
             )  # fmt: skip
         at = group.index(_REST) if _REST in group else len(group)
@@ -217,7 +217,7 @@ def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, in
         if name not in known:
             raise InputError("`{argument}` is no axis of `spec`.{hint}", name, hint=nearest(name, known))
     if array.ndim != len(groups):
-        template = "`{argument}` must have {wanted} axes, as `spec` says; got the shape {shape}."
+        template = "`{argument}` must have the axes of `spec`, number of axes: {wanted}; got shape {shape}."
         raise ShapeError(template, "x", wanted=len(groups), shape=array.shape)
     sizes = dict(given)
     for group, length in zip(groups, array.shape, strict=True):
@@ -289,7 +289,7 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
     def repeated(*operands: Any) -> np.ndarray:
         arrays = [as_array(each, f"operand {number}", flags=True) for number, each in enumerate(operands, start=1)]
         if len(arrays) != len(groups):
-            template = "{spec!r} is a function of {wanted} arrays; got {given}."
+            template = "The number of operands of {spec!r} is {wanted}; number of arrays: {given}."
             raise InputError(template, "operands", spec=spec, wanted=len(groups), given=len(arrays))
         sizes = _sizes(groups, arrays)
         pieces: list[np.ndarray] = []
@@ -319,7 +319,7 @@ def _check_piece(piece: np.ndarray, inner: list[str], sizes: dict[str, int], bef
     """Refuses a result of f whose axes are not those of the specification, or change from call to call."""
     if piece.ndim != len(inner):
         raise ShapeError(
-            "the result of `{argument}` must have the axes ({axes}); got {ndim} axes, shape {shape}.",
+            "the result of `{argument}` must have the axes ({axes}); got shape {shape}, number of axes: {ndim}.",
             "f", axes=" ".join(inner), ndim=piece.ndim, shape=piece.shape,
         )  # fmt: skip
     for name, size in zip(inner, piece.shape, strict=True):

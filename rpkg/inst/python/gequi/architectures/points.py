@@ -55,7 +55,7 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
     features = as_array(x, "x", ndim=3, axes="(batch, channel, point)")
     if features.shape[1] != network.in_type.size:
         raise ShapeError(
-            "`{argument}` must have {size} channels on its axis 'channel' ({fields}); got {channels}, shape {shape}.",
+            "`{argument}` must have {size} on its axis 'channel' ({fields}); got {channels}, shape {shape}.",
             "x", size=network.in_type.size, fields=show_fields(network.in_type), channels=features.shape[1],
             shape=features.shape,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Registration of two images in one call: attention, candidates, verification, and the deformable map."""
+"""Registration of two images: matching by attention, verification of candidates, and deformable refinement."""
 
 from __future__ import annotations
 
@@ -61,69 +61,82 @@ def register_images(
     on_error: str = "stop",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
-    """Estimates the transformation that aligns two images, and its uncertainty.
+    """Estimate the transformation that aligns two images.
 
-    moving(map(x)) = fixed(x). The images may be turned against each other by any angle. Nothing is trained and nothing
-    is drawn at random: the same images give the same map. Each token of an image is described in every pose (16 in an
-    image, 216 in a volume); attention over position and pose matches the tokens; linear maps are fitted to the matches
-    and verified on the images; a deformable map without folds follows. Where no
-    map of the images as they are is clearly right, the moving image is also tried at 0.5 to 2 times its size.
+    Registers two images or volumes: estimates a map with moving(map(x)) = fixed(x), its uncertainty, and the
+    probability that it is correct. The images may be rotated relative to each other by any angle. The method requires
+    no training and uses no random numbers: the same images give the same map.
+
+    Each token of an image is described in every pose (16 poses in an image, 216 in a volume). Attention over positions
+    and poses matches the tokens of the two images. Linear maps are fitted to the matches and verified on the images. A
+    deformable map without folds refines the result. If no map is clearly correct, the moving image is also tried at 0.5
+    to 2 times its size.
+
+    The estimate is equivariant: rotating each of the two images by a quarter turn (of a volume, about any axis)
+    transforms the map accordingly, and so does moving a masked object in its image by whole pixels.
 
     Args:
-        moving, fixed: two grayscale images (row, column) or two volumes (depth, row, column), of at least 16 pixels
-            along each side and of any two sizes. Or two lists of them, or mappings whose keys name them, for many pairs in
-            their order; the options below then hold for each pair. Spacings and masks may then be lists too, with a spacing (axis) or a mask, or None, for each
-            pair. What is said of pixels below holds for the voxels of volumes.
-        spacing: the size of the pixels of `fixed`, one number or one for each axis; None is 1.
-        moving_spacing: that of `moving`; None is `spacing`.
-        moving_mask, fixed_mask: True (or 1) where an image is used; None is everywhere. Outside of the smallest box
-            that holds a mask nothing is used, and the map goes on straight.
-        transform: "deformable", or a linear map only: "affine", "similarity" (one scale for all directions), "rigid"
-            (rotation and shift) or "translation" (shift alone), with lengths in the units of `spacing`.
-        contrast: "same", up to brightness and contrast that vary slowly; "any", also where dark and bright are
-            exchanged in parts or everywhere, as in another kind of image, where one image shows the edges of the other,
-            or where the greys of one follow any curve of those of the other, as in a segmentation.
-        encoder: a network that describes images, from `registration_encoder()`, or any other from one trivial field to
-            regular fields of rotations of the plane (of volumes, to irreps of the rotations of space), with a token
-            every few pixels; None is the designed one of `registration_encoder()`, for this `contrast`.
-        initial: a start, near which the map is searched instead of everywhere: a linear map (axis, axis + 1) as `affine`
-            has it, in pixels; landmarks of both images, a mapping of `moving` and `fixed`, (point, axis) each, in pixels;
-            or an earlier `Registration`, also of the same images in other sizes. For lists, one for all or a list of
-            them, with None where there is none. No `alternatives` are looked for then.
-        min_probability: the least probability of being right at which a map is returned at all.
-        interpolation: of `warped`: "cubic", an interpolating spline, whose result is clipped to the range of `moving`;
-            "linear"; "nearest".
-        fill: the value of `warped` outside of `moving` (by more than half a pixel); None takes the nearest pixel.
-        dtype: "float32" or "float64", in which the work is done.
-        device: "cpu" or "cuda", where the work is done; "auto" is "cuda" where there is one, else "cpu".
-        on_error: for lists, whether to "stop" at a pair that fails, with its error, or to "keep" the error in its place
-            and go on.
-        progress: a function that is called with a dict while the work goes on: `stage` ("preparation", "search",
-            "refinement" or "uncertainty"), its `step`, how many `steps` it has (None for searches: how many are needed
-            shows only then) and `seconds` so far. For lists it is called after each pair: `done` and `total` (pairs),
-            `seconds_left`.
+        moving, fixed: array (row, column) or (depth, row, column): the two grayscale images or volumes. Each side must
+            have at least 16 pixels. The sizes may differ. For several pairs, two lists, or mappings whose keys name
+            the pairs; the options below then apply to each pair. For volumes, "pixel" means voxel.
+        spacing: float or array (axis): the pixel size of `fixed`, one number or one per axis. None is 1. For several
+            pairs, one for all or a list with None entries.
+        moving_spacing: float or array (axis): the pixel size of `moving`. None uses `spacing`. For several pairs, as
+            `spacing`.
+        moving_mask, fixed_mask: array of the size of the image: True (or 1) where the image is used. None uses the
+            whole image. Pixels outside the bounding box of a mask are not used, and the map is extrapolated linearly
+            there. For several pairs, one for all or a list with None entries.
+        transform: str: the type of transformation: "deformable", "affine", "similarity" (rotation, translation and one
+            scale), "rigid" (rotation and translation) or "translation". Lengths are in the units of `spacing`.
+        contrast: str: "same" for images that differ by slowly varying brightness and contrast; "any" for images with
+            inverted intensities (partly or everywhere), an image and its edges, or intensities that are related by any
+            curve, such as an image and its segmentation.
+        mirror: bool or str: whether one image shows the mirror image of the other. "search" tries both and returns the
+            map with the higher probability.
+        mask: str: "auto" masks a constant black or white border, such as the frame of a round field of view, in an
+            image without mask; "none" does not. `metrics` contains the masked fractions. Borders at different positions
+            may be a background that moves with the object; then both options are tried and the better result is
+            returned. Volumes are not masked automatically.
+        encoder: EquivariantNetwork: a network that describes images, from `registration_encoder()`, or another network
+            from one trivial field to regular fields of the rotations of the plane (for volumes: irreps of the rotations
+            of space), with a token every few pixels. None is the designed encoder for this `contrast`.
+        initial: the initial estimate, near which the map is searched: an array (axis, axis + 1) in the form of
+            `affine`, in pixels; landmarks of both images, a mapping of `moving` and `fixed`, each an array (point,
+            axis) in pixels; or an earlier `Registration`, also of the same images in other sizes. None searches
+            everywhere. For several pairs, one for all or a list with None entries. No `alternatives` are searched if
+            `initial` is given.
+        min_probability: float: the minimum probability of being correct. Below it, an error is raised.
+        interpolation: str: the interpolation of `warped`: "cubic" (spline, clipped to the range of `moving`), "linear"
+            or "nearest".
+        fill: float: the value of `warped` more than half a pixel outside `moving`. None uses the nearest pixel.
+        dtype: str: "float32" or "float64", the precision of the computation.
+        device: str: "cpu", "cuda" or "auto", which uses a GPU if one is available.
+        on_error: str: for several pairs: "stop" raises the error of a pair that fails, "keep" stores the error in its
+            place and continues.
+        progress: callable: called with a dict of `stage` ("preparation", "search", "refinement" or "uncertainty"),
+            `step`, `steps` (None for searches, whose number of steps is not known in advance) and `seconds`. For
+            several pairs it is called after each pair, with `done`, `total` and `seconds_left`.
 
     Returns:
-        a `Registration`, or for lists `Registrations`, a list of them with the names of mappings. Its
-        attributes are `map` and `inverse_map`, `affine`, `warped`, `jacobian`, `uncertainty`, `probability`, `alternatives`, `metrics` and what it was made of; its methods `warp()`,
-        `transform_points()`, `summary()` and `plot()`, and `inverse` is the registration in the other direction.
+        a `Registration`, or for several pairs a `Registrations`, a list of them with the names of the mappings. The
+        attributes of a `Registration` are `map` and `inverse_map`, `affine`, `warped`, `jacobian`, `uncertainty`,
+        `probability`, `alternatives`, `metrics` and the inputs. Its methods are `warp()`, `transform_points()`,
+        `summary()` and `plot()`. `inverse` is the registration in the opposite direction.
 
     Raises:
-        ShapeError: an image with a volume, sides of fewer than 16 pixels; a mask or spacing that does not fit.
-        InputError: values that are not finite, a constant image, an empty mask, an unknown option; an `encoder` that is
-            no network, or has too few tokens, or (FieldError) other fields; one of images for volumes, or of volumes
-            for images.
-        UnrelatedImagesError: no map is right with `min_probability`. The message says if another `contrast` or `mirror`
-            would be accepted.
+        ShapeError: an image and a volume, a side of fewer than 16 pixels, or a mask or spacing that does not match.
+        InputError: values that are not finite, a constant image, an empty mask, an unknown option, or an `encoder` that
+            is not a network, has too few tokens, has other fields (FieldError), or is for images if volumes are given
+            (or the reverse).
+        UnrelatedImagesError: no map reaches `min_probability`. The message states whether another `contrast` or
+            `mirror` would be accepted.
     Warns:
-        AmbiguousRegistrationWarning: a second map, far from the first, fits almost as well.
+        AmbiguousRegistrationWarning: a second, clearly different map fits almost as well.
 
     Source:
-        coordinate attention: Greer et al. 2024 (arXiv 2405.16738); descriptors: Tola, Lepetit and Fua 2010,
-        in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003; flows: Ashburner 2007; curves of greys: Roche et al. 1998,
-        Guimond et al. 2001. The law: turning the two images,
-        each by its own quarter turn (of a volume, about any axis), turns the map accordingly; so does moving a masked
-        picture in its image by whole pixels.
+        Greer et al. 2024, CARL (arXiv 2405.16738; attention for registration). Tola, Lepetit and Fua 2010, DAISY
+        (descriptors of images). Kazhdan, Funkhouser and Rusinkiewicz 2003 (descriptors of volumes). Ashburner 2007
+        (diffeomorphic flows). Roche et al. 1998, Guimond et al. 2001 (intensity curves).
 
     Example:
         >>> from gequi import sample_image
@@ -228,7 +241,7 @@ def _register_pairs(
 def _register_pair(
     moving: Any, fixed: Any, options: Options, initial: Any, stacklevel: int = 3, **areas: Any
 ) -> Registration:
-    """The registration of two images; `stacklevel` leads from here to the caller of `register_images()`."""
+    """Register two images; `stacklevel` is the distance of the stack from here to the caller of `register_images()`."""
     start = time.perf_counter()
     sought = seek(moving, fixed, areas, options, initial)
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
@@ -253,7 +266,7 @@ def _register_pair(
     if alternatives:
         warnings.warn(
             AmbiguousRegistrationWarning(
-                "{count} other maps, far from this one, fit almost as well: the images repeat themselves or show too "
+                "Other maps, far from this one, fit almost as well (number: {count}): the images repeat themselves or show too "
                 "little. See `alternatives`; larger parts of the images may decide.",
                 count=len(alternatives),
             ),
@@ -277,7 +290,7 @@ def _register_pair(
 
 
 def _warped(moving: np.ndarray, map: np.ndarray, options: Options) -> np.ndarray:
-    """The moving image seen through the map, in the type in which the work is done."""
+    """Resample the moving image through the map, in the precision of the computation."""
     pixels, points = (own_tensor(x, **options.kind)[None] for x in (moving, map))
     seen = as_numpy(grid_sample(pixels[None], points, options.interpolation)[0, 0])
     return filled(clipped(seen, moving, moving.ndim), map, moving.shape, options.fill)
@@ -290,7 +303,7 @@ def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray,
 
 
 def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: str) -> dict[str, Any]:
-    """The maps, what is known of them, and the metrics, from the working pixels back on the images' own."""
+    """Convert the maps from working pixels to the pixels of the images, and compute their uncertainty and metrics."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
     on_work = map_at_cells(level, linear, velocity)[0]
@@ -319,9 +332,9 @@ def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: s
 
 
 def _unmoved(base: Frame, moving_frame: Frame, fixed_frame: Frame, kind: Kind) -> torch.Tensor:
-    """The map that lays the images on each other by their centers, on the working pixels of a view: (1, axis, axis + 1).
+    """Return the map (1, axis, axis + 1) that aligns the centers of the images, on the working pixels of a view.
 
-    `base` is the frame of the moving image as it was given.
+    `base` is the frame of the moving image as given.
     """
     shift = base.center(kind) - fixed_frame.center(kind)
     axes = torch.eye(len(shift), len(shift) + 1, **kind)
@@ -330,7 +343,7 @@ def _unmoved(base: Frame, moving_frame: Frame, fixed_frame: Frame, kind: Kind) -
 
 
 def _in_pixels(linear: torch.Tensor, moving_frame: Frame, fixed_frame: Frame) -> np.ndarray:
-    """A linear map of working pixels as one of the images' own: known by where the origin and one of each axis go."""
+    """Convert a linear map of working pixels to the pixels of the images, by the images of 0 and e_i."""
     axes = torch.eye(len(linear), len(linear) + 1, **kind_of(linear))
     ends = moving_frame.to_pixels(apply_linear(linear[None], fixed_frame.to_work(axes)[None])[0]).double()
     return as_numpy(torch.cat([ends[:, :-1] - ends[:, -1:], ends[:, -1:]], 1))
@@ -339,7 +352,7 @@ def _in_pixels(linear: torch.Tensor, moving_frame: Frame, fixed_frame: Frame) ->
 def invert(
     map: torch.Tensor, linear: torch.Tensor, velocity: torch.Tensor, level: Level, places: torch.Tensor
 ) -> torch.Tensor:
-    """exp(-v) o A^-1 at places in the moving image, then brought nearer to the inverse of the map as it is sampled."""
+    """Evaluate exp(-v) o A^-1 at places in the moving image, and refine it towards the inverse of the sampled map."""
     inner = torch.linalg.inv(linear[:, :, :-1])
     backwards = torch.cat([inner, -inner @ linear[:, :, -1:]], 2)
     x = apply_linear(backwards, places[None])

@@ -55,7 +55,7 @@ def read_metaimage(data: bytes, name: str) -> Field:
     channels = int(_numbers(header, "ElementNumberOfChannels", name, "1")[0])
     if axes not in (2, 3) or channels != axes or min(size) < 1:
         raise TransformFileError(
-            "{file} is no field of displacements: it has {channels} components on {axes} axes.",
+            "{file} is no field of displacements: number of components: {channels}, number of axes: {axes}.",
             "path", file=name, channels=channels, axes=axes,
         )  # fmt: skip
     kind = _TYPES.get(header.get("ElementType", ""))
