@@ -1,4 +1,4 @@
-"""Registration by attention: the inverse of a sampled function, and the map that carries one image onto another."""
+"""Registration by attention: inversion of sampled functions, and maps that align two images."""
 
 from .curves import fourier_features, invert_function, register_curves
 from .evaluation import evaluate_registration

@@ -1,4 +1,4 @@
-"""The registrations of many pairs: a list with names, which keeps what failed and tells itself as a table."""
+"""The registrations of several pairs: a list with names, which keeps errors and prints as a table."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ COLUMNS = (
 
 
 class Registrations(list[Any]):
-    """What `register_images()` returns for many pairs: a `Registration` for each, in their order.
+    """The result of `register_images()` for several pairs: a list with one `Registration` per pair, in their order.
 
-    With `on_error="keep"` a pair that failed is the error itself, a `GequiError`. It is a list in all else; a slice of it
-    is one too, and a pair may be taken by its name.
+    With `on_error="keep"`, the entry of a pair that failed is its error, a `GequiError`. The class behaves like a list:
+    a slice is also a `Registrations`, and a pair can be selected by its name.
 
     Attributes:
-        names: the name of each pair, where the images were given as mappings; else None.
+        names: list of str: the name of each pair if the images were given as mappings, otherwise None.
 
     Example:
         >>> from gequi import register_images, sample_image
@@ -61,57 +61,56 @@ class Registrations(list[Any]):
         return "\n".join([title, *_as_text(rows[:SHOWN]), *more, *failures])
 
     def summary(self) -> list[dict[str, Any]]:
-        """A table with a row for each pair.
+        """Return a table with one row per pair.
 
-        Returns:
-            a list of dicts: `pair`, its name or number; `probability`, `similarity_before`, `similarity_after`,
-            `uncertainty` (the median), `folds`, `overlap`, `others` (how many other maps fit almost as well) and
-            `seconds`, which are None where the pair failed; and `error`, its message, or None.
+        Returns: a list of dicts: `pair`, the name or number; `probability`, `similarity_before`, `similarity_after`,
+            `uncertainty` (the median), `folds`, `overlap`, `others` (the number of other maps that fit almost as well)
+            and `seconds`, which are None if the pair failed; and `error`, the error message, or None.
         """
         return [_row(self.label(number), each) for number, each in enumerate(self)]
 
     def label(self, number: int) -> str | int:
-        """The name of a pair, or its number."""
+        """Return the name of a pair, or its number if the pairs have no names."""
         return number if self.names is None else self.names[number]
 
     def warp(self, images: Any, **options: Any) -> list[np.ndarray | None]:
-        """An image carried over by each registration, as `Registration.warp()` does it.
+        """Transform an image with each registration, see `Registration.warp()`.
 
         Args:
-            images: one image for all pairs, or a list (or mapping) of one for each.
-            **options: those of `Registration.warp()`.
+            images: one image for all pairs, or a list (or mapping) with one image per pair.
+            **options: the options of `Registration.warp()`.
 
         Returns:
-            a list, with None where the pair failed.
+            a list, with None for each pair that failed.
         """
         return self._carry(images, "images", 2, lambda each, image: each.warp(image, **options))
 
     def transform_points(self, points: Any, **options: Any) -> list[Any]:
-        """Points carried over by each registration, as `Registration.transform_points()` does it.
+        """Transform points with each registration, see `Registration.transform_points()`.
 
         Args:
-            points: (point, axis), for all pairs, or a list (or mapping) of such for each.
-            **options: those of `Registration.transform_points()`.
+            points: one array (point, axis) for all pairs, or a list (or mapping) with one array per pair.
+            **options: the options of `Registration.transform_points()`.
 
         Returns:
-            a list, with None where the pair failed.
+            a list, with None for each pair that failed.
         """
         return self._carry(points, "points", 2, lambda each, at: each.transform_points(at, **options))
 
     def plot(
         self, type: str = "overlay", slice: int | None = None, axis: int = 0, squares: int | None = None
     ) -> Figure:
-        """A small picture of each pair after its registration, by matplotlib, or why it failed.
+        """Plot each pair after registration, or the reason for its failure, in one panel per pair, with matplotlib.
 
         Args:
-            type, slice, axis, squares: as `Registration.plot()` has them. "jacobian" and "uncertainty" have one scale of
-                colours for all pairs.
+            type, slice, axis, squares: as in `Registration.plot()`. All pairs share one color scale for "jacobian" and
+                "uncertainty".
 
         Returns:
             a matplotlib Figure.
 
         Raises:
-            InputError: an unknown type, a slice that is not there, an empty list.
+            InputError: an unknown type, a slice that does not exist, or an empty list.
             SetupError: matplotlib is not installed.
         """
         labels = [str(self.label(number)) for number in range(len(self))]
@@ -151,7 +150,7 @@ def _row(label: str | int, found: Registration | GequiError) -> dict[str, Any]:
 
 
 def _as_text(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows as lines of aligned columns, without the errors."""
+    """Format the rows as lines of aligned columns, without the errors."""
     if not rows:
         return []
     names = ("pair", *COLUMNS)

@@ -1,4 +1,4 @@
-"""The result of a registration: a map between two images, what is known about it, and what can be done with it."""
+"""The result of a registration: the map between two images, its uncertainty, and methods that apply it."""
 
 from __future__ import annotations
 
@@ -34,33 +34,35 @@ QUANTILES = {"least": 0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Registration:
-    """The map that aligns a moving image with a fixed one: moving(map(x)) = fixed(x).
+    """The map that aligns a moving image with a fixed image: moving(map(x)) = fixed(x).
 
-    `register_images()` returns it. Its arrays are read-only. Positions are in pixels (voxels) from 0; axes are (row,
-    column) in images and (depth, row, column) in volumes. `size` stands for the sizes of an image along its axes.
+    Returned by `register_images()`. All arrays are read-only. Positions are in pixels (voxels) from 0. Axes are (row,
+    column) in images and (depth, row, column) in volumes. Below, `size` stands for the sizes of an image along its
+    axes.
 
     Attributes:
-        map: (axis, *size of fixed), the position in the moving image of each pixel of the fixed one (float64).
-        inverse_map: (axis, *size of moving), the position in the fixed image of each pixel of the moving one.
-        affine: (axis, axis + 1), the linear part of the map: moving = affine[:, :-1] fixed + affine[:, -1].
-        warped: (*size of fixed), the moving image seen through the map by `interpolation`, within its range; `fill`
-            (NaN) outside of it.
-        jacobian: (*size of fixed), the determinant of the map in units of length; of a mirror image its negative.
-        uncertainty: (*size of fixed), the standard deviation of the map in pixels of the moving image: the root of the
-            mean squared length of its error.
-        probability: the probability that the map is right, by the evidence of the search: that the search in the other
-            direction finds its inverse, that the images are alike under it, and that their detail agrees under it and
-            not beside it.
-        alternatives: other linear maps that fit almost as well, dicts with `affine` and `score`.
-        metrics: a dict with `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the share of the
-            fixed image that is seen in both), `inverse_consistency` (mean length of inverse_map(map(x)) - x in pixels),
+        map: float64 array (axis, *size of fixed): the position in the moving image for each pixel of the fixed image.
+        inverse_map: array (axis, *size of moving): the position in the fixed image for each pixel of the moving image.
+        affine: array (axis, axis + 1): the linear part of the map: moving = affine[:, :-1] fixed + affine[:, -1].
+        warped: array (*size of fixed): the moving image, resampled through the map with `interpolation`, within the
+            range of the moving image, and with `fill` (NaN) outside.
+        jacobian: array (*size of fixed): the determinant of the Jacobian of the map, in units of length. If the map
+            contains a reflection, its negative.
+        uncertainty: array (*size of fixed): the standard deviation of the map in pixels of the moving image, the root
+            mean square length of its error.
+        probability: float: the probability that the map is correct, given the evidence: the search in the opposite
+            direction finds the inverse map, the images are similar under the map, and their fine details agree under
+            the map but not beside it.
+        alternatives: tuple: other linear maps that fit almost as well, each a dict of `affine` and `score`.
+        metrics: dict of `similarity_before`, `similarity_after`, `folds` (pixels), `overlap` (the fraction of the fixed
+            image that is seen in both), `inverse_consistency` (the mean length of inverse_map(map(x)) - x in pixels),
             `score` (the correlation of the two images after local normalization, at the coarsest level), `round_trip`
-            (how far from each other the searches in the two directions are, a share of the longer side),
-            `masked_moving` and `masked_fixed` (the shares of the images that were found to be a constant border) and
+            (the distance between the results of the searches in the two directions, as a fraction of the longer side),
+            `masked_moving` and `masked_fixed` (the fractions of the images detected as a constant border) and
             `seconds`.
-        moving, fixed: the two images, as they were given.
-        moving_spacing, spacing: (axis), the size of a pixel of the moving and of the fixed image.
-        transform, contrast, interpolation, fill: as they were given.
+        moving, fixed: array: the two images, as given.
+        moving_spacing, spacing: array (axis): the pixel size of the moving and of the fixed image.
+        transform, contrast, interpolation, fill: the options, as given.
 
     Example:
         >>> from gequi import register_images, sample_image
@@ -108,12 +110,15 @@ class Registration:
 
     @cached_property
     def decomposition(self) -> dict[str, Any]:
-        """The linear part in the terms that one speaks of, by its polar decomposition in units of length.
+        """The decomposition of the linear part into rotation, scale, shear, shift and reflection, in units of length.
 
-        The moving image shows the fixed one enlarged by `scale` (along the axes of the fixed image by `scales`, with
-        `shear`), then mirrored left to right where `mirror` is true, then turned by `rotation` degrees: of images
-        counter-clockwise on the screen, of volumes counter-clockwise as seen along `axis`, in (depth, row, column).
-        `shift` is how far the middle of the fixed image lands from the middle of the moving one, in pixels of that.
+        It is computed from the polar decomposition.
+
+        The moving image shows the fixed image enlarged by `scale` (along the axes of the fixed image by `scales`, with
+        `shear`), then reflected left to right if `mirror` is true, then rotated by `rotation` degrees. The rotation of
+        an image is counter-clockwise as displayed; that of a volume is counter-clockwise as seen along `axis`, (depth,
+        row, column). `shift` is the offset of the mapped center of the fixed image from the center of the moving image,
+        in pixels of the moving image.
         """
         sizes = self.moving.shape, self.fixed.shape
         return decompose(self.affine, *sizes, self.moving_spacing, self.spacing)
@@ -126,28 +131,30 @@ class Registration:
         direction: str = "moving_to_fixed",
         type: str | None = None,
     ) -> np.ndarray:
-        """An image, or labels, carried over to the pixels of the other image.
+        """Transform an image or a label image to the pixels of the other image.
 
         Args:
-            image: of the size of the moving image ("fixed_to_moving": of the fixed one), or several channels of it with
-                their axis in front.
-            interpolation: "linear"; "cubic", an interpolating spline, whose result is clipped to the range of each
-                channel; "nearest". None is "cubic" for images and "nearest" for labels.
-            fill: the value of pixels that lie outside `image` by more than half a pixel; None takes the nearest pixel.
-                In labels of whole numbers, which have no NaN, NaN stands for 0.
-            direction: "moving_to_fixed" or "fixed_to_moving".
-            type: "image", or "labels", which take the nearest pixel and keep their type. None decides: logicals and
-                whole numbers are labels, unless `interpolation` is "linear" or "cubic"; all else is an image.
+            image: array of the size of the moving image (for "fixed_to_moving": of the fixed image), or (channel,
+                *size).
+            interpolation: str: "cubic" (spline, clipped to the range of each channel), "linear" or "nearest". None is
+                "cubic" for images and "nearest" for labels.
+            fill: float: the value of pixels more than half a pixel outside `image`. None uses the nearest pixel. For
+                labels of integer type, which cannot store NaN, NaN means 0.
+            direction: str: "moving_to_fixed" or "fixed_to_moving".
+            type: str: "image" or "labels". Labels use nearest-neighbor interpolation and keep their type. None detects
+                the
+                type: logical values and integers are labels, unless `interpolation` is "linear" or "cubic"; everything
+                else is an image.
 
         Returns:
-            an image of the size of the other image, with the channels of `image`.
+            an array of the size of the other image, with the channels of `image`.
 
         Raises:
             ShapeError: an image of another size.
-            InputError: an unknown interpolation, direction or type, values that are not finite; labels that are to be
-                interpolated; a `fill` that their type does not hold.
+            InputError: an unknown interpolation, direction or type; values that are not finite; another interpolation
+                than "nearest" for labels; a `fill` that the type of the labels cannot store.
         Warns:
-            GequiMessage: whole numbers, where `type` is None: what they were taken for.
+            GequiMessage: `type` is None and `image` contains integers; the message states the choice.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         side, size = ("moving", self.moving.shape) if onto_fixed else ("fixed", self.fixed.shape)
@@ -170,29 +177,29 @@ class Registration:
         return_std: bool = False,
         extrapolate: bool = False,
     ) -> Any:
-        """Points of one image carried over to the other.
+        """Transform points from one image to the other.
 
-        A map is known where the fixed image is. A point that lies outside its own image by more than half a pixel, or
-        that `direction` "moving_to_fixed" carries so far outside the fixed image, becomes NaN.
+        The map is known on the fixed image. Points more than half a pixel outside their own image, or that
+        "moving_to_fixed" maps that far outside the fixed image, become NaN.
 
         Args:
-            points: (point, axis), in pixels from 0; a single point (axis) will do.
-            direction: "moving_to_fixed" takes points of the moving image; "fixed_to_moving" those of the fixed one.
-            return_std: return the standard deviation of each point too.
-            extrapolate: carry points outside by the map's straight continuation too. With the distance d in pixels, their
-                standard deviation is sqrt((s (1 + d / r))^2 + (k d)^2), where s is that of the nearest point of the
-                image; r is a quarter of the mean side of the fixed image, and k grows with the bending of the map and is 0
-                for a linear one.
+            points: array (point, axis), or (axis) for a single point, in pixels from 0.
+            direction: str: "moving_to_fixed" transforms points of the moving image, "fixed_to_moving" points of the
+                fixed image.
+            return_std: bool: whether to also return standard deviations.
+            extrapolate: bool: whether to transform points outside the images by linear extrapolation of the map. At the
+                distance d (in pixels) from the image, the standard deviation is sqrt((s (1 + d / r))^2 + (k d)^2),
+                where s is the value at the nearest point of the image, r is a quarter of the mean side length of the
+                fixed image, and k increases with the curvature of the map (0 for a linear map).
 
-        Returns:
-            the points in the other image, in the shape of `points`. With `return_std` a tuple of them and of the
-            standard deviations (point), in pixels of the image that the points were carried to: the registration's
-            `uncertainty` at the point of the fixed image, for "moving_to_fixed" divided by the map's scale there, the
-            root (of volumes the cube root) of its determinant in pixels; infinite where the map folds.
+        Returns: the points in the other image, in the shape of `points`. With `return_std`, a tuple of these and their
+            standard deviations (point), in pixels of the target image. The standard deviation is the `uncertainty` at
+            the point of the fixed image. For "moving_to_fixed" it is divided by the local scale of the map, the square
+            root (for volumes the cube root) of its determinant in pixels, and is infinite where the map folds.
 
         Raises:
-            ShapeError: points with another number of coordinates than the images have axes.
-            InputError: an unknown direction, values that are not finite.
+            ShapeError: points whose number of coordinates differs from the number of axes of the images.
+            InputError: an unknown direction, or values that are not finite.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         at = check_points(points, self.fixed.ndim)
@@ -212,7 +219,7 @@ class Registration:
         return carried, np.where(lost, np.nan, std).reshape(at.shape[:-1])
 
     def unmoved_map(self) -> np.ndarray:
-        """The map that lays the images on each other by their middles, each pixel of its length: (axis, *size)."""
+        """Return the map (axis, *size) that aligns the centers of the images and preserves lengths."""
         size = self.fixed.shape
         along = (-1, *[1] * len(size))
         middle, other = (((np.array(image.shape) - 1) / 2).reshape(along) for image in (self.fixed, self.moving))
@@ -221,13 +228,13 @@ class Registration:
 
     @cached_property
     def inverse(self) -> Registration:
-        """The registration in the other direction, which aligns the fixed image with the moving one.
+        """The registration in the opposite direction, which aligns the fixed image with the moving image.
 
-        `map` and `inverse_map`, `moving` and `fixed` and their spacings are exchanged, and every `affine` is inverted.
-        `warped` is the fixed image seen through the new map. `jacobian` is 1 / jacobian and `uncertainty` the standard
-        deviation that `transform_points()` tells, both at the position in the fixed image of each pixel of the moving
-        one. `folds`, `overlap` and `inverse_consistency` are those of the new map; `probability`, the similarities and
-        `seconds` stay as they are.
+        `map` and `inverse_map`, `moving` and `fixed`, and the spacings are exchanged, and each `affine` is inverted.
+        `warped` is the fixed image, resampled through the new map. `jacobian` is 1 / jacobian, and `uncertainty` is the
+        standard deviation from `transform_points()`, both at the position in the fixed image for each pixel of the
+        moving image. `folds`, `overlap` and `inverse_consistency` are computed for the new map. `probability`, the
+        similarities and `seconds` are unchanged.
         """
         at = self.inverse_map
         with np.errstate(divide="ignore"):
@@ -255,13 +262,12 @@ class Registration:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What the registration has to say of itself, as plain data.
+        """Summarize the registration as plain data.
 
-        Returns:
-            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine` and its
-            `decomposition`; `probability`; `metrics`; `alternatives`; and `spread`, a list of two dicts, `over_pixels`
-            "uncertainty" and "jacobian", with quantiles over the pixels of the fixed image: `least`, `25 %`, `median`,
-            `75 %`, `95 %` and `largest`.
+        Returns: a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine` and its
+            `decomposition`; `probability`; `metrics`; `alternatives`; and `spread`, a list of two dicts, with
+            `over_pixels` "uncertainty" and "jacobian", of quantiles over the pixels of the fixed image: `least`, `25
+            %`, `median`, `75 %`, `95 %` and `largest`.
         """
         spread = [
             {"over_pixels": name, **{key: float(np.quantile(values, at)) for key, at in QUANTILES.items()}}
@@ -283,43 +289,46 @@ class Registration:
     def plot(
         self, type: str = "overlay", slice: int | None = None, axis: int = 0, squares: int | None = None
     ) -> Figure:
-        """A picture of the registration, by matplotlib.
+        """Plot the registration with matplotlib.
 
         Args:
-            type: "overlay": the fixed image in magenta and the moving one, in greys of the same ranks, in green: grey
-                where they agree, dark where the moving image does not reach; before, laid on each other by their
-                middles, and after. "checkerboard": squares of the one and of the other in turn,
-                before and after. "grid": a straight grid on the fixed image, and where the map takes it on the moving
-                image. "jacobian": the determinant of the map, blue where the map shrinks and red where it enlarges;
-                folds are black. "uncertainty": the standard deviation of the map.
-            slice: of a volume, the number of the slice of the fixed image, from 0; None is the middle one.
-            axis: of a volume, the axis that is cut across: 0 (depth), 1 (row) or 2 (column).
-            squares: along the longer side of a checkerboard (None: 8), or of the grid (None: 16).
+            type: str: "overlay": the fixed image in magenta and the moving image in green (with matched gray levels),
+                before and after registration. The overlay is gray where the images agree and dark where the moving
+                image does not cover the fixed image. Before registration, the images are aligned by their centers.
+                "checkerboard": alternating squares of the two images, before and after registration.
+                "grid": a regular grid on the fixed image, and its position on the moving image under the map.
+                "jacobian": the determinant of the Jacobian of the map. Contraction is blue, expansion is red, and folds
+                are black.
+                "uncertainty": the standard deviation of the map.
+            slice: int: for a volume, the slice of the fixed image to show, from 0. None is the middle slice.
+            axis: int: for a volume, the axis perpendicular to the slice: 0 (depth), 1 (row) or 2 (column).
+            squares: int: the number of squares along the longer side, of a checkerboard (None: 8) or of the grid (None:
+                16).
 
         Returns:
             a matplotlib Figure.
 
         Raises:
-            InputError: an unknown type, a slice that is not there.
+            InputError: an unknown type, or a slice that does not exist.
             SetupError: matplotlib is not installed.
         """
         return plots.plot_registration(self, type, slice, axis, squares)
 
     def to_dict(self) -> dict[str, Any]:
-        """The registration as plain data: a dict of its attributes, from which `from_dict()` makes it again."""
+        """Return the registration as plain data: a dict of its attributes that `from_dict()` accepts."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**plain, "alternatives": list(self.alternatives)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Registration:
-        """The registration of a dict that `to_dict()` made. Its arrays are copied."""
+        """Create a registration from the dict of `to_dict()`. The arrays are copied."""
         given = {each.name: plain[each.name] for each in fields(cls)}
         arrays = {name: np.array(given[name], order="C") for name in MAPS + IMAGES}
         others = tuple({**other, "affine": np.array(other["affine"], order="C")} for other in given["alternatives"])
         return cls(**{**given, **arrays, "alternatives": others, "metrics": dict(given["metrics"])})
 
     def _at(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """An image on the pixels of the fixed one, at points (axis, ...) of it, by linear interpolation."""
+        """Interpolate an image on the pixels of the fixed image linearly at points (axis, ...)."""
         flat = points.reshape(len(points), -1, *[1] * (len(points) - 1))
         return warp_image(image.astype(np.float64), flat).reshape(points.shape[1:])
 
@@ -328,7 +337,7 @@ class Registration:
         return bend_of(self.map)
 
     def _inverse_uncertainty(self, points: np.ndarray) -> np.ndarray:
-        """The standard deviation of the inverse map, in pixels of the fixed image, at points (axis, ...) of it."""
+        """Return the standard deviation of the inverse map at points (axis, ...) of the fixed image, in its pixels."""
         pixels = math.prod(self.spacing) / math.prod(self.moving_spacing)
         enlarged = np.maximum(self._at(self.jacobian, points) * pixels, 0)
         with np.errstate(divide="ignore"):
@@ -336,7 +345,7 @@ class Registration:
 
 
 def consistency(map: torch.Tensor, inverse_map: torch.Tensor) -> dict[str, float]:
-    """The metrics of a map (axis, *size) and of the map back: `overlap` and `inverse_consistency`."""
+    """Compute the metrics `overlap` and `inverse_consistency` of a map (axis, *size) and its inverse map."""
     seen = inside(map[None], inverse_map.shape[1:])[0]
     pixels = pixel_grid(map.shape[1:], map.dtype, map.device)
     round_trip = vector_norm(sample_map(inverse_map[None], map[None])[0] - pixels, 0)
@@ -347,7 +356,7 @@ def consistency(map: torch.Tensor, inverse_map: torch.Tensor) -> dict[str, float
 
 
 def check_points(points: Any, axes: int) -> np.ndarray:
-    """Points (point, axis), or a single one (axis), of an image with so many axes, in float64."""
+    """Check points (point, axis), or a single point (axis), of an image, and return them in float64."""
     names = AXES[axes]
     at = as_array(points, "points")
     if at.ndim not in (1, 2) or at.shape[-1] != axes:
@@ -359,7 +368,7 @@ def check_points(points: Any, axes: int) -> np.ndarray:
 
 
 def as_size(shape: tuple[int, ...]) -> str:
-    """A shape as one says it: 80 x 60."""
+    """Format a shape for a message, such as 80 x 60."""
     return " x ".join(map(str, shape))
 
 
@@ -372,7 +381,7 @@ def _inverted(affine: np.ndarray) -> np.ndarray:
 
 
 def carry(registration: Registration, method: str, newdata: Any, **options: Any) -> Any:
-    """`registration.warp()` or `registration.transform_points()` of what the caller calls `newdata`."""
+    """Call `registration.warp()` or `registration.transform_points()` with `newdata`, the name of the argument in R."""
     try:
         return getattr(registration, method)(newdata, **options)
     except GequiError as error:
@@ -382,11 +391,11 @@ def carry(registration: Registration, method: str, newdata: Any, **options: Any)
 
 
 def describe_registration(registration: Registration) -> dict[str, Any]:
-    """What R keeps of a registration: `plain`, its data, and of its summary `spread`, quantiles, and `decomposition`."""
+    """Return the data that R stores: `plain`, the registration, and `spread` and `decomposition` of its summary."""
     summary = registration.summary()
     return {"plain": registration.to_dict(), **{name: summary[name] for name in ("spread", "decomposition")}}
 
 
 def make_registration(plain: Mapping[str, Any]) -> Registration:
-    """The registration that R keeps as plain data."""
+    """Create a registration from the plain data that R stores."""
     return Registration.from_dict(plain)
