@@ -370,7 +370,7 @@ def test_patches_that_do_not_cover_another_image_are_warned_of():
         (C4, [lifting(positions="none")], "trivial", InputError, "`positions` must be one of 'additive', 'rotary'"),
         (D4, [lifting(8, positions="rotary")], "trivial", InputError, "`key_dim` .* must be divisible by 8 .* D4; got 4"),
         (C4, [lifting(qk_norm=1)], "trivial", InputError, "`qk_norm` must be true or false"),
-        (C4, [lifting(), block(mlp_ratio=-1)], "trivial", InputError, "`mlp_ratio` must be at least 0"),
+        (C4, [lifting(), block(mlp_ratio=-1)], "trivial", InputError, "`mlp_ratio` must be from 0 to 1024"),
         (gequi.gspace("rot2dOnR2"), [lifting()], "trivial", FieldError, r"finite group.*SO\(2\) is continuous"),
         (gequi.gspace("octaOnR3"), [lifting()], "trivial", FieldError, "works on images; .* volumes"),
     ],
