@@ -1,11 +1,11 @@
-"""Inverting a sampled function by attention, and registering two curves with that.
+"""Inversion of a sampled function by attention, and registration of two curves.
 
-A function is known by its samples (x_j, y_j = f(x_j)). Attention with the y_j as keys and the x_j as values, asked
-with a new y as the query, answers f^-1(y). Two curves a and b are registered by the map Xi with a(Xi(t)) = b(t),
-which is a^-1 after b: attention with a as keys, the positions x as values and b as queries.
+A function f is given by samples (x_j, y_j = f(x_j)). Attention with the y_j as keys, the x_j as values and a new y as
+query estimates f^-1(y). Two curves a and b are registered by the map Xi with a(Xi(t)) = b(t), the composition of a^-1
+and b: attention with a as keys, the positions x as values and b as queries.
 
-The law. For deformations U and V of the two curves, Xi[a o U, b o V] = U^-1 o Xi[a, b] o V: up to the sampling for
-any U and V, and exactly where they permute the samples; an affine map of x goes through unchanged.
+Equivariance: for deformations U and V of the two curves, Xi[a o U, b o V] = U^-1 o Xi[a, b] o V. This holds up to the
+sampling for all U and V, and exactly if they permute the samples. An affine map of x transforms the result exactly.
 
 Source: Greer 2023 (hgreer.com/Reports/Sep142023), the beginning of CARL (Greer et al. 2024, arXiv 2405.16738).
 """
@@ -48,23 +48,24 @@ def fourier_features(
     seed: int | None = None,
     dtype: str = "float64",
 ) -> np.ndarray:
-    """Random sines: sin(w . x + b) with normal frequencies w and random phases b.
+    """Compute random Fourier features sin(w . x + b) with normally distributed frequencies w and random phases b.
 
-    The products of two points' features, summed and divided by features / 2, are in the mean a Gaussian kernel,
-    exp(-|x - y|^2 / (2 bandwidth^2)), where the phases are uniform.
+    With uniform phases, the inner product of the features of two points, divided by `features / 2`, approximates a
+    Gaussian kernel, exp(-|x - y|^2 / (2 bandwidth^2)).
 
     Args:
-        x: points (point) or (point, axis).
-        features: how many.
-        bandwidth: standard deviation of the kernel, in the units of `x`; the frequencies have the standard deviation
-            1 / bandwidth. The default, 1/59, is the source's, for values between 0 and 1.
-        phase: "uniform" on a whole turn, or "conv": uniform on (-1, 1) / sqrt(axes), as the source had it from
-            torch's convolution; then points near 0 are told apart less well.
-        seed: of frequencies and phases; None is fresh. The same seed gives the same features for every `x`.
-        dtype: "float32" or "float64".
+        x: array (point) or (point, axis): the points.
+        features: int: the number of features.
+        bandwidth: float: the standard deviation of the kernel in the units of `x`. The frequencies have the standard
+            deviation 1 / bandwidth. The default, 1/59, is the value of the source for points between 0 and 1.
+        phase: str: "uniform" (on a full turn), or "conv", uniform on (-1, 1) / sqrt(axes), which the source obtained
+            from the initialization of a torch convolution. With "conv", points near 0 are less well separated.
+        seed: int: the seed of the frequencies and phases. The same seed gives the same features for every `x`. None
+            uses a new seed.
+        dtype: str: "float32" or "float64".
 
     Returns:
-        (point, feature), between -1 and 1.
+        an array (point, feature) with values from -1 to 1.
 
     Raises:
         InputError: an option out of range.
@@ -83,7 +84,7 @@ def fourier_features(
 
 
 class _Waves:
-    """Sines of drawn frequencies and phases."""
+    """Sine functions with random frequencies and phases."""
 
     def __init__(self, frequencies: torch.Tensor, phases: torch.Tensor) -> None:
         self.frequencies, self.phases = frequencies, phases
@@ -116,40 +117,41 @@ def invert_function(
     weights: bool = False,
     dtype: str = "float64",
 ) -> Any:
-    """The inverse of a sampled function, by attention: softmax(similarity(query, y)) x.
+    """Invert a sampled function by attention: softmax(similarity(query, y)) x.
 
-    Where the function takes a value at several positions, the answer is the mean of them.
+    If the function takes a value at several points, the result is their mean.
 
     Args:
-        x: where the function was sampled: (sample) or (sample, axis).
-        y: its values there: (sample) or (sample, channel).
-        query: values whose positions are asked for: (query) or (query, channel).
-        kernel: "gaussian": the similarity is -|query - y|^2 / (2 bandwidth^2), without any random number.
-            "fourier": the dot product of `fourier_features()`, the source's own.
-        bandwidth: for "gaussian" the standard deviation of the kernel in the units of `y`; None is 3/4 of the mean
-            step between neighbouring samples. For "fourier" that of `fourier_features()`; None is 1/59 of the
-            range of `y`, the source's for values between 0 and 1.
-        temperature: what the similarity is divided by before the softmax.
-        phase: of the "fourier" features: "uniform" or the source's "conv".
-        refine: number of Newton steps that follow, on the cubic spline through the samples (one axis only). With one
-            channel a step keeps the second derivative (Cauchy's form), so that it converges at an extremum of the
-            function too, where Newton's own only halves the error; with several it is Gauss-Newton's. Answers stay
-            within the range of `x` and one step of it beyond, where the spline is continued.
-        features: of the "fourier" kernel, how many.
-        seed: of the "fourier" kernel; None is fresh.
-        weights: also return the attention weights.
-        dtype: "float32" or "float64".
+        x: array (sample) or (sample, axis): the sample points.
+        y: array (sample) or (sample, channel): the function values at `x`.
+        query: array (query) or (query, channel): the values to invert.
+        kernel: str: "gaussian", with the similarity -|query - y|^2 / (2 bandwidth^2), which uses no random numbers, or
+            "fourier", with the dot product of `fourier_features()` as similarity, as in the source.
+        bandwidth: float: for "gaussian", the standard deviation of the kernel in the units of `y`; None is 3/4 of the
+            mean distance between neighboring samples. For "fourier", the bandwidth of `fourier_features()`; None is
+            1/59 of the range of `y`, the value of the source for values between 0 and 1.
+        temperature: float: the divisor of the similarity before the softmax.
+        phase: str: the phase of the "fourier" features: "uniform" or "conv".
+        refine: int: the number of Newton steps on the cubic spline through the samples, for one axis only. With one
+            channel, a step uses the second derivative (Cauchy's form) and also converges at an extremum of the
+            function, where a Newton step only halves the error. With several channels, it is a Gauss-Newton step.
+            Results are limited to the range of `x`, extended by one step on each side, where the spline is
+            extrapolated.
+        features: int: the number of "fourier" features.
+        seed: int: the seed of the "fourier" kernel. None uses a new seed.
+        weights: bool: whether to also return the attention weights.
+        dtype: str: "float32" or "float64".
 
     Returns:
-        (query) or (query, axis), as `x` has axes; with `weights`, a dict: `output` and `weights` (query, sample),
-        whose rows sum to 1.
+        an array (query), or (query, axis) if `x` has axes. With `weights`, a dict of `output` and `weights` (query,
+        sample), whose rows sum to 1.
 
     Raises:
-        ShapeError: arrays that do not fit each other.
-        InputError: a function that is constant, or a refinement on several axes or of positions given twice.
+        ShapeError: arrays that do not match.
+        InputError: a constant function, or a refinement with several axes or repeated sample points.
 
     Source:
-        Greer 2023 (hgreer.com/Reports/Sep142023). The Gaussian kernel is the limit of its features in number.
+        Greer 2023 (hgreer.com/Reports/Sep142023). The Gaussian kernel is the limit for many features.
 
     Example:
         >>> x = np.linspace(0, 1, 101)
@@ -161,22 +163,22 @@ def invert_function(
 
 
 def register_curves(a: Any, b: Any, x: Any = None, **options: Any) -> Any:
-    """The map Xi that registers two curves, a(Xi(t)) = b(t), by attention: the inverse of `a`, asked with `b`.
+    """Estimate the map Xi with a(Xi(t)) = b(t) that aligns two curves, by inverting `a` at the values `b`.
 
     Args:
-        a: the moving curve at `x`: (sample) or (sample, channel).
-        b: the fixed curve, wherever it was sampled: (point) or (point, channel).
-        x: positions of the samples of `a`: (sample) or (sample, axis); None is from 0 to 1 in equal steps, both ends
-            included.
-        **options: those of `invert_function()`: kernel, bandwidth, temperature, phase, refine, features, seed,
+        a: array (sample) or (sample, channel): the moving curve at `x`.
+        b: array (point) or (point, channel): the fixed curve at any points.
+        x: array (sample) or (sample, axis): the sample points of `a`. None is an equidistant grid from 0 to 1, both
+            ends included.
+        **options: the options of `invert_function()`: kernel, bandwidth, temperature, phase, refine, features, seed,
             weights, dtype.
 
     Returns:
-        the position in `a` of each point of `b`: (point) or (point, axis); with `weights`, a dict as
-        `invert_function()` gives it.
+        an array (point) or (point, axis): the position in `a` for each point of `b`. With `weights`, a dict as from
+        `invert_function()`.
 
     Raises:
-        ShapeError, InputError: as `invert_function()`, of `a`, `b` and `x`.
+        ShapeError, InputError: the errors of `invert_function()`, for `a`, `b` and `x`.
 
     Source:
         Greer 2023 (hgreer.com/Reports/Sep142023).
@@ -199,7 +201,7 @@ def register_curves(a: Any, b: Any, x: Any = None, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Samples:
-    """A sampled function and the values whose positions are asked for, as float64 points (point, axis)."""
+    """A sampled function and the values to invert, as float64 points (point, axis)."""
 
     positions: np.ndarray
     values: np.ndarray
@@ -209,7 +211,7 @@ class _Samples:
 
 
 def _check_samples(arrays: Mapping[str, Any]) -> _Samples:
-    """Positions, values and queries, in this order, under the names that messages use."""
+    """Check sample points, values and queries, in this order, under the argument names that messages use."""
     x, y, query = arrays
     positions, values, asked = (_points(array, name) for name, array in arrays.items())
     if len(values) != len(positions):
@@ -226,7 +228,7 @@ def _invert(
     samples: _Samples, kernel: str, bandwidth: float | None, temperature: float, phase: str, refine: int, features: int,
     seed: int | None, weights: bool, dtype: str,
 ) -> Any:  # fmt: skip
-    """`invert_function()` of samples that are checked."""
+    """Invert checked samples, see `invert_function()`."""
     kind = check_dtype(dtype)
     check_choice(kernel, "kernel", KERNELS)
     check_choice(phase, "phase", PHASES)
@@ -253,13 +255,13 @@ def _invert(
 
 
 def _points(x: Any, argument: str) -> np.ndarray:
-    """Numbers as float64 points (point, axis), in one order in memory: sums in another round otherwise."""
+    """Convert numbers to float64 points (point, axis) in one memory order, so that sums are always rounded equally."""
     array = as_array(x, argument, ndim=(1, 2), axes="(point) or (point, axis)")
     return np.array(array[:, None] if array.ndim == 1 else array, dtype=np.float64, order="C")
 
 
 def _mean_step(values: np.ndarray, axes: int, argument: str) -> float:
-    """The mean distance of neighbouring values, as if the samples lay on a grid with so many axes."""
+    """Return the mean distance between neighboring values, as if the samples were a grid with this number of axes."""
     extent = float(np.linalg.norm(np.ptp(values, axis=0)))
     if extent == 0:
         template = "`{argument}` must take at least two different values: a constant function has no inverse."
@@ -270,10 +272,10 @@ def _mean_step(values: np.ndarray, axes: int, argument: str) -> float:
 def _gaussian_tokens(
     asked: np.ndarray, values: np.ndarray, bandwidth: float, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Queries and keys whose dot products are -|q - y|^2 / (2 bandwidth^2), up to a term of the query alone.
+    """Return queries and keys whose dot products are -|q - y|^2 / (2 bandwidth^2), up to a term of the query only.
 
-    The softmax does not see that term, so |q|^2 is left out: (q, 1) . (y, -|y|^2 / 2) is all that is needed, and no
-    matrix of distances is ever held.
+    The softmax does not depend on that term, so |q|^2 is omitted: (q, 1) . (y, -|y|^2 / 2) suffices, and no distance
+    matrix is stored.
     """
     centre = values.mean(axis=0)
     q, y = ((points - centre) / bandwidth for points in (asked, values))
@@ -283,7 +285,7 @@ def _gaussian_tokens(
 
 
 def _check_spline(positions: np.ndarray) -> None:
-    """Refuses positions through which no cubic spline runs."""
+    """Raise an error if no cubic spline runs through the sample points."""
     if positions.shape[1] != 1:
         template = "`{argument}` works along one axis, where a cubic spline runs through the samples; `x` has {axes}."
         raise InputError(template, "refine", axes=positions.shape[1])
@@ -292,7 +294,7 @@ def _check_spline(positions: np.ndarray) -> None:
 
 
 def _newton(positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
-    """The position where the cubic spline through the samples takes the value asked for, by steps from `start`."""
+    """Find the points where the cubic spline through the samples takes the values `asked`, by steps from `start`."""
     order = np.argsort(positions)
     knots = positions[order]
     spline = CubicSpline(knots, values[order])

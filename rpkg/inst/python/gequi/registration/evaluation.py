@@ -1,4 +1,4 @@
-"""Figures of merit of a registration against landmarks and labels, as the field reports them."""
+"""Evaluation of a registration with landmarks and labels, by standard metrics."""
 
 from __future__ import annotations
 
@@ -26,59 +26,59 @@ Row = dict[str, Any]
 
 
 def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None) -> list[Row]:
-    """Evaluates a registration by landmarks, by labels, and by the regularity of its map.
+    """Evaluate a registration with landmarks and labels, and by the regularity of its map.
 
     Args:
-        found: what `register_images()` returned: a `Registration`, or a list of them.
-        landmarks: a pair (moving points, fixed points) of arrays (point, axis), in pixels from 0, or a dict of
-            "moving" and "fixed"; point i of the one is where point i of the other is. None leaves these metrics out.
-            For a list of registrations, a list of such pairs.
-        labels: a pair of label images, (moving, fixed), of the sizes of the two images: whole numbers, 0 is the
-            background. For a list of registrations, a list of such pairs.
+        found: Registration or list: the result of `register_images()`, for one pair or several pairs.
+        landmarks: pair (moving, fixed) of arrays (point, axis), in pixels from 0, or a dict of "moving" and "fixed".
+            Point i of both sets is the same anatomical point. None omits these metrics. For several pairs, a list of
+            such pairs.
+        labels: pair (moving, fixed) of label images with the sizes of the two images: arrays of integers, where 0 is
+            the background. None omits these metrics. For several pairs, a list of such pairs.
 
     Returns:
-        a list of dicts, one for each metric: `metric`; `label`, the label that it is of, or None; `before`, its value
-        before the registration, or None where it has none; `after`; `unit`, "pixel" ("voxel") or, where the spacing is
-        not 1, "length", in which `spacing` is measured; "share" (0 to 1), "%", or None. For a list of registrations
-        each dict begins with `pair`, its name or its number from 0, and the last rows, of `pair` None, are the AUC over
-        the pairs. A pair that failed has no rows of its own; its error there is infinite after the registration.
+        a list of dicts, one per metric: `metric`; `label`, the label, or None; `before`, the value before registration,
+        or None if it is not defined; `after`; and `unit`: "pixel" ("voxel"), "length" (the unit of `spacing`) if the
+        spacing is not 1, "share" (0 to 1), "%" or None. For several pairs, each dict begins with `pair`, the name or
+        the number from 0, and the last rows, with `pair` None, are the AUC over all pairs. A failed pair has no rows;
+        its error after registration counts as infinite.
 
-        "before" takes the pixels of the two images as they lie: the first pixel of one on the first pixel of the other.
+        The value "before" compares the two images without registration, with their first pixels aligned.
 
         With landmarks:
-            TRE_median, TRE_max: the target registration error, the distance |T(p_i) - q_i| of the moving landmark
-                p_i, carried to the fixed image, from the fixed landmark q_i, in units of the spacing of the fixed image.
-            rTRE_median, rTRE_max: TRE over the diagonal of the fixed image, (sum over the axes of
+            TRE_median, TRE_max: the target registration error, the distance |T(p_i) - q_i| between the mapped moving
+                landmark p_i and the fixed landmark q_i, in units of the spacing of the fixed image.
+            rTRE_median, rTRE_max: TRE divided by the diagonal of the fixed image, (sum over the axes of
                 (size * spacing)^2)^(1/2).
-            robustness: the share of the landmarks with a TRE below that before the registration.
-            AUC_3, AUC_5, AUC_10 (images only): the area under the cumulative curve of the errors in pixels of the fixed
-                image, from 0 to the threshold, over the threshold; the curve goes straight from (0, 0) through the
-                points (i-th smallest error, i / number of errors). Of one registration, the errors are those of its
-                landmarks. Of a list, each pair has one error, the mean of its landmarks. Benchmarks of matching take
-                the mean error of the four corners under the true map; that map is not known here, so landmarks take
-                the place of the corners. Landmarks at the four corners give the same number.
-        With labels, for each label, on the pixels of the fixed image (the moving labels are carried by the nearest
-        pixel; outside the moving image is background):
+            robustness: the fraction of landmarks whose TRE is smaller after registration than before.
+            AUC_3, AUC_5, AUC_10 (images only): the area under the cumulative error curve from 0 to the threshold,
+                divided by the threshold. Errors are in pixels of the fixed image. The curve connects (0, 0) and the
+                points (i-th smallest error, i / number of errors) linearly. For one registration, the errors are those
+                of its landmarks. For several pairs, the error of a pair is the mean over its landmarks. Matching
+                benchmarks use the mean error of the four image corners under the true map; landmarks at the four
+                corners give the same value.
+        With labels, for each label, on the pixels of the fixed image. The moving labels are resampled with
+        nearest-neighbor interpolation, and pixels outside the moving image are background.
             Dice: 2 |A and B| / (|A| + |B|).
-            HD95: the larger of the two 95 % quantiles (interpolated linearly) of the distances from each boundary pixel
-                of A to the nearest one of B, and from B to A, in units of the spacing. A boundary pixel has a face
-                neighbor outside the label, or lies at the border of the image. NaN where a label is carried out of the
+            HD95: the larger of the two 95 % quantiles (linear interpolation) of the distances from each boundary pixel
+                of A to the nearest boundary pixel of B and from B to A, in units of the spacing. A boundary pixel has a
+                face neighbor outside the label or lies at the border of the image. NaN if a label is mapped outside the
                 image.
         Always:
-            SDlogJ: the standard deviation, over the pixels of the fixed image, of ln J, J being the determinant of the
-                map's derivative, clipped to 1e-9 from below.
-            NDV (of images: NDA): the non-diffeomorphic volume (area) in % of the number of pixels. Each cell of 2^n
-                neighboring pixels is split into simplices in both ways (images: 2 triangles twice; volumes: 5
-                tetrahedra twice); the volumes of those that the map turns inside out are summed and halved. It is 0 if
-                and only if the map is digitally diffeomorphic. Other than in the authors' program the image is not
-                continued beyond its border, where a turned map would fold.
-        Of a map that mirrors, J is taken with the opposite sign, as in `jacobian`.
+            SDlogJ: the standard deviation of ln J over the pixels of the fixed image, where J is the determinant of the
+                Jacobian of the map, clipped to at least 1e-9.
+            NDV (NDA for images): the non-diffeomorphic volume (area) in % of the number of pixels. Each cell of 2^n
+                neighboring pixels is divided into simplices in two ways (2 triangles in images, 5 tetrahedra in
+                volumes). The volumes of the inverted simplices are summed and divided by 2. The value is 0 if and only
+                if the map is digitally diffeomorphic. Unlike in the program of the authors, the image is not extended
+                beyond its border, because a rotated map would fold there.
+        If the map contains a reflection, J is used with the opposite sign, as in `jacobian`.
 
     Raises:
-        ShapeError: landmarks that are no pair of as many points each, with a coordinate for each axis; labels of other
-            sizes than the images; lists of other lengths.
-        InputError: values that are not finite; labels that are not whole numbers, no label at all, a label that only
-            one of the two has; no registration.
+        ShapeError: landmark sets that are not a pair, differ in size or lack a coordinate per axis; label images of
+            other sizes than the images; lists that differ in length.
+        InputError: values that are not finite, labels that are not integers, images without labels, a label that only
+            one image contains, or a `found` that is not a registration.
 
     Source:
         TRE, rTRE and robustness: Borovec et al. 2020, ANHIR (IEEE TMI 39), and its program BIRL. Dice, HD95 and
@@ -121,7 +121,7 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
 
 
 def _evaluate(found: Registration, landmarks: Any, labels: Any) -> tuple[list[Row], tuple[float, float] | None]:
-    """The rows of one registration; its mean landmark error in pixels, before and after, where it is an image."""
+    """Return the rows of one registration and, for images, its mean landmark error in pixels before and after."""
     rows: list[Row] = []
     error = None
     if landmarks is not None:
@@ -142,12 +142,12 @@ def _evaluate(found: Registration, landmarks: Any, labels: Any) -> tuple[list[Ro
 
 
 def _has_failed(found: Any) -> bool:
-    """Whether a pair of a list failed, of which Python keeps the error and R passes nothing on."""
+    """Return whether a pair of a list failed. Python keeps its error; R passes None."""
     return found is None or isinstance(found, GequiError)
 
 
 def _failed(landmarks: Any, labels: Any) -> tuple[list[Row], tuple[float, float] | None]:
-    """No rows, and an infinite error after the registration."""
+    """Return no rows, and an infinite error after registration."""
     if landmarks is None or np.shape(_as_pair(landmarks, "landmarks")[0])[-1:] != (2,):
         return [], None
     moving, fixed = _check_landmarks(landmarks, 2)
@@ -159,7 +159,7 @@ def _row(metric: str, after: float, unit: str | None, before: float | None = Non
 
 
 def _unit(found: Registration) -> str:
-    """What TRE and HD95 are measured in."""
+    """Return the unit of TRE and HD95."""
     if not ((found.spacing == 1).all() and (found.moving_spacing == 1).all()):
         return "length"
     return "voxel" if found.fixed.ndim == 3 else "pixel"
@@ -169,7 +169,7 @@ def _unit(found: Registration) -> str:
 
 
 def _errors(found: Registration, moving: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the landmarks are off in pixels of the fixed image (point, axis), before the registration and after."""
+    """Return the errors of the landmarks in pixels of the fixed image (point, axis), before and after registration."""
     unmoved = moving * (found.moving_spacing / found.spacing)
     return unmoved - fixed, warp_points(moving, found.inverse_map) - fixed
 
@@ -195,7 +195,7 @@ def _areas(before: np.ndarray, after: np.ndarray) -> list[Row]:
 
 
 def area_under_curve(errors: np.ndarray, limit: float) -> float:
-    """The area under the cumulative curve of errors, through (0, 0) and (e_i, i / n), up to `limit`, over `limit`."""
+    """Compute the area under the cumulative error curve through (0, 0) and (e_i, i / n) up to `limit`, divided by `limit`."""
     below = np.sort(errors[errors < limit])
     share = np.arange(len(below) + 1) / len(errors)
     steps = np.diff([0.0, *below, limit])
@@ -226,7 +226,7 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
 def surface_distance(
     one: np.ndarray, other: np.ndarray, spacing: np.ndarray, quantile: float = SURFACE_QUANTILE
 ) -> float:
-    """The larger of the two quantiles of the distances from one mask's boundary to the other's; NaN if one is empty."""
+    """Return the larger of the two quantiles of the distances between the boundaries of two masks; NaN if one is empty."""
     if not (one.any() and other.any()):
         return math.nan
     box = ndimage.find_objects((one | other).astype(np.uint8))[0]
@@ -241,12 +241,12 @@ def surface_distance(
 
 
 def _area_ratio(found: Registration) -> float:
-    """The volume of a pixel of the moving image over that of one of the fixed image."""
+    """Return the volume of a pixel of the moving image divided by that of a pixel of the fixed image."""
     return float(np.prod(found.moving_spacing / found.spacing))
 
 
 def non_diffeomorphic_volume(map: np.ndarray, ratio: float = 1.0) -> float:
-    """The volume (area) that a map (axis, *size) turns inside out, times `ratio`; below 0, `ratio` turns all of it."""
+    """Return the volume (area) that a map (axis, *size) inverts, times `ratio`; a negative `ratio` reverses orientation."""
     rows = max(1, SLAB // math.prod(map.shape[2:]))
     slabs = (map[:, start : start + rows + 1] for start in range(0, map.shape[1] - 1, rows))
     return sum(_folded(slab, ratio) for slab in slabs)
@@ -277,7 +277,7 @@ def _flipped(corner: Sequence[int], axis: int) -> tuple[int, ...]:
 
 
 def _determinant(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """The determinant of matrices with the rows (axis, ...)."""
+    """Return the determinant of matrices with the rows (axis, ...)."""
     if len(rows) == 2:
         return np.asarray(rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0])
     x, y, z = rows

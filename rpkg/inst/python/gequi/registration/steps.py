@@ -1,4 +1,4 @@
-"""The steps of a registration, one by one, to look at."""
+"""The intermediate results of a registration, for inspection."""
 
 from __future__ import annotations
 
@@ -24,43 +24,41 @@ def registration_steps(
     contrast: str = "same",
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """The intermediate results of `register_images()` for a pair: features, attention, matches, hypotheses.
-
-    The functions that compute them are those that `register_images()` calls, in its first attempt.
+    """Return the features, attention, matches and hypotheses that `register_images()` computes in its first attempt.
 
     Args:
-        moving, fixed: grey images (row, column) or volumes (depth, row, column), as in `register_images()`.
-        token: the number of the token of `fixed` whose attention is shown, from 0, row by row; None is the one whose
-            match has the largest weight.
+        moving, fixed: array (row, column) or (depth, row, column): two grayscale images or volumes, as in
+            `register_images()`.
+        token: int: the token of `fixed` whose attention is returned, from 0, in row-major order. None uses the token
+            whose match has the largest weight.
         transform, contrast, dtype: as in `register_images()`.
 
     Returns:
-        a dict. Where it says `*size`, arrays have (row, column) for images and (depth, row, column) for volumes.
+        a dict. Below, `*size` is (row, column) for images and (depth, row, column) for volumes.
 
-        `fixed` and `moving`: for each image a dict of `lifted` (channel, *size), the output of the first layer of the
-        encoder: for an image the answers to edges in 16 directions (in 8, without the sign, with contrast "any"), for a
-        volume one channel, the locally normalized volume (its absolute value with contrast "any"); `tokens`, how many
-        along each axis; `positions` (token, axis), in pixels from 0; `strength` (token).
+        `fixed` and `moving`: for each image, a dict of `lifted` (channel, *size), the output of the first layer of the
+        encoder (for an image the edge responses in 16 directions, or 8 unsigned directions for contrast "any"; for a
+        volume one channel, the locally normalized volume, or its absolute value for contrast "any"); `tokens`, the
+        number of tokens per axis; `positions` (token, axis), in pixels from 0; and `strength` (token).
 
-        `attention`: of one token of `fixed`, a dict of its number `token`; its `position` (axis); `scores`
-        (pose, *size), its similarity to each token of `moving` in each pose, between -1 and 1, where an image has 16
-        poses and a volume 216; `weights` (*size), the softmax of the best scores over the poses, times a sharpness.
+        `attention`: for one token of `fixed`, a dict of its number `token`; its `position` (axis); `scores` (pose,
+        *size), the similarity to each token of `moving` in each pose, from -1 to 1, with 16 poses for an image and 216
+        for a volume; and `weights` (*size), the softmax of the scaled maximum of the scores over the poses.
 
-        `matches`: a dict of `token` (match), the numbers of the tokens of `fixed` that were matched, for a volume the
-        500 strongest; `fixed` and `moving` (match, axis), the positions of each of these and of its match; `rotation`,
-        for images (match) the angle between them in radians, from rows to columns, for volumes (match, axis, axis) the
-        rotation matrix on the axes (depth, row, column); `weight` (match).
+        `matches`: a dict of `token` (match), the numbers of the matched tokens of `fixed` (for a volume, the 500
+        strongest); `fixed` and `moving` (match, axis), the positions of the token and of its match; `rotation`, for
+        images (match) the angle in radians from rows to columns, for volumes (match, axis, axis) the rotation matrix on
+        the axes (depth, row, column); and `weight` (match).
 
-        `hypotheses`: a list of dicts, the most voted first: `similarity` (axis, axis + 1), on which matches agree;
-        `votes`, the sum of their weights; `affine` (axis, axis + 1), the linear map that is fitted from there (for
-        "similarity" and "rigid" one of that kind); `score`, the correlation of the images under it after a few
-        steps.
+        `hypotheses`: a list of dicts in decreasing order of votes: `similarity` (axis, axis + 1), on which matches
+        agree; `votes`, the sum of their weights; `affine` (axis, axis + 1), the fitted linear map (restricted to the
+        kind of "similarity" and "rigid"); and `score`, the correlation of the images under the map after a few steps.
 
     Raises:
-        ShapeError, InputError: as `register_images()`; no such token.
+        ShapeError, InputError: the errors of `register_images()`, or a token that does not exist.
 
     Source:
-        as `register_images()`.
+        see `register_images()`.
 
     Example:
         >>> from gequi import sample_image
@@ -94,7 +92,7 @@ def registration_steps(
 
 
 def _images(pair: Pair, descriptor: Descriptor, tokens: tuple[Tokens, Tokens]) -> dict[str, dict[str, Any]]:
-    """The first layer's output and the tokens of the fixed and of the moving image."""
+    """Return the output of the first layer and the tokens of the fixed and the moving image."""
     parts = averaged(pair, usual_sizes(pair))
     return {
         name: {
