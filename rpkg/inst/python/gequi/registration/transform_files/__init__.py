@@ -1,4 +1,4 @@
-"""Transforms in the files of other programs: linear ones and displacement fields, in physical points."""
+"""Transforms in the file formats of other programs: linear transforms and displacement fields in physical points."""
 
 from .files import read_transform, write_transform
 from .transform import Transform

@@ -1,4 +1,4 @@
-"""Transforms written to files for other programs, and read from theirs."""
+"""Writing transforms to files of other programs, and reading them."""
 
 from __future__ import annotations
 
@@ -42,53 +42,56 @@ def write_transform(
     moving_cosines: Any = None,
     overwrite: bool = False,
 ) -> str:
-    """Writes the map of a registration into a file for other programs: ITK, ANTs, elastix, 3D Slicer, NiftyReg.
+    """Write the map of a registration to a file for ITK, ANTs, elastix, 3D Slicer or NiftyReg.
 
-    The file holds T, from physical points of the fixed image to those of the moving image: the transform with which
-    these programs resample the moving image onto the fixed one. Points are those of ITK, (x, y) or (x, y, z): x runs along
-    a row, from column to column, y from row to row, z from slice to slice, unless `cosines` say otherwise. The pixel
-    (depth k, row j, column i), from 0, of an image lies at
+    The file contains the transform T from physical points of the fixed image to physical points of the moving image.
+    These programs use T to resample the moving image on the grid of the fixed image. Points are (x, y) or (x, y, z) as
+    in ITK. Without `cosines`, x increases along a row (from column to column), y from row to row and z from slice to
+    slice. The pixel (depth k, row j, column i), counted from 0, is located at
 
         point = origin + cosines @ (spacing of columns * i, spacing of rows * j, spacing of slices * k)
 
     with the `spacing` of the registration. The file formats call these axes LPS: x to the left of the patient, y to the
-    back, z upwards; for images that are no patients it is a name. Numbers are written to the last bit (float64).
+    back and z upwards. For other images this is only a name. Numbers are written with full precision (float64).
 
     SimpleITK's `GetArrayFromImage(image)` has these axes, with `image.GetSpacing()[::-1]`, `image.GetOrigin()` and
-    `image.GetDirection()`. The data of nibabel are turned round, `image.get_fdata().T`, and lie, with `A =
-    image.affine`, `scale = np.linalg.norm(A[:3, :3], axis=0)` and `lps = np.diag([-1, -1, 1])`, at `origin=lps @ A[:3, 3]`
-    and `cosines=lps @ A[:3, :3] / scale`, with the spacing `scale[::-1]`.
+    `image.GetDirection()`. The data of nibabel have the reversed order of axes, `image.get_fdata().T`. With `A =
+    image.affine`, `scale = np.linalg.norm(A[:3, :3], axis=0)` and `lps = np.diag([-1, -1, 1])`, they have `origin=lps @
+    A[:3, 3]`, `cosines=lps @ A[:3, :3] / scale` and the spacing `scale[::-1]`.
 
     Args:
-        found: a `Registration`, or a `Transform` that was read, which keeps its own origins and cosines.
-        path: the file; its ending says the format. ~ is the user's home.
-        direction: "moving_to_fixed" is as described, for resampling the moving image onto the fixed one.
-            "fixed_to_moving" writes the inverse, with the two images exchanged.
-        linear: write the linear part alone, `affine`. A linear map needs no such permission.
-        format: None is that of the ending. A linear map:
-            "tfm" (.tfm, .txt): ITK's text file of an AffineTransform, center 0, y = M x + t: M row by row, then t.
-            "mat" (.mat): the same in a MATLAB file of version 4, as ITK and ANTs (0GenericAffine.mat) write it.
-            "csv" (.csv): a table with the header axis,x,y,z,shift (axis,x,y,shift) and a row [M t] for each axis.
-            A field, on the pixels of the fixed image:
-            "nifti" (.nii, .nii.gz): displacements T(x) - x as ITK and ANTs have them: 5 axes (x, y, z, 1, component),
-            intent code 1007, LPS components; the header's sform and qform, which are RAS and float32, have x and y with
-            the opposite sign.
-            "mha" (.mha): displacements T(x) - x as MetaImage, for ITK, elastix and 3D Slicer, LPS.
-            "niftyreg" (.nii, .nii.gz; to be given): positions T(x), not displacements, in RAS, as NiftyReg has its
-            deformation fields: intent code 1007, intent_name NREG_TRANS, intent_p1 0.
-        origin, moving_origin: the points (x, y[, z]) of the first pixels of the fixed and of the moving image, as
-            SimpleITK's `GetOrigin()`; None is 0, of the moving image `origin`.
-        cosines, moving_cosines: their direction cosines, as SimpleITK's `GetDirection()`, a matrix or its numbers row by
-            row; None is the identity, of the moving image `cosines`.
-        overwrite: replace a file that is there already.
+        found: Registration or Transform: a registration, or a transform from `read_transform()`, which keeps its own
+            origins and cosines.
+        path: str: the path of the file. Its ending determines the format. ~ is the home directory of the user.
+        direction: str: "moving_to_fixed" writes T as described, for resampling the moving image. "fixed_to_moving"
+            writes the inverse, with the two images exchanged.
+        linear: bool: whether to write only the linear part, `affine`. Not needed for a linear map.
+        format: str: the format. None uses the file ending. Formats of a linear map:
+            "tfm" (.tfm, .txt): the ITK text file of an AffineTransform with center 0, y = M x + t, where the parameters
+            are M row by row, then t.
+            "mat" (.mat): the same parameters in a MATLAB file of version 4, as written by ITK and ANTs
+            (0GenericAffine.mat).
+            "csv" (.csv): a table with the header axis,x,y,z,shift (axis,x,y,shift) and one row [M t] per axis.
+            Formats of a field, on the pixels of the fixed image:
+            "nifti" (.nii, .nii.gz): displacements T(x) - x as in ITK and ANTs: 5 axes (x, y, z, 1, component), intent
+            code 1007, LPS components. The sform and qform of the header, which are RAS and float32, have the opposite
+            sign in x and y.
+            "mha" (.mha): displacements T(x) - x as MetaImage in LPS, for ITK, elastix and 3D Slicer.
+            "niftyreg" (.nii, .nii.gz; must be given): positions T(x) in RAS, not displacements: the deformation field
+            of NiftyReg, with intent code 1007, intent_name NREG_TRANS, intent_p1 0.
+        origin, moving_origin: array (x, y[, z]): the positions of the first pixels of the fixed and the moving image,
+            as from SimpleITK's `GetOrigin()`. None is 0 for the fixed image and `origin` for the moving image.
+        cosines, moving_cosines: array: the direction cosines, as from SimpleITK's `GetDirection()`, a matrix or its
+            numbers row by row. None is the identity for the fixed image and `cosines` for the moving image.
+        overwrite: bool: whether to replace an existing file.
 
     Returns:
-        the path, as text.
+        str: the path.
 
     Raises:
-        InputError: an unknown format or ending, a file that is there already, a path that cannot be written to, a
-            deformable map for a format of linear maps, cosines that are not orthonormal.
-        ShapeError: origins or cosines of other sizes than the axes.
+        InputError: an unknown format or file ending, an existing file, a path that cannot be written, a deformable map
+            in a linear format, or cosines that are not orthonormal.
+        ShapeError: origins or cosines whose length does not match the number of axes.
 
     Source:
         ITK: TransformFileWriter, MatlabTransformIO, MetaImageIO and NiftiImageIO. NIfTI-1: nifti1.h (R. W. Cox et al.,
@@ -178,38 +181,39 @@ def read_transform(
     moving_origin: Any = None,
     moving_cosines: Any = None,
 ) -> Transform:
-    """Reads a transform that `write_transform()` or another program wrote, for pixels of two images.
+    """Read a transform from a file of `write_transform()` or another program, for the pixels of two images.
 
-    Files hold a transform of physical points; the images say which pixel lies at which point, as described at
-    `write_transform()`. The file is one from points of the fixed image to those of the moving image, as these programs
-    write them for resampling the moving image onto the fixed one.
+    Files contain a transform of physical points. The spacing, origin and cosines of the images determine the location
+    of their pixels, as described at `write_transform()`. The transform must map points of the fixed image to points of
+    the moving image, as these programs write it for resampling the moving image.
 
     Args:
-        path: the file. By its ending:
-            .tfm, .txt, .mat: a linear transform of ITK (AffineTransform, MatrixOffsetTransformBase, the Euler, Versor,
-            Rigid, Similarity, Scale, Translation and Identity transforms; in text also a composite of them).
-            .csv: a table as `write_transform()` writes it.
-            .nii, .nii.gz: a field of displacements of ITK or ANTs (intent code 1007, LPS; 1006, RAS), or a deformation or
+        path: str: the path of the file. By its ending:
+            .tfm, .txt, .mat: a linear ITK transform (AffineTransform, MatrixOffsetTransformBase, and the Euler, Versor,
+            Rigid, Similarity, Scale, Translation and Identity transforms; text files may contain a composite of them).
+            .csv: a table as from `write_transform()`.
+            .nii, .nii.gz: a displacement field of ITK or ANTs (intent code 1007, LPS; 1006, RAS), or a deformation or
             displacement field of NiftyReg (intent_name NREG_TRANS).
-            .mha: a field of displacements.
-        spacing, origin, cosines: of the fixed image: the size of its pixels, (row, column) or (depth, row, column); the
-            point of the first pixel, (x, y[, z]); ITK's direction. None is 1, 0 and the identity. A field has its own,
-            which must agree.
-        moving_spacing, moving_origin, moving_cosines: those of the moving image; None is that of the fixed image.
+            .mha: a displacement field.
+        spacing, origin, cosines: array: of the fixed image, the pixel size (row, column) or (depth, row, column), the
+            position of the first pixel (x, y[, z]), and the direction of ITK. None is 1, 0 and the identity. A field
+            contains its own spacing, origin and cosines; arguments must agree with them.
+        moving_spacing, moving_origin, moving_cosines: array: the same for the moving image. None uses the value of the
+            fixed image.
 
     Returns:
-        a `Transform`: its attributes are `map` (of a field, the position in the moving image of each pixel of the fixed
-        one), `affine` (the linear map, or the one nearest to the field), and the arguments; its methods
-        `transform_points()` and `warp()`.
+        a `Transform`. Its attributes are `map` (for a field, the position in the moving image for each pixel of the
+        fixed image), `affine` (the linear map, or the least-squares fit to the field) and the arguments. Its methods
+        are `transform_points()` and `warp()`.
 
     Raises:
-        TransformFileError: a file that is not there, damaged, cut off, or no such transform.
-        InputError: an unknown ending, cosines that are not orthonormal, a spacing, origin or cosines that are not those
-            of the field.
-        ShapeError: a spacing, origin or cosines of other sizes than the axes.
+        TransformFileError: a file that does not exist, is damaged, incomplete or not a supported transform.
+        InputError: an unknown file ending, cosines that are not orthonormal, or a spacing, origin or cosines that
+            disagree with the field.
+        ShapeError: a spacing, origin or cosines whose length does not match the number of axes.
 
     Source:
-        as `write_transform()`.
+        see `write_transform()`.
 
     Example:
         >>> import tempfile, gequi
@@ -254,7 +258,7 @@ def read_transform(
 
 
 def _spaces(found: Any, origin: Any, cosines: Any, moving_origin: Any, moving_cosines: Any) -> tuple[Space, Space]:
-    """The space of the fixed image and that of the moving one."""
+    """Return the space of the fixed image and that of the moving image."""
     if not isinstance(found, Registration | Transform):
         raise InputError(
             "`{argument}` must be a registration, as register_images() returns it, or a transform; got {found!r}.",
@@ -276,7 +280,7 @@ def _is_linear(found: Registration | Transform) -> bool:
 
 
 def _in_points(affine: Affine, fixed: Space, moving: Space) -> Affine:
-    """A linear map of pixels as one of points."""
+    """Convert a linear map of pixels to a linear map of points."""
     return compose(moving.affine, compose(affine, inverse(fixed.affine)))
 
 
@@ -327,7 +331,7 @@ def _contents(path: Any) -> bytes:
 
 
 def _check_agreement(field: Space, spacing: Any, origin: Any, cosines: Any) -> None:
-    """Refuses what is said of the fixed image where the field's file says otherwise; its numbers may be float32."""
+    """Raise an error if the arguments of the fixed image disagree with the file of the field, up to float32 precision."""
     lengths = field.spacing if spacing is None else check_spacing(spacing, len(field.spacing), "spacing")
     given = make_space(lengths, field.origin if origin is None else origin, cosines)
     extent = float(np.abs(field.origin).max() + field.spacing.max())

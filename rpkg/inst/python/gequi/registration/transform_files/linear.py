@@ -1,6 +1,6 @@
-"""Files of a linear map of physical points: ITK's text (.tfm) and MATLAB files (.mat), and CSV.
+"""Files of a linear map of physical points: ITK text files (.tfm), MATLAB files (.mat) and CSV.
 
-ITK's linear transforms hold parameters and fixed parameters. All but the translation turn about a center c, the fixed
+Linear transforms of ITK have parameters and fixed parameters. All except the translation have a center c, the fixed
 parameters: x -> M (x - c) + c + t.
 """
 
@@ -25,7 +25,7 @@ _MATLAB = {0: "<f8", 10: "<f4", 1000: ">f8", 1010: ">f4"}  # the types of a full
 
 
 def text(number: float) -> str:
-    """A number as text that reads back to the bit, without a sign for 0."""
+    """Format a number as text that is read back exactly, without a sign for 0."""
     return repr(float(number) + 0.0).removesuffix(".0")
 
 
@@ -42,7 +42,7 @@ def write_tfm(affine: Affine) -> bytes:
 
 
 def read_tfm(data: bytes, name: str) -> Affine:
-    """A linear transform, or several of a composite, of which the last one is applied first."""
+    """Read a linear transform, or several of a composite, of which the last one is applied first."""
     lines = [line.strip() for line in data.decode("latin-1").splitlines()]
     if not lines or not lines[0].startswith("#Insight Transform File"):
         template = "{file} is no transform file of ITK: its first line is not {header!r}."
@@ -112,7 +112,7 @@ def read_mat(data: bytes, name: str) -> Affine:
 
 
 def _variable(data: bytes, name: str) -> tuple[str, np.ndarray, bytes]:
-    """The first variable of a MATLAB file of version 4, and what follows it."""
+    """Return the first variable of a MATLAB file of version 4, and the remaining bytes."""
     if data[:6] == b"MATLAB":
         template = "{file} is a MATLAB file of a later version; ITK writes transforms in version 4."
         raise TransformFileError(template, "path", file=name)
@@ -163,7 +163,7 @@ def _parameters(affine: Affine) -> np.ndarray:
 
 
 def _linear(kind: str, parameters: np.ndarray, fixed: np.ndarray, name: str) -> Affine:
-    """The affine map of a transform of ITK: x -> M (x - center) + center + t."""
+    """Return the affine map of an ITK transform: x -> M (x - center) + center + t."""
     found = _NAME.fullmatch(kind.strip())
     short = found.group(1) if found else kind
     if found is None or found.group(2) != found.group(3) or short not in _KINDS:
@@ -197,7 +197,7 @@ def _checked(affine: Affine, name: str) -> Affine:
 
 
 def _turn(angle: float, axes: int = 2, plane: tuple[int, int] = (0, 1)) -> np.ndarray:
-    """The turn from the first axis of a plane towards the second."""
+    """Return the rotation from the first axis of a plane towards the second."""
     turn, (i, j) = np.eye(axes), plane
     turn[[i, j], [i, j]] = np.cos(angle)
     turn[j, i], turn[i, j] = np.sin(angle), -np.sin(angle)

@@ -1,7 +1,7 @@
-"""Fields of displacements in MetaImage files (.mha), as ITK, elastix and 3D Slicer have them.
+"""Displacement fields in MetaImage files (.mha), as used by ITK, elastix and 3D Slicer.
 
-Lines of text, key = value, and then the data: points and displacements are LPS, and the components of a pixel stand side
-by side. The rows of TransformMatrix are the columns of ITK's direction.
+A file consists of text lines, key = value, followed by the data. Points and displacements are LPS, and the components
+of a pixel are adjacent. The rows of TransformMatrix are the columns of the direction of ITK.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def read_metaimage(data: bytes, name: str) -> Field:
 
 
 def _header(data: bytes, name: str) -> tuple[dict[str, str], bytes]:
-    """The lines of text, and what follows them."""
+    """Return the text lines of the header, and the remaining bytes."""
     start = data.find(LAST)
     end = data.find(b"\n", start)
     if start < 0 or end < 0 or not data[:10].strip().startswith((b"ObjectType", b"NDims", b"Comment")):

@@ -1,8 +1,8 @@
-"""Fields in NIfTI-1 files: displacements as ITK and ANTs have them, and NiftyReg's deformations.
+"""Fields in NIfTI-1 files: displacements of ITK and ANTs, and deformations of NiftyReg.
 
-A NIfTI file lies in RAS: x to the right, y to the front, z upwards; ITK's points, and the displacements that ITK and ANTs
-keep under the intent code 1007, are LPS. NiftyReg keeps positions in RAS. A field has 5 axes (x, y, z, 1, component), of
-images with z = 1.
+NIfTI files use RAS: x to the right, y to the front, z upwards. The points of ITK, and the displacements that ITK and
+ANTs store with intent code 1007, are LPS. NiftyReg stores positions in RAS. A field has 5 axes (x, y, z, 1, component);
+for images, z has the size 1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write_nifti(points: np.ndarray, space: Space, compressed: bool, niftyreg: bo
 
 
 def _lay_out(header: np.ndarray, space: Space) -> None:
-    """The fields that say where the voxels lie, for ITK's points of an image or a volume."""
+    """Return the header fields for the location of the voxels, for ITK points of an image or a volume."""
     axes = len(space.spacing)
     turn, at, lengths = np.eye(3), np.zeros(3), np.ones(3)
     turn[:axes, :axes], at[:axes], lengths[:axes] = space.cosines, space.origin, space.spacing[::-1]
@@ -84,7 +84,7 @@ def _lay_out(header: np.ndarray, space: Space) -> None:
 
 
 def _ras(points: np.ndarray) -> np.ndarray:
-    """LPS points (axis, ...) as RAS, or back."""
+    """Convert points (axis, ...) between LPS and RAS."""
     turned = np.array(points, dtype=np.float64)
     turned[:2] *= -1
     return turned + 0.0  # no -0
@@ -140,7 +140,7 @@ def _is_niftyreg(header: np.ndarray) -> bool:
 
 
 def _sizes(header: np.ndarray, name: str) -> tuple[int, tuple[int, ...]]:
-    """The number of axes and the sizes (depth, row, column) or (row, column) of a field."""
+    """Return the number of axes and the sizes (depth, row, column) or (row, column) of a field."""
     dim, code = header["dim"].astype(int).tolist(), int(header["intent_code"])
     niftyreg = _is_niftyreg(header)
     axes = dim[5]
@@ -168,7 +168,7 @@ def _sizes(header: np.ndarray, name: str) -> tuple[int, tuple[int, ...]]:
 
 
 def _space(header: np.ndarray, axes: int, name: str) -> Space:
-    """Where the voxels lie: the sform, else the qform, else the spacing alone."""
+    """Return the location of the voxels: from the sform, otherwise the qform, otherwise the spacing alone."""
     lengths = header["pixdim"].astype(np.float64)
     affine = np.concatenate([np.diag(lengths[1:4]), np.zeros((3, 1))], 1)
     if header["sform_code"] > 0:

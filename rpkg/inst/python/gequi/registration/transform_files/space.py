@@ -1,4 +1,4 @@
-"""Where the pixels of an image lie: pixels (row, column) or (depth, row, column), physical points (x, y) or (x, y, z)."""
+"""The location of pixels (row, column) or (depth, row, column) in physical points (x, y) or (x, y, z)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Affine = np.ndarray  # (axis, axis + 1): x -> affine[:, :-1] x + affine[:, -1]
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The physical points of the pixels of an image, as ITK has them: x to the left, y to the back, z upwards (LPS).
+    """The physical points of the pixels of an image, as in ITK: x to the left, y to the back, z upwards (LPS).
 
     Attributes:
-        spacing: (axis), the size of a pixel along the image's axes, (depth, row, column).
-        origin: (axis), the point of the first pixel's center, (x, y, z).
-        cosines: (axis, axis), ITK's direction: its columns are the directions along a row (from column to column),
-            along a column, and from slice to slice, as x, y and z.
+        spacing: array (axis): the pixel size along the axes of the image, (depth, row, column).
+        origin: array (axis): the position (x, y, z) of the center of the first pixel.
+        cosines: array (axis, axis): the direction of ITK. Its columns are the directions along a row (from column to
+            column), along a column, and from slice to slice, in x, y and z.
     """
 
     spacing: np.ndarray
@@ -31,12 +31,12 @@ class Space:
 
     @property
     def affine(self) -> Affine:
-        """From pixels, in the order of the image's axes, to points."""
+        """The affine map from pixels, in the order of the axes of the image, to points."""
         return np.concatenate([(self.cosines * self.spacing[::-1])[:, ::-1], self.origin[:, None]], 1)
 
 
 def make_space(spacing: Any, origin: Any, cosines: Any, prefix: str = "") -> Space:
-    """A checked space; `spacing` is an array, and None is the origin 0 and the identity."""
+    """Create a checked space. `spacing` is an array; None is the origin 0 and the identity."""
     axes = len(spacing)
     at, turn = np.zeros(axes), np.eye(axes)
     if origin is not None:
@@ -63,7 +63,7 @@ def make_space(spacing: Any, origin: Any, cosines: Any, prefix: str = "") -> Spa
 
 
 def space_of_affine(affine: Affine) -> Space:
-    """The space whose pixels, in the order (column, row, depth) of files, lie at the points of an affine map."""
+    """Return the space whose pixels, in the file order (column, row, depth), are located by an affine map."""
     spacing = np.linalg.norm(affine[:, :-1], axis=0)
     return Space(spacing[::-1].copy(), affine[:, -1].copy(), affine[:, :-1] / spacing)
 
@@ -72,7 +72,7 @@ def space_of_affine(affine: Affine) -> Space:
 
 
 def apply(affine: Affine, points: np.ndarray) -> np.ndarray:
-    """Points (axis, ...) carried by an affine map."""
+    """Transform points (axis, ...) by an affine map."""
     shift = affine[:, -1].reshape(-1, *[1] * (points.ndim - 1))
     return np.tensordot(affine[:, :-1], points, 1) + shift
 
@@ -89,7 +89,7 @@ def inverse(affine: Affine) -> Affine:
 
 
 def fitted(map: np.ndarray) -> Affine:
-    """The affine map that is nearest to a map (axis, *size) in the mean square over its pixels."""
+    """Return the least-squares affine fit to a map (axis, *size) over its pixels."""
     pixels = np.indices(map.shape[1:]).reshape(len(map), -1).astype(np.float64)
     values, middle = map.reshape(len(map), -1), pixels.mean(1, keepdims=True)
     centered = pixels - middle
@@ -102,7 +102,7 @@ def fitted(map: np.ndarray) -> Affine:
 
 
 def versor_of(rotation: np.ndarray) -> np.ndarray:
-    """The vector part of a rotation's unit quaternion, by the method of Bar-Itzhack (2000)."""
+    """Return the vector part of the unit quaternion of a rotation, with the method of Bar-Itzhack (2000)."""
     r, trace = rotation, np.trace(rotation)
     turn = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
     whole = np.block([[r + r.T - trace * np.eye(3), turn[:, None]], [turn[None], np.full((1, 1), trace)]])

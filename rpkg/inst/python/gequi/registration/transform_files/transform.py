@@ -1,4 +1,4 @@
-"""A transform that was read from a file: what it carries over, between the pixels of two images."""
+"""A transform from a file, applied to the pixels of two images."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ FOUND = 1e-3  # pixels: how near Newton's method must come to a point
 class Transform:
     """A transform between the pixels of two images: moving(map(x)) = fixed(x).
 
-    `read_transform()` returns it. Its arrays are read-only. Positions are in pixels (voxels) from 0; axes are (row,
-    column) in images and (depth, row, column) in volumes. Its `affine`, as that of a registration, can start another.
+    Returned by `read_transform()`. All arrays are read-only. Positions are in pixels (voxels) from 0. Axes are (row,
+    column) in images and (depth, row, column) in volumes. `affine` can be used as the `initial` estimate of
+    `register_images()`.
 
     Attributes:
-        map: (axis, *size of fixed), the position in the moving image of each pixel of the fixed one; None where the file
-            holds a linear map, which has no grid.
-        affine: (axis, axis + 1), the linear map: moving = affine[:, :-1] fixed + affine[:, -1]. Of a field it is the
-            one that is nearest to it in the mean square over its pixels.
-        spacing, moving_spacing: (axis), the size of the pixels of the two images.
-        origin, moving_origin: (axis), the physical points (x, y, z) of their first pixels.
-        cosines, moving_cosines: (axis, axis), their direction cosines, as ITK has them.
-        file: the name of the file.
+        map: array (axis, *size of fixed): the position in the moving image for each pixel of the fixed image. None if
+            the file contains a linear map, which has no grid.
+        affine: array (axis, axis + 1): the linear map: moving = affine[:, :-1] fixed + affine[:, -1]. For a field, the
+            least-squares fit over its pixels.
+        spacing, moving_spacing: array (axis): the pixel sizes of the two images.
+        origin, moving_origin: array (axis): the positions (x, y, z) of their first pixels.
+        cosines, moving_cosines: array (axis, axis): their direction cosines, as in ITK.
+        file: str: the name of the file.
 
     Example:
         >>> import tempfile, gequi
@@ -70,25 +71,26 @@ class Transform:
 
     @property
     def spaces(self) -> tuple[Space, Space]:
-        """The space of the fixed image and that of the moving one."""
+        """The space of the fixed image and that of the moving image."""
         return (
             Space(self.spacing, self.origin, self.cosines),
             Space(self.moving_spacing, self.moving_origin, self.moving_cosines),
         )
 
     def transform_points(self, points: Any, direction: str = "moving_to_fixed") -> np.ndarray:
-        """Points of one image carried over to the other.
+        """Transform points from one image to the other.
 
         Args:
-            points: (point, axis), in pixels from 0; a single point (axis) will do.
-            direction: "moving_to_fixed" takes points of the moving image; "fixed_to_moving" those of the fixed one.
+            points: array (point, axis), or (axis) for a single point, in pixels from 0.
+            direction: str: "moving_to_fixed" transforms points of the moving image, "fixed_to_moving" points of the
+                fixed image.
 
         Returns:
-            the points in the other image, in the shape of `points`. Beyond its border a field goes on straight.
+            the points in the other image, in the shape of `points`. A field is extrapolated linearly beyond its border.
 
         Raises:
-            ShapeError: points with another number of coordinates than the images have axes.
-            InputError: an unknown direction, values that are not finite, a point that a field takes no pixel to.
+            ShapeError: points whose number of coordinates differs from the number of axes of the images.
+            InputError: an unknown direction, values that are not finite, or a point to which a field maps no pixel.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         at = check_points(points, len(self.affine))
@@ -107,23 +109,23 @@ class Transform:
         type: str | None = None,
         shape: Any = None,
     ) -> np.ndarray:
-        """An image, or labels, carried over to the pixels of the other image.
+        """Transform an image or a label image to the pixels of the other image.
 
         Args:
-            image: of the moving image ("fixed_to_moving": of the fixed one), with as many axes as the transform, or
-                several channels of it with their axis in front.
-            interpolation, fill, direction, type: as of `Registration.warp()`.
-            shape: the sizes of the other image. None is the size of the field, or, for a linear map and for
-                "fixed_to_moving", that of `image`.
+            image: array: the moving image (for "fixed_to_moving": the fixed image), with the axes of the transform, or
+                (channel, *size).
+            interpolation, fill, direction, type: as in `Registration.warp()`.
+            shape: tuple of int: the sizes of the other image. None is the size of the field, or, for a linear map and
+                for "fixed_to_moving", that of `image`.
 
         Returns:
-            an image of the size of the other image, with the channels of `image`.
+            an array of the size of the other image, with the channels of `image`.
 
         Raises:
-            ShapeError: an image or a shape that does not fit the transform.
-            InputError: as of `Registration.warp()`; a field without an inverse.
+            ShapeError: an image or a shape that does not match the transform.
+            InputError: the errors of `Registration.warp()`, or a field without an inverse.
         Warns:
-            GequiMessage: whole numbers, where `type` is None: what they were taken for.
+            GequiMessage: `type` is None and `image` contains integers; the message states the choice.
         """
         onto_fixed = check_choice(direction, "direction", DIRECTIONS) == "moving_to_fixed"
         axes = len(self.affine)
@@ -149,7 +151,7 @@ class Transform:
         return carry_pixels(pixels, self._map(sizes, onto_fixed), how, fill)
 
     def _map(self, shape: tuple[int, ...], onto_fixed: bool) -> np.ndarray:
-        """The position in the one image of each pixel of the other."""
+        """Return the position in one image for each pixel of the other."""
         if self.map is None:
             return apply(self.affine if onto_fixed else inverse(self.affine), np.indices(shape).astype(np.float64))
         if onto_fixed:
@@ -157,7 +159,7 @@ class Transform:
         return self._backwards(pixel_grid(shape, torch.float64).reshape(len(shape), -1), "image").reshape(-1, *shape)
 
     def _backwards(self, points: torch.Tensor, argument: str) -> np.ndarray:
-        """Points (axis, point) of the moving image in the fixed one, through a field."""
+        """Map points (axis, point) of the moving image to the fixed image through a field."""
         assert self.map is not None
         found, distance = inverse_points(own_tensor(self.map, torch.float64), points)
         lost = int((~(distance < FOUND)).sum())
@@ -169,12 +171,12 @@ class Transform:
         return as_numpy(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """The transform as plain data: a dict of its attributes, from which `from_dict()` makes it again."""
+        """Return the transform as plain data: a dict of its attributes that `from_dict()` accepts."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Transform:
-        """The transform of a dict that `to_dict()` made. Its arrays are copied."""
+        """Create a transform from the dict of `to_dict()`. The arrays are copied."""
         given = {each.name: plain[each.name] for each in fields(cls)}
         arrays = {name: np.array(value, float, order="C") for name, value in given.items() if np.ndim(value)}
         return cls(**{**given, **arrays})
@@ -184,10 +186,10 @@ class Transform:
 
 
 def describe_transform(transform: Transform) -> dict[str, Any]:
-    """What R keeps of a transform."""
+    """Return the data of a transform that R stores."""
     return transform.to_dict()
 
 
 def make_transform(plain: Mapping[str, Any]) -> Transform:
-    """The transform that R keeps as plain data."""
+    """Create a transform from the plain data that R stores."""
     return Transform.from_dict(plain)
