@@ -1,9 +1,9 @@
-"""Architectures: networks for images, ready to be trained.
+"""Architectures: standard networks for images.
 
-Three architectures are plain torch modules or, given a gspace, equivariant networks of the same shape: n channels
-become n / |G| regular fields (|G| is the order of the group), so that features have the same width, and a head that
-does not change under the group replaces flattening. `gsa_network()` is a classifier by group self-attention, and
-`predict_points()` runs a network of attention layers on points instead of pixels.
+Three architectures are plain torch modules or, with a gspace, equivariant networks with the same structure: n channels
+become n / |G| regular fields, where |G| is the order of the group, so features keep their width, and an invariant head
+replaces flattening. `gsa_network()` is a classifier based on group self-attention. `predict_points()` runs a network of
+attention layers on points instead of pixels.
 
 Source: Abbott 2024 (arXiv 2402.05424), figures 19, 26 and 27; Romero & Cordonnier 2021 (arXiv 2010.00977).
 """

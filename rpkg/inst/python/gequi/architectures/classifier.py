@@ -1,4 +1,4 @@
-"""A classifier of linear layers on all pixels at once."""
+"""A multilayer perceptron for images."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def image_classifier_mlp(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> nn.Module:
-    """A classifier of linear layers with ReLU between them on all pixels at once.
+    """Create a multilayer perceptron that classifies images: linear layers with ReLU on all pixels.
 
     Args:
-        input_shape: (channel, row, column) of the images.
-        hidden: widths of the layers between pixels and classes.
-        classes: number of classes.
-        output: "logits" (for training), or "probabilities", which sum to 1.
-        space: None, or a gspace on the plane with a finite group. Then the first layer is a steerable convolution
-            whose window is the whole image (one pixel less where a side is even, since a kernel needs a centre), and
-            the last acts on the maximum over each regular field, so that classes do not change with the group.
-        seed: of the initial weights; None is fresh.
-        dtype: "float32" or "float64".
+        input_shape: tuple (channel, row, column): the shape of the images.
+        hidden: list of int: the widths of the hidden layers.
+        classes: int: the number of classes.
+        output: str: "logits" for training, or "probabilities", which sum to 1.
+        space: a gspace of the plane with a finite group, or None for a network without equivariance. With a gspace, the
+            first layer is a steerable convolution whose kernel covers the whole image (one pixel less if a side is
+            even, since a kernel needs a center), and the last layer acts on the maximum over each regular field, so the
+            output is invariant.
+        seed: int: the seed of the initial weights. None draws a seed.
+        dtype: str: "float32" or "float64".
 
-    Returns:
-        a torch module from (batch, channel, row, column) to (batch, class): 669,706 parameters at its defaults.
-        With `space`, an equivariant network.
+    Returns: a torch module from (batch, channel, row, column) to (batch, class), with 669,706 parameters for default
+        arguments. With `space`, an equivariant network.
 
     Raises:
-        InputError: sizes that are not whole numbers of at least 1; with `space`, images that are not square, or
-            widths that the order of the group does not divide.
+        InputError: sizes that are not integers of at least 1; with `space`, images that are not square, or widths that
+            are not divisible by the order of the group.
 
     Source:
         Abbott 2024 (arXiv 2402.05424), figure 19.

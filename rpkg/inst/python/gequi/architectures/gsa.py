@@ -1,4 +1,4 @@
-"""A classifier of images by group self-attention."""
+"""An image classifier based on group self-attention."""
 
 from __future__ import annotations
 
@@ -31,41 +31,43 @@ def gsa_network(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> EquivariantNetwork:
-    """A classifier of images by group self-attention: its outputs do not change when the image is rotated.
+    """Create an image classifier based on group self-attention, whose output is invariant to rotations and reflections.
 
-    lifting_attention to `fields` regular fields, `blocks` times group_attention_block, then the mean over all points
-    and the mean (or maximum) over all poses, and one linear layer to `units` numbers. With `patch_size` above 1, a
-    convolution to regular fields with that kernel size and stride replaces lifting_attention.
+    The network consists of `lifting_attention` to `fields` regular fields, `blocks` times `group_attention_block`, the
+    mean over all pixels, the mean or maximum over the group, and a linear layer. If `patch_size` is above 1, a
+    convolution with this kernel size and stride replaces the lifting attention.
 
     Args:
         space: a gspace of the plane with a finite group.
-        input: the fields of the image, such as "trivial" for a grayscale and `{"trivial": 3}` for a colour image.
-        units: numbers that come out, such as classes.
-        fields: regular fields inside.
-        blocks: number of residual blocks.
-        heads: heads of each attention.
-        key_dim: features of a head; None is fields / heads.
-        frequencies: Fourier features of positions for each head and pair of opposite elements; 0 for none.
-        window: side of the neighbourhood that a point attends to, in patches, odd; None is the whole image.
-        dropout: probability that a value of a layer's output is set to 0 in training.
-        qk_norm: whether queries and keys have a bounded length.
-        positions: "additive" or "rotary", as in `layer_kinds()`.
-        mlp_ratio: hidden units of a block's two-layer map for each field.
-        patch_size: side of a patch, pixels, odd.
-        size: side of the images, pixels, or (row, column); needed with patches, which must cover it exactly, or
-            rotating the image would not rotate the patches.
-        pool: "mean" or "max", over poses.
+        input: str or mapping: the fields of the image, such as "trivial" for grayscale or `{"trivial": 3}` for color.
+        units: int: the number of outputs, such as classes.
+        fields: int: the number of regular fields in the hidden layers.
+        blocks: int: the number of residual blocks.
+        heads: int: the number of attention heads.
+        key_dim: int: the number of features per head. None is fields / heads.
+        frequencies: int: the number of Fourier features of the position, per head and pair of opposite group elements.
+            0 uses no positions.
+        window: int: the side of the neighborhood that a token attends to, in patches. Must be odd. None is the whole
+            image.
+        dropout: float: the probability of setting an output value of a layer to 0 during training.
+        qk_norm: bool: whether to normalize queries and keys to bounded length.
+        positions: str: "additive" or "rotary", as in `layer_kinds()`.
+        mlp_ratio: int: the number of hidden units of the perceptron of a block, per field.
+        patch_size: int: the side of a patch in pixels. Must be odd.
+        size: int or tuple (row, column): the size of the images in pixels. Required if `patch_size` is above 1, to
+            check that the patches cover the image exactly; otherwise rotating the image would not rotate the patches.
+        pool: str: "mean" or "max", the pooling over the group.
         seed, dtype: as in `equivariant_network()`.
 
     Returns:
         an equivariant network; its `recipe` lists the layers.
 
     Raises:
-        InputError: a size that patches do not cover, or a value an option cannot take.
-        FieldError: a gspace that is not of the plane, or continuous.
+        InputError: a size that the patches do not cover, or an invalid option.
+        FieldError: a gspace that is not a finite group of the plane.
 
     Source:
-        Romero & Cordonnier 2021 (arXiv 2010.00977), put right; residual blocks as in Vaswani et al. 2017.
+        Romero & Cordonnier 2021 (arXiv 2010.00977), with a correction; residual blocks as in Vaswani et al. 2017.
 
     Example:
         >>> import gequi
@@ -84,7 +86,7 @@ def gsa_layers(
     units: Any, fields: Any, blocks: Any, heads: Any, key_dim: Any, frequencies: Any, window: Any, dropout: Any,
     qk_norm: Any, positions: Any, mlp_ratio: Any, patch_size: Any, size: Any, pool: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The layers of `gsa_network()`, as a recipe has them."""
+    """Return the layers of `gsa_network()` as a recipe."""
     patch = check_integer(patch_size, "patch_size", minimum=1)
     attention = {
         "heads": heads, "key_dim": key_dim, "frequencies": frequencies, "window": window, "dropout": dropout,

@@ -1,4 +1,4 @@
-"""What the architectures share: checks, the pieces of recipes and the initial weights of plain modules."""
+"""Common parts of the architectures: checks, parts of recipes, and the initial weights of plain modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chain(parts: list[tuple[str, nn.Module]], output: str) -> nn.Sequential:
 def with_initial_weights(
     build: Callable[[], nn.Module], seed: int | None, dtype: str, argument: str = "widths"
 ) -> nn.Module:
-    """The module with initial weights from the seed: torch's own distribution, drawn in float64."""
+    """Draw the initial weights of a module from the seed, with the distribution of torch, in float64."""
     kind = check_dtype(dtype)
     generator = torch.Generator().manual_seed(choose_seed(seed))
     with torch.device("meta"):  # without memory, torch draws no weights of its own
@@ -63,7 +63,7 @@ def fields_conv(fields: dict[str, int], size: int, **options: Any) -> dict[str, 
 
 
 def regular_conv(space: GSpace, width: int, size: int, argument: str, **options: Any) -> dict[str, Any]:
-    """A steerable convolution to `width` channels in regular fields."""
+    """Return a steerable convolution to `width` channels in regular fields."""
     order = check_gspace(space).fibergroup.order()
     if space.dimensionality != 2 or order < 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Attention on sets of points: networks of attention layers need no grid of pixels."""
+"""Networks of attention layers on point clouds instead of pixel grids."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ _WITHOUT_GRID = {
 
 
 def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str | None = None) -> np.ndarray:
-    """What a network of attention layers makes of features at points instead of pixels.
+    """Predict with a network of attention layers on points with coordinates.
 
-    Points can be rotated by any angle, so the law holds exactly for every element of the group: for features of
-    which no channel changes, predict(x, g points) = rho(g) predict(x, points).
+    Points can be rotated by any angle without interpolation, so equivariance is exact for every group element. For
+    trivial input fields, predict(x, g points) = rho(g) predict(x, points).
 
     Args:
-        network: from `equivariant_network()` or `gsa_network()`, of attention layers without a window and layers that
-            treat each point alone or average over all.
-        x: features (batch, channel, point).
-        points: coordinates (point, 2) or (batch, point, 2): x to the right, y up, the distance of two pixels being 1.
-        dtype: "float32" or "float64"; None is the network's own.
+        network: a network from `equivariant_network()` or `gsa_network()`, of attention layers without a window and of
+            layers that act on each point or average over all points.
+        x: array (batch, channel, point): the features.
+        points: array (point, 2) or (batch, point, 2): the coordinates: x to the right and y up, in units of the pixel
+            distance.
+        dtype: str: "float32" or "float64". None uses the type of the network.
 
     Returns:
-        (batch, channel, point), or (batch, channel) where the network ends without extent.
+        an array (batch, channel, point), or (batch, channel) if the network averages over all points.
 
     Raises:
-        InputError: a layer that needs a grid (named).
-        ShapeError: channels or points that do not fit.
+        InputError: a layer that requires a grid; the message names it.
+        ShapeError: channels or points that do not match.
 
     Example:
         >>> import gequi

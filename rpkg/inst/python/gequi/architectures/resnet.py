@@ -27,31 +27,31 @@ def identity_resnet(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> nn.Module:
-    """A residual network with identity mappings: normalisation and ReLU come before each convolution.
+    """Create a residual network with identity mappings, where normalization and ReLU precede each convolution.
 
-    A convolution to the first width; then a block for each further width, of which the second and later ones halve
-    the image; then the mean over the image and a linear layer. A block is `components` residual connections: the
-    first changes the width, through a convolution in its shortcut as well; the others, each with weights of its own,
-    add to their input.
+    The network consists of a convolution to the first width, one block for each further width, the mean over the image
+    and a linear layer. All blocks except the first halve the image size. A block consists of `components` residual
+    connections. The first changes the width, also by a convolution in its shortcut; the others have separate weights
+    and add to their input.
 
     Args:
-        channels: channels of the images.
-        classes: number of classes.
-        components: residual connections of a block (N in the figure).
-        widths: channels after the first convolution and after each block; those of blocks divisible by 4.
-        output: "logits" (for training), or "probabilities", which sum to 1.
-        space: None, or a gspace on the plane with a finite group. Strides keep exactness where each image that a
-            block halves has an odd size: 33 -> 17 -> 9, say.
-        seed: of the initial weights; None is fresh.
-        dtype: "float32" or "float64".
+        channels: int: the number of channels of the images.
+        classes: int: the number of classes.
+        components: int: the number of residual connections per block (N in the figure).
+        widths: list of int: the number of channels after the first convolution and after each block. The widths of
+            blocks must be divisible by 4.
+        output: str: "logits" for training, or "probabilities", which sum to 1.
+        space: a gspace of the plane with a finite group, or None for a network without equivariance. Strides are
+            exactly equivariant if each image that a block halves has an odd size, such as 33, 17, 9.
+        seed: int: the seed of the initial weights. None draws a seed.
+        dtype: str: "float32" or "float64".
 
-    Returns:
-        a torch module from (batch, channel, row, column), any size, to (batch, class): 314,698 parameters at its
-        defaults. With `space`, an equivariant network.
+    Returns: a torch module from (batch, channel, row, column) of any size to (batch, class), with 314,698 parameters
+        for default arguments. With `space`, an equivariant network.
 
     Raises:
-        InputError: sizes that are not whole numbers of at least 1, or widths that 4 (with `space`, 4 times the order
-            of the group) does not divide.
+        InputError: sizes that are not integers of at least 1, or widths that are not divisible by 4 (with `space`, by 4
+            times the order of the group).
 
     Source:
         He et al. 2016 (arXiv 1603.05027); Abbott 2024 (arXiv 2402.05424), figure 26.
@@ -95,7 +95,7 @@ def _resnet(
 
 
 class Residual(nn.Module):
-    """The sum of what two modules make of the input; the shortcut is the identity where there is none."""
+    """The sum of the outputs of two modules for the same input. The shortcut is the identity if it is None."""
 
     def __init__(self, main: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()

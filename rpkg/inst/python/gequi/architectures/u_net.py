@@ -26,31 +26,33 @@ def unet(
     seed: int | None = None,
     dtype: str = "float32",
 ) -> nn.Module:
-    """A U-Net: an image is taken down through levels of half the size and twice the channels, and up again.
+    """Create a U-Net for segmentation: a contracting path of `levels` levels, followed by an expanding path.
 
-    On the way up each level joins what the same level had on the way down. All convolutions are padded, so the
-    output has the size of the input.
+    Each level of the contracting path halves the image size and doubles the number of channels. Each level of the
+    expanding path is concatenated with the features of the same level of the contracting path. All convolutions are
+    padded, so the output has the size of the input.
 
     Args:
-        channels: channels of the images.
-        classes: channels of the output, one a class.
-        levels: how often the image is halved.
-        width: channels of the first level; None is 64 ("ronneberger") or 128 ("circuit").
-        variant: "ronneberger", the network of 2015, or "circuit", the diagram of the source, which saves the
-            features of the first level and never joins them.
-        space: None, or a gspace on the plane with a finite group. Then an enlargement is bilinear and followed by a
-            convolution, since a steerable kernel needs a centre and a transposed convolution of size 2 has none.
-        seed: of the initial weights; None is fresh.
-        dtype: "float32" or "float64".
+        channels: int: the number of channels of the images.
+        classes: int: the number of classes, which is the number of output channels.
+        levels: int: the number of times the image size is halved.
+        width: int: the number of channels of the first level. None is 64 ("ronneberger") or 128 ("circuit").
+        variant: str: "ronneberger", the network of 2015, or "circuit", the diagram of Abbott, which stores the features
+            of the first level without using them.
+        space: a gspace of the plane with a finite group, or None for a network without equivariance. With a gspace,
+            images are enlarged by bilinear interpolation followed by a convolution, since a steerable kernel needs a
+            center and a transposed convolution of size 2 has none.
+        seed: int: the seed of the initial weights. None draws a seed.
+        dtype: str: "float32" or "float64".
 
     Returns:
-        a torch module from (batch, channel, row, column), both sizes divisible by 2^levels, to (batch, class, row,
-        column), logits: 31,030,658 parameters at its defaults, 123,664,898 for "circuit". With `space`, an
-        equivariant network whose output rotates with the image.
+        a torch module from (batch, channel, row, column), where both sizes are divisible by 2^levels, to logits (batch,
+        class, row, column). With default arguments it has 31,030,658 parameters, and 123,664,898 for "circuit". With
+        `space`, an equivariant network whose output rotates with the image.
 
     Raises:
-        InputError: sizes that are not whole numbers of at least 1, or with `space` a width that the order of the group
-            does not divide.
+        InputError: sizes that are not integers of at least 1; with `space`, a width that is not divisible by the order
+            of the group.
 
     Source:
         Ronneberger, Fischer & Brox 2015 (arXiv 1505.04597); Abbott 2024 (arXiv 2402.05424), figure 27.
@@ -80,7 +82,7 @@ def _double_conv(before: int, after: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """The module of `unet()`: `down`, `bottom` and `up` hold the levels from the top, the middle and the bottom."""
+    """The module of `unet()`: `down`, `bottom` and `up` contain the levels of the U-Net, from the top."""
 
     def __init__(self, channels: int, classes: int, widths: list[int], joined_from: int) -> None:
         super().__init__()
@@ -119,7 +121,7 @@ class UNet(nn.Module):
 
 
 def _level_recipe(space: GSpace, widths: list[int], level: int, joined_from: int) -> Layers:
-    """A level with all levels below it inside its skip layer."""
+    """Return the recipe of a level, whose skip layer contains all lower levels."""
     double: Layers = [regular_conv(space, widths[level], 3, "width", padding=1), {"layer": "relu"}] * 2
     if level == len(widths) - 1:
         return double

@@ -1,4 +1,4 @@
-"""Encoders for registration: networks that describe images and volumes, designed ones and trained ones."""
+"""Encoders for registration: designed and trained networks that describe images and volumes."""
 
 from .making import history, registration_encoder
 

@@ -1,6 +1,6 @@
-"""The loss of an encoder: the cross-entropy of the true position and pose under the attention of the tokens.
+"""The loss of an encoder: the cross-entropy of the true position and pose under the attention between tokens.
 
-It is taken over keys and over queries (InfoNCE, van den Oord et al. 2018, in both directions).
+It is computed over keys and over queries (InfoNCE, van den Oord et al. 2018, in both directions).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RANDOM_POSES = 24  # of the 216 rotations of space, that are compared at a step 
 
 
 class AttentionLoss(ABC):
-    """Minus the mean log-attention of the true key, over keys and poses, and of the true query, over queries."""
+    """The negative mean log-attention of the true key over keys and poses, and of the true query over queries."""
 
     dimension: int
     side: int  # pixels of the images of a pair
@@ -44,7 +44,7 @@ class AttentionLoss(ABC):
         return torch.stack(losses).mean()
 
     def of_pair(self, fixed: torch.Tensor, moving: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The loss of two outputs (channel, token), where `truth` is that of a `PairMaker`."""
+        """Compute the loss of two outputs (channel, token), where `truth` comes from a `PairMaker`."""
         asked = torch.randperm(truth.shape[1], generator=self.random).to(truth.device)
         asked = asked[truth[-1, asked] > 0][: self.queries]
         scores, pose = self.compare(fixed, moving, asked, truth[self.dimension : -1, asked])
@@ -62,7 +62,7 @@ class AttentionLoss(ABC):
     def compare(
         self, fixed: torch.Tensor, moving: torch.Tensor, asked: torch.Tensor, rotation: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The scores (query, key, pose) of the tokens `asked`, and the pose of each that is nearest to its rotation."""
+        """Return the scores (query, key, pose) of the tokens `asked`, and the pose nearest to the rotation of each."""
 
 
 class ImageLoss(AttentionLoss):
@@ -85,7 +85,7 @@ class ImageLoss(AttentionLoss):
 
 
 class VolumeLoss(AttentionLoss):
-    """The loss of an encoder of volumes, over the poses that are nearest to the true rotations and some random ones."""
+    """The loss of an encoder of volumes, over the poses nearest to the true rotations and some random poses."""
 
     dimension, side, queries = 3, VOLUME_SIDE, 64
 
@@ -107,7 +107,7 @@ class VolumeLoss(AttentionLoss):
 
 
 class Deadline:
-    """A progress function that stops after some minutes, and otherwise answers what the user's answers."""
+    """A progress function that ends the training after some minutes, or when the user's function returns False."""
 
     def __init__(self, minutes: float, progress: Callable[[dict[str, Any]], Any] | None) -> None:
         self.end, self.progress = time.monotonic() + 60 * minutes, progress

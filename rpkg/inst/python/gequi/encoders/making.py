@@ -1,4 +1,4 @@
-"""The encoder that a user asks for: the designed one, a trained one, or one that is trained on the user's own images."""
+"""Creating encoders: the designed encoders, a trained one, and encoders trained on the images of the user."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HIDDEN_IRREPS = 16  # of each degree
 
 @dataclass(frozen=True)
 class _Images:
-    """What differs between images and volumes to learn from."""
+    """The differences between images and volumes as training data."""
 
     axes: str
     smallest: int  # pixels along a side
@@ -72,50 +72,51 @@ def registration_encoder(
     device: str = "auto",
     progress: Callable[[dict[str, Any]], Any] | None = None,
 ) -> EquivariantNetwork:
-    """A network that describes an image at each token in each pose: a designed encoder, or a trained one.
+    """Create or train a network that describes an image at each token and in each pose.
 
-    An encoder of images is an equivariant network from one trivial field to regular fields of the rotations C_16 of the
-    plane, with a token every 4 pixels, in escnn's order: the features of a token in pose g are its regular fields rolled
-    by g. It takes images between 0 and 1, of about 128 pixels along a side. An encoder of volumes leads from one
-    trivial field to irreps of degree 0 to 3 of the rotations of space, with a token every 4 voxels. It takes volumes
-    between 0 and 1, of about 56 voxels along a side.
+    An encoder of images is an equivariant network from one trivial field to regular fields of the rotation group C_16
+    of the plane, with one token every 4 pixels, in the element order of escnn. The features in pose g are the regular
+    fields, cyclically shifted by g. It expects values from 0 to 1 and about 128 pixels per side. An encoder of volumes
+    maps one trivial field to irreps of degree 0 to 3 of the rotations of space, with one token every 4 voxels. It
+    expects values from 0 to 1 and about 56 voxels per side.
 
-    `register_images()` uses the designed encoders by itself. For images, the first layer, `oriented_gradients`, lifts
-    the image to the directions of its edges; the second, `ring_descriptor`, reads these on rings about each token. For
-    volumes, the first layer, `local_normalization`, removes brightness and contrast that vary slowly; the second,
-    `sphere_descriptor`, reads the result on spheres about each token, in spherical harmonics.
+    `register_images()` uses the designed encoders by default. The designed encoder of images consists of
+    `oriented_gradients`, which computes the directions of edges, and `ring_descriptor`, which samples them on rings
+    around each token. The designed encoder of volumes consists of `local_normalization`, which removes slowly varying
+    brightness and contrast, and `sphere_descriptor`, which samples the result on spheres around each token in spherical
+    harmonics.
 
-    A trained encoder has more rings or spheres, and two pointwise convolutions that are learned on top. It learns from
-    pairs that are made of `images`: parts of an image, and the same parts rotated by any angle and warped. Each has
-    brightness, contrast, noise and sharpness of its own. For contrast "any", pairs are also shown through random
-    intensity curves, as edges, and as a few labels.
+    A trained encoder has more rings or spheres and two learned pointwise convolutions. It is trained on pairs that are
+    generated from `images`: parts of an image, and the same parts rotated by a random angle and warped, each with
+    random brightness, contrast, noise and sharpness. For contrast "any", pairs are also transformed by random intensity
+    curves, to edges, and to a few labels.
 
-    The law holds up to rounding for quarter turns. For other rotations it holds as far as a rotated grid of tokens can
-    be interpolated.
+    Equivariance is exact up to rounding for quarter turns. For other rotations it is limited by the interpolation of a
+    rotated grid of tokens.
 
     Args:
-        images: a list of at least one image (row, column) or (row, column, channel), or of at least one volume (depth,
-            row, column) or (depth, row, column, channel), whose channels show the same thing in several kinds of image,
-            pixel on pixel; of at least 48 pixels along a side, or 24 voxels. None gives the designed encoder;
-            "multimodal" one of images that was trained on pictures with contrast "any", and comes with gequi.
-        contrast: "same", or "any" for images of another contrast, or another kind: see `register_images()`.
-        dimension: 2 for an encoder of images, 3 for one of volumes.
-        steps: of training, 4 pairs each.
-        minutes: after which the training ends early.
-        learning_rate: the peak of its one-cycle schedule; None is 0.001 for images and 0.005 for volumes.
-        seed: of the initial weights and of the pairs; None draws one.
-        device: "cpu", "cuda", or "auto".
-        progress: a function that is called with a dict about ten times a second; the training stops where it returns
-            False.
+        images: list of arrays (row, column) or (row, column, channel), or of volumes (depth, row, column) or (depth,
+            row, column, channel). The channels are aligned images of the same object in several modalities. Images need
+            at least 48 pixels per side, volumes 24 voxels. None returns the designed encoder. "multimodal" returns an
+            encoder of images that was trained on pictures with contrast "any" and is included in gequi.
+        contrast: str: "same", or "any" for images with different contrast or of different modalities, as in
+            `register_images()`.
+        dimension: int: 2 for images or 3 for volumes.
+        steps: int: the number of training steps with 4 pairs each.
+        minutes: float: the maximum training time in minutes.
+        learning_rate: float: the maximum of the one-cycle schedule. None is 0.001 for images and 0.005 for volumes.
+        seed: int: the seed of the initial weights and of the pairs. None draws a seed.
+        device: str: "cpu", "cuda" (GPU) or "auto".
+        progress: callable: called with a dict about ten times per second. The training ends if it returns False.
 
     Returns:
-        a network, as `equivariant_network()` makes it, that `register_images()` takes as its `encoder`. A trained one
-        has a `history`, a dict for every 50 steps, as `fit()` returns it.
+        a network, as returned by `equivariant_network()`, for the argument `encoder` of `register_images()`. A trained
+        encoder has a `history` as from `fit()`, with one dict per 50 steps.
 
     Raises:
-        ShapeError: images that are no images, or too small.
-        InputError: a constant image; an option out of range; options of training without `images`.
-        SetupError: lightning is not installed, which training needs.
+        ShapeError: `images` that are not images or are too small.
+        InputError: a constant image, an invalid option, or options of training without `images`.
+        SetupError: lightning, which training requires, is not installed.
 
     Source:
         SIFT (Lowe 2004) and DAISY (Tola, Lepetit and Fua 2010); in volumes Kazhdan, Funkhouser and Rusinkiewicz 2003;
@@ -148,12 +149,12 @@ def registration_encoder(
 
 
 def history(network: EquivariantNetwork) -> list[dict[str, Any]]:
-    """The history of the training of an encoder, a dict for every 50 steps."""
+    """Return the training history of an encoder, with one dict per 50 steps."""
     return list(getattr(network, "history", []))
 
 
 def _ready_encoder(name: str, dimension: int) -> EquivariantNetwork:
-    """An encoder that comes with gequi."""
+    """Load an encoder that is included in gequi."""
     file = READY[check_choice(name, "images", READY)]
     if dimension != 2:
         raise InputError(
@@ -167,7 +168,7 @@ def _ready_encoder(name: str, dimension: int) -> EquivariantNetwork:
 
 
 def _check_images(images: Any, dimension: int) -> list[np.ndarray]:
-    """Images (*size, channel) to learn from."""
+    """Check training images and return them as (*size, channel)."""
     wanted = _IMAGES[dimension]
     given = images if isinstance(images, list | tuple) else [images]
     checked = []
@@ -207,7 +208,7 @@ def train(
     device: str,
     progress: Callable[[dict[str, Any]], Any] | None,
 ) -> EquivariantNetwork:
-    """An encoder that has learned from images (*size, channel), with its `history`."""
+    """Train an encoder on images (*size, channel), and return it with its `history`."""
     network = learning_network(any_contrast, dimension, seed)
     kind = _IMAGES[dimension]
     batches = min(steps, EPOCH)
@@ -227,7 +228,7 @@ def train(
 
 
 def learning_network(any_contrast: bool, dimension: int, seed: int) -> EquivariantNetwork:
-    """An encoder before its training, near the designed descriptor: its last weights are small."""
+    """Create an encoder before training. Its last weights are small, so it is close to the designed descriptor."""
     if dimension == 2:
         space, layers = gspace("rot2dOnR2", N=POSES), learned_layers(any_contrast)
     else:
@@ -239,7 +240,7 @@ def learning_network(any_contrast: bool, dimension: int, seed: int) -> Equivaria
 
 
 def learned_layers(any_contrast: bool) -> list[dict[str, Any]]:
-    """The layers of an encoder of images to be trained: the designed ones, on more rings, and a learned residual."""
+    """Return the layers of a trainable encoder of images: the designed ones with more rings, and a learned residual."""
     before = designed_layers(any_contrast, LEARNED_RINGS)
     fields = len(plan_network(gspace("rot2dOnR2", N=POSES), "trivial", before).out_type)
     learned = [
@@ -251,7 +252,7 @@ def learned_layers(any_contrast: bool) -> list[dict[str, Any]]:
 
 
 def learned_volume_layers(any_contrast: bool) -> list[dict[str, Any]]:
-    """The layers of an encoder of volumes to be trained: the designed ones, on more spheres, and a learned residual."""
+    """Return the layers of a trainable encoder of volumes: the designed ones, more spheres, and a learned residual."""
 
     def irreps(count: int) -> dict[str, int]:
         return {f"irrep_{degree}": count for degree in range(DEGREE + 1)}

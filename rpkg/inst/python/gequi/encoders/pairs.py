@@ -1,7 +1,7 @@
-"""Pairs to learn from, whose map is known.
+"""Training pairs with a known map.
 
-A pair is drawn from one image: a part of it, and the same part rotated by any angle after a smooth warp, each in an
-appearance of its own.
+A pair is generated from one image: a part of it, and the same part after a random rotation and a smooth warp, each
+with a random appearance.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SCALES = (0.75, 1.3)
 
 
 class PairMaker(ABC):
-    """Batches of pairs for `fit()`: x (image, 1, *size), fixed and moving by turns, and what is true of them.
+    """Batches of pairs for `fit()`: x (image, 1, *size), fixed and moving images in alternation, and the truth y.
 
-    y (image, value, token): for each token of a fixed image the position of its partner, in pixels of the moving image,
-    the rotation there, and whether the partner is seen; 0 for moving images.
+    y (image, value, token) contains, for each token of a fixed image, the position of its partner in pixels of the
+    moving image, the rotation at this position, and whether the partner is visible. It is 0 for moving images.
     """
 
     dimension: int
@@ -56,7 +56,7 @@ class PairMaker(ABC):
         return x.numpy(), y.numpy()
 
     def pair(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """A fixed and a moving image (1, *size), and the truth (value, token)."""
+        """Return a fixed and a moving image (1, *size), and the truth (value, token)."""
         image = self.images[self.integer(len(self.images))]
         channels = [self.integer(len(image)) for _ in range(2)]
         middle = (self.side - 1) / 2
@@ -80,14 +80,14 @@ class PairMaker(ABC):
 
     @abstractmethod
     def random_rotation(self) -> torch.Tensor:
-        """A random rotation matrix."""
+        """Return a random rotation matrix."""
 
     @abstractmethod
     def rotation_along(self, along: list[torch.Tensor]) -> torch.Tensor:
-        """The rotations (value, token) of a map whose derivatives along each axis are (axis, token)."""
+        """Return the rotations (value, token) of a map whose derivatives along each axis are (axis, token)."""
 
     def frame(self, shape: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Where in an image a part of it lies: of a random size, rotated and mirrored at random."""
+        """Choose a part of an image, of random size and with random rotation and reflection."""
         scale = self.uniform(*SCALES) * min(1.0, min(shape) / self.side)
         matrix = scale * self.random_rotation()
         if self.integer(2):
@@ -99,7 +99,7 @@ class PairMaker(ABC):
         return lambda points: matrix @ (points - (self.side - 1) / 2) + corner[:, None]
 
     def smooth_shift(self) -> torch.Tensor:
-        """A smooth random shift (axis, *size), in pixels."""
+        """Return a smooth random displacement (axis, *size), in pixels."""
         noise = torch.randn(1, self.dimension, *self.size, generator=self.random)
         shift = self.blurred(noise, 0.12 * self.side)[0]
         return shift * (self.uniform(0, self.warp) / vector_norm(shift, 0).max())
@@ -107,7 +107,7 @@ class PairMaker(ABC):
     # ---- what may differ between two images of one thing ----
 
     def appearance(self, image: torch.Tensor) -> torch.Tensor:
-        """An image (1, 1, *size) as another camera, or another kind of image, would show it."""
+        """Change the appearance of an image (1, 1, *size), as from another camera or modality."""
         image = self.recolored(stretched(image)) if self.any_contrast else image
         image = stretched(image).clamp(0, 1) ** self.uniform(0.6, 1.6)
         bias = self.blurred(torch.randn(image.shape, generator=self.random), 0.2 * self.side)
@@ -118,7 +118,7 @@ class PairMaker(ABC):
         return image + self.uniform(0, 0.06) * torch.randn(image.shape, generator=self.random)
 
     def recolored(self, image: torch.Tensor) -> torch.Tensor:
-        """The image through a random intensity curve, as its edges, as a few labels, inverted, or as it is."""
+        """Map the image through a random intensity curve, or to its edges, a few labels or its negative, or keep it."""
         kind = self.integer(6)
         if kind <= 1:  # a curve that rises and falls
             knots = torch.rand(3 + self.integer(5), generator=self.random)
@@ -173,17 +173,17 @@ class VolumePairs(PairMaker):
 
 
 def unit_range(image: np.ndarray) -> torch.Tensor:
-    """An image (*size, channel) as (channel, *size), each channel stretched to [0, 1]."""
+    """Convert an image (*size, channel) to (channel, *size), with each channel scaled to [0, 1]."""
     return quantile_stretch(own_tensor(image, torch.float64).movedim(-1, 0)[None])[0]
 
 
 def stretched(image: torch.Tensor) -> torch.Tensor:
-    """An image (1, 1, *size) stretched to [0, 1], as registration takes it."""
+    """Scale an image (1, 1, *size) to [0, 1], as registration does."""
     return quantile_stretch(image, floor=1e-3)
 
 
 def through(image: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
-    """The image in [0, 1] through the broken line that has these values at even distances."""
+    """Map an image in [0, 1] through the piecewise linear curve with these values at equal distances."""
     at = image * (len(knots) - 1)
     left = at.floor().long().clamp(0, len(knots) - 2)
     part = at - left
@@ -191,5 +191,5 @@ def through(image: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
 
 
 def _read(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Linear interpolation of (1, channel, *size) at points (axis, point), mirrored beyond the border."""
+    """Interpolate (1, channel, *size) linearly at points (axis, point), with reflection beyond the border."""
     return grid_sample(image, points[None], padding="reflection")

@@ -1,8 +1,9 @@
-"""Images in files: predictions for more than fit in memory, in one process, in several, or on several machines; writing.
+"""Prediction for images in files that do not fit in memory, in one or several processes or on several machines;
+writing.
 
-Each process predicts for a part of the files and writes the result. Processes do not wait for each other, and a part
-that exists is not computed again. A job folder holds `job.json`, `model.gequi` and, when it is done, one
-`part-1-of-2.npy` for each process.
+Each process handles a part of the files and writes its results, independently of the others. Parts that exist are not
+computed again. A job folder contains `job.json`, `model.gequi` and, when the job is done, one file such as
+`part-1-of-2.npy` per process.
 """
 
 from ._examples import describe_image_files, image_files

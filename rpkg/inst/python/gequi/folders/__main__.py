@@ -1,4 +1,4 @@
-"""A worker: `python -m gequi.folders FOLDER`, as torchrun or srun starts it, predicts its part of a job."""
+"""The worker `python -m gequi.folders FOLDER`, started by torchrun or srun, which predicts its part of a job."""
 
 import sys
 from pathlib import Path

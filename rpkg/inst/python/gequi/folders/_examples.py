@@ -1,4 +1,4 @@
-"""Images in files as examples: with their classes, brought to one size, and read a batch at a time."""
+"""Data sets of image files: classes, resizing, and reading batch by batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESIZES = ("stretch", "crop", "pad")
 
 
 class ImageFiles(LazyArray):
-    """Images (image, channel, row, column) in files; see `image_files()`."""
+    """A data set (image, channel, row, column) of image files; see `image_files()`."""
 
     def __init__(
         self,
@@ -60,29 +60,30 @@ class ImageFiles(LazyArray):
 def image_files(
     x: Any, labels: Any = None, size: Any = None, resize: str = "stretch", channels: int | None = None
 ) -> ImageFiles:
-    """Images in files, for `fit()`, `evaluate()` and `predict()`, which read them a batch at a time.
+    """Create a data set of image files for `fit()`, `evaluate()` and `predict()`, which read the images batch by batch.
 
-    A folder or a list of files that is given to these functions goes through `image_files()` by itself; it is called
-    where images are to be brought to one size.
+    These functions also accept a folder or a list of files directly; call `image_files()` to resize images.
 
     Args:
-        x: a folder with a folder of images for each class, whose names are the classes; a folder of images without
-            classes; or a list of files. Files end with .npy, .png, .jpg, .tif or .bmp.
-        labels: the class of each file of a list, as text; None for images without classes.
-        size: (rows, columns) to bring all images to, or one number for both; None where they have one size.
-        resize: "stretch" scales each axis on its own; "crop" scales the image until it covers the size, and takes its
-            middle; "pad" scales it until it fits, with 0 around. Scaling is linear, and averages where it shrinks.
-        channels: 1, gray, or 3, colours; None takes that of the first image. Gray is 0.299 red + 0.587 green + 0.114
-            blue.
+        x: str or list of str: a folder with one subfolder per class, named after the class; a folder of images without
+            classes; or a list of file paths. Files must end in .npy, .png, .jpg, .tif or .bmp.
+        labels: list of str: the class of each file of a list. None for images without classes.
+        size: tuple (rows, columns) or int: the size to which images are resized. None if all images have the same size.
+        resize: str: "stretch" scales each axis independently; "crop" scales the image to cover `size` and crops the
+            center; "pad" scales the image to fit into `size` and pads with 0. Images are scaled with linear
+            interpolation, and averaged when they are reduced.
+        channels: int: 1 (grayscale: 0.299 red + 0.587 green + 0.114 blue) or 3 (color). None uses the number of
+            channels of the first image.
 
     Returns:
         an object with `shape` (image, channel, row, column), `files`, `classes` (sorted; None without labels) and
-        `targets`, the number of the class of each image, from 0. Indexed, it reads images.
+        `targets`, the class number of each image, from 0. Indexing reads images.
 
     Raises:
-        InputError: no such folder, no images, a file that cannot be read (when it is), or labels that do not fit.
-        ShapeError: images of several sizes where `size` is None; the message names the file.
-        SetupError: pictures, where pillow is not installed.
+        InputError: a folder that does not exist or contains no images, a file that cannot be read (when it is read), or
+            labels that do not match.
+        ShapeError: images that differ in size if `size` is None; the message names the file.
+        SetupError: pillow, which pictures require, is not installed.
 
     Example:
         >>> import tempfile
@@ -110,7 +111,7 @@ def image_files(
 
 
 def _read(file: Path) -> np.ndarray:
-    """The image in a file; errors name the argument from which it came."""
+    """Read the image in a file; errors name the argument that it belongs to."""
     try:
         return read_image(file)
     except GequiError as error:
@@ -118,7 +119,7 @@ def _read(file: Path) -> np.ndarray:
 
 
 def _name(label: Any) -> str:
-    """The name of a class, from text or a number."""
+    """Return the name of a class from text or a number."""
     label = scalar(label)
     if not isinstance(label, str | int | float):
         raise InputError("`{argument}` must be names of classes; got {label!r}.", "labels", label=label)
@@ -127,7 +128,7 @@ def _name(label: Any) -> str:
 
 @opener
 def _open(x: Any) -> ImageFiles | None:
-    """`image_files()` of a folder, a picture or a list of files; else None."""
+    """Return `image_files()` of a folder, a picture or a list of files; otherwise None."""
     if isinstance(x, str | os.PathLike):
         try:
             path = check_path(x, "x")
@@ -143,7 +144,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _labelled(x: Any) -> tuple[list[Path], list[str] | None]:
-    """The images of a folder, and the names of their folders where it has some."""
+    """Return the images of a folder, and the names of their subfolders if it has any."""
     folder = check_path(x, "x")
     classes = sorted(each for each in folder.iterdir() if _holds_images(each)) if folder.is_dir() else []
     if not classes:
@@ -183,7 +184,7 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
-    """An image (channel, row, column) at another size."""
+    """Resize an image (channel, row, column)."""
     scales = [new / old for new, old in zip(size, image.shape[1:], strict=True)]
     inner = size
     if resize != "stretch":
@@ -197,7 +198,7 @@ def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarra
 
 
 def describe_image_files(images: ImageFiles) -> dict[str, Any]:
-    """What R keeps of images in files."""
+    """Return the data of a data set of image files that R stores."""
     return {
         "files": [str(file) for file in images.files], "labels": images.labels, "classes": images.classes,
         "shape": list(images.shape),

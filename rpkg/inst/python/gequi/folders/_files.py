@@ -1,4 +1,4 @@
-"""Images in files: which there are, and what is in them."""
+"""Image files: listing and reading them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODES = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "CMYK": "
 
 
 def list_images(images: Any, argument: str = "images") -> list[Path]:
-    """The files of a folder that hold images, in the order of their names; or the files of a list, in its order."""
+    """Return the image files of a folder in alphabetical order, or the files of a list in its order."""
     if isinstance(images, str | os.PathLike):
         folder = check_path(images, argument)
         if folder.is_file():
@@ -56,15 +56,15 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file of a folder is an image by its name; hidden ones, as macOS leaves them, are not."""
+    """Return whether the name of a file is that of an image. Hidden files, such as those of macOS, are not images."""
     return file.suffix.lower() in ENDINGS and not file.name.startswith(".")
 
 
 def read_image(file: Path, axes: int = 2) -> np.ndarray:
-    """The image in a file: (channel, row, column), or (channel, depth, row, column) where `axes` is 3.
+    """Read the image in a file: (channel, row, column), or (channel, depth, row, column) if `axes` is 3.
 
-    Whole numbers in a picture become 0 to 1; a .npy file is taken as it is, its channel axis may be missing. The pages
-    of a picture file are the slices of a volume; of an image, there may be one.
+    Integers of a picture are scaled to values from 0 to 1. A .npy file is used unchanged and may lack the channel axis.
+    The pages of a picture file are the slices of a volume; an image may have only one page.
     """
     if not file.is_file():  # one would wait for a pipe
         raise _unreadable(file, "it is no file")
@@ -99,7 +99,7 @@ def _unreadable(file: Path, reason: str) -> InputError:
 
 
 def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
-    """How many pages a picture has, and the first of them; or, for a volume, all of them as its slices."""
+    """Return the number of pages of a picture and the first page; for a volume, all pages as slices."""
     need_packages(("PIL",), "reading pictures", "images")
     from PIL import Image, ImageOps, ImageSequence  # here, since only pictures need it
 
@@ -117,7 +117,7 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
 
 
 def _values(picture: Any, file: Path, page: int) -> np.ndarray:
-    """A page as (channel, row, column), from 0 to 1."""
+    """Return a page as (channel, row, column), with values from 0 to 1."""
     if has_deep_channels(picture):
         values = read_deep_channels(file, page)
     else:
@@ -132,7 +132,7 @@ def _values(picture: Any, file: Path, page: int) -> np.ndarray:
 
 
 def read_batch(files: Sequence[Path], shape: tuple[int, ...], axes: int) -> np.ndarray:
-    """Several images as a batch; one that differs from the first in its shape is named."""
+    """Read several images as a batch. The error for an image whose shape differs from the first names the file."""
     images = [read_image(file, axes) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != shape:

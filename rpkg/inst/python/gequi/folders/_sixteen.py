@@ -1,4 +1,7 @@
-"""Pictures with colors, or a grey and alpha, of 16 bits: pillow decodes 8 of them. Read in halves, written without it."""
+"""Pictures with 16-bit colors, or with 16-bit gray and alpha, of which pillow decodes only 8 bits per value.
+
+They are read in two halves, and written without pillow.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ _LEVEL = 6  # of zlib: its default
 
 
 def has_deep_channels(picture: Any) -> bool:
-    """Whether a page that pillow has opened has 16 bits of which pillow decodes 8.
+    """Return whether a page opened by pillow has 16 bits per value, of which pillow decodes 8.
 
     Raises:
-        ValueError: they are stored in a way that pillow misreads.
+        ValueError: the values are stored in a way that pillow misreads.
     """
     modes = [_raw_mode(tile) for tile in picture.tile]
     if picture.mode not in ("RGB", "RGBA"):
@@ -35,10 +38,10 @@ def has_deep_channels(picture: Any) -> bool:
 
 
 def read_deep_channels(file: Path, page: int = 0) -> np.ndarray:
-    """The colors of a page, or its grey, without alpha: (row, column, channel), from 0 to 65535.
+    """Return the colors of a page, or its gray values, without alpha: (row, column, channel), from 0 to 65535.
 
-    pillow keeps the high byte of each color; with the order of the bytes exchanged it keeps the low one. A grey and its
-    alpha are four bytes, which pillow decodes as red, green, blue and alpha of 8 bits.
+    pillow keeps the high byte of each color; with exchanged byte order it keeps the low byte. Gray and alpha are four
+    bytes, which pillow decodes as 8-bit red, green, blue and alpha.
     """
     if (halves := _decode(file, page, {_GREY_AND_ALPHA: "RGBA"})) is not None:
         return 256 * halves[..., :1].astype(np.uint16) + halves[..., 1:2]
@@ -47,7 +50,7 @@ def read_deep_channels(file: Path, page: int = 0) -> np.ndarray:
 
 
 def _decode(file: Path, page: int, modes: dict[str, str]) -> Any:
-    """The page with its raw modes replaced by those of `modes`; None where it has others."""
+    """Decode the page with its raw modes replaced according to `modes`; None if it has other modes."""
     from PIL import Image  # here, since only pictures need it
 
     with Image.open(file) as picture:
@@ -73,7 +76,7 @@ def _with_mode(tile: Any, mode: str) -> Any:
 
 
 def encode_deep_colors(values: np.ndarray, kind: str) -> bytes:
-    """A PNG or TIFF file of colours (row, column, channel) from 0 to 65535, with alpha where there are four channels."""
+    """Encode colors (row, column, channel) from 0 to 65535 as a PNG or TIFF file; a fourth channel is alpha."""
     return _tiff(values) if kind == "TIFF" else _png(values)
 
 

@@ -21,27 +21,31 @@ MOST_CHANNELS = 4  # along a third axis; a longer one is that of the columns of 
 
 
 def write_image(x: Any, path: Any, limits: Any = (0, 1), bits: int = 8, quality: int = 90) -> Any:
-    """Writes an image to a PNG, TIFF or JPEG file.
+    """Write an image to a PNG, TIFF or JPEG file.
 
     Args:
-        x: (row, column); (row, column, channel) of 1 to 4 channels: gray, gray and alpha, red, green and blue, or these
-            and alpha; (depth, row, column), a volume, as the pages of a TIFF file; or (image, channel, row, column), as
-            networks have it, for as many files. False and true are black and white.
-        path: the file, which ends with .png, .tif, .tiff, .jpg or .jpeg; or a list of files, one an image.
-        limits: the values to write as black and as white; values beyond them are clipped, with a warning. None takes the
-            smallest and the largest. NaN becomes black, with a warning.
-        bits: of a value, 8 or 16. 16 are for PNG and TIFF, in gray, in colours, and in colours with alpha.
-        quality: of JPEG, from 1 to 95.
+        x: array: (row, column); (row, column, channel) with 1 to 4 channels: gray, gray and alpha, RGB, or RGB and
+            alpha; a volume (depth, row, column), which is written as the pages of a TIFF file; or (image, channel, row,
+            column), which is written to one file per image. Logical values are written as black (False) and white
+            (True).
+        path: str or list of str: the path of the file, ending in .png, .tif, .tiff, .jpg or .jpeg; for several images,
+            one path per image.
+        limits: pair of float: the values written as black and as white. Values outside are clipped, with a warning.
+            None uses the minimum and maximum. NaN is written as black, with a warning.
+        bits: int: 8 or 16 bits per value. 16 bits are available for PNG and TIFF, in grayscale, color and color with
+            alpha.
+        quality: int: the JPEG quality from 1 to 95.
 
     Returns:
-        the path, as text, or a list of them.
+        str or list of str: the path or paths.
 
     Raises:
-        ShapeError: an array of other axes, or not as many files as images.
-        InputError: another ending, channels or bits that the format does not hold, a file that cannot be written.
-        SetupError: pillow is not installed; for colours of 16 bits in TIFF, tifffile.
+        ShapeError: other axes, or a number of paths that differs from the number of images.
+        InputError: other file endings, channels or bits that the format does not support, or a file that cannot be
+            written.
+        SetupError: pillow is not installed, or tifffile for 16-bit color TIFF.
     Warns:
-        GequiWarning: values that were clipped, or were NaN; it says how many, and their range.
+        GequiWarning: values that were clipped or NaN, with their number and range.
 
     Example:
         >>> import tempfile
@@ -76,7 +80,7 @@ def write_image(x: Any, path: Any, limits: Any = (0, 1), bits: int = 8, quality:
 
 
 def _as_integers(values: np.ndarray, limits: Any, bits: int) -> np.ndarray:
-    """Values as whole numbers from 0 to 2^bits - 1; what is clipped is told."""
+    """Convert values to integers from 0 to 2^bits - 1, with a warning for values that are clipped."""
     known = values[np.isfinite(values)]
     if limits is None:
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -120,7 +124,7 @@ def _check_limits(limits: Any) -> tuple[float, float]:
 
 
 def _pages(image: np.ndarray, file: Path, bits: int) -> list[np.ndarray]:
-    """The pages of a file, each (row, column) or (row, column, channel), where its format holds them."""
+    """Return the pages of a file, each (row, column) or (row, column, channel), if the format supports them."""
     kind = FORMATS.get(file.suffix.lower())
     if kind is None:
         raise InputError(

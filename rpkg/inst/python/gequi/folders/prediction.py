@@ -1,4 +1,4 @@
-"""Predicting for images in files."""
+"""Prediction for images in files."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ def predict_folder(
     device: str = "auto",
     devices: int = 1,
 ) -> dict[str, Any]:
-    """Predicts for the images in a folder, which are read a batch at a time.
+    """Predict the images of a folder, which are read batch by batch.
 
     Args:
-        model: from `equivariant_network()` or another model of gequi; with one process, any torch module.
-        images: a folder, of which all .npy, .png, .jpg, .tif and .bmp files are taken in the order of their names; or
-            a list of files. All have one size. A picture has one channel (grey) or three, from 0 to 1; a .npy file
-            holds (channel, row, column), or (row, column) of one channel, as it is.
-        type: "raw", the output of the model; for classes "prob", their probabilities, or "class", the number of the
-            most probable one, from 0.
-        batch_size: how many go through at once.
-        device: "cpu", "cuda", or "auto".
-        devices: processes on this machine; each takes a part of the files.
+        model: a network or another model of gequi; with one process, any torch module.
+        images: str or list of str: a folder, whose .npy, .png, .jpg, .tif and .bmp files are used in alphabetical
+            order, or a list of file paths. All images must have the same size. Pictures have one (grayscale) or three
+            channels with values from 0 to 1. A .npy file contains an array (channel, row, column) or (row, column),
+            which is used unchanged.
+        type: str: "raw" for the output of the model, "prob" for class probabilities or "class" for the number of the
+            most probable class, from 0.
+        batch_size: int: the number of images processed at once.
+        device: str: "cpu", "cuda" (GPU) or "auto".
+        devices: int: the number of processes on this machine; each handles a part of the files.
 
     Returns:
-        a dict: `files`, their paths, and `output`, an array with one entry a file.
+        a dict: `files`, the paths, and `output`, an array with one entry per file.
 
     Raises:
-        InputError: no such folder, a file that cannot be read, or an option out of range.
-        ShapeError: images of several sizes, or that do not fit the model; the message names the file.
-        TrainingError: a process that was killed.
-        SetupError: pictures, where pillow is not installed.
+        InputError: a folder that does not exist, a file that cannot be read, or an option out of range.
+        ShapeError: images that differ in size or do not match the model; the message names the file.
+        TrainingError: a process was killed.
+        SetupError: pillow, which pictures require, is not installed.
 
     Example:
         >>> import gequi, tempfile
@@ -88,21 +89,21 @@ def prepare_prediction(
     nodes: int = 1,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """Writes down the predictions for a folder of images, for several machines that see the same folders.
+    """Write a job that predicts the images of a folder on several machines with access to the same folders.
 
     Args:
-        folder: where to; `job.json` (with the paths of the images) and the model.
+        folder: str: the folder of the job, for `job.json` (with the paths of the images) and the model.
         model, images, type, batch_size, device: as in `predict_folder()`.
-        devices: processes on each machine.
-        nodes: machines.
-        metadata: plain data that is kept with the job.
+        devices: int: the number of processes on each machine.
+        nodes: int: the number of machines.
+        metadata: dict: plain data to store with the job.
 
-    Returns:
-        a dict of command lines that do it, as of `prepare_job()`: `torchrun`, once on each machine, and `srun`, once in
-        a batch script of SLURM. A line that is run again does what is left. Then `collect_prediction()` has the output.
+    Returns: a dict of alternative commands, as from `prepare_job()`: `torchrun`, run once on each machine, and `srun`,
+        run once in a SLURM batch script. Running a command again processes the files that are not finished.
+        `collect_prediction()` then reads the results.
 
     Raises:
-        InputError, ShapeError: as `predict_folder()`; a folder that is not empty.
+        InputError, ShapeError: the errors of `predict_folder()`, or a folder that is not empty.
 
     Example:
         >>> import gequi, tempfile
@@ -122,16 +123,17 @@ def prepare_prediction(
 
 
 def collect_prediction(folder: Any) -> dict[str, Any]:
-    """Fetches the predictions of a job, when it is done.
+    """Read the predictions of a finished job.
 
     Args:
-        folder: of the job, from `prepare_prediction()`.
+        folder: str: the folder of the job, from `prepare_prediction()`.
 
     Returns:
-        a dict, as of `predict_folder()`: `files` and `output`, in the order of the files, whoever predicted which.
+        a dict, as from `predict_folder()`: `files` and `output`, in the order of the files.
 
     Raises:
-        InputError: a folder without such a job, or one that is not done; the message says how many parts there are.
+        InputError: a folder without such a job, or a job that is not finished; the message states the number of
+            finished parts.
 
     Example:
         >>> import tempfile
@@ -158,7 +160,7 @@ def collect_prediction(folder: Any) -> dict[str, Any]:
 
 
 def _read_part(file: Path, job: str, count: int) -> np.ndarray:
-    """The predictions of one process, where they are those of its part of this job."""
+    """Read the predictions of one process if they belong to its part of this job."""
     description, arrays = unpack(read_file(file), shown(file))
     output = arrays.get("output")
     if description.get("job") != job or output is None or len(output) != count:
@@ -167,7 +169,7 @@ def _read_part(file: Path, job: str, count: int) -> np.ndarray:
 
 
 def prediction_job(folder: Any) -> dict[str, Any]:
-    """What a job of predictions was told: `files`, `type`, `metadata`, ..."""
+    """Return the settings of a prediction job: `files`, `type`, `metadata`, ..."""
     job = jobs.read_job(folder)
     if job is None or "files" not in job:
         raise InputError("`{argument}`: {folder} holds no predictions.", "folder", folder=shown(folder))
@@ -175,7 +177,7 @@ def prediction_job(folder: Any) -> dict[str, Any]:
 
 
 def work(folder: Path) -> None:
-    """What each process does: predicts for its part of the files of a job."""
+    """Predict the part of the files of a job that belongs to this process."""
     job = prediction_job(folder)
     rank, processes = jobs.place_in_group()
     path = folder / f"part-{rank + 1}-of-{processes}.safetensors"
@@ -193,7 +195,7 @@ def work(folder: Path) -> None:
 def _check(
     model: Any, images: Any, type: Any, batch_size: Any, device: Any, devices: Any, nodes: Any
 ) -> dict[str, Any]:
-    """The options, and the files that they are for, as plain data. The first image is tried."""
+    """Check the options, and return them and the files as plain data. The first image is predicted as a test."""
     check_model(model, "model")
     files = [str(file.absolute()) for file in list_images(images)]
     options: dict[str, Any] = {
@@ -223,7 +225,7 @@ def _write(folder: Path, model: torch.nn.Module, options: Mapping[str, Any]) -> 
 
 
 def _of_files(model: torch.nn.Module, files: list[Path], options: Mapping[str, Any]) -> np.ndarray:
-    """The output for files, batch by batch."""
+    """Compute the output for files, batch by batch."""
     size, shape, axes = options["batch_size"], tuple(options["shape"]), _axes(model)
     pieces = []
     with _on_device(model, options["device"]):
@@ -235,7 +237,7 @@ def _of_files(model: torch.nn.Module, files: list[Path], options: Mapping[str, A
 
 @contextlib.contextmanager
 def _on_device(model: torch.nn.Module, device: str) -> Iterator[None]:
-    """The model on a processor for a while: of several GPUs, the one of this process."""
+    """Move the model to a device temporarily: of several GPUs, the one of this process."""
     before = next((p.device for p in model.parameters()), torch.device("cpu"))
     wanted = torch.device("cpu")
     if device == "cuda" or (device == "auto" and torch.cuda.is_available()):

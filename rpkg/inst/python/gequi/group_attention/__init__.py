@@ -1,31 +1,32 @@
-"""Group self-attention: attention between poses, exactly equivariant to rotations and reflections of the plane.
+"""Group self-attention: attention between poses, equivariant to rotations and reflections of the plane.
 
-A token is a pose: a point x_i with a group element h. Features of poses are regular fields: the channel of the
-element h of a field is its value at the pose (x_i, h). For each head, the query of the pose (i, h) scores the key
-of the pose (j, w) by
+A pose is a point x_i together with a group element h. The channels of a regular field are the values at the poses of a
+point. For each head, the attention score between the query at the pose (i, h) and the key at the pose (j, w) is
 
     <q(i, h), k(j, w) + rho_P(h^-1 (x_j - x_i)) + rho_H(h^-1 w)> / sqrt(key_dim)
 
-and the softmax of the scores over all (j, w) weighs the values v(j, w). Both positions are seen from the pose of the
-query, so moving all poses by a group element changes no score: the layer is equivariant whatever its weights. From
-images to poses (lifting) there is no w, and one query and key serve all poses of a point.
+The softmax of the scores over all (j, w) weights the values v(j, w). Positions are expressed relative to the pose of
+the query, so a common transformation of all poses leaves each score unchanged, and the layer is equivariant for all
+weights. The lifting layer maps images to poses: there is no w, and all poses of a point share one query and key.
 
 rho_P is a sum of Fourier features, rho_P(z) = sum_v a_v cos(<v, z>) + b_v sin(<v, z>), over wave vectors v that the
-group permutes. By the addition theorems its scores are scalar products of features of the query's pose with features
-of the key's point, and those of rho_H of features of the two elements; they are appended to query and key, torch's
-fused kernel does the rest, and no (token, token) array exists. The kernel has no dropout of weights on the CPU, so
-`dropout` sets values of a layer's output to 0 instead.
+group permutes. By the addition theorems, its scores are dot products of features of the query's pose with features of
+the key's point. The scores of rho_H are dot products of features of the two elements. These features are appended to
+queries and keys and passed to the fused attention kernel of torch, so no (token, token) array is stored. On the CPU
+the kernel has no dropout of attention weights; `dropout` sets output values of a layer to 0 instead.
 
-Appended features make scores dearer where heads are small. positions = "rotary" instead puts the positions into the
-angles of queries and keys and costs no features: the score is again a function of h^-1 (x_j - x_i) and h^-1 w.
+Appended features increase the cost of scores, in particular for small heads. positions = "rotary" instead encodes the
+positions in the angles of queries and keys, without further features. The score is again a function of
+h^-1 (x_j - x_i) and h^-1 w.
 
-Rounding errors grow with the scores. With `qk_norm` queries and keys have a bounded length, so float32 stays exact to
-about 1e-5 however large the weights of the linear maps grow; without it, the layer without positions is torch's own.
+Rounding errors grow with the scores. With `qk_norm`, queries and keys have a bounded length, so float32 remains exact
+to about 1e-5 for any size of the weights of the linear maps. Without `qk_norm`, the layer without positions is that of
+torch.
 
-Source: Romero & Cordonnier 2021 (arXiv 2010.00977), whose published code acts with h^-1 on u^-1 w, which is invariant
-already, and so is not equivariant; here the query stands at the output pose. Fourier features: Rahimi & Recht 2007.
-Bounded queries and keys: Henry et al. 2020 (arXiv 2010.04245).
-Rotary positions: Su et al. 2021 (arXiv 2104.09864); that the group permutes their waves is gequi's.
+Source: Romero & Cordonnier 2021 (arXiv 2010.00977). Their published code applies h^-1 to u^-1 w, which is already
+invariant, and is therefore not equivariant; here the query is located at the output pose. Fourier features: Rahimi &
+Recht 2007. Bounded queries and keys: Henry et al. 2020 (arXiv 2010.04245). Rotary positions: Su et al. 2021 (arXiv
+2104.09864); the permutation of their waves by the group is original to gequi.
 """
 
 from . import kinds

@@ -1,4 +1,4 @@
-"""The kinds of layers: attention on escnn's regular fields, so that it mixes with steerable convolutions."""
+"""The kinds of group self-attention layers, on escnn's regular fields, which can be combined with steerable convolutions."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def plan_lifting_attention(
 ) -> Step:
     """Attention from the points of an image to its poses: trivial fields in, regular fields out.
 
-    `key_dim` features for each of `heads` heads (None: fields / heads); `frequencies`, the Fourier features of
-    positions, for each head and pair of opposite elements, 0 for none; `window`, the side of the neighbourhood (odd,
-    pixels; None: the whole image); `dropout` of the output; `qk_norm`, queries and keys of bounded length;
-    `positions`, "additive" (scores of their own) or "rotary" (the angles of queries and keys, no `frequencies` needed).
+    `key_dim`: the number of features of each of `heads` heads (None: fields / heads); `frequencies`: the number of
+    Fourier features of positions, per head and pair of opposite elements, 0 for none; `window`: the side of the
+    neighborhood (odd, in pixels; None: the whole image); `dropout` of the output; `qk_norm`: whether queries and keys
+    have bounded length; `positions`: "additive" (separate scores) or "rotary" (angles of queries and keys, without
+    `frequencies`).
     """
     _need_finite_plane(before)
     if not all(field.is_trivial() for field in before.representations):
@@ -71,7 +72,7 @@ def plan_group_attention(
 ) -> Step:
     """Attention between the poses of an image: regular fields in, regular fields out.
 
-    Options as of lifting_attention.
+    The options are those of lifting_attention.
     """
     _need_finite_plane(before)
     _need_poses(before)
@@ -94,9 +95,10 @@ def plan_group_attention_block(
     positions: str = "additive",
     mlp_ratio: float = 2.0,
 ) -> Step:
-    """Adds to regular fields what group_attention, then a two-layer map at each pose, make of them, normalised first.
+    """A residual block on regular fields: group_attention, then a two-layer perceptron at each pose, with normalized
+    inputs.
 
-    Options as of lifting_attention; the two-layer map has `mlp_ratio` hidden units a field.
+    The options are those of lifting_attention; the perceptron has `mlp_ratio` hidden units per field.
     """
     _need_finite_plane(before)
     _need_poses(before)
@@ -159,7 +161,7 @@ def _attention_options(
 
 
 class AttentionLayer(EquivariantModule):
-    """Attention between the poses of an image, or of a set of points where one is given."""
+    """Attention between the poses of an image, or of a set of points if one is given."""
 
     def __init__(
         self, in_type: FieldType, out_type: FieldType, window: int | None, lifting: bool, **options: Any
@@ -204,7 +206,7 @@ class AttentionBlock(EquivariantModule):
 
 
 class _AtEachPose(EquivariantModule):
-    """A map of the fields at each pose, the same at all: equivariant on regular fields."""
+    """A map of the fields at each pose, equal for all poses, and therefore equivariant on regular fields."""
 
     def __init__(self, in_type: FieldType) -> None:
         super().__init__()
@@ -222,7 +224,7 @@ class _AtEachPose(EquivariantModule):
 
 
 class FieldNorm(_AtEachPose):
-    """Layer normalisation over the fields at each pose."""
+    """Layer normalization over the fields at each pose."""
 
     def __init__(self, in_type: FieldType) -> None:
         super().__init__(in_type)
@@ -233,7 +235,7 @@ class FieldNorm(_AtEachPose):
 
 
 class FieldMLP(_AtEachPose):
-    """Two linear maps over the fields at each pose, with GELU between."""
+    """Two linear maps over the fields at each pose, with GELU between them."""
 
     def __init__(self, in_type: FieldType, hidden: int, dropout: float) -> None:
         super().__init__(in_type)
@@ -242,7 +244,7 @@ class FieldMLP(_AtEachPose):
         self.outer, self.outer_bias = nn.Parameter(torch.empty(fields, hidden)), nn.Parameter(torch.empty(fields))
 
     def draw_weights(self, generator: torch.Generator) -> None:
-        """torch's own initialisation of linear maps: uniform within 1 / sqrt(inputs)."""
+        """Draw weights as torch does for linear maps: uniform within 1 / sqrt(inputs)."""
         for weight, bias in ((self.inner, self.inner_bias), (self.outer, self.outer_bias)):
             draw_uniform(weight, weight.shape[1], generator)
             draw_uniform(bias, weight.shape[1], generator)

@@ -1,4 +1,4 @@
-"""Attention between poses, on points with coordinates: what both kinds of layers compute."""
+"""Attention between poses, on points with coordinates: the computation of both kinds of layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import InputError
 
 
 def pixel_points(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-    """The coordinates (1, point, 2) of the pixels about the centre of an image, x to the right and y up."""
+    """Return the coordinates (1, point, 2) of the pixels about the center of an image, x to the right and y up."""
     x = torch.arange(columns, dtype=torch.float64, device=like.device) - (columns - 1) / 2
     y = (rows - 1) / 2 - torch.arange(rows, dtype=torch.float64, device=like.device)
     return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], -1).reshape(1, -1, 2)
@@ -51,7 +51,7 @@ class AdditiveScores(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(shape)) if needed[name] else None)
 
     def draw_weights(self, generator: torch.Generator) -> None:
-        """Positions that weigh about half as much as contents."""
+        """Draw weights such that positions contribute about half as much as contents."""
         if self.frequencies is not None and self.waves is not None:
             draw_frequencies(self.frequencies, generator)
             count = self.frequencies.shape[1]
@@ -61,11 +61,11 @@ class AdditiveScores(nn.Module):
             self.poses.data.copy_(0.5 * torch.randn(self.poses.shape, generator=generator, dtype=torch.float64))
 
     def phases(self, points: torch.Tensor) -> torch.Tensor | None:
-        """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
+        """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
         return None if self.frequencies is None else phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
-        """Queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
+        """Return queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
         features = [query.expand(-1, -1, self.order, -1, -1)]
         if phases is not None and self.waves is not None:
             even, odd = self.waves[:, :, self.source]  # (heads, element, wave, frequency, feature)
@@ -78,7 +78,7 @@ class AdditiveScores(nn.Module):
         return torch.cat(features, -1)
 
     def of_keys(self, key: torch.Tensor, phases: torch.Tensor | None, gain: torch.Tensor) -> torch.Tensor:
-        """Keys (batch, heads, element or 1, point, feature), multiplied by `gain`, with their position features."""
+        """Return keys (batch, heads, element or 1, point, feature), multiplied by `gain`, with their position features."""
         features = [key * gain]
         if phases is not None:
             waves = torch.cat([phases.cos(), phases.sin()], -1).to(key.dtype)
@@ -90,14 +90,16 @@ class AdditiveScores(nn.Module):
 
 
 class RotaryScores(nn.Module):
-    """Positions in the angles of queries and keys: no further features, so a score costs what it costs without them.
+    """Positions as angles of queries and keys, without further features, and therefore without further cost of the
+    scores.
 
     The features of a head are complex numbers, some for each wave vector v of an orbit. In the query (or key) of the
-    pose (i, h) the number of v is q(h^-1 v) exp(i <v, x_i>): the group permutes the numbers as it does the waves, so
-    the score is Re sum_v conj(q(v)) exp(i <v, h^-1 (x_j - x_i)>) k(w^-1 h v), of relative poses only. In the keys of
-    lifting one real number serves the waves of an orbit, and in half an orbit the other half is the conjugate.
+    pose (i, h), the number of v is q(h^-1 v) exp(i <v, x_i>). The group permutes the numbers as it permutes the waves,
+    so the score is Re sum_v conj(q(v)) exp(i <v, h^-1 (x_j - x_i)>) k(w^-1 h v), which depends only on relative poses.
+    In the keys of lifting, one real number serves all waves of an orbit; if half an orbit is stored, the other half is
+    the conjugate.
 
-    Source: Su et al. 2021 (arXiv 2104.09864), on one axis and without a group.
+    Source: Su et al. 2021 (arXiv 2104.09864), for one axis and without a group.
     """
 
     matrices: torch.Tensor
@@ -118,15 +120,15 @@ class RotaryScores(nn.Module):
         draw_frequencies(self.frequencies, generator)
 
     def phases(self, points: torch.Tensor) -> torch.Tensor:
-        """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
+        """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave)."""
         return phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-        """Queries (batch, heads, element or 1, point, feature), with rotated complex numbers, for each element."""
+        """Return queries (batch, heads, element or 1, point, feature), with rotated complex numbers, for each element."""
         return self._rotate(query, phases.cos().to(query.dtype), phases.sin().to(query.dtype))
 
     def of_keys(self, key: torch.Tensor, phases: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        """Keys (batch, heads, element or 1, point, feature), with rotated complex numbers, multiplied by `gain`."""
+        """Return keys (batch, heads, element or 1, point, feature), with rotated complex numbers, multiplied by `gain`."""
         cos, sin = gain * phases.cos().to(key.dtype), gain * phases.sin().to(key.dtype)
         if key.shape[-1] == 2 * cos.shape[-1]:
             return self._rotate(key, cos, sin)
@@ -143,7 +145,7 @@ class RotaryScores(nn.Module):
 
 
 def check_rotary(space: GSpace, key_dim: int) -> int:
-    """The complex numbers that `key_dim` features have for each wave of an orbit."""
+    """Return how many complex numbers `key_dim` features provide for each wave of an orbit."""
     waves = len(_tables(space)[0])
     if key_dim % (2 * waves):
         raise InputError(
@@ -155,23 +157,23 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
 
 
 def phases_of(matrices: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """<v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); in float64, since phases grow large."""
+    """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave), in float64, since phases are large."""
     waves = torch.einsum("wab,hfb->hwfa", matrices.double(), frequencies.double()).flatten(1, 2)
     return (points.double()[:, None] @ waves.mT).unsqueeze(2)
 
 
 def draw_frequencies(frequencies: torch.Tensor, generator: torch.Generator) -> None:
-    """Wave vectors (heads, frequency, 2) of wavelengths from 2 to 16 pixels in all directions."""
+    """Draw wave vectors (heads, frequency, 2) with wavelengths from 2 to 16 pixels in all directions."""
     octaves, direction = torch.rand((2, *frequencies.shape[:2]), generator=generator, dtype=torch.float64)
     size, angle = 2 * math.pi / (2 * 8**octaves), 2 * math.pi * direction
     frequencies.data.copy_(torch.stack([size * angle.cos(), size * angle.sin()], -1))
 
 
 def _tables(space: GSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of both scores: matrices, source, sign, relative.
+    """Return the tables of both scores: matrices, source, sign, relative.
 
-    Where the group holds the half turn, the waves of v and -v are the same up to the sign of the sine, so one of
-    each pair stands for both: half the features for the same functions.
+    If the group contains the half turn, the waves of v and -v are equal up to the sign of the sine, so one wave of each
+    pair represents both: half the features for the same functions.
     """
     table = groups.cayley_table(space)
     matrices = np.stack([groups.base_matrix(space, element) for element in groups.elements(space)])
@@ -188,10 +190,11 @@ def _tables(space: GSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 
 
 class PoseAttention(nn.Module):
-    """Attention between poses: the map of both layers, on points with coordinates.
+    """Attention between poses on points with coordinates, the map of both layers.
 
-    Features are (batch, field, element or 1, point). Weights: `query`, `key`, `value` (heads * key_dim, field) and
-    `output` (field, heads * key_dim) with their biases, heads packed as torch packs them, and those of `scores`.
+    Features are (batch, field, element or 1, point). The weights are `query`, `key`, `value` (heads * key_dim, field)
+    and `output` (field, heads * key_dim) with their biases, where heads are packed as in torch, and the weights of
+    `scores`.
     """
 
     query: torch.Tensor
@@ -224,7 +227,7 @@ class PoseAttention(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(heads)) if qk_norm else None
 
     def draw_weights(self, generator: torch.Generator) -> None:
-        """torch's own initialisation of linear maps: uniform within 1 / sqrt(inputs)."""
+        """Draw weights as torch does for linear maps: uniform within 1 / sqrt(inputs)."""
         for name in ("query", "key", "value", "output"):
             weight = getattr(self, name)
             draw_uniform(weight, weight.shape[1], generator)
@@ -233,13 +236,13 @@ class PoseAttention(nn.Module):
     def forward(
         self, x: torch.Tensor, points: torch.Tensor, size: tuple[int, int] | None = None, window: int | None = None
     ) -> torch.Tensor:
-        """Features at poses (batch, field, element, point).
+        """Compute features at poses (batch, field, element, point).
 
         Args:
-            x: (batch, field, element or 1, point).
-            points: coordinates (batch or 1, point, 2), x to the right and y up.
-            size: (row, column) of the image whose pixels the points are; needed for a window.
-            window: side of the neighbourhood that a point attends to, pixels; None is all points.
+            x: tensor (batch, field, element or 1, point): the features.
+            points: tensor (batch or 1, point, 2): the coordinates, x to the right and y up.
+            size: tuple (row, column): the size of the image whose pixels are the points. Required for a window.
+            window: int: the side of the neighborhood that a point attends to, in pixels. None is all points.
         """
         poses, count = x.shape[2:]
         weight = torch.cat([self.query, self.key, self.value])
@@ -270,10 +273,10 @@ class PoseAttention(nn.Module):
 def _attend_in_windows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, size: tuple[int, int], window: int
 ) -> torch.Tensor:
-    """Attention of each pixel's poses to those of the window around it, of which only the pixels in the image count."""
+    """Compute attention from the poses of each pixel to those of the window around it, without pixels outside the image."""
 
     def gather(x: torch.Tensor) -> torch.Tensor:
-        """(batch, heads, pose, point, feature) as (batch, heads, point, pose of the window, feature)."""
+        """Convert (batch, heads, pose, point, feature) to (batch, heads, point, pose of the window, feature)."""
         batch, heads, poses, _, features = x.shape
         image = x.movedim(3, 4).reshape(batch, -1, *size)
         around = functional.unfold(image, window, padding=window // 2)

@@ -195,7 +195,7 @@ def _areas(before: np.ndarray, after: np.ndarray) -> list[Row]:
 
 
 def area_under_curve(errors: np.ndarray, limit: float) -> float:
-    """Compute the area under the cumulative error curve through (0, 0) and (e_i, i / n) up to `limit`, divided by `limit`."""
+    """Compute the area under the error curve through (0, 0) and (e_i, i / n) up to `limit`, divided by `limit`."""
     below = np.sort(errors[errors < limit])
     share = np.arange(len(below) + 1) / len(errors)
     steps = np.diff([0.0, *below, limit])
@@ -226,7 +226,7 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
 def surface_distance(
     one: np.ndarray, other: np.ndarray, spacing: np.ndarray, quantile: float = SURFACE_QUANTILE
 ) -> float:
-    """Return the larger of the two quantiles of the distances between the boundaries of two masks; NaN if one is empty."""
+    """Return the larger quantile of the two sets of distances between two masks' boundaries; NaN if one is empty."""
     if not (one.any() and other.any()):
         return math.nan
     box = ndimage.find_objects((one | other).astype(np.uint8))[0]
@@ -246,7 +246,7 @@ def _area_ratio(found: Registration) -> float:
 
 
 def non_diffeomorphic_volume(map: np.ndarray, ratio: float = 1.0) -> float:
-    """Return the volume (area) that a map (axis, *size) inverts, times `ratio`; a negative `ratio` reverses orientation."""
+    """Return the volume (area) that a map (axis, *size) inverts, times `ratio`; below 0, `ratio` reverses the sign."""
     rows = max(1, SLAB // math.prod(map.shape[2:]))
     slabs = (map[:, start : start + rows + 1] for start in range(0, map.shape[1] - 1, rows))
     return sum(_folded(slab, ratio) for slab in slabs)

@@ -1,4 +1,4 @@
-"""Looking at a network: the shapes of its features, module by module, as a table, as a graph and as a diagram."""
+"""Inspection of networks: the shapes of their features per module, as a table, a graph and a diagram."""
 
 from .diagrams import lay_out
 from .dot import as_dot

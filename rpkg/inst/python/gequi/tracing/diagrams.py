@@ -1,8 +1,8 @@
-"""The layout of a network's diagram: positions of boxes, wires, frames and labels. The unit is about one box.
+"""The layout of the diagram of a network: positions of boxes, wires, frames and labels. The unit is about one box.
 
-The diagram reads from left to right. A level lower means a smaller image, so that a U-Net makes a U. A wire is a
-bundle of one line for each axis of the tensor but the batch; it is labelled where its shape is new. A wire that
-would cross a box goes over it and enters its target from above: a residual or a skip connection.
+In the diagram, data flow from left to right. Smaller images are drawn at a lower level, so a U-Net has the shape of a
+U. A wire has one line per axis of the tensor, without the batch axis. It is labeled where the shape changes. A wire
+that would cross a box passes above it and enters its target from above; this is a residual or skip connection.
 
 Source: after the neural circuit diagrams of Abbott 2024 (arXiv 2402.05424).
 """
@@ -36,19 +36,18 @@ _ROLES = {
 
 
 def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
-    """The diagram of a trace as tables.
+    """Compute the diagram of a trace as tables.
 
     Args:
-        trace: from `trace_shapes()`.
-        depth: containers at this depth are drawn as one box; None chooses the greatest that needs no more than 34
-            boxes.
+        trace: list of dicts: a trace from `trace_shapes()`.
+        depth: int: the nesting depth at which containers are drawn as one box. None chooses the largest depth that
+            needs at most 34 boxes.
 
-    Returns:
-        a dict of tables. `boxes`: name, label, role ("learned", "normalises", "nonlinear", "resizes", "join",
+    Returns: a dict of tables. `boxes`: name, label, role ("learned", "normalises", "nonlinear", "resizes", "join",
         "holds" (a container), "other", "end" (input or output)), parameters, x, y, width, height, letters (the height
-        of its text). `wires`: wire (a number), axis, line (a number of its own for each line), x, y: points of broken
-        lines, in order. `dots`: x, y, where a wire leaves another. `labels`: x (left), y (bottom), text ("c 64": see `SHORT`), height. `frames`: label, left,
-        right, bottom, top, letters, for the containers around boxes.
+        of the text). `wires`: wire (a number), axis, line (a number for each line), x, y: the points of polylines, in
+        order. `dots`: x, y, where a wire branches from another. `labels`: x (left), y (bottom), text ("c 64": see
+        `SHORT`), height. `frames`: label, left, right, bottom, top, letters, for the containers around boxes.
     """
     rows = check_trace(trace)
     deepest = max(row["depth"] for row in rows)
@@ -72,7 +71,7 @@ class _Node:
 
     @property
     def lines(self) -> list[str]:
-        """The axes of the first output, without the batch."""
+        """The axes of the first output, without the batch axis."""
         return self.axes.split(", ")[0].split()[1:]
 
     @property
@@ -122,7 +121,7 @@ class _Drawing:
         self._columns()
 
     def _route(self) -> None:
-        """Which wires must go over boxes, and on which track above their level."""
+        """Determine which wires must pass above boxes, and on which track above their level."""
         self.over: dict[tuple[_Node, _Node], int] = {}
         taken: dict[int, list[tuple[int, int, int]]] = {}
         longest_last = sorted(self.edges, key=lambda edge: edge[1].rank - edge[0].rank)
@@ -137,12 +136,12 @@ class _Drawing:
         self.tracks = {level: 1 + max(track for *_, track in tracks) for level, tracks in taken.items()}
 
     def _blocked(self, along: _Node, source: _Node, target: _Node) -> bool:
-        """Whether a box stands between source and target in the row of `along`."""
+        """Return whether a box lies between source and target in the row of `along`."""
         ranks = self.spots[along.level, along.lane]
         return any(source.rank < rank < target.rank for rank in ranks)
 
     def _columns(self) -> None:
-        """The gap after a column has room for wires that turn as they leave it or enter the next, and for labels."""
+        """Place the columns. The gap after a column has room for labels and for wires that turn there."""
         count = 1 + max(node.rank for node in self.nodes.values())
         ways = [(self._way(source, target), source.rank, target.rank) for source, target in self.edges]
         self.leaving = {first for way, first, _ in ways if way in ("over", "early")}
@@ -156,7 +155,7 @@ class _Drawing:
             x += WIDTH + NARROW + TURN * ((rank in self.leaving) + (rank in entering)) + LABEL * (rank in labelled)
 
     def _way(self, source: _Node, target: _Node) -> str:
-        """How a wire runs: straight, over all boxes, into the side of its target, or with an early or a late turn."""
+        """Return the path of a wire: straight, above all boxes, into the side of its target, or with an early or a late turn."""
         if (source, target) in self.over:
             return "over"
         if source.y == target.y:
@@ -272,17 +271,17 @@ def _node_of(row: dict[str, Any], within: str) -> _Node:
 
 
 def _extent(node: _Node) -> int:
-    """The number of pixels; 1 for what is no image."""
+    """Return the number of pixels, or 1 for a tensor that is not an image."""
     return math.prod(node.sizes[2:]) if len(node.sizes) > 3 else 1
 
 
 def _is_new(node: _Node) -> bool:
-    """Whether the shape is not that of what came in first."""
+    """Return whether the shape differs from that of the first input."""
     return not node.sources or node.shape != node.sources[0].shape
 
 
 def _shifted(path: Iterable[tuple[float, float]], offset: float) -> list[tuple[float, float]]:
-    """A broken line of horizontal and vertical pieces, moved sideways: to its left for a positive offset."""
+    """Shift a polyline of horizontal and vertical segments sideways, to its left for a positive offset."""
     points = list(path)
     moved = []
     for number, (x, y) in enumerate(points):

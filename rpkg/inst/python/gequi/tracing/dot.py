@@ -1,4 +1,4 @@
-"""A trace as a graph in the DOT language, which other programs draw."""
+"""A trace as a graph in the DOT language, for other programs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from .shapes import Trace, check_trace, input_shapes
 
 
 def as_dot(trace: Trace, direction: str = "TB") -> str:
-    """A trace as a graph in the DOT language, for graphviz or DiagrammeR.
+    """Convert a trace to a graph in the DOT language, for Graphviz or DiagrammeR.
 
     Args:
-        trace: from `trace_shapes()`.
-        direction: which way data flow: "TB" (top to bottom) or "LR" (left to right).
+        trace: list of dicts: a trace from `trace_shapes()`.
+        direction: str: the direction of the data flow: "TB" (top to bottom) or "LR" (left to right).
 
     Returns:
-        text: a box for each leaf, containers as frames around them, arrows labelled with axes and sizes (without the
-        batch).
+        str: a graph with a box for each leaf, containers as frames around them, and arrows labeled with axes and sizes
+        (without the batch axis).
 
     Raises:
-        InputError: no trace, or no such direction.
+        InputError: `trace` is not a trace, or an unknown direction.
 
     Source:
         Gansner & North 2000 (graphviz).
@@ -66,7 +66,7 @@ def as_dot(trace: Trace, direction: str = "TB") -> str:
 
 
 def _wire_label(shape: str, axes: str) -> str:
-    """'channel 64, row 32, column 32': axes and sizes without the batch."""
+    """Return axes and sizes without the batch axis, such as 'channel 64, row 32, column 32'."""
     named = [
         ", ".join(f"{axis} {size}" for axis, size in list(zip(of_axes.split(), sizes.split(), strict=False))[1:])
         for sizes, of_axes in zip(shape.split(", "), axes.split(", "), strict=False)

@@ -1,6 +1,6 @@
-"""Shapes of the features in a network, module by module, and which module feeds which.
+"""The shapes of the features in a network per module, and the connections between modules.
 
-Any torch module is accepted, escnn's included: it is run once on zeros, and each call of a module is recorded.
+Any torch module is accepted, including those of escnn. It is run once on zeros, and each call of a module is recorded.
 """
 
 from __future__ import annotations
@@ -35,22 +35,24 @@ _MOST_AXES = 8  # of an input; more numbers are an array, not its shape
 
 
 def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
-    """A table of the modules that an input goes through, in the order in which it does.
+    """Run a network once on zeros and record its modules, their input and output shapes, and their connections.
 
     Args:
-        model: a network, or any torch module, escnn's included.
-        input_shape: the shape of the input, such as (1, 3, 32, 32); for a model of several inputs a list of shapes.
+        model: a network, or any torch module, including those of escnn.
+        input_shape: tuple of int: the shape of the input, such as (1, 3, 32, 32). For a model with several inputs, a
+            list of shapes.
 
-    Returns:
-        a table, one dict a module, containers before what they hold: `name` (as in torch; "(model)" for the model
-        itself), `kind` (its class; "add", "concat" and the like where results of several modules meet), `input` and
-        `output` (shapes such as "1 3 32 32", several apart by commas), `axes` (of the output), `parameters`
-        (trainable, of it and all it holds; 0 where a module comes again), `depth` (0 for the model itself), `leaf`
-        (whether it holds no other row) and `sources` (for a leaf, the names of the leaves that feed it, apart by
-        commas; "input", or "input 1", "input 2" where there are several). The last row is of kind "output".
+    Returns: a table, a list of dicts with one dict per module, where containers precede their contents: `name` (the
+        torch name; "(model)" for the model itself), `kind` (the class, or an operation such as "add" or "concat" that
+        combines results), `input` and `output` (shapes such as "1 3 32 32", separated by commas), `axes` (of the
+        output), `parameters` (the number of trainable parameters, including contained modules; 0 if a module occurs
+        again), `depth` (the nesting depth, 0 for the model), `leaf` (whether the module contains no other row) and
+        `sources` (for a leaf, the names of the leaves that provide its input, separated by commas; "input", or "input
+        1", "input 2" for several inputs). The last row has the kind "output".
 
     Raises:
-        InputError: a shape that is malformed, or that the model does not take (the message holds the model's own).
+        InputError: a malformed shape, or a shape that the model does not accept. The message includes the message of
+            the model.
 
     Source:
         after the Tracker of Abbott 2024 (arXiv 2402.05424).
@@ -84,7 +86,7 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
 
 
 def _described(tensors: list[torch.Tensor]) -> dict[str, str]:
-    """The shapes of an output, and the names of its axes."""
+    """Return the shapes of an output and the names of its axes."""
     return {
         "output": ", ".join(_text(tensor.shape) for tensor in tensors),
         "axes": ", ".join(AXES.get(tensor.ndim, "") for tensor in tensors),
@@ -92,7 +94,7 @@ def _described(tensors: list[torch.Tensor]) -> dict[str, str]:
 
 
 def check_shapes(input_shape: Any) -> list[tuple[int, ...]]:
-    """The shapes of a model's inputs: one, or a list of them."""
+    """Check the shapes of a model's inputs: one, or a list of them."""
     given = input_shape
     if isinstance(given, np.ndarray):  # more numbers than shapes have are an array
         given = list(given.shape) + [0] * _MOST_AXES if given.size > _MOST_NUMBERS else given.tolist()
@@ -122,7 +124,7 @@ def _text(shape: Iterable[int]) -> str:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    """The tensors in what a module takes or gives."""
+    """Return the tensors in the input or output of a module."""
     if isinstance(value, GeometricTensor):
         return [value.tensor]
     if isinstance(value, torch.Tensor):
@@ -133,10 +135,10 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 class _Watch(TorchFunctionMode):
-    """Notes each module that is called, and of each tensor which row of the table it comes from.
+    """Records each module that is called, and for each tensor the row of the table that it comes from.
 
-    Functions between modules pass on where their arguments come from; where a function joins tensors from
-    different modules, as the sum of a residual connection does, it gets a row of its own.
+    Functions between modules propagate the sources of their arguments. A function that combines tensors from different
+    modules, such as the sum of a residual connection, has its own row.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -167,7 +169,7 @@ class _Watch(TorchFunctionMode):
             self.kept.append(tensor)
 
     def row(self, name: str, kind: str, tensors: list[torch.Tensor], parameters: int) -> None:
-        """Begins a row; its output is not known yet."""
+        """Begin a row whose output is not known yet."""
         self.times[name] = self.times.get(name, 0) + 1
         sources = dict.fromkeys(self.origin[id(tensor)] for tensor in tensors if id(tensor) in self.origin)
         self.rows.append(
@@ -219,7 +221,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _modules_to_watch(model: nn.Module) -> dict[nn.Module, str]:
-    """The modules whose calls make a row. escnn's layers hold others that are their own affair."""
+    """Return the modules whose calls are recorded. The modules inside layers of escnn are not."""
     names: dict[nn.Module, str] = {}
     closed: list[str] = []
     for name, module in model.named_modules():
@@ -233,12 +235,12 @@ def _modules_to_watch(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The number of trainable parameters of a model, each once."""
+    """Return the number of trainable parameters of a model; shared parameters count once."""
     return sum(parameter.numel() for parameter in check_model(model, "model").parameters() if parameter.requires_grad)
 
 
 def check_trace(trace: Any) -> Trace:
-    """`trace`, where it is a table that `trace_shapes()` made."""
+    """Check that `trace` is a table from `trace_shapes()`, and return it."""
     wanted = {"name", "kind", "input", "output", "axes", "parameters", "depth", "leaf", "sources"}
     if not isinstance(trace, list) or not trace or not all(isinstance(r, dict) and wanted <= set(r) for r in trace):
         raise InputError(
@@ -248,7 +250,7 @@ def check_trace(trace: Any) -> Trace:
 
 
 def input_shapes(rows: Trace) -> dict[str, tuple[str, str]]:
-    """The shape and the axes of each input of the model."""
+    """Return the shape and the axes of each input of the model."""
     shapes = rows[0]["input"].split(", ")
     names = ["input"] if len(shapes) == 1 else [f"input {number}" for number in range(1, len(shapes) + 1)]
     return {name: (shape, AXES.get(len(shape.split()), "")) for name, shape in zip(names, shapes, strict=True)}

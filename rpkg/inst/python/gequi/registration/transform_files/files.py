@@ -331,7 +331,7 @@ def _contents(path: Any) -> bytes:
 
 
 def _check_agreement(field: Space, spacing: Any, origin: Any, cosines: Any) -> None:
-    """Raise an error if the arguments of the fixed image disagree with the file of the field, up to float32 precision."""
+    """Raise an error if arguments of the fixed image disagree with the field's file, up to float32 precision."""
     lengths = field.spacing if spacing is None else check_spacing(spacing, len(field.spacing), "spacing")
     given = make_space(lengths, field.origin if origin is None else origin, cosines)
     extent = float(np.abs(field.origin).max() + field.spacing.max())
