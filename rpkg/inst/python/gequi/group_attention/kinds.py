@@ -1,4 +1,4 @@
-"""The kinds of group self-attention layers, on escnn's regular fields, which can be combined with steerable convolutions."""
+"""The kinds of group self-attention layers, on regular fields, which combine with steerable convolutions."""
 
 from __future__ import annotations
 

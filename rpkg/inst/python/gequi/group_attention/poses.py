@@ -65,7 +65,7 @@ class AdditiveScores(nn.Module):
         return None if self.frequencies is None else phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor | None) -> torch.Tensor:
-        """Return queries (batch, heads, element or 1, point, feature) with their position features, for each element."""
+        """Append position features to queries (batch, heads, element or 1, point, feature), for each element."""
         features = [query.expand(-1, -1, self.order, -1, -1)]
         if phases is not None and self.waves is not None:
             even, odd = self.waves[:, :, self.source]  # (heads, element, wave, frequency, feature)
@@ -78,7 +78,7 @@ class AdditiveScores(nn.Module):
         return torch.cat(features, -1)
 
     def of_keys(self, key: torch.Tensor, phases: torch.Tensor | None, gain: torch.Tensor) -> torch.Tensor:
-        """Return keys (batch, heads, element or 1, point, feature), multiplied by `gain`, with their position features."""
+        """Append position features to keys (batch, heads, element or 1, point, feature), multiplied by `gain`."""
         features = [key * gain]
         if phases is not None:
             waves = torch.cat([phases.cos(), phases.sin()], -1).to(key.dtype)
@@ -124,11 +124,11 @@ class RotaryScores(nn.Module):
         return phases_of(self.matrices, self.frequencies, points)
 
     def of_queries(self, query: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-        """Return queries (batch, heads, element or 1, point, feature), with rotated complex numbers, for each element."""
+        """Rotate the complex numbers of queries (batch, heads, element or 1, point, feature), for each element."""
         return self._rotate(query, phases.cos().to(query.dtype), phases.sin().to(query.dtype))
 
     def of_keys(self, key: torch.Tensor, phases: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        """Return keys (batch, heads, element or 1, point, feature), with rotated complex numbers, multiplied by `gain`."""
+        """Rotate the complex numbers of keys (batch, heads, element or 1, point, feature), and multiply by `gain`."""
         cos, sin = gain * phases.cos().to(key.dtype), gain * phases.sin().to(key.dtype)
         if key.shape[-1] == 2 * cos.shape[-1]:
             return self._rotate(key, cos, sin)
@@ -157,7 +157,7 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
 
 
 def phases_of(matrices: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave), in float64, since phases are large."""
+    """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); float64, as phases are large."""
     waves = torch.einsum("wab,hfb->hwfa", matrices.double(), frequencies.double()).flatten(1, 2)
     return (points.double()[:, None] @ waves.mT).unsqueeze(2)
 
@@ -273,7 +273,7 @@ class PoseAttention(nn.Module):
 def _attend_in_windows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, size: tuple[int, int], window: int
 ) -> torch.Tensor:
-    """Compute attention from the poses of each pixel to those of the window around it, without pixels outside the image."""
+    """Attend from the poses of each pixel to those of the window around it, without pixels outside the image."""
 
     def gather(x: torch.Tensor) -> torch.Tensor:
         """Convert (batch, heads, pose, point, feature) to (batch, heads, point, pose of the window, feature)."""

@@ -155,7 +155,7 @@ class _Drawing:
             x += WIDTH + NARROW + TURN * ((rank in self.leaving) + (rank in entering)) + LABEL * (rank in labelled)
 
     def _way(self, source: _Node, target: _Node) -> str:
-        """Return the path of a wire: straight, above all boxes, into the side of its target, or with an early or a late turn."""
+        """Return the path of a wire: straight, above all boxes, into its target's side, or with an early or late turn."""
         if (source, target) in self.over:
             return "over"
         if source.y == target.y:
