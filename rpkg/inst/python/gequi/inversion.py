@@ -1,7 +1,7 @@
-"""Inverse problems: an input whose output is the wanted one, by gradient descent on the input.
+"""Inverse problems: finding an input with a given output, by gradient descent on the input.
 
-Where f is invariant under a group, f(g x) = f(x), an inverse problem has no single solution but an orbit of them, and
-the descent finds one of its members: near the start, not necessarily the input that the target was made from.
+If f is invariant under a group, f(g x) = f(x), an inverse problem has an orbit of solutions. The descent finds a
+solution near the start, which may differ from the input that produced the target.
 """
 
 from __future__ import annotations
@@ -46,37 +46,38 @@ def invert_input(
     domain of f. The descent stops at a loss of exactly 0.
 
     Args:
-        f: what to invert. The name of an image operation, such as "image_value"; a composition of them as a list of
-            steps, such as ["normalize_columns", {"op": "gram_image"}] (see `image_composition`); a network; or any
-            function from a tensor to a tensor that torch can differentiate, `normalize_image()` and its kin among them.
-        target: the wanted f(x), an array of the shape of f(start).
-        start: the first x: an image (row, column), or the axes that a network takes, (batch, channel, row, column);
-            for an equivariant network of one channel a single image (row, column) counts as a batch of one.
-        steps: the number of steps, at least 0.
-        learning_rate: the optimizer's. 1e-3 suits "adam" on images in [0, 1]; 1 suits "lbfgs".
-        optimizer: "adam" or "sgd", as torch has them by default, or "lbfgs" with a line search (strong Wolfe conditions), which
-            wants a smooth loss: "squared" rather than "norm".
-        loss: "norm" (the Euclidean norm of f(x) - target, as in the poster), "squared" (its square), "mean_squared",
-            or a function of two tensors, the value and the target, that returns a tensor of one number.
-        dtype: "float32" or "float64"; None is the network's own type, and float32 for all else. A network of another
-            type is converted where it is an equivariant network, and else refused.
-        progress: a function that is called at every iterate with a dict: `step`, `steps` and `loss`; where it returns
-            False or raises KeyboardInterrupt, the descent stops.
+        f: str, list, network or callable: the map to invert: the name of an image operation, such as "image_value"; a
+            composition of image operations, as a list of steps such as ["normalize_columns", {"op": "gram_image"}] (see
+            `image_composition`); a network; or any function from tensor to tensor that torch can differentiate,
+            including `normalize_image()` and related functions.
+        target: array: the desired output f(x), with the shape of f(start).
+        start: array (row, column), or (batch, channel, row, column) for a network: the initial x. For an equivariant
+            network with one channel, an image (row, column) is a batch of one.
+        steps: int: the number of steps, at least 0.
+        learning_rate: float: the learning rate. 1e-3 suits "adam" with images in [0, 1]; 1 suits "lbfgs".
+        optimizer: str: "adam" or "sgd" with the defaults of torch, or "lbfgs" with a line search (strong Wolfe
+            conditions), which requires a smooth loss ("squared" instead of "norm").
+        loss: str or callable: "norm" (the Euclidean norm of f(x) - target, as in the poster), "squared" (its square),
+            "mean_squared", or a function of two tensors, the value and the target, that returns a tensor of one number.
+        dtype: str: "float32" or "float64". None uses the type of the network, and float32 otherwise. An equivariant
+            network of another type is converted; another network of another type is refused.
+        progress: callable: called at each iterate with a dict: `step`, `steps` and `loss`. The descent ends if it
+            returns False or raises KeyboardInterrupt.
 
     Returns:
         a dict:
         "solution": the best x, in the shape of `start`; "value": f(solution);
         "loss": the losses at the start and after each step, float64 (steps taken + 1);
-        "best_step": the number of steps after which the solution was reached (0 is the start); "best_loss";
-        "stopped": why it ended: "steps", "exact" (loss 0), "progress", "interrupted", or, with a GequiWarning,
-        "outside" (a step left the domain of f, or the loss was no longer finite).
+        "best_step": the number of steps to the solution (0 is the start); "best_loss";
+        "stopped": the reason for stopping: "steps", "exact" (the loss is 0), "progress", "interrupted" or, with a
+        GequiWarning, "outside" (a step left the domain of f, or the loss was not finite).
 
     Raises:
-        InputError: an argument of the wrong kind; an f that torch cannot differentiate; an f that refuses `start`.
-        ShapeError: a target that has not the shape of f(start).
+        InputError: an argument of the wrong kind, an f that torch cannot differentiate, or an f that does not accept
+            `start`.
+        ShapeError: a target that does not have the shape of f(start).
 
-    Source:
-        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021; in kin with feature
+    Source: Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021; related to feature
         inversion (Mahendran and Vedaldi, CVPR 2015) and DeepDream.
 
     Example:
@@ -126,7 +127,7 @@ def invert_input(
 
 
 def _descend(evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_step: Step, steps: int) -> str:
-    """Steps of the optimizer, each iterate noted, until something stops them: the reason."""
+    """Run the optimizer, record each iterate, and return the reason for stopping."""
     first = True
 
     def inside() -> torch.Tensor:
@@ -169,7 +170,7 @@ class _Stop(Exception):
 
 
 class _Record:
-    """The losses so far, and the iterate with the least of them."""
+    """The losses so far, and the iterate with the smallest loss."""
 
     def __init__(self, x: torch.Tensor, steps: int, progress: Progress | None) -> None:
         self.x, self.steps, self.progress = x, steps, progress
@@ -208,8 +209,10 @@ Step = Callable[[Callable[[], torch.Tensor]], Any]
 
 
 def _adam(x: torch.Tensor, rate: float, decay: float = 0.9, decay_of_squares: float = 0.999) -> Step:
-    """Adam (Kingma and Ba, ICLR 2015), to the bit as torch.optim.Adam, which takes seconds to be made for the first
-    time: it loads torch's compiler."""
+    """Adam (Kingma and Ba, ICLR 2015), with results identical to torch.optim.Adam.
+
+    The first construction of torch.optim.Adam takes seconds, because it loads the compiler of torch.
+    """
     mean, squares, count = torch.zeros_like(x), torch.zeros_like(x), 0
 
     def step(loss_and_slope: Callable[[], torch.Tensor]) -> None:
@@ -227,7 +230,7 @@ def _adam(x: torch.Tensor, rate: float, decay: float = 0.9, decay_of_squares: fl
 
 
 def _sgd(x: torch.Tensor, rate: float) -> Step:
-    """Down the slope."""
+    """Plain gradient descent."""
 
     def step(loss_and_slope: Callable[[], torch.Tensor]) -> None:
         loss_and_slope()
@@ -238,7 +241,7 @@ def _sgd(x: torch.Tensor, rate: float) -> Step:
 
 
 def _lbfgs(x: torch.Tensor, rate: float) -> Step:
-    """torch's L-BFGS, one iteration at a step, with a line search after the strong Wolfe conditions."""
+    """L-BFGS of torch, one iteration per step, with a line search that satisfies the strong Wolfe conditions."""
     return torch.optim.LBFGS([x], lr=rate, max_iter=1, line_search_fn="strong_wolfe").step
 
 
@@ -254,7 +257,7 @@ OPTIMIZERS: dict[str, Callable[[torch.Tensor, float], Step]] = {"adam": _adam, "
 
 
 def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[torch.nn.Module]]:
-    """`f` as a function from a tensor to a tensor, and the networks in it."""
+    """Return `f` as a function from tensor to tensor, and the networks in it."""
     if isinstance(f, torch.nn.Module):
         return f, [f]
     if callable(f):
@@ -269,7 +272,7 @@ def _differentiable(f: Any) -> tuple[Callable[[torch.Tensor], torch.Tensor], lis
 
 
 def _fit_network(network: EquivariantNetwork, start: Any, dtype: str | None) -> tuple[EquivariantNetwork, np.ndarray]:
-    """The network in the wanted type, and `start` with its axes, after the checks of `predict()`."""
+    """Return the network in the requested type, and `start` with its axes, after the checks of `predict()`."""
     array = check_features(start, network.in_type, "start")
     output_shape(network, array.shape)  # refuses an image too small, warns of a layer that breaks exactness
     return network if dtype is None else with_dtype(network, dtype), array
@@ -287,7 +290,7 @@ def _check_fit(value: Any, target: torch.Tensor) -> None:
 
 
 def _precision(modules: list[torch.nn.Module], dtype: str | None) -> torch.dtype:
-    """The wanted type, or that of the networks, which must agree."""
+    """Return the requested type, or the type of the networks, which must agree."""
     own = {p.dtype for module in modules for p in module.parameters() if p.is_floating_point()}
     wanted = check_dtype(dtype) if dtype is not None else own.pop() if own else torch.float32
     if own - {wanted}:

@@ -1,9 +1,9 @@
-"""Coordinate maps: warping images and points by them, composing, inverting and measuring them.
+"""Coordinate maps: warping images and points, composition, inversion and derivatives.
 
-Convention. map[i, ...] is the moving image's i-th coordinate, in pixels from 0, for each pixel of the fixed image:
+Convention. map[i, ...] is the i-th coordinate in the moving image, in pixels from 0, for each pixel of the fixed image:
 moving(map(x)) = fixed(x). A map has the axes (axis, row, column), or (axis, depth, row, column) for volumes. Between
-its pixels a map is interpolated linearly. Beyond its border it goes on straight: from the nearest pixel on, by its
-mean linear part. An image goes on with the value of its nearest pixel.
+its pixels a map is interpolated linearly. Beyond its border it is extrapolated linearly: from the nearest pixel, with
+its mean linear part. An image is extended by the value of its nearest pixel.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def identity_map(shape: Any, dtype: str = "float64") -> np.ndarray:
     """Create the identity map.
 
     Args:
-        shape: the image's sizes, (row, column) or (depth, row, column).
-        dtype: "float32" or "float64".
+        shape: tuple of int: the size of the image, (row, column) or (depth, row, column).
+        dtype: str: "float32" or "float64".
 
     Returns:
-        (axis, row, column) or (axis, depth, row, column), in pixels.
+        an array (axis, row, column) or (axis, depth, row, column), in pixels.
 
     Raises:
-        ShapeError: neither 2 nor 3 sizes.
-        InputError: a size that is not a whole number of at least 1.
+        ShapeError: `shape` has neither 2 nor 3 sizes.
+        InputError: a size that is not an integer of at least 1.
 
     Example:
         >>> identity_map((2, 3)).tolist()
@@ -65,20 +65,18 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
     """Resample an image through a map: warped(x) = image(map(x)).
 
     Args:
-        image: the moving image, (row, column) or (depth, row, column), or several channels of it with their axis in
-            front.
-        map: (axis, row, column) or (axis, depth, row, column), in pixels of `image`.
-        interpolation: "linear"; "cubic", an interpolating spline, smooth and sharper; "nearest", for labels: no new
-            values arise.
-        fill: the value where the map leaves the image by more than half a pixel; None takes the image's nearest pixel.
+        image: array (row, column), (depth, row, column), or (channel, *size): the moving image.
+        map: array (axis, row, column) or (axis, depth, row, column), in pixels of `image`.
+        interpolation: str: "linear", "cubic" (an interpolating spline, which is smooth and sharper) or "nearest", which
+            is suitable for labels because no new values occur.
+        fill: float: the value where the map is more than half a pixel outside the image. None uses the nearest pixel.
 
-    Returns:
-        an image of the map's size, with the channels of `image`. "nearest" keeps the type of `image`; the others give
-        float32 where image and map are float32, and else float64.
+    Returns: an array of the size of the map, with the channels of `image`. "nearest" keeps the type of `image`.
+        Otherwise the type is float32 if image and map are float32, and float64 if not.
 
     Raises:
-        ShapeError: an image that does not fit the map's axes.
-        InputError: an unknown interpolation, values that are not finite.
+        ShapeError: an image that does not match the axes of the map.
+        InputError: an unknown interpolation, or values that are not finite.
 
     Source:
         the cubic spline: Unser, Aldroubi and Eden 1993, with mirrored borders.
@@ -113,15 +111,15 @@ def warp_points(points: Any, map: Any) -> np.ndarray:
     """Map points of the fixed image to the moving image.
 
     Args:
-        points: (point, axis), in pixels from 0 of the fixed image; a single point (axis) will do.
-        map: (axis, row, column) or (axis, depth, row, column).
+        points: array (point, axis), or (axis) for a single point, in pixels of the fixed image from 0.
+        map: array (axis, row, column) or (axis, depth, row, column).
 
     Returns:
         the points in the moving image, in the shape of `points`. The map is extrapolated linearly beyond its border. To
         map points of the moving image to the fixed image, use the inverse map.
 
     Raises:
-        ShapeError: points with another number of coordinates than the map has axes.
+        ShapeError: points whose number of coordinates differs from the number of axes of the map.
 
     Example:
         >>> warp_points([[0.5, 1.0], [7.0, 7.0]], identity_map((4, 4)) + 1).tolist()
@@ -142,14 +140,14 @@ def compose_maps(outer: Any, inner: Any) -> np.ndarray:
     """Compose two maps: result(x) = outer(inner(x)).
 
     Args:
-        outer: (axis, row, column) or (axis, depth, row, column), on the image that `inner` leads to.
-        inner: a map of as many axes, of any size.
+        outer: array (axis, row, column) or (axis, depth, row, column), on the target image of `inner`.
+        inner: array: a map with the same number of axes, of any size.
 
     Returns:
         a map on the grid of `inner`.
 
     Raises:
-        ShapeError: maps of a different number of axes.
+        ShapeError: maps that differ in the number of axes.
 
     Example:
         >>> there = identity_map((3, 3)) + 0.25
@@ -169,16 +167,16 @@ def invert_map(map: Any, shape: Any = None, steps: int = 50) -> np.ndarray:
     """Compute the inverse map, result(map(x)) = x, with Newton's method at each pixel of the moving image.
 
     Args:
-        map: (axis, row, column) or (axis, depth, row, column), without folds.
-        shape: sizes of the moving image, on whose pixels the result is; None is the size of `map`.
-        steps: the most Newton steps to take.
+        map: array (axis, row, column) or (axis, depth, row, column), without folds.
+        shape: tuple of int: the size of the moving image, which is the grid of the result. None is the size of `map`.
+        steps: int: the maximum number of Newton steps.
 
     Returns:
-        a map on `shape`. Where the moving pixel is no pixel's image, the map's straight continuation is inverted.
+        a map on `shape`. Outside the range of the map, its linear extrapolation is inverted.
 
     Raises:
-        InputError: a map that folds, or one whose inverse is not found at some pixel.
-        ShapeError: sizes that do not fit the map's axes.
+        InputError: a map that folds, or whose inverse is not found at some pixel.
+        ShapeError: a size that does not match the axes of the map.
 
     Example:
         >>> back = invert_map(identity_map((4, 4)) + 0.5)
@@ -213,14 +211,14 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
     Derivatives are central differences, and one-sided differences at the border.
 
     Args:
-        map: (axis, row, column) or (axis, depth, row, column).
-        spacing: the size of the fixed image's pixels along each axis, or one number; None is 1.
-        moving_spacing: that of the moving image; None is `spacing`.
-        matrix: return the derivatives themselves.
+        map: array (axis, row, column) or (axis, depth, row, column).
+        spacing: float or array (axis): the pixel size of the fixed image. None is 1.
+        moving_spacing: float or array (axis): the pixel size of the moving image. None uses `spacing`.
+        matrix: bool: whether to return the derivatives instead of their determinant.
 
-    Returns:
-        (row, column) or (depth, row, column); with `matrix` (axis, axis, row, column): [i, j] is the derivative of
-        the moving image's i-th coordinate by the fixed image's j-th, both in units of length.
+    Returns: an array (row, column) or (depth, row, column). With `matrix`, an array (axis, axis, *size), where [i, j]
+        is the derivative of the i-th coordinate of the moving image with respect to the j-th coordinate of the fixed
+        image, both in units of length.
 
     Raises:
         ShapeError: a map of fewer than 2 pixels along an axis.
@@ -244,7 +242,7 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
 
 
 def check_map(map: Any, argument: str) -> np.ndarray:
-    """`map` as an array, where it has one coordinate for each of its 2 or 3 axes."""
+    """Check that `map` has one coordinate for each of its 2 or 3 axes, and return it as an array."""
     array = as_array(map, argument, ndim=(3, 4), axes=MAP_AXES)
     if len(array) != array.ndim - 1:
         raise ShapeError(
@@ -255,14 +253,14 @@ def check_map(map: Any, argument: str) -> np.ndarray:
 
 
 def _check_extent(coordinates: np.ndarray) -> None:
-    """Refuses a map without a derivative along one of its axes."""
+    """Raise an error for a map that has no derivative along one of its axes."""
     if min(coordinates.shape[1:]) < 2:
         template = "`{argument}` must have at least 2 pixels along each axis; its shape is {shape}."
         raise ShapeError(template, "map", shape=coordinates.shape)
 
 
 def check_spacing(spacing: Any, axes: int, argument: str) -> np.ndarray:
-    """Spacing along each axis: one positive number for all, or one for each; None is 1."""
+    """Return the spacing along each axis, from one positive number or one per axis; None is 1."""
     values = np.ones(1) if spacing is None else as_array(spacing, argument, ndim=(0, 1), flags=True).reshape(-1)
     if values.dtype.kind == "b":
         raise InputError("`{argument}` must be numbers; got {value!r}.", argument, value=values.tolist())
@@ -286,7 +284,7 @@ def check_shape(shape: Any, argument: str) -> tuple[int, ...]:
 
 
 def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
-    """float32 where everything is float32, else float64."""
+    """Return float32 if all arrays are float32, otherwise float64."""
     return torch.float32 if all(array.dtype == np.float32 for array in arrays) else torch.float64
 
 
@@ -294,7 +292,7 @@ def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
 
 
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """A map (1 or batch, axis, *shape) at points (batch, axis, *out), going on straight beyond its border."""
+    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out); beyond its border, extrapolate linearly."""
     shape = map.shape[2:]
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest
@@ -305,7 +303,7 @@ def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def mean_linear(map: torch.Tensor) -> torch.Tensor:
-    """The mean derivative of maps (batch, axis, *shape): (batch, axis, axis); the identity along an axis of 1 pixel."""
+    """Return the mean derivative (batch, axis, axis) of maps (batch, axis, *shape); along 1 pixel, the identity."""
     axes = map.shape[1]
     columns = []
     for j, size in enumerate(map.shape[2:]):
@@ -316,14 +314,15 @@ def mean_linear(map: torch.Tensor) -> torch.Tensor:
 
 
 def jacobian_matrix(map: torch.Tensor) -> torch.Tensor:
-    """Derivatives (axis, axis, *shape) of a map (axis, *shape)."""
+    """Return the derivatives (axis, axis, *shape) of a map (axis, *shape)."""
     return torch.stack([torch.stack(torch.gradient(part)) for part in map])
 
 
 def inverse_points(map: torch.Tensor, points: torch.Tensor, steps: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where a map (axis, *shape) takes the values `points` (axis, point), and how far it stays from each (point).
+    """Find where a map (axis, *shape) takes the values `points` (axis, point), and the remaining distances (point).
 
-    Newton from the mean linear map. A step that does not bring a point nearer is halved.
+    The method is Newton's, starting from the mean linear map. A step that does not reduce the distance of a point is
+    halved.
     """
     axes = len(map)
     linear = mean_linear(map[None])[0]

@@ -1,4 +1,4 @@
-"""Pictures as they come, with colours or with axes of their own, turned to the grayscale arrays that everything takes."""
+"""Conversion of pictures, with colors or with other orders of axes, to the grayscale arrays of all functions."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def to_grayscale(x: Any) -> np.ndarray:
     """Convert an image to grayscale: 0.299 red + 0.587 green + 0.114 blue.
 
     Args:
-        x: (row, column), grayscale already; or (row, column, channel) with 1 channel, 2 (gray, alpha), 3 (red, green,
-            blue) or 4 (red, green, blue, alpha). Alpha is ignored. With more than 4 along the third axis, a volume
-            (depth, row, column), which is grayscale already.
+        x: array (row, column), which is grayscale already, or (row, column, channel) with 1 channel, 2 (gray, alpha), 3
+            (RGB) or 4 (RGB and alpha). Alpha is ignored. An array with more than 4 entries in the third axis is a
+            grayscale volume (depth, row, column).
 
     Returns:
-        (row, column) or (depth, row, column), in the range of `x`; float32 where `x` is, else float64.
+        an array (row, column) or (depth, row, column), in the range of `x`; float32 if `x` is, otherwise float64.
 
     Raises:
         ShapeError: an array of other axes.
-        InputError: values that are no numbers, or not finite.
+        InputError: values that are not numeric, or not finite.
 
     Source:
-        the weights: Recommendation ITU-R BT.601, as in the grays of JPEG, Pillow and OpenCV.
+        the weights: Recommendation ITU-R BT.601, as in the grayscale conversion of JPEG, Pillow and OpenCV.
 
     Example:
         >>> to_grayscale([[[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]]).round(3).tolist()
@@ -41,7 +41,7 @@ def to_grayscale(x: Any) -> np.ndarray:
 
 
 def as_grayscale(x: Any, argument: str) -> np.ndarray:
-    """`to_grayscale()` of an argument of another name."""
+    """Convert to grayscale, see `to_grayscale()`, with another argument name for messages."""
     array = as_array(x, argument, ndim=(2, 3), axes="(row, column), (row, column, channel) or (depth, row, column)")
     values = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
     if values.ndim == 2 or values.shape[2] > MOST_CHANNELS:
@@ -56,25 +56,24 @@ def as_grayscale(x: Any, argument: str) -> np.ndarray:
 
 
 def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]:
-    """How the voxels (i, j, k) of a NIfTI image become an array (depth, row, column), or (row, column).
+    """Determine the conversion of voxels (i, j, k) of a NIfTI image to an array (depth, row, column), or (row, column).
 
     The columns of the array run along +x (to the right of the patient), its rows along -y (to the back) and its depth
-    along -z (downwards), as x runs to the right, y upwards and z to the first slice in gequi's fields. Each voxel axis
-    goes to the world axis that it is closest to: axes are permuted and flipped, nothing is resampled.
+    along -z (downwards), as in the fields of gequi, where x runs to the right, y upwards and z to the first slice. Each
+    voxel axis is assigned to the closest world axis. Axes are permuted and flipped, but not resampled.
 
     Args:
-        size: the sizes along i, j (and k).
-        header: fields of the NIfTI header: `sform_code` with `srow_x`, `srow_y`, `srow_z`; `qform_code` with
-            `quatern_b`, `quatern_c`, `quatern_d` and `qoffset_x`, `qoffset_y`, `qoffset_z`; `pixdim`, all of it. What
-            is missing counts as 0. The sform comes
-            first, then the qform; without both, i, j and k run along +x, +y and +z.
+        size: tuple of int: the sizes along i, j (and k).
+        header: mapping: fields of the NIfTI header: `sform_code` with `srow_x`, `srow_y`, `srow_z`; `qform_code` with
+            `quatern_b`, `quatern_c`, `quatern_d` and `qoffset_x`, `qoffset_y`, `qoffset_z`; and the complete `pixdim`.
+            Missing fields are 0. The sform is used if present, otherwise the qform, otherwise i, j and k along +x, +y
+            and +z.
 
-    Returns:
-        a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it runs the other way;
-        `spacing` along each axis of the array, or None where the header has none; `orientation` (axis, axis + 1), the
-        position in the array, from 0, of the voxel v, from 0: orientation[:, :-1] v + orientation[:, -1]; and of a
-        volume whose header says it, else None, `origin` and `cosines`, the physical point of the array's first voxel and
-        its direction cosines, as `write_transform()` takes them (LPS).
+    Returns: a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it has the opposite
+        direction; `spacing` along each axis of the array, or None if the header has none; `orientation` (axis, axis +
+        1), which maps the voxel v, from 0, to its position in the array, from 0: orientation[:, :-1] v + orientation[:,
+        -1]; and, for a volume whose header defines its location, `origin` and `cosines`, the position of the first
+        voxel of the array and the direction cosines, as used by `write_transform()` (LPS), otherwise None.
 
     Source:
         nifti1.h, methods 1 to 3 (R. W. Cox et al., 2004).
@@ -105,7 +104,7 @@ def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _in_space(header: Mapping[str, Any], orientation: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The LPS point of the first voxel of an array, and the directions of its columns, rows and slices."""
+    """Return the LPS point of the first voxel of an array, and the directions of its columns, rows and slices."""
     if _field(header, "sform_code", 1)[0] > 0:
         world = np.stack([_field(header, f"srow_{axis}", 4) for axis in "xyz"])
         known = all(np.size(header.get(f"srow_{axis}", [])) >= 4 for axis in "xyz")
@@ -124,7 +123,7 @@ def _in_space(header: Mapping[str, Any], orientation: np.ndarray) -> tuple[np.nd
 
 
 def _field(header: Mapping[str, Any], name: str, count: int) -> np.ndarray:
-    """A field of the header as so many numbers, 0 where it has none."""
+    """Return a field of the header as an array of numbers, 0 if the field is missing."""
     values = np.zeros(count)
     given = np.asarray(header.get(name, []), dtype=float).reshape(-1)[:count]
     values[: len(given)] = given
@@ -132,7 +131,7 @@ def _field(header: Mapping[str, Any], name: str, count: int) -> np.ndarray:
 
 
 def _directions(header: Mapping[str, Any]) -> np.ndarray:
-    """The direction of each voxel axis: (world axis, voxel axis), columns of length 1."""
+    """Return the direction of each voxel axis: (world axis, voxel axis), columns of length 1."""
     if _field(header, "sform_code", 1)[0] > 0:
         matrix = np.stack([_field(header, f"srow_{axis}", 3) for axis in "xyz"])
     elif _field(header, "qform_code", 1)[0] > 0:

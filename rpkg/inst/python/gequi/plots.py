@@ -1,4 +1,4 @@
-"""Pictures of results, by matplotlib: figures that no window and no global state belong to."""
+"""Plots of results with matplotlib: figures that do not depend on a window or on global state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CAPTIONS = {
 
 
 class Aligned(Protocol):
-    """Two images and the map between them: what a picture of a registration needs."""
+    """Two images and the map between them, the data for plots of a registration."""
 
     @property
     def map(self) -> np.ndarray: ...
@@ -59,25 +59,25 @@ class Aligned(Protocol):
 
 
 class Cut(NamedTuple):
-    """The part of an image that is shown: a slice across one axis of a volume, or all of an image."""
+    """The part of an image that is shown: a slice of a volume perpendicular to an axis, or all of an image."""
 
     slice: int | None
     axis: int
     along: list[int]  # the axes that are shown, downwards and to the right
 
     def of(self, image: np.ndarray, slice: int | None = None) -> np.ndarray:
-        """The matrix that is shown of an image or volume; `slice` is another one than the cut's."""
+        """Return the displayed matrix of an image or volume; `slice` replaces the slice of the cut."""
         return image if self.slice is None else image.take(self.slice if slice is None else slice, self.axis)
 
     def map(self, map: np.ndarray) -> np.ndarray:
-        """The part of a map (axis, *size) on the pixels that are shown, with as many axes as before."""
+        """Return the part of a map (axis, *size) on the displayed pixels, with all its axes."""
         return map if self.slice is None else map.take([self.slice], self.axis + 1)
 
 
 def plot_registration(
     registration: Aligned, type: str = "overlay", slice: int | None = None, axis: int = 0, squares: int | None = None
 ) -> Figure:
-    """A picture of a registration; see `Registration.plot()`."""
+    """Plot a registration; see `Registration.plot()`."""
     need_packages(["matplotlib"], "A plot", "plot")
     from matplotlib.figure import Figure
 
@@ -112,7 +112,7 @@ def plot_registrations(
     axis: int = 0,
     squares: int | None = None,
 ) -> Figure:
-    """Several registrations, a small picture each after the registration; see `Registrations.plot()`."""
+    """Plot several registrations in one panel per pair; see `Registrations.plot()`."""
     need_packages(["matplotlib"], "A plot", "plot")
     from matplotlib.figure import Figure
 
@@ -165,13 +165,13 @@ def _cut(size: tuple[int, ...], slice: int | None, axis: int) -> Cut:
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
-    """The image between 0 and 1, with the darkest and the brightest half percent cut off."""
+    """Scale the image to [0, 1], with the darkest and the brightest half percent clipped."""
     whole = own_tensor(image, torch.float64)[None, None]
     return as_numpy(quantile_stretch(whole)[0, 0].clamp(0, 1))
 
 
 def _show(axes: Axes, image: np.ndarray, spacing: np.ndarray, cut: Cut, **options: Any) -> Any:
-    """A matrix, or colours, with pixels of their length."""
+    """Draw a matrix, or colors, with pixels of their physical size."""
     rows, columns = (spacing[i] for i in cut.along)
     return axes.imshow(image, aspect=float(rows / columns), interpolation="nearest", **options)
 
@@ -180,14 +180,14 @@ def _show(axes: Axes, image: np.ndarray, spacing: np.ndarray, cut: Cut, **option
 
 
 def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) -> dict[str, np.ndarray]:
-    """What is shown of two images, in greys of the fixed one, on its pixels.
+    """Return the two images with matched gray levels, on the pixels of the fixed image.
 
-    The greys of the moving image are replaced by those that the fixed one has at the same rank where both are seen after
-    the registration, in reverse with contrast "any" where the two are dark and bright in opposition. So images that agree
-    but for brightness and contrast are alike in a picture.
+    The gray levels of the moving image are replaced by those of the fixed image at the same rank, over the pixels where
+    both are visible after registration. For contrast "any" the order is reversed if the intensities of the two images
+    are inverted. Images that agree up to brightness and contrast therefore look alike.
 
     Returns:
-        `fixed`, and the moving image `before`, laid on it by the middles, and `after`: NaN where it does not reach.
+        `fixed`, and the moving image `before` (aligned by the centers) and `after` registration, with NaN outside it.
     """
     cut = _cut(registration.fixed.shape, slice, axis)
     fixed, moving = cut.of(stretched(registration.fixed)), stretched(registration.moving)
@@ -201,7 +201,7 @@ def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) ->
 
 
 def _greys(moving: np.ndarray, fixed: np.ndarray, any_contrast: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that takes a grey of the moving image to the one of the fixed image at the same rank."""
+    """Return the function from gray levels of the moving image to those of the fixed image at the same rank."""
     if len(moving) < 2:
         return lambda x: x
     ranks = np.linspace(0, 1, 257)
@@ -214,7 +214,7 @@ def _greys(moving: np.ndarray, fixed: np.ndarray, any_contrast: bool) -> Callabl
 
 
 def _plot_before_and_after(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int | None) -> None:
-    """The fixed image and the moving one on its pixels, in two colours or in squares."""
+    """Plot the fixed image and the moving image on its pixels, in two colors or as a checkerboard."""
     for each, when in zip(axes, ("before", "after"), strict=True):
         _draw_pair(each, registration, cut, when, squares)
         each.set_title(when)
@@ -223,7 +223,7 @@ def _plot_before_and_after(axes: np.ndarray, registration: Aligned, cut: Cut, sq
 
 
 def _draw_pair(axes: Axes, registration: Aligned, cut: Cut, when: str, squares: int | None) -> None:
-    """The two images before or after the registration."""
+    """Draw the two images before or after registration."""
     parts = laid_over(registration, cut.slice, cut.axis)
     fixed, there = parts["fixed"], parts[when]
     seen = ~np.isnan(there)
@@ -238,7 +238,7 @@ def _draw_pair(axes: Axes, registration: Aligned, cut: Cut, when: str, squares: 
 
 
 def _chessboard(size: tuple[int, ...], spacing: np.ndarray, squares: int) -> np.ndarray:
-    """Where the fixed image is shown: every other square, so many along the longer side."""
+    """Return where the fixed image is shown: every other square, with `squares` squares along the longer side."""
     side = max(n * length for n, length in zip(size, spacing, strict=True)) / squares
     number = [((np.arange(n) + 0.5) * length / side).astype(int) for n, length in zip(size, spacing, strict=True)]
     return np.add.outer(*number) % 2 == 0
@@ -248,7 +248,7 @@ def _chessboard(size: tuple[int, ...], spacing: np.ndarray, squares: int) -> np.
 
 
 def _plot_grid(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int) -> None:
-    """A straight grid on the fixed image, and where the map takes it; of a volume, seen along the axis."""
+    """Plot a regular grid on the fixed image and its position under the map; for a volume, projected along the axis."""
     fixed = cut.of(stretched(registration.fixed))
     _show(axes[0], fixed, registration.spacing, cut, cmap="gray", vmin=0, vmax=1)
     _draw_lines(axes[0], [*np.indices(fixed.shape)], squares)
@@ -262,7 +262,7 @@ def _plot_grid(axes: np.ndarray, registration: Aligned, cut: Cut, squares: int) 
 
 
 def _draw_grid(axes: Axes, registration: Aligned, cut: Cut, squares: int) -> None:
-    """The grid where the map takes it, on the moving image."""
+    """Draw the grid at its position under the map, on the moving image."""
     moving, slice = registration.moving, None
     if cut.slice is not None:  # the slice of the moving volume that the middle of the grid lies in
         through = float(np.median(cut.of(registration.map[cut.axis])))
@@ -272,7 +272,7 @@ def _draw_grid(axes: Axes, registration: Aligned, cut: Cut, squares: int) -> Non
 
 
 def _draw_lines(axes: Axes, map: list[np.ndarray], squares: int) -> None:
-    """Every so many rows and columns of a map, as lines in the image that it leads to."""
+    """Draw some rows and columns of a map at equal distances, as lines in the target image."""
     rows, columns = map
     step = max(1, round((max(rows.shape) - 1) / squares))
     for colour, x, y in ((ROWS, columns, rows), (COLUMNS, columns.T, rows.T)):
@@ -282,13 +282,13 @@ def _draw_lines(axes: Axes, map: list[np.ndarray], squares: int) -> None:
 
 
 def _values(registration: Aligned, cut: Cut, kind: str) -> np.ndarray:
-    """What is shown in colours; folds have none."""
+    """Return the values that are shown in color; folds have none."""
     values = cut.of(getattr(registration, kind))
     return np.ma.masked_less_equal(values, 0) if kind == "jacobian" else values
 
 
 def _colours(kind: str, values: list[np.ndarray]) -> dict[str, Any]:
-    """One scale of colours for all values: of the determinant about 1, with folds black; of the uncertainty."""
+    """Return one color scale for all values: for the determinant about 1, with black folds, or for the uncertainty."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     every = np.concatenate([np.ma.getdata(each).ravel() for each in values])
