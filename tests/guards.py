@@ -185,7 +185,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "oscillatory_warp": lambda: dict(a=MATRIX, amplitude=-1.0, period=3.0),
     "output_shape": lambda: dict(network=network(), input_shape=(1, 1, 5, 5)),
     "permutation_error": lambda: dict(f=squares, x=MATRIX, input=0, output=0, permutations=2, seed=1, dtype="float64"),
-    "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", progress=None),
+    "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
     "predict_points": lambda: dict(
         network=points_network(), x=BATCH[:, 0, :1, :], points=RANDOM.normal(size=(5, 2)), dtype="float32"

@@ -979,7 +979,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(epochs=0), InputError, "`epochs` must be at least 1"),
         (lambda: fitted(epochs=1.5), InputError, "`epochs` must be a whole number"),
         (lambda: fitted(batch_size=0), InputError, "`batch_size` must be at least 1"),
-        (lambda: fitted(learning_rate=-1), InputError, "`learning_rate` must be at least 0"),
+        (lambda: fitted(learning_rate=-1), InputError, "`learning_rate` must be from 0 to"),
         (lambda: fitted(optimizer="adm"), InputError, "`optimizer` must be one of .*'adam'"),
         (lambda: fitted(optimizer={"optimizer": "sgd", "momentm": 1}), InputError, "sgd has no option 'momentm'.*'momentum'"),
         (lambda: fitted(schedule="step"), InputError, "`schedule` must be one of"),

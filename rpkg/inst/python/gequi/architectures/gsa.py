@@ -70,7 +70,7 @@ def gsa_network(
         Romero & Cordonnier 2021 (arXiv 2010.00977), with a correction; residual blocks as in Vaswani et al. 2017.
 
     Example:
-        >>> import gequi
+        >>> import gequi, numpy as np
         >>> net = gsa_network(gequi.gspace("rot2dOnR2", N=4), units=10, seed=1)
         >>> gequi.predict(net, np.zeros((2, 1, 7, 7))).shape
         (2, 10)
