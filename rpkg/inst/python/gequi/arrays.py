@@ -42,7 +42,7 @@ def check_device(device: object, argument: str = "device") -> torch.device:
 
 
 def check_choice(value: object, argument: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`. Otherwise raise an error that lists them and suggests the nearest one."""
+    """Return `value` if it is one of `choices`. Otherwise raise an error that lists them and suggests the nearest."""
     names = list(choices)
     if isinstance(value, str) and value in names:
         return value

@@ -170,7 +170,7 @@ def _as_piece(piece: Any) -> dict[str, Any]:
     if conversion == "r":
         limit = int(form[1:]) if form.startswith(".") else None
         return {"kind": "code", "value": _plain(value), "limit": limit}
-    if conversion is None and isinstance(value, tuple):  # a shape; (3,) is Python's way alone
+    if conversion is None and isinstance(value, tuple):  # a shape; the notation (3,) is specific to Python
         return {"text": f"({', '.join(map(str, value))})"}
     return {"text": _as_text(piece)}
 
@@ -282,7 +282,7 @@ def need_packages(names: Iterable[str], purpose: str, extra: str) -> None:
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:
-    """ " Did you mean 'conv'?", or an empty string where nothing is near."""
+    """Return a suggestion such as " Did you mean 'conv'?", or an empty string if no choice is similar."""
     known = {choice.lower(): choice for choice in choices}
     other = _OTHER_NAMES.get(str(name).lower())
     if other in known:

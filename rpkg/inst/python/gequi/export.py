@@ -42,7 +42,7 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
     Args:
         model: torch.nn.Module: a network, created by `equivariant_network()` or another factory of gequi, or any torch
             module.
-        path: str or path: the file. An existing file is replaced once the new file is complete.
+        path: str or Path: the file. An existing file is replaced once the new file is complete.
         input_shape: tuple of int or list of tuple: the shape of an input, such as (1, 1, 28, 28). For a module with
             several inputs, a list of shapes.
         format: str: "onnx" for onnxruntime and other programs: the inputs are named like the arguments of the model's

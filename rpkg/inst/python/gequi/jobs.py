@@ -230,8 +230,9 @@ class Part:
         self.rank, self.processes = rank, processes
 
     def of(self, indexes: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the indexes of this process and whether they count. A process without an index takes the first,
-        uncounted.
+        """Return the indexes of this process and whether they count.
+
+        A process that receives no index takes the first one, which does not count.
         """
         own = self.slice(indexes)
         return (own, True) if len(own) else (indexes[:1], False)
@@ -276,7 +277,7 @@ def run_workers(
     """Start the workers of a job on this machine and wait for them. If one fails, the others are ended.
 
     Args:
-        folder: path: the folder of the job.
+        folder: str or Path: the folder of the job.
         module: str: the Python module that each worker runs, with the folder as its argument.
         devices: int: the number of workers.
         progress: callable, optional: a function that is called with the reports of the workers. If it returns False,

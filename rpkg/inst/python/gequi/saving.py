@@ -45,7 +45,7 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
     Args:
         model: torch.nn.Module: a module with a `recipe`, created by `equivariant_network()`, `gsa_network()`,
             `image_classifier_mlp()`, `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
-        path: str or path: the file. An existing file is replaced.
+        path: str or Path: the file. An existing file is replaced.
         metadata: dict, optional: plain data (that JSON can represent) to store with the model, such as the names of
             classes.
 
@@ -77,7 +77,7 @@ def load_model(path: Any) -> nn.Module:
     Loading does not execute code from the file.
 
     Args:
-        path: str or path: the file.
+        path: str or Path: the file.
 
     Returns:
         torch.nn.Module: the model, in the type in which it was saved. Its predictions are identical to those of the

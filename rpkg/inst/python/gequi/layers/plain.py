@@ -110,8 +110,9 @@ class _OnFields(nn.Module):
         self.runs = runs_of(sizes)
 
     def fields_of(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Split channels (batch, channel, ...) into fields (batch, field, size, ...), one tensor per run of equal
-        sizes.
+        """Split channels (batch, channel, ...) into fields (batch, field, size, ...).
+
+        There is one tensor for each run of fields of equal size.
         """
         parts = x.split([count * size for count, size in self.runs], 1) if len(self.runs) > 1 else [x]
         return [part.unflatten(1, run) for part, run in zip(parts, self.runs, strict=True)]

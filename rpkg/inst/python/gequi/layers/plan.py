@@ -37,17 +37,14 @@ class Window:
         return length + 2 * self.padding - self.dilation * (self.kernel_size - 1) - 1
 
     def after(self, length: int) -> int:
-        """Return the number of positions of the window on an axis of this length; less than 1 if the window does not
-        fit.
-        """
+        """Return the number of positions of the window on an axis; it is less than 1 if the window does not fit."""
         return self._room(length) // self.stride + 1
 
     def left_over(self, length: int) -> int:
-        """Return the number of pixels at the far end that no window reaches: 0 if the windows are symmetric on the
-        axis.
+        """Return the number of pixels at the far end that no window reaches, or 0 if the windows are symmetric.
 
-        A rotation by 90 degrees, or a reflection, maps the windows onto themselves only if they are symmetric: (length
-        + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
+        A rotation by 90 degrees, or a reflection, maps the windows onto themselves only if they lie symmetrically on
+        the axis: (length + 2 padding - dilation (kernel_size - 1) - 1) must be divisible by the stride.
         """
         return self._room(length) % self.stride
 

@@ -44,8 +44,9 @@ def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> 
 
 
 class Mask(EquivariantModule):
-    """Multiplies by 1 inside the inscribed disc reduced by `margin` pixels, and by a Gaussian edge of `sigma` pixels
-    outside.
+    """Multiplies by 1 inside the inscribed disc reduced by `margin` pixels, and by a Gaussian edge outside.
+
+    `sigma` is the standard deviation of the edge in pixels.
     """
 
     def __init__(self, in_type: FieldType, margin: float, sigma: float) -> None:

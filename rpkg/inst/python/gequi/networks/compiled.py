@@ -1,8 +1,8 @@
 """The compiled copy of a network for inference: plain torch modules with expanded filters.
 
 An equivariant network expands the filters of its steerable layers from their weights. In the copy this is done once.
-The copy is created when it is first needed and stored with the network. It is created again if the weights, statistics,
-layers or hooks of the network have changed.
+The copy is created when it is first needed and stored with the network. It is created again if the layers, parameters
+or buffers of the network have changed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ _GATHERED = ("running_mean", "running_var")
 
 
 def plain_network(network: EquivariantNetwork) -> Branch:
-    """Convert a network to plain torch modules in evaluation mode, in the type of the network, with copies of its
-    weights.
-    """
+    """Convert a network to plain torch modules in evaluation mode, in its own type and with copies of its weights."""
     with torch.no_grad(), network._own_float_type():
         return Branch(plain_layers(network.steps, network.layers)).eval().requires_grad_(False)
 
@@ -84,7 +82,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class _Kept:
-    """The compiled copies of a network and the tensors, layers and hooks from which they were created."""
+    """The compiled copies of a network, and the tensors and layers from which they were created."""
 
     def __init__(self, network: EquivariantNetwork) -> None:
         parts = list(network.modules())

@@ -61,9 +61,7 @@ class EquivariantNetwork(nn.Module):
         return element
 
     def inexact_layers(self, size: tuple[int, ...]) -> list[dict[str, Any]]:
-        """Return the layers that break exact equivariance on images of this size, with the reason; see
-        `Window.left_over`.
-        """
+        """Return the layers that are not exactly equivariant at this size, with the reason; see `Window.left_over`."""
         found: list[dict[str, Any]] = []
         if self.space.dimensionality == 0 or self.space.fibergroup.order() == 1:
             return found

@@ -29,8 +29,9 @@ class Plan:
         return replace(self, steps=(*self.steps, plan_layer(self.out_type, layer, len(self.steps) + 1)))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a table with one dict for the input and one per layer: `layer`, `kind`, `fields` and `channels` of the
-        output.
+        """Return a table with one dict for the input and one per layer: `layer`, `kind`, `fields`, `channels`.
+
+        `fields` and `channels` are those of the output of the layer.
         """
         first = {"layer": "input", "kind": "", "fields": show_fields(self.in_type), "channels": self.in_type.size}
         return [first, *(self.row(number) for number in range(1, len(self.steps) + 1))]

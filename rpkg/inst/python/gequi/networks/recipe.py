@@ -89,8 +89,9 @@ def network_from_recipe(recipe: Mapping[str, Any]) -> nn.Module:
 
 
 def _plain_layers(layers: Any, depth: int = 0) -> Any:
-    """Convert layers to plain data in one form: fields as pairs, arrays (from R) as lists, whole numbers as int (4.0 as
-    4).
+    """Convert layers to plain data in one form.
+
+    Fields become pairs, arrays (from R) become lists, and whole numbers become int (4.0 becomes 4).
     """
     layers = plain(layers) if isinstance(layers, np.ndarray) else layers
     if isinstance(layers, Mapping) and depth < MOST_DEPTH:
@@ -123,9 +124,7 @@ def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | N
 
 
 def with_dtype(network: EquivariantNetwork, dtype: object) -> EquivariantNetwork:
-    """Return the network with another floating-point type and the same weights, or the network itself if it has this
-    type.
-    """
+    """Return a network with the same weights in another floating-point type, or `network` if it has this type."""
     wanted = check_dtype(dtype)
     if wanted == network.dtype:
         return network

@@ -15,8 +15,9 @@ from .module import check_model
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters and the running statistics of a model. Filter bases and index tables are constants, not
-    weights.
+    """Return the parameters and the running statistics of a model.
+
+    Filter bases and index tables are constants, not weights.
     """
     check_model(model)
     state: dict[str, torch.Tensor] = {
@@ -87,7 +88,7 @@ def set_weights(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
                 "weights", name=name, choices=list(state), hint=nearest(name, state),
             )  # fmt: skip
         array = as_array(value, f"weights${name}")
-        if array.size == 1 and state[name].numel() == 1:  # R has no arrays without axes
+        if array.size == 1 and state[name].numel() == 1:  # R sends a scalar as an array with one axis
             array = array.reshape(tuple(state[name].shape))
         if array.shape != tuple(state[name].shape):
             raise ShapeError(

@@ -202,8 +202,7 @@ def equivariance_maps(
     output: Any = None,
     dtype: str | None = None,
 ) -> dict[str, Any]:
-    """Compute the maps for a plot of equivariance: a field of f(x) and of f(g x), and their difference after g is
-    undone.
+    """Compute the maps for a plot of equivariance: a field of f(x) and of f(g x), and their difference with g undone.
 
     Args:
         f, x, space, input, output, dtype: as in `equivariance_error()`. Only the first image of `x` is used. The images
@@ -212,11 +211,11 @@ def equivariance_maps(
         field: int: the number of the field of the output.
 
     Returns:
-        dict: `input` and `moved`, arrays (row, column), the first channel of x and of g x; `maps`, `maps_of_moved` and
-        `difference`, arrays (channel, row, column) of the field, where the difference is g^-1 f(g x) - f(x);
-        `moves_to`, the channel of f(g x) that corresponds to each channel of f(x), or None if g does not permute the
-        channels; `names`, the names of the channels, which are those of the elements for a regular field; `name`, the
-        name of g; and `error`, as in `equivariance_error()`.
+        dict: `input` and `moved`, arrays (row, column), are the first channel of x and of g x. `maps`, `maps_of_moved`
+        and `difference`, arrays (channel, row, column), belong to the field; the difference is g^-1 f(g x) - f(x).
+        `moves_to` is the channel of f(g x) that corresponds to each channel of f(x), or None if g does not permute the
+        channels. `names` are the names of the channels, which are those of the elements for a regular field. `name` is
+        the name of g. `error` is defined as in `equivariance_error()`.
 
     Raises:
         InputError: if the element or field does not exist, or if the output of `f` is not an image.

@@ -28,7 +28,7 @@ class Augmentation:
     """Random transformations and their action on inputs and targets."""
 
     def __init__(self, kind: str, network: torch.nn.Module, task: Task, axes: int) -> None:
-        """`axes` is the number of spatial axes of the input."""
+        """Check the augmentation. `axes` is the number of spatial axes of the input."""
         self.kind, self.task = kind, task
         own = network if isinstance(network, EquivariantNetwork) else None
         self.fields = own.in_type if own else None
@@ -90,8 +90,10 @@ class Augmentation:
 
 
 def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
-    """Return the change of basis and the irrep frequencies of each field. Raise a FieldError if a field does not allow
-    all angles.
+    """Return the change of basis and the irrep frequencies of each field.
+
+    Raises:
+        FieldError: if a field does not allow rotations by all angles.
     """
     parts = []
     for representation in fields.representations:

@@ -95,7 +95,7 @@ class Examples:
         self.held_targets = None if isinstance(y, np.memmap) else own_tensor(y, self.target_dtype, argument="y")
 
     def subset(self, chosen: np.ndarray) -> Examples:
-        """Some of the examples, over the same memory."""
+        """Return some of the examples, which share memory with the original."""
         part = object.__new__(Examples)
         part.__dict__.update(self.__dict__)
         part.chosen, part.count, part._order = self.chosen[chosen], len(chosen), (-1, None)
@@ -103,7 +103,7 @@ class Examples:
 
     @property
     def axes(self) -> int:
-        """The number of spatial axes of the inputs."""
+        """Return the number of spatial axes of the inputs."""
         return int(self.x.ndim) - 2
 
     def batches(self, batch_size: int) -> int:

@@ -22,7 +22,7 @@ from .options import FitOptions
 
 @dataclass
 class Prepared:
-    """The inputs of a run."""
+    """The examples, task and identity of a run."""
 
     examples: Examples | Made
     validation: Examples | None

@@ -29,7 +29,7 @@ def prepare_job(
     """Write a training job to a folder and return the commands that run it on a cluster.
 
     Args:
-        folder: str or path: an empty folder that all machines can access. It receives `job.json`, the model and the
+        folder: str or Path: an empty folder that all machines can access. It receives `job.json`, the model and the
             data, or the paths of the data files.
         model, x, y: as in `fit()`. For a .npy file, the job stores the path, not the contents.
         metadata: dict, optional: plain data to store with the job.
@@ -73,7 +73,7 @@ def collect_job(folder: Any, model: torch.nn.Module) -> list[dict[str, Any]]:
     """Read the result of a completed training job into a model.
 
     Args:
-        folder: str or path: the folder of the job.
+        folder: str or Path: the folder of the job.
         model: torch.nn.Module: the model that was given to `prepare_job()`. It receives the trained weights, as from
             `fit()`.
 

@@ -111,9 +111,7 @@ def predict_classes(
 
 
 def classes_of(output: np.ndarray, type: str) -> np.ndarray:
-    """Compute the probabilities ("prob") or the most probable class ("class") from the output (batch, class, ...) of a
-    model.
-    """
+    """Compute probabilities ("prob") or the most probable class ("class") from the output (batch, class, ...)."""
     logits = torch.from_numpy(output)
     if logits[0, 0].numel() == 1:
         logits = logits.flatten(1)

@@ -83,7 +83,7 @@ def fit(
         seed: int, optional: the seed for the order of examples, augmentation and dropout. None uses the seed of
             `checkpoint` if the file exists, and draws a seed otherwise. The same seed gives identical weights on the
             same machine with the same number of threads.
-        checkpoint: str or path, optional: a file that stores the state after each epoch. If the file exists, training
+        checkpoint: str or Path, optional: a file that stores the state after each epoch. If the file exists, training
             resumes from it.
         patience: int, optional: the number of epochs without improvement of the validation loss (or of the loss,
             without validation) after which training stops. The best weights are restored.
@@ -138,9 +138,7 @@ def fit(
 def make_run(
     model: torch.nn.Module, x: Any, y: Any, given: FitOptions, progress: Progress | None, callbacks: Any = None
 ) -> Run:
-    """Create the run of a call of `fit()` and check all arguments. The run resumes from its checkpoint if the file
-    exists.
-    """
+    """Create the run of a call of `fit()` and check all arguments. An existing checkpoint is resumed."""
     check_model(model, "model")
     options = given.checked()
     check_progress(progress)
