@@ -95,7 +95,7 @@ def _plain_gate(layer: Any) -> nn.Module:
 def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
     """ELU on the values of fields "fourier(L)" at `samples` group elements, equivariant up to this sampling.
 
-    With a multiple of 4 `samples`, the layer is exactly equivariant to quarter turns. In space, `samples` is escnn's N
+    If `samples` is a multiple of 4, the layer is exactly equivariant to quarter turns. In space, `samples` is escnn's N
     of the grid "thomson_cube", which has 24 N elements.
     """
     group, space = before.gspace.fibergroup, before.gspace

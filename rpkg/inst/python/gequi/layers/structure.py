@@ -36,7 +36,7 @@ def plan_upsample(before: FieldType, *, scale_factor: int, align_corners: bool =
 
 @kind
 def plan_mask(before: FieldType, *, margin: float = 0.0, sigma: float = 2.0) -> Step:
-    """Keeps the inscribed disc (or ball), which stays visible at all angles, and decays to 0 outside it."""
+    """Keeps the inscribed disc (or ball), which stays in view at all rotation angles, and decays to 0 outside it."""
     dimension_of(before, 2, 3)
     margin = check_number(margin, "margin", minimum=0)
     sigma = check_number(sigma, "sigma", minimum=0)
