@@ -175,7 +175,7 @@ def as_array(
     """
     if isinstance(x, torch.Tensor):
         x = _numpy_of(x, argument)
-    if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would use the masked values
+    if isinstance(x, np.ma.MaskedArray):  # numpy.asarray() would use the values under the mask
         raise InputError("`{argument}` is a masked array; fill it, as by its method `filled()`.", argument)
     try:
         array = np.asarray(x)

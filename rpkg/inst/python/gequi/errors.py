@@ -244,7 +244,7 @@ class SetupError(GequiError):
 
 
 class UnrelatedImagesError(GequiError):
-    """Two images for which registration found no map under which they are similar."""
+    """Registration found no map under which the two images are similar."""
 
 
 class TrainingError(GequiError):

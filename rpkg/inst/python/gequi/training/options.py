@@ -17,7 +17,7 @@ from ..networks import choose_seed
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 
-LARGEST_RATE = 1e30  # slightly less than the maximum of float32, the type of the weights
+LARGEST_RATE = 1e30  # below the maximum of float32, the type of the weights
 AUGMENTATIONS = ("group", "rotation")
 # Options that do not affect the weights. They may differ if a checkpoint is resumed.
 _ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
