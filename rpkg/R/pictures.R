@@ -83,7 +83,7 @@ read_numbers <- function(x, argument, call) {
   if (!length(dim(x)) %in% 2:3) {
     abort_gequi(c("ShapeError", "InputError"), paste0(
       "`", argument, "` must be a matrix (row, column) or an array (row, column, channel) or (depth, row, column); ",
-      "got ", max(1, length(dim(x))), " axes."
+      "number of axes: ", max(1, length(dim(x))), "."
     ), argument, call)
   }
   new_picture(array(as.vector(x), dim(x)), length(dim(x)) == 3 && dim(x)[3] <= 4, attr(x, "spacing"))

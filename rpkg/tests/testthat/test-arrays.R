@@ -73,7 +73,7 @@ test_that("missing values, factors and data frames are refused by name", {
   refused(numeric(0), "`x`")
   network <- equivariant_network(c4(), c(trivial = 1))
   expect_refused(layer_conv(network, c(regular = NA), 3), "`fields$regular` must not be NA", "input")
-  expect_refused(layer_conv(network, c(regular = 1), NA_integer_), "$kernel_size` must not be NA", "input")
+  expect_refused(layer_conv(network, c(regular = 1), NA_integer_), "`kernel_size` must not be NA", "input")
 })
 
 test_that("whole numbers may be given as 4 or 4L, and 4.7 is refused", {
