@@ -17,9 +17,9 @@ QUANTILES = (0.005, 0.995)
 
 
 def gaussian_filter(x: torch.Tensor, sigmas: Sequence[float], normalized: bool = False) -> torch.Tensor:
-    """Gaussian smoothing with a standard deviation in pixels for each axis.
+    """Smooth x with a Gaussian whose standard deviation is given in pixels for each axis.
 
-    Outside the image the values are 0; with `normalized`, the weights inside the image sum to 1 instead.
+    Values outside the image are 0. With `normalized`, the weights inside the image sum to 1 instead.
     """
     if max(size_of(x)) > DENSE and x.ndim == 4 and not normalized:
         return _filter_rows(_filter_rows(x, sigmas[0]).mT, sigmas[1]).mT
@@ -31,16 +31,16 @@ def gaussian_filter(x: torch.Tensor, sigmas: Sequence[float], normalized: bool =
 def masked_gaussian_filter(
     x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float], normalized: bool = False, floor: float = 1e-3
 ) -> torch.Tensor:
-    """The local mean of what lies in a mask with values from 0 to 1 (normalized convolution).
+    """Compute the local mean within a mask with values from 0 to 1 (normalized convolution).
 
-    `floor` is the least weight by which the sum is divided.
+    `floor` is the minimum weight by which the sum is divided.
     """
     weight = gaussian_filter(mask, sigmas, normalized).clamp_min(floor)
     return gaussian_filter(mask * x, sigmas, normalized) / weight
 
 
 def local_moments(x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The local mean and variance of each channel of x under a Gaussian window within a mask (batch, 1, *size)."""
+    """Compute the local mean and variance of each channel of x in a Gaussian window within a mask (batch, 1, *size)."""
     channels = x.shape[1]
     moments = gaussian_filter(torch.cat([mask, mask * x, mask * x**2], 1), sigmas)
     weight, first, second = moments.split([1, channels, channels], 1)
@@ -52,9 +52,9 @@ def local_moments(x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float]) 
 def local_normalize(
     x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float], floor: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """x with a local mean of 0 and a local standard deviation of 1 or less, and the deviation it was divided by.
+    """Normalize x to a local mean of 0 and a local standard deviation of at most 1, and return the divisor as well.
 
-    The deviation is the root of the local variance plus `floor` squared, so that flat regions stay near 0.
+    The divisor is the root of the local variance plus `floor` squared, so flat regions stay near 0.
     """
     mean, variance = local_moments(x, mask, sigmas)
     deviation = (variance + floor**2).sqrt()
@@ -62,9 +62,9 @@ def local_normalize(
 
 
 def gradient(x: torch.Tensor, steps: Sequence[float]) -> torch.Tensor:
-    """Central differences of x (batch, 1, *size) with a repeated border: (batch, axis, *size).
+    """Compute central differences of x (batch, 1, *size) with a repeated border: (batch, axis, *size).
 
-    `steps` are the distances of neighboring pixels along each axis.
+    `steps` are the distances between neighboring pixels along each axis.
     """
     axes = len(steps)
     padded = functional.pad(x, (1, 1) * axes, mode="replicate")
@@ -79,14 +79,14 @@ def gradient(x: torch.Tensor, steps: Sequence[float]) -> torch.Tensor:
 
 
 def quantile_stretch(x: torch.Tensor, mask: torch.Tensor | None = None, floor: float = 0.0) -> torch.Tensor:
-    """Each channel of x (batch, channel, *size) scaled so that its 0.5 and 99.5 percent quantiles become 0 and 1.
+    """Scale each channel of x (batch, channel, *size) so that its 0.5 and 99.5 percent quantiles become 0 and 1.
 
-    Values outside the two quantiles go beyond [0, 1]. Where the quantiles are equal, the least and the largest value
-    take their place.
+    Values outside the two quantiles are mapped outside [0, 1]. If the quantiles are equal, the minimum and maximum are
+    used instead.
 
     Args:
-        mask: where the quantiles are taken, True or False, of the shape (*size); None is everywhere.
-        floor: the least difference of the quantiles by which is divided.
+        mask: tensor (*size): True where the quantiles are computed. None is everywhere.
+        floor: float: the minimum of the difference of the quantiles, the divisor.
     """
     inside = x.flatten(2) if mask is None else x[:, :, mask]
     low, high = (_quantile(inside, q) for q in QUANTILES)
@@ -98,7 +98,7 @@ def quantile_stretch(x: torch.Tensor, mask: torch.Tensor | None = None, floor: f
 
 
 def _quantile(x: torch.Tensor, q: float) -> torch.Tensor:
-    """The quantile along the last axis, by linear interpolation; `torch.quantile` takes 16 million values at most."""
+    """Return the quantile along the last axis, linearly interpolated; `torch.quantile` accepts 16 million values."""
     place = q * (x.shape[-1] - 1)
     below = math.floor(place)
     values = x.kthvalue(below + 1, -1).values
@@ -108,7 +108,7 @@ def _quantile(x: torch.Tensor, q: float) -> torch.Tensor:
 
 
 def _filter_rows(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing along the rows axis in strips: the time grows with the rows, not with their square."""
+    """Smooth along the row axis in strips, so that the time is proportional to the rows, not to their square."""
     reach, rows = math.ceil(5 * sigma), x.shape[-2]
     strips = math.ceil(rows / STRIP)
     padded = functional.pad(x, (0, 0, reach, reach + strips * STRIP - rows))
@@ -130,6 +130,6 @@ def _gaussian(n: int, sigma: float, normalized: bool, dtype: torch.dtype, device
 
 @lru_cache(maxsize=256)
 def _strip(sigma: float, reach: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The weights of a strip's rows and of those around it: each row reaches equally far to both sides."""
+    """Return the weights of the rows of a strip and its surroundings; each row reaches equally far to both sides."""
     weights = _gaussian(STRIP + 2 * reach, sigma, False, dtype, device)[reach : reach + STRIP]
     return weights.triu().tril(2 * reach)

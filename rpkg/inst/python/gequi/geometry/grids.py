@@ -1,7 +1,7 @@
-"""Grids of cells that cover an image or volume evenly, and the linear maps between them as small dense matrices.
+"""Grids of cells that cover an image or volume evenly, and linear maps between them as small dense matrices.
 
-One matrix acts along each axis. Each matrix is symmetric about the middle of its grid, so it commutes with quarter turns
-up to rounding at every size. Matrices are cached for each size, type and device.
+One matrix acts along each axis. Each matrix is symmetric about the middle of its grid, so it commutes with quarter
+turns up to rounding for every size. Matrices are cached for each size, type and device.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Kind(TypedDict):
 
 
 def kind_of(x: torch.Tensor) -> Kind:
-    """The type and the device of x."""
+    """Return the type and the device of x."""
     return Kind(dtype=x.dtype, device=x.device)
 
 
 def size_of(x: torch.Tensor) -> Size:
-    """The size of x (batch, channel, *size)."""
+    """Return the size of x (batch, channel, *size)."""
     return tuple(x.shape[2:])
 
 
@@ -37,13 +37,13 @@ def size_of(x: torch.Tensor) -> Size:
 
 
 def pixel_grid(size: Sequence[int], dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """Coordinates of all pixels: (axis, *size)."""
+    """Return the coordinates of all pixels: (axis, *size)."""
     axes = [torch.arange(n, dtype=dtype, device=device) for n in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def cell_centers(size: Size, image: Size, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """The centers of `size` cells that cover an image, in pixels of the image: (axis, *size)."""
+    """Return the centers of `size` cells that cover an image, in pixels of the image: (axis, *size)."""
     axes = [
         (torch.arange(cells, dtype=dtype, device=device) + 0.5) * (pixels / cells) - 0.5
         for cells, pixels in zip(size, image, strict=True)
@@ -52,10 +52,10 @@ def cell_centers(size: Size, image: Size, dtype: torch.dtype, device: torch.devi
 
 
 def turned_grid(size: Sequence[int], matrices: torch.Tensor) -> torch.Tensor:
-    """The points whose images under a matrix about the middle are the pixels: M^-1 (x - c) + c, (batch, axis, *size).
+    """Return the points that a matrix about the center maps to the pixels: M^-1 (x - c) + c, (batch, axis, *size).
 
-    An image that is sampled at them is moved by the matrix. `matrices` (batch, axis, axis) are orthogonal and act on
-    the axes of the array.
+    An image that is sampled at these points is transformed by the matrix. `matrices` (batch, axis, axis) are orthogonal
+    and act on the axes of the array.
     """
     x = pixel_grid(size, matrices.dtype, matrices.device)
     center = ((torch.tensor(size, dtype=x.dtype, device=x.device) - 1) / 2).reshape(-1, *[1] * len(size))
@@ -65,7 +65,7 @@ def turned_grid(size: Sequence[int], matrices: torch.Tensor) -> torch.Tensor:
 def squared_frequencies(
     size: Size, image: Size, dtype: torch.dtype, device: torch.device | None = None
 ) -> torch.Tensor:
-    """|k|^2 in (radians per pixel)^2 for each coefficient of `dct()`: (*size)."""
+    """Return |k|^2 in (radians per pixel)^2 for each coefficient of `dct()`: (*size)."""
     axes = [
         (math.pi * torch.arange(cells, dtype=dtype, device=device) / pixels) ** 2
         for cells, pixels in zip(size, image, strict=True)
@@ -77,7 +77,7 @@ def squared_frequencies(
 
 
 def apply_separable(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """A matrix (out, in) applied along each of the last two or three axes of x."""
+    """Apply a matrix (out, in) along each of the last two or three axes of x."""
     *first, rows, columns = matrices
     x = rows @ x @ columns.mT
     for matrix in first:  # the rows and columns of a volume are one long axis here
@@ -86,22 +86,22 @@ def apply_separable(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.
 
 
 def area_resample(x: torch.Tensor, size: Size) -> torch.Tensor:
-    """Means of x (batch, channel, *cells) over `size` equal cells, whose borders may cut pixels."""
+    """Compute the means of x (batch, channel, *cells) over `size` equal cells, whose borders may cut pixels."""
     return x if size_of(x) == tuple(size) else _resized(_area, x, size)
 
 
 def masked_area_resample(x: torch.Tensor, mask: torch.Tensor, size: Size) -> torch.Tensor:
-    """Means over `size` equal cells of what lies in a mask with values from 0 to 1."""
+    """Compute the means over `size` equal cells within a mask with values from 0 to 1."""
     return area_resample(x * mask, size) / area_resample(mask, size).clamp_min(1e-6)
 
 
 def cubic_resample(x: torch.Tensor, size: Size) -> torch.Tensor:
-    """The interpolating cubic spline of x (batch, channel, *cells) at the centers of `size` cells."""
+    """Evaluate the interpolating cubic spline of x (batch, channel, *cells) at the centers of `size` cells."""
     return x if size_of(x) == tuple(size) else _resized(_spline, x, size)
 
 
 def resample(x: torch.Tensor, size: Size, steps: Sequence[float]) -> torch.Tensor:
-    """x on `size` cells about its middle, each of `steps` pixels: by means where a step is longer than 1, else by splines."""
+    """Resample x to `size` cells of `steps` pixels about its center: by means for steps above 1, else by splines."""
     return apply_separable(
         x,
         [
@@ -112,18 +112,19 @@ def resample(x: torch.Tensor, size: Size, steps: Sequence[float]) -> torch.Tenso
 
 
 def dct(x: torch.Tensor, inverse: bool = False) -> torch.Tensor:
-    """The orthonormal discrete cosine transform (DCT-II) of x (batch, channel, *size), or its inverse."""
+    """Compute the orthonormal discrete cosine transform (DCT-II) of x (batch, channel, *size), or its inverse."""
     matrices = [_cosine(n, x.dtype, x.device) for n in size_of(x)]
     return apply_separable(x, [matrix.mT for matrix in matrices] if inverse else matrices)
 
 
 def dct_products(x: torch.Tensor, modes: Sequence[int]) -> torch.Tensor:
-    """Sums of x (batch, channel, *size) times the product of each two of the lowest basis functions of `dct()`.
+    """Compute the sums of x (batch, channel, *size) times the products of pairs of the lowest basis functions of
+    `dct()`.
 
-    `modes` are so many of them along each axis.
+    `modes` is the number of basis functions along each axis.
 
     Returns:
-        (batch, channel, *modes of the one, *modes of the other).
+        a tensor (batch, channel, *modes of the first, *modes of the second).
     """
     axes = len(size_of(x))
     # cos(a) cos(b) = (cos(a + b) + cos(a - b)) / 2: the sums with single cosines come first, since they are few
@@ -144,17 +145,19 @@ def _resized(matrix: Callable[..., torch.Tensor], x: torch.Tensor, size: Size) -
 
 
 def without_denormals(matrix: torch.Tensor) -> torch.Tensor:
-    """The matrix with entries below 1e-20 in size set to 0.
+    """Set the entries of a matrix below 1e-20 in absolute value to 0.
 
-    The tails of a Gaussian or of a spline's inverse reach into float32's denormal numbers, with which a matrix product
-    runs ten times slower. What is left out is below the rounding of any sum that they take part in.
+    The tails of a Gaussian or of the inverse of a spline matrix reach the denormal numbers of float32, which slow a
+    matrix product down by a factor of ten. The omitted values are below the rounding error of any sum in which they
+    occur.
     """
     return torch.where(matrix.abs() < 1e-20, 0.0, matrix)
 
 
 @lru_cache(maxsize=64)
 def spline_coefficients(size: int, dtype: torch.dtype, device: torch.device | None = None) -> torch.Tensor:
-    """The matrix from values at 0, 1, ... to the coefficients of the cubic B-spline through them, mirrored at the ends.
+    """Return the matrix from values at 0, 1, ... to the coefficients of the cubic B-spline through them, mirrored at
+    the ends.
 
     Source: Unser, Aldroubi and Eden 1993.
     """
@@ -168,14 +171,14 @@ def spline_coefficients(size: int, dtype: torch.dtype, device: torch.device | No
 
 
 def mirrored(index: torch.Tensor, size: int) -> torch.Tensor:
-    """Indexes beyond the ends of an axis, mirrored about its first and last pixel."""
+    """Mirror indexes beyond the ends of an axis about its first and last pixel."""
     index = index.abs() % max(2 * (size - 1), 1)
     return torch.minimum(index, 2 * (size - 1) - index)
 
 
 @lru_cache(maxsize=256)
 def _area(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The weights (m, n) of n pixels in m cells of `step` pixels about the middle."""
+    """Return the weights (m, n) of n pixels in m cells of `step` pixels about the middle."""
     low = n / 2 + (torch.arange(m, dtype=torch.float64, device=device)[:, None] - m / 2) * step
     pixel = torch.arange(n, dtype=torch.float64, device=device)
     overlap = (torch.minimum(low + step, pixel + 1) - torch.maximum(low, pixel)).clamp_min(0)
@@ -184,7 +187,7 @@ def _area(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device)
 
 @lru_cache(maxsize=256)
 def _spline(n: int, m: int, step: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The values (m, n) of the cubic spline through n pixels at m points `step` pixels apart about the middle."""
+    """Return the values (m, n) of the cubic spline through n pixels at m points, `step` pixels apart, centered."""
     position = (n - 1) / 2 + (torch.arange(m, dtype=torch.float64, device=device) - (m - 1) / 2) * step
     distance = (position.clamp(0, n - 1)[:, None] - torch.arange(-1, n + 1, dtype=torch.float64, device=device)).abs()
     basis = torch.where(distance < 1, 2 / 3 - distance**2 * (2 - distance) / 2, (2 - distance).clamp_min(0) ** 3 / 6)
@@ -204,7 +207,7 @@ def _cosine(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
 
 @lru_cache(maxsize=256)
 def _single_cosines(n: int, modes: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Cosines, not normalized, of the frequencies 0 to 2 modes - 2: (frequency, cell)."""
+    """Return cosines, not normalized, of the frequencies 0 to 2 modes - 2: (frequency, cell)."""
     k = torch.arange(2 * modes - 1, dtype=torch.float64, device=device)
     x = torch.arange(n, dtype=torch.float64, device=device) + 0.5
     return torch.cos(math.pi / n * k[:, None] * x).to(dtype)
@@ -212,7 +215,7 @@ def _single_cosines(n: int, modes: int, dtype: torch.dtype, device: torch.device
 
 @lru_cache(maxsize=256)
 def _cosine_pairs(n: int, modes: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Products of two rows of `_cosine` as sums of `_single_cosines`: (modes * modes, frequency)."""
+    """Return the products of pairs of rows of `_cosine` as sums of `_single_cosines`: (modes * modes, frequency)."""
     k = torch.arange(modes, device=device)
     one, other = torch.cartesian_prod(k, k).unbind(1)
     unit = torch.eye(2 * modes - 1, dtype=torch.float64, device=device)

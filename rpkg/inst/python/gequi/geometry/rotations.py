@@ -13,13 +13,13 @@ import torch
 
 
 def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
-    """Rotations of the plane (..., 2, 2) by angles in radians, from the first axis towards the second."""
+    """Return rotations of the plane (..., 2, 2) by angles in radians, from the first axis towards the second."""
     cosine, sine = angles.cos(), angles.sin()
     return torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
 
 
 def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
-    """The rotation R with the largest trace of R^T M for each matrix M (..., axis, axis).
+    """Return the rotation R with the largest trace of R^T M for each matrix M (..., axis, axis).
 
     Source: Schonemann 1966.
     """
@@ -30,7 +30,7 @@ def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def cube_rotations() -> np.ndarray:
-    """The 24 rotations of the cube: (rotation, axis, axis)."""
+    """Return the 24 rotations of the cube: (rotation, axis, axis)."""
     rotations = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
@@ -41,15 +41,15 @@ def cube_rotations() -> np.ndarray:
 
 
 def on_array_axes(matrices: np.ndarray) -> np.ndarray:
-    """Matrices (..., axis, axis) that act on (x, y[, z]), as they act on the axes of an array."""
+    """Convert matrices (..., axis, axis) that act on (x, y[, z]) to matrices that act on the axes of an array."""
     signs = np.array([-1.0] * (matrices.shape[-1] - 1) + [1.0])
     return signs[:, None] * matrices[..., ::-1, ::-1] * signs
 
 
 def versor_rotation(vector: np.ndarray, half_turn: float = 0.0) -> np.ndarray:
-    """The rotation of a unit quaternion with this vector part and a scalar part that is not negative.
+    """Return the rotation of the unit quaternion with this vector part and a non-negative scalar part.
 
-    A scalar part with a square below `half_turn` is rounding and taken for 0.
+    A scalar part whose square is below `half_turn` is a rounding error and is set to 0.
     """
     square = 1 - float(vector @ vector)
     scalar = np.sqrt(square) if square > half_turn else 0.0
@@ -59,5 +59,5 @@ def versor_rotation(vector: np.ndarray, half_turn: float = 0.0) -> np.ndarray:
 
 
 def nifti_rotation(vector: np.ndarray) -> np.ndarray:
-    """The rotation of the vector part of a quaternion in float32, as niftilib has it."""
+    """Return the rotation of the vector part of a quaternion in float32, as niftilib computes it."""
     return versor_rotation(vector.astype(np.float64), 1e-7)

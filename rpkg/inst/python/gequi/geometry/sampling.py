@@ -1,4 +1,4 @@
-"""The sampler: an image or volume at points between its pixels."""
+"""Sampling of images and volumes at points between pixels."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def grid_sample(
     size: Sequence[int] | None = None,
     symmetric: bool = False,
 ) -> torch.Tensor:
-    """Samples an image at points.
+    """Sample an image at points.
 
     Args:
-        image: (1 or batch, channel, *cells).
-        points: (batch, axis, *out), in pixels from 0.
-        interpolation: "linear"; "cubic", the interpolating B-spline with mirrored ends; "nearest", where a point halfway
-            between two pixels takes the one with the larger index.
-        padding: outside the image "border" takes the value of the nearest pixel, "reflection" mirrors the image about
-            its borders (linear only), and "zeros" takes 0: by linear interpolation between the outermost pixels and 0,
-            for "cubic" from the centers of the outermost pixels on, for "nearest" half a pixel further out.
-        size: of the image in whose pixels `points` are, where `image` holds cells that cover it evenly (linear only);
-            None means that the cells are the pixels.
-        symmetric: adds the four (eight) products of linear interpolation in an order that is the same for an image and
-            its quarter turns, so that these agree in every bit. It is 7 to 9 times slower.
+        image: tensor (1 or batch, channel, *cells).
+        points: tensor (batch, axis, *out), in pixels from 0.
+        interpolation: str: "linear"; "cubic", the interpolating B-spline with mirrored ends; or "nearest", where a
+            point halfway between two pixels takes the pixel with the larger index.
+        padding: str: the values outside the image. "border" uses the nearest pixel, "reflection" mirrors the image
+            about its borders (linear only), and "zeros" is 0: with linear interpolation between the outermost pixels
+            and 0, for "cubic" from the centers of the outermost pixels on, for "nearest" half a pixel further out.
+        size: tuple of int: the size of the image in whose pixels `points` are given, if the cells of `image` cover that
+            image evenly (linear only). None means that the cells are the pixels.
+        symmetric: bool: whether to add the four (eight) products of linear interpolation in an order that is the same
+            for an image and its quarter turns, so that the results agree in every bit. It is 7 to 9 times slower.
 
     Returns:
-        (batch, channel, *out).
+        a tensor (batch, channel, *out).
 
     Source: the cubic spline, Unser, Aldroubi and Eden 1993.
     """
@@ -59,7 +59,7 @@ def grid_sample(
 
 
 def inside(points: torch.Tensor, shape: Sequence[int], reach: float = 0.5) -> torch.Tensor:
-    """Whether points (batch, axis, ...) lie at most `reach` pixels beyond the outermost pixels' centers: (batch, ...)."""
+    """Return whether points (batch, axis, ...) are at most `reach` pixels beyond the outermost pixels' centers."""
     within = [
         (p > -reach) & (p < n - 1 + reach) if reach else (p >= 0) & (p <= n - 1)
         for p, n in zip(points.unbind(1), shape, strict=True)
@@ -68,12 +68,12 @@ def inside(points: torch.Tensor, shape: Sequence[int], reach: float = 0.5) -> to
 
 
 def nearest_pixels(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """The indexes (batch, axis, ...) of the pixels of an image that are nearest to points (batch, axis, ...)."""
+    """Return the indexes (batch, axis, ...) of the pixels of an image that are nearest to points (batch, axis, ...)."""
     return torch.stack([_nearest(p, n) for p, n in zip(points.unbind(1), shape, strict=True)], 1)
 
 
 def _torch_sample(image: torch.Tensor, points: torch.Tensor, padding: str, size: Sequence[int]) -> torch.Tensor:
-    """Linear interpolation by torch, which takes as many axes of points as the image has: a list of points gets them."""
+    """Interpolate linearly with torch, which requires as many axes for the points as for the image."""
     axes = len(size)
     out = points.shape[2:]
     scale = torch.tensor(size, dtype=points.dtype, device=points.device).reshape(1, axes, *[1] * axes)
@@ -89,7 +89,7 @@ def _torch_sample(image: torch.Tensor, points: torch.Tensor, padding: str, size:
 
 
 def _gather(image: torch.Tensor, taps: Sequence[Sequence[Tap]]) -> torch.Tensor:
-    """The weighted sum of the pixels that the taps of each axis name, opposite corners of a cell first."""
+    """Compute the weighted sum of the pixels at the taps of each axis, with opposite corners of a cell first."""
     batch, *out = taps[0][0][0].shape
     shape, channels, values = size_of(image), image.shape[1], image.flatten(2)
     corners = list(itertools.product(*(range(len(tap)) for tap in taps)))
@@ -115,7 +115,7 @@ def _gather(image: torch.Tensor, taps: Sequence[Sequence[Tap]]) -> torch.Tensor:
 
 
 def _apply_along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix (out, in) applied along one axis of x."""
+    """Apply a matrix (out, in) along one axis of x."""
     return torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)
 
 
@@ -128,14 +128,14 @@ def _nearest_taps(p: torch.Tensor, size: int) -> list[Tap]:
 
 
 def _linear_taps(p: torch.Tensor, size: int) -> list[Tap]:
-    """The 2 pixels about p, which lies within the image."""
+    """Return the 2 pixels around p, which is within the image."""
     low = p.detach().floor().clamp(max=max(size - 2, 0))
     part = p - low
     return [(low.long(), 1 - part), ((low + 1).clamp(max=size - 1).long(), part)]
 
 
 def _cubic_taps(p: torch.Tensor, size: int) -> list[Tap]:
-    """The 4 spline coefficients about p, mirrored at the ends."""
+    """Return the 4 spline coefficients around p, mirrored at the ends."""
     low = p.detach().floor().clamp(max=max(size - 2, 0))
     right = p - low
     left = 1 - right
