@@ -1,7 +1,8 @@
-"""Constant borders: the black frame around a round field of view, or what fills the corners of a turned picture.
+"""Detection of constant borders, such as the black frame around a round field of view or the corners of a rotated
+picture.
 
-A border has an outline, which may be the strongest edge of an image. Where it does not move with what is seen, it would
-be what matches. So it is found, and masked.
+The outline of a border may be the strongest edge of an image. If the border does not move with the object, its outline
+would determine the match. Borders are therefore detected and masked.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ Masks = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def border_masks(moving: np.ndarray, fixed: np.ndarray, wanted: Sequence[bool] = (True, True)) -> list[Masks]:
-    """The masks of two images that are to be tried, True where an image is used, None for all of it.
+    """Return the pairs of masks to try, True where an image is used, None for the whole image.
 
-    The border of one image alone is masked, and so are borders at one place in both: a frame that does not move. Borders
-    at two places may be a background that moves with what is before it, whose outline tells where it is; then all of
-    both images is tried too. `wanted` says for which of the two a border is searched.
+    A border of only one image is masked, and so are borders at the same position in both images: a frame that does not
+    move. Borders at different positions may be a background that moves with the object, whose outline shows its
+    position; then the whole images are also tried. `wanted` states for which of the two images a border is searched.
     """
     borders = [constant_border(image) if find else None for image, find in zip((moving, fixed), wanted, strict=True)]
     masks: Masks = tuple(None if border is None else ~border for border in borders)  # type: ignore[assignment]
@@ -44,7 +45,7 @@ def border_masks(moving: np.ndarray, fixed: np.ndarray, wanted: Sequence[bool] =
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """The overlap of two borders over their union, the largest over quarter turns of one of them."""
+    """Return the intersection over union of two borders, the maximum over quarter turns of one of them."""
     small = [
         border[np.ix_(*[((np.arange(GRID) + 0.5) * n / GRID).astype(int) for n in border.shape])]
         for border in (one, other)
@@ -54,10 +55,10 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def constant_border(image: np.ndarray) -> np.ndarray | None:
-    """The pixels of a constant black or white border of an image, True there; None where there is none.
+    """Return the pixels of a constant black or white border of an image, True there; None if there is none.
 
-    The border is every region that touches the end of the image, whose neighboring pixels hardly differ, and which is as
-    dark or as bright as anything in the image. It is widened by a pixel, over which an edge is blurred.
+    The border consists of all regions that touch the edge of the image, whose neighboring pixels hardly differ, and
+    that are as dark or as bright as any part of the image. It is widened by one pixel, over which an edge is blurred.
     """
     low, high = float(image.min()), float(image.max())
     span = high - low
@@ -81,18 +82,18 @@ def constant_border(image: np.ndarray) -> np.ndarray | None:
 
 
 def _is_enough(mask: np.ndarray) -> bool:
-    """Whether a mask leaves as much of an image as a registration needs."""
+    """Return whether a mask leaves enough of an image for a registration."""
     sides = [int(np.ptp(along)) + 1 for along in np.nonzero(mask)] if mask.any() else [0]
     return min(sides) >= SMALLEST and int(mask.sum()) >= SMALLEST**mask.ndim
 
 
 def _touching(region: np.ndarray) -> np.ndarray:
-    """The connected parts of a region that touch the end of the image."""
+    """Return the connected parts of a region that touch the edge of the image."""
     return ndimage.binary_propagation(region & _ends(region.shape), mask=region)
 
 
 def _ends(shape: tuple[int, ...]) -> np.ndarray:
-    """The outermost pixels of an image, True there."""
+    """Return the outermost pixels of an image, True there."""
     ends = np.ones(shape, dtype=bool)
     ends[(slice(1, -1),) * len(shape)] = False
     return ends

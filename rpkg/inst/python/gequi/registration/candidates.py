@@ -1,7 +1,7 @@
-"""From matches to candidates, a few linear maps: every strong match votes for one, and the votes that agree are fitted.
+"""Candidates from matches: each strong match votes for a linear map, and maps are fitted to the votes that agree.
 
-No random draws. A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels, for images and for
-volumes. Rotations are fitted by singular values.
+No random numbers are used. A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels, for images
+and for volumes. Rotations are fitted by singular value decomposition.
 
 Source: Umeyama 1991 (similarities from points), Tukey's and Cauchy's robust weights.
 """
@@ -22,7 +22,7 @@ from .transforms import image_center, recentered, similar_part, translations
 
 
 class Candidates(NamedTuple):
-    """Linear maps (map, axis, axis + 1), the similarities from which the fits started, and the votes (map) for these."""
+    """Linear maps (map, axis, axis + 1), the similarities from which the fits started, and their votes (map)."""
 
     linear: torch.Tensor
     similarities: torch.Tensor
@@ -32,11 +32,11 @@ class Candidates(NamedTuple):
 def fit_candidates(
     matches: Matches, size: Size, transform: str, count: int, preset: Preset, scale: float
 ) -> Candidates:
-    """At most `count` linear maps on which matches agree, the one with the most votes first.
+    """Fit at most `count` linear maps on which matches agree, in decreasing order of votes.
 
     Args:
-        size: of the fixed image.
-        scale: how many times larger than usual the images are.
+        size: the size of the fixed image.
+        scale: the size of the images relative to the usual size.
     """
     unit, rigid = preset.unit * scale, transform == "rigid"
     if transform == "translation":
@@ -55,16 +55,17 @@ def fit_candidates(
 def vote(
     matches: Matches, size: Size, count: int, preset: Preset, unit: float, rigid: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best distinct similarities, the best first: (count or fewer, axis, axis + 1), and the votes for each.
+    """Return the best distinct similarities in decreasing order, (count or fewer, axis, axis + 1), and their votes.
 
-    Each of the heaviest matches is a rigid map: its positions and its rotation. All are refined at once by weighted
-    least squares with Tukey's weights of a shrinking tolerance; of those that agree only the best is kept.
+    Each of the matches with the largest weights defines a rigid map by its positions and its rotation. All maps are
+    refined at once by weighted least squares with Tukey's weights of decreasing tolerance. Of maps that agree, only the
+    best is kept.
 
     Args:
-        size: of the fixed image: two maps are distinct where they differ by more than some units, in the mean of a few
-            points.
-        unit: pixels to a unit, in which tolerances are measured.
-        rigid: rotations and shifts only.
+        size: the size of the fixed image. Two maps are distinct if they differ by more than some units, in the mean
+            over a few points.
+        unit: the pixels per unit of the tolerances.
+        rigid: whether to allow only rotations and shifts.
     """
     x, y = matches.fixed, matches.moving
     axes = x.shape[1]
@@ -88,12 +89,12 @@ def vote(
 
 
 def _landing(maps: torch.Tensor, size: Size, preset: Preset) -> torch.Tensor:
-    """Where maps take the probes of an image: (map, probe, axis)."""
+    """Map the probes of an image: (map, probe, axis)."""
     return probes(size, preset.probe_reach, maps) @ maps[:, :, :-1].mT + maps[:, None, :, -1]
 
 
 def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:
-    """Points from the center of an image towards both ends of each axis, by a part of the way: (point, axis)."""
+    """Return points from the center of an image towards both ends of each axis, part of the way: (point, axis)."""
     axes = len(size)
     center = image_center(size, kind_of(like))
     ends = torch.cat([-torch.eye(axes, **kind_of(like)), torch.eye(axes, **kind_of(like))])
@@ -101,7 +102,7 @@ def probes(size: Size, reach: float, like: torch.Tensor) -> torch.Tensor:
 
 
 def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: int) -> list[int]:
-    """The numbers of the most voted maps whose probes (map, probe, axis) land further apart than `apart`."""
+    """Select the maps with the most votes whose mapped probes (map, probe, axis) differ by more than `apart`."""
     near = (landing[:, None] - landing[None]).norm(dim=-1).mean(-1) <= apart
     near = near.cpu()
     kept: list[int] = []
@@ -114,11 +115,11 @@ def _distinct(votes: torch.Tensor, landing: torch.Tensor, apart: float, count: i
 
 
 def fit_affine(start: torch.Tensor, matches: Matches, size: Size, preset: Preset, unit: float) -> torch.Tensor:
-    """Affine maps (map, axis, axis + 1) from each start, by reweighted least squares.
+    """Fit affine maps (map, axis, axis + 1) from each start, by iteratively reweighted least squares.
 
-    The weights are the square of Cauchy's. A ridge draws the linear part towards the similarity in the current fit, not
-    in the start, so that starts in one basin end at the same map: otherwise the result would depend on which of two
-    near-duplicates won.
+    The weights are the square of Cauchy's. A ridge term draws the linear part towards the similarity of the current
+    fit, not of the start, so starts in one basin converge to the same map. Otherwise the result would depend on which
+    of two near-duplicates is kept.
     """
     center = image_center(size, kind_of(start))
     positions = matches.fixed - center
@@ -140,7 +141,7 @@ def fit_affine(start: torch.Tensor, matches: Matches, size: Size, preset: Preset
 
 
 def fit_similarity(start: torch.Tensor, matches: Matches, preset: Preset, unit: float, rigid: bool) -> torch.Tensor:
-    """The same for similarities, or for rotations and shifts only."""
+    """Fit similarities, or rotations and shifts only, as `fit_affine()` does."""
     current = start
     for _ in range(preset.fit_rounds):
         weight = _robust_weights(current, matches.fixed, matches, preset, unit)
@@ -149,7 +150,7 @@ def fit_similarity(start: torch.Tensor, matches: Matches, preset: Preset, unit: 
 
 
 def fit_translation(matches: Matches, count: int, preset: Preset, unit: float) -> Candidates:
-    """The same for shifts alone, on which those matches vote whose rotation is hardly any: a mode is a weighted mean."""
+    """Fit shifts from the matches that are hardly rotated: a mode is a weighted mean."""
     x, y = matches.fixed, matches.moving
     cosine = (matches.rotation.diagonal(dim1=1, dim2=2).sum(1) - (x.shape[1] - 2)) / 2
     upright = matches.weight * (cosine - math.cos(preset.rotation_gate)).clamp_min(0)
@@ -171,7 +172,7 @@ def fit_translation(matches: Matches, count: int, preset: Preset, unit: float) -
 
 
 def _distances(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The distance of points x under each map (map, ...) from points y, both (point, axis): (map, point)."""
+    """Return the distances (map, point) between x mapped by each map (map, ...) and y, both (point, axis)."""
     return (maps[:, :, :-1] @ x.T + maps[:, :, -1:] - y.T).square().sum(1).sqrt()
 
 
@@ -183,7 +184,7 @@ def _robust_weights(
 
 
 def _scale(maps: torch.Tensor) -> torch.Tensor:
-    """The scale of similarities: (map)."""
+    """Return the scale of similarities: (map)."""
     return maps[:, :, :-1].square().sum((1, 2)).div(maps.shape[1]).sqrt().clamp_min(1e-6)
 
 
@@ -195,7 +196,7 @@ def _least_squares_similarity(
     scales: tuple[float, float],
     rigid: bool,
 ) -> torch.Tensor:
-    """Weighted least squares of y = s R x + t for each row of weights; as `before` where these determine no rotation."""
+    """Solve y = s R x + t by weighted least squares for each row of weights; `before` if no rotation is determined."""
     center_x, center_y = x.mean(0), y.mean(0)
     x, y = x - center_x, y - center_y  # moments about these lose no digits
     total = weight.sum(1, keepdim=True).clamp_min(1e-9)

@@ -1,7 +1,8 @@
-"""What of two images is compared: for the contrast "any", their greys, their structure, or greys that follow a curve.
+"""Intensities that are compared for contrast "any": gray levels, structure, or gray levels transformed by a curve.
 
-At the coarsest level the images are compared as they are, with the structure of either in the place of its greys, and
-with either in the greys of the other. The rest of the registration takes what agrees best.
+At the coarsest level the images are compared in several ways: as they are, with the structure of one image instead of
+its gray levels, and with one image in the gray levels of the other. The registration continues with the way that agrees
+best.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from .tones import TonedPair, toned_again, toned_pairs
 
 
 def compared(found: Found, transform: str) -> Found:
-    """The maps as they are, or on a pair whose images are compared in another way, where they agree clearly better.
+    """Return the maps, on a pair whose images are compared in another way if they agree clearly better there.
 
-    Without the contrast "any" the maps are returned as they are.
+    Without contrast "any" the maps are returned unchanged.
     """
     level = found.level
     preset = level.preset
@@ -46,7 +47,7 @@ def _comparisons(found: Found) -> Iterator[Pair]:
 
 
 def _refined(found: Found, pair: Pair, transform: str) -> Found:
-    """The maps refined at the coarsest level of another pair, and scored there."""
+    """Refine the maps at the coarsest level of another pair, and score them there."""
     level = make_level(pair, coarsest_level(pair))
     refined = refine(level, found.linear, found.velocity, transform, level.stage.steps)
     return Found(*refined, score_maps(level, *refined), level)

@@ -1,4 +1,4 @@
-"""The linear part of a map in the terms that one speaks of: rotation, scale, shift, shear and mirror."""
+"""The linear part of a map as rotation, scale, shift, shear and reflection."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ def decompose(
     moving_spacing: np.ndarray,
     spacing: np.ndarray,
 ) -> dict[str, Any]:
-    """Rotation, scale, shift, shear and mirror of a linear map from the fixed to the moving image.
+    """Compute rotation, scale, shift, shear and reflection of a linear map from the fixed to the moving image.
 
-    In units of length the linear part is B = diag(moving_spacing) affine[:, :-1] diag(1 / spacing). Its polar
-    decomposition is B = R M S: S is symmetric and positive definite, M is diag(1, ..., 1, -1) where the map mirrors and
-    else the identity, and R is a rotation. With B = U diag(s) V^T, S is V diag(s) V^T and R M is U V^T.
+    In units of length, the linear part is B = diag(moving_spacing) affine[:, :-1] diag(1 / spacing). Its polar
+    decomposition is B = R M S, where S is symmetric and positive definite, M is diag(1, ..., 1, -1) if the map contains
+    a reflection and the identity otherwise, and R is a rotation. With B = U diag(s) V^T, S is V diag(s) V^T and R M is
+    U V^T.
 
-    So the moving image shows the fixed one enlarged and sheared by S, then mirrored left to right by M, then turned by R.
-    A rotation of the whole moving image changes R alone; one of both images leaves angle and scale as they are.
+    The moving image therefore shows the fixed image scaled and sheared by S, then reflected left to right by M, then
+    rotated by R. A rotation of the whole moving image changes only R. A common rotation of both images leaves angle and
+    scale unchanged.
 
     Args:
-        affine: (axis, axis + 1), in pixels: moving = affine[:, :-1] fixed + affine[:, -1].
-        moving_size, fixed_size: the sizes of the two images in pixels.
-        moving_spacing, spacing: (axis), the sizes of their pixels.
+        affine: array (axis, axis + 1), in pixels: moving = affine[:, :-1] fixed + affine[:, -1].
+        moving_size, fixed_size: tuple of int: the sizes of the two images in pixels.
+        moving_spacing, spacing: array (axis): their pixel sizes.
 
-    Returns:
-        a dict:
-        `rotation`: degrees, of an image from -180 to 180, counter-clockwise as seen on the screen, with row 0 at the top;
-            of a volume from 0 to 180, counter-clockwise as seen along `axis`.
-        `axis`: of a volume only, (3), the axis of the rotation, of length 1, in (depth, row, column).
-        `scale`: the root (of volumes the cube root) of |det B|: by how much the moving image is larger.
-        `scales`: (axis), the diagonal of S: the enlargement along each axis of the fixed image.
-        `shear`: the other entries of S, divided by `scale`: one of (row, column), for volumes three, of (depth, row),
-            (depth, column) and (row, column). 0 for similarities.
-        `shift`: (axis), how far the middle of the fixed image lands from the middle of the moving one, in pixels of the
-            moving image; downwards and to the right.
-        `mirror`: whether the map mirrors.
+    Returns: a dict: `rotation`: the angle in degrees. For an image, from -180 to 180, counter-clockwise as displayed,
+        with row 0 at the
+            top; for a volume, from 0 to 180, counter-clockwise as seen along `axis`.
+        `axis`: for a volume only, (3), the unit axis of the rotation, in (depth, row, column).
+        `scale`: the square root (for volumes the cube root) of |det B|, the enlargement of the moving image.
+        `scales`: (axis), the diagonal of S, the enlargement along each axis of the fixed image.
+        `shear`: the off-diagonal entries of S divided by `scale`: (row, column), and for volumes three, (depth, row),
+            (depth, column) and (row, column). They are 0 for similarities.
+        `shift`: (axis), the offset of the mapped center of the fixed image from the center of the moving image, in
+            pixels of the moving image, downwards and to the right.
+        `mirror`: whether the map contains a reflection.
 
     Source:
         N. J. Higham, Computing the polar decomposition, 1986; S. W. Shepperd, Quaternion from rotation matrix, 1978.
@@ -75,7 +76,7 @@ def _turn_of_images(turn: np.ndarray) -> dict[str, Any]:
 
 
 def _turn_of_volumes(turn: np.ndarray) -> dict[str, Any]:
-    """Angle and axis, by the quaternion q: the column of 4 q q^T with the largest diagonal entry is exact everywhere."""
+    """Return angle and axis from the quaternion q: the column of 4 q q^T with the largest diagonal is accurate."""
     trace = np.trace(turn)
     products = np.empty((4, 4))
     products[0, 0] = 1 + trace
@@ -89,7 +90,7 @@ def _turn_of_volumes(turn: np.ndarray) -> dict[str, Any]:
 
 
 def say(parts: dict[str, Any], pixels: str) -> str:
-    """A decomposition in one line; `pixels` is the unit of the shift."""
+    """Format a decomposition in one line; `pixels` is the unit of the shift."""
     turn = f"rotation {_digits(parts['rotation'], 1)} degrees"
     if "axis" in parts:
         turn += f" about ({_digits(parts['axis'], 2)})"
@@ -102,5 +103,5 @@ def say(parts: dict[str, Any], pixels: str) -> str:
 
 
 def _digits(values: Any, count: int) -> str:
-    """Numbers in a row with so many digits, and no -0."""
+    """Format numbers in a row with a number of digits, without -0."""
     return ", ".join(f"{round(float(x), count) + 0.0:.{count}f}" for x in np.atleast_1d(values))

@@ -1,8 +1,8 @@
-"""The detail of two images under a map: whether it agrees there and not beside it.
+"""The agreement of the details of two images under a map, compared with shifted positions.
 
-The search fits maps where cells are coarse, and finer detail has no part in the fit. Under a right map the detail
-agrees; it no longer does when one image is shifted by a few cells. Where two different images happen to agree in what
-is coarse, their detail agrees under the map no better than beside it.
+The search fits maps on coarse cells, and finer details do not take part in the fit. Under a correct map the details
+agree, and the agreement disappears when one image is shifted by a few cells. If two unrelated images agree at a coarse
+scale by chance, their details agree under the map no better than beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .similarity import normalize, warp
 
 
 class Weights(NamedTuple):
-    """What the detail adds to the logarithm of the odds: a constant and multiples of what `Detail` says."""
+    """The contribution of the details to the log-odds: a constant and multiples of the values of `Detail`."""
 
     constant: float
     prominence: float
@@ -27,10 +27,11 @@ class Weights(NamedTuple):
 
 
 class Detail(NamedTuple):
-    """How well the detail agrees under a map.
+    """The agreement of the details under a map.
 
     Attributes:
-        prominence: how far the agreement exceeds the mean agreement beside the map, in the standard deviations of this.
+        prominence: the difference between the agreement and its mean beside the map, in standard deviations of the
+            latter.
         agreement: see `agreements`.
     """
 
@@ -38,13 +39,13 @@ class Detail(NamedTuple):
     agreement: float
 
     def log_odds(self, weights: Weights) -> float:
-        """What is added to the logarithm of the odds that the map is right."""
+        """The contribution to the log-odds that the map is correct."""
         prominence = math.log(max(self.prominence, 1.0))
         return weights.constant + weights.prominence * prominence + weights.agreement * self.agreement
 
 
 def detail(found: Found, number: int) -> Detail:
-    """The detail under the map of this number, one level below the coarsest."""
+    """Return the detail under the map with this index, one level below the coarsest."""
     pair, preset = found.level.pair, found.level.preset
     level = make_level(pair, max(coarsest_level(pair) - 1, 0))
     velocity = cubic_resample(found.velocity[[number]], level.field)
@@ -57,10 +58,11 @@ def detail(found: Found, number: int) -> Detail:
 
 
 def agreements(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """The agreement under one map of images, and with the moving image then shifted by some cells: (shift, shift).
+    """Return the agreement under one map of images, with the moving image then shifted by some cells: (shift, shift).
 
-    It is the root of the sum, over tiles, of the squared mean of f w, where f and w are the two images with a local mean
-    of 0 and a local standard deviation of 1. So it does not see the sign of the contrast. Shifts wrap around.
+    The agreement is the square root of the sum over tiles of the squared mean of f w, where f and w are the two images
+    with local mean 0 and local standard deviation 1. It therefore does not depend on the sign of the contrast. Shifts
+    wrap around.
     """
     preset = level.preset
     warped, seen = warp(level, map_at_cells(level, linear, velocity))

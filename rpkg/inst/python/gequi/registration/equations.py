@@ -1,4 +1,4 @@
-"""The linear equations of a deformable step: a symmetric matrix at each cell, and a prior that is diagonal among cosines."""
+"""The linear equations of a deformable step: a symmetric matrix per cell, and a prior diagonal in cosines."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ JITTER = 1e-4  # of a diagonal of 1, so that rounding leaves the matrix positive
 
 @dataclass
 class Equations:
-    """(tensor + prior) x = right: a symmetric matrix at each cell, and precisions of each cosine coefficient."""
+    """(tensor + prior) x = right: a symmetric matrix at each cell, and a precision of each cosine coefficient."""
 
     tensor: torch.Tensor
     prior: torch.Tensor
 
     def solve(self, right: torch.Tensor, modes: int, steps: int) -> torch.Tensor:
-        """The solution by so many conjugate gradients from 0 on the cosine coefficients.
+        """Solve the equations with a number of conjugate gradient steps from 0, on the cosine coefficients.
 
-        The preconditioner is the matrix itself among the `modes` lowest frequencies along each axis, and its diagonal
-        elsewhere. A flat part of the image depends on its surroundings through the lowest frequencies: with the diagonal
-        alone several times as many steps are needed.
+        The preconditioner is the matrix itself for the `modes` lowest frequencies along each axis, and its diagonal for
+        the others. A flat part of the image depends on its surroundings through the lowest frequencies. With the
+        diagonal alone, several times as many steps are needed.
         """
         lowest = (slice(None), slice(None), *[slice(modes)] * right.shape[1])
         diagonal = [number for number, (i, j) in enumerate(upper_entries(right.shape[1])) if i == j]
@@ -45,7 +45,7 @@ class Equations:
         return dct(conjugate_gradients(operator, precondition, dct(right), steps), inverse=True)
 
     def cholesky(self, modes: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The Cholesky factor of the matrix among the lowest frequencies, scaled to the diagonal 1, and that scale."""
+        """Return the Cholesky factor of the matrix for the lowest frequencies, with unit diagonal, and the scale."""
         batch, _, *size = self.tensor.shape
         axes, count = len(size), modes ** len(size)
         numbers = dct_products(self.tensor, [modes] * axes).reshape(batch, -1, count, count)
@@ -63,7 +63,7 @@ class Equations:
 
 
 def symmetric_product(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Symmetric matrices (batch, entry, *size), each as its 3 or 6 entries, times the vectors x (batch, axis, *size)."""
+    """Multiply symmetric matrices (batch, entry, *size) of 3 or 6 entries and vectors x (batch, axis, *size)."""
     axes = x.shape[1]
     number = {entry: n for n, entry in enumerate(upper_entries(axes))}
     columns = x.unbind(1)
@@ -73,17 +73,17 @@ def symmetric_product(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def apply_spectrum(spectrum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """x with each of its cosine coefficients multiplied."""
+    """Multiply each cosine coefficient of x."""
     return dct(spectrum * dct(x), inverse=True)
 
 
 def upper_entries(axes: int) -> list[tuple[int, int]]:
-    """Rows and columns of the 3 or 6 entries that determine a symmetric matrix."""
+    """Return the rows and columns of the 3 or 6 entries that determine a symmetric matrix."""
     return list(itertools.combinations_with_replacement(range(axes), 2))
 
 
 def project_positive_semidefinite(entries: torch.Tensor, axes: int) -> torch.Tensor:
-    """Symmetric matrices, each as its entries (entry, cell), without their negative eigenvalues."""
+    """Remove the negative eigenvalues of symmetric matrices, given by their entries (entry, cell)."""
     position = torch.zeros(axes, axes, dtype=torch.long, device=entries.device)
     for number, (i, j) in enumerate(upper_entries(axes)):
         position[i, j] = position[j, i] = number
@@ -98,7 +98,7 @@ def conjugate_gradients(
     right: torch.Tensor,
     steps: int,
 ) -> torch.Tensor:
-    """operator^-1 right for each row of a batch, by so many preconditioned steps from 0."""
+    """Compute operator^-1 right for each row of a batch, with a number of preconditioned steps from 0."""
 
     def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))

@@ -1,9 +1,9 @@
-"""The evidence that a map is right: searches in both directions, with several descriptors, lead to it and to its inverse.
+"""The evidence that a map is correct: searches in both directions and with several descriptors find it and its inverse.
 
-A right map from the fixed to the moving image has an inverse, which the search in the other direction finds on its own.
-The evidence for each map that the searches find is its round trips (there by the map, back by a map of each search in
-the other direction), its score and that of the maps back, and the score of its linear part alone, which a chance
-agreement of two smooth images lacks. The logarithm of the odds that the map is right is linear in these.
+A correct map from the fixed to the moving image has an inverse, which the search in the opposite direction finds
+independently. The evidence for each map consists of its round trips (the map, followed by a map of each search in the
+opposite direction), its score and the scores of these inverse maps, and the score of its linear part alone, which a
+chance agreement of two smooth images lacks. The log-odds that the map is correct are linear in these values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MARGIN = 0.1  # by which the score of a map back may be below the best one of it
 
 
 class Weights(NamedTuple):
-    """The logarithm of the odds: a constant for each search and multiples of what was found. See `Evidence`."""
+    """The log-odds: a constant for each search and multiples of the evidence. See `Evidence`."""
 
     constant: float
     any_contrast: float
@@ -43,11 +43,11 @@ class Evidence:
     """The evidence for each map.
 
     Attributes:
-        trips: (map, search), the logarithm of the round trip with the maps back of each search: of the median distance
-            of back(there(x)) from x as a share of the longer side of the image.
-        score: (map), the mean of the score of the map and of those of its partners, the maps back.
-        plain: (map), the score of the linear part alone; of a linear map 0.
-        log_odds: (map), the logarithm of the odds that the map is right.
+        trips: (map, search), the logarithm of the round trip with the inverse maps of each search: of the median
+            distance between back(there(x)) and x, as a fraction of the longer side of the image.
+        score: (map), the mean of the score of the map and the scores of its partners, the inverse maps.
+        plain: (map), the score of the linear part alone; 0 for a linear map.
+        log_odds: (map), the log-odds that the map is correct.
     """
 
     trips: torch.Tensor
@@ -57,17 +57,17 @@ class Evidence:
 
     @property
     def best(self) -> int:
-        """The number of the map that is right most probably."""
+        """The index of the map with the highest probability of being correct."""
         return int(self.log_odds.argmax())
 
     @property
     def round_trip(self) -> torch.Tensor:
-        """The round trip of each map, the geometric mean over the searches, a share of the longer side: (map)."""
+        """The round trip of each map, the geometric mean over the searches, as a fraction of the longer side: (map)."""
         return (self.trips.mean(1).exp() - LEAST_TRIP).clamp_min(0)
 
 
 def weigh(there: Found, back: Sequence[Found], transform: str) -> Evidence:
-    """The evidence for maps from the fixed to the moving image, given those of each search in the other direction."""
+    """Return the evidence for maps from the fixed to the moving image, given the maps back of each search."""
     level = there.level
     trips, scores = zip(*(_partners(round_trips(there, each), each.scores) for each in back), strict=True)
     trip = (torch.stack(trips, 1) + LEAST_TRIP).log()
@@ -85,18 +85,18 @@ def weigh(there: Found, back: Sequence[Found], transform: str) -> Evidence:
 
 
 def _partners(trips: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The round trip of each map with its partner, and the score of this: the nearest inverse among the best maps back."""
+    """Return the round trip of each map with its partner, the nearest of the best maps back, and its score."""
     nearest = trips.where(scores >= scores.max() - MARGIN, torch.inf).min(1)
     return nearest.values, scores[nearest.indices]
 
 
 def probability(log_odds: torch.Tensor | float) -> float:
-    """The probability of odds whose logarithm is given."""
+    """Convert log-odds to a probability."""
     return 1 / (1 + math.exp(-max(float(log_odds), -700.0)))
 
 
 def round_trips(there: Found, back: Found) -> torch.Tensor:
-    """The median of |back(there(x)) - x| over what both images show, as a share of the longer side: (map, map back)."""
+    """Return the median of |back(there(x)) - x| over the overlap as a fraction of the longer side: (map, map back)."""
     level, pixels = there.level, max(there.level.image)
     maps = map_at_cells(level, there.linear, there.velocity)
     shift = flow(back.velocity, back.level.image)
@@ -104,7 +104,7 @@ def round_trips(there: Found, back: Found) -> torch.Tensor:
 
 
 def _round_trip(level: Level, map: torch.Tensor, back: Found, shift: torch.Tensor) -> torch.Tensor:
-    """The median distance, in pixels, for one map (1, axis, *size) and each map back."""
+    """Return the median distance in pixels for one map (1, axis, *size) and each inverse map."""
     shown = inside(map, level.moving_image)[0] & (level.mask[0, 0] > 0.5)
     if int(shown.sum()) < LEAST_SEEN:
         return torch.full_like(back.scores, max(level.image))

@@ -1,4 +1,4 @@
-"""The claimed uncertainty beyond the fixed image, where a map goes on straight."""
+"""The claimed uncertainty outside the fixed image, where a map is extrapolated linearly."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .presets import preset_for
 
 
 def distance_beyond(points: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """How far points (axis, ...) lie beyond the outer edges of an image's pixels, in pixels; 0 inside: (...)."""
+    """Return the distance (...) of points (axis, ...) from the outer edges of an image, in pixels; 0 inside."""
     beyond = [np.maximum(np.maximum(-0.5 - p, p - (n - 0.5)), 0) for p, n in zip(points, size, strict=True)]
     return np.sqrt(sum(each**2 for each in beyond))
 
 
 def bend_of(map: np.ndarray) -> float:
-    """How far a map (axis, *size) is from a linear one: the rms of its derivative, less the mean one, over the mean one.
+    """Return the relative root mean square deviation of a map's derivative from its mean; 0 if the map is linear.
 
-    It is the expected slope of the error of a straight continuation, for each pixel that it goes on; 0 of a linear map.
+    It is the expected slope of the error of a linear extrapolation, per pixel of distance.
     """
     axes = len(map)
     slopes = np.stack([np.stack(np.gradient(part)) for part in map]).reshape(axes, axes, -1)
@@ -28,11 +28,12 @@ def bend_of(map: np.ndarray) -> float:
 def extrapolated(
     deviation: np.ndarray, distance: np.ndarray, size: tuple[int, ...], bend: float, scale: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """The standard deviation of a map at a distance from the fixed image of some size, from that at its border.
+    """Return the standard deviation of a map at a distance from the fixed image, from the value at its border.
 
-    sqrt((deviation (1 + distance / r))^2 + (k distance)^2): what is uncertain at the border is a slope of the map too,
-    and where the map is bent it does not go on straight. r is a share of the mean side of the image, k a multiple of
-    the map's own bend; `scale` is the number of pixels, in which the deviation is, to a pixel of the distance.
+    It is sqrt((deviation (1 + distance / r))^2 + (k distance)^2): the uncertainty at the border is also an uncertainty
+    of the slope of the map, and a curved map is not continued linearly. r is a fraction of the mean side of the image,
+    and k a multiple of the curvature of the map. `scale` is the number of pixels, the unit of the deviation, per pixel
+    of the distance.
     """
     preset = preset_for(len(size))
     reach = preset.extrapolation_reach * float(np.prod(size)) ** (1 / len(size))

@@ -1,4 +1,4 @@
-"""The search for the map of one pair: with and without its constant borders, and what would help where it is refused."""
+"""The search for the map of one pair, with and without its constant borders, and the hints if no map is accepted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .views import View, best_view
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for every pair: arguments of `register_images()`, checked."""
+    """The checked options of `register_images()` that apply to every pair."""
 
     transform: str
     contrast: str
@@ -36,13 +36,13 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Sought:
-    """The best view of a pair, and what leads from its working pixels back to those of the images.
+    """The best view of a pair, and the conversion from its working pixels to those of the images.
 
     Attributes:
         base: the frame of the moving image before it was mirrored or resampled; that of the view is `view.frame`.
         moving: the pixels of the moving image.
-        area: of a pixel of the moving image, as a multiple of that of a pixel of the fixed image.
-        masked: the share of the moving and of the fixed image that was found to be a constant border.
+        area: the area of a pixel of the moving image, as a multiple of that of a pixel of the fixed image.
+        masked: the fractions of the moving and of the fixed image detected as a constant border.
     """
 
     view: View
@@ -54,12 +54,12 @@ class Sought:
 
     @property
     def probability(self) -> float:
-        """The probability that the best map is right."""
+        """The probability that the best map is correct."""
         return probability(self.view.log_odds)
 
 
 def seek(moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any = None) -> Sought:
-    """The best view of a pair. `areas` are the spacings and the masks, arguments of `register_images()`."""
+    """Find the best view of a pair. `areas` are the spacings and the masks, arguments of `register_images()`."""
     sought = _best(moving, fixed, areas, options, initial)
     if sought.probability < options.min_probability:
         raise _refusal(sought, moving, fixed, areas, options, initial)
@@ -89,7 +89,7 @@ def _best(
 def _masks(
     moving: Any, fixed: Any, areas: dict[str, Any], options: Options
 ) -> Iterator[tuple[dict[str, Any], tuple[float, float]]]:
-    """The masks that are to be tried where none are given, and the share of each image that they leave out."""
+    """Return the masks to try if none are given, and the fraction of each image that they exclude."""
     images = check_image(moving, "moving"), check_image(fixed, "fixed")
     if options.mask == "none" or any(image.ndim == 3 for image in images):
         yield {}, (0.0, 0.0)
@@ -134,7 +134,7 @@ def _refusal(
 
 
 def _other_options(options: Options) -> Iterator[tuple[str, Options]]:
-    """Options that may help where a pair is refused."""
+    """Return the options that may help if no map is accepted."""
     if options.contrast == "same":
         yield "contrast", replace(options, contrast="any")
     if options.mirror is False:

@@ -1,8 +1,8 @@
-"""Gauss-Newton steps at one level: of the velocity of a deformable map, and of a linear map.
+"""Gauss-Newton steps at one level, for the velocity of a deformable map and for a linear map.
 
-The step is the same operator for anything that turns both images alike: [U, U]-equivariant. The residuals have a
-variance that is measured locally; the velocity's prior has the precision stiffness (|k|^4 + membrane |k|^2). The normal
-equations of both are solved in the cosine basis, where the prior is diagonal.
+A step is equivariant: it commutes with a common transformation U of both images ([U, U]-equivariance). The variance of
+the residuals is measured locally. The prior of the velocity has the precision stiffness (|k|^4 + membrane |k|^2). The
+normal equations of both are solved in the cosine basis, where the prior is diagonal.
 
 Source: Ashburner 2007 (flows, multigrid Gauss-Newton).
 """
@@ -25,9 +25,9 @@ class LinearEquations(NamedTuple):
     """The normal equations of a linear map.
 
     Attributes:
-        basis: the generators of its kind of map about the center, (generator, axis * (axis + 1)).
+        basis: the generators of this kind of map about the center, (generator, axis * (axis + 1)).
         normal, right: (map, generator, generator) and (map, generator, 1).
-        center: of the fixed image, in pixels: (axis).
+        center: the center of the fixed image, in pixels: (axis).
     """
 
     basis: torch.Tensor
@@ -39,7 +39,7 @@ class LinearEquations(NamedTuple):
 def refine(
     level: Level, linear: torch.Tensor, velocity: torch.Tensor, transform: str, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Linear maps and their velocities after so many steps at one level."""
+    """Return linear maps and their velocities after a number of steps at one level."""
     for _ in range(steps):
         tick()
         if transform == "deformable":
@@ -53,7 +53,7 @@ def refine(
 
 
 def gauss_newton_step(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """The velocity after one step."""
+    """Return the velocity after one step."""
     found = residuals(level, map_at_cells(level, linear, velocity), level.stage.noise_floor)
     slope = found.gradient
     data = area_resample(found.precision * slope * found.residual, level.field)
@@ -63,7 +63,7 @@ def gauss_newton_step(level: Level, linear: torch.Tensor, velocity: torch.Tensor
 
 
 def gradient_products(one: torch.Tensor, other: torch.Tensor, precision: torch.Tensor, size: Size) -> torch.Tensor:
-    """The mean of precision (one other^T + other one^T) / 2 over cells: its 3 or 6 entries, (map, entry, *size)."""
+    """Return the 3 or 6 entries (map, entry, *size) of the mean of precision (one other^T + other one^T) / 2."""
     axes = one.shape[1]
     one, other = one.split(1, 1), other.split(1, 1)
     products = [(one[i] * other[j] + one[j] * other[i]) / 2 for i, j in upper_entries(axes)]
@@ -74,7 +74,7 @@ def gradient_products(one: torch.Tensor, other: torch.Tensor, precision: torch.T
 
 
 def linear_step(level: Level, linear: torch.Tensor, transform: str) -> torch.Tensor:
-    """The linear map after one step of its own, without a velocity."""
+    """Return the linear map after one step, without a velocity."""
     basis, normal, right, center = linear_equations(level, linear, transform, level.stage.noise_floor)
     change = (torch.linalg.solve(normal, right).mT @ basis).reshape(-1, level.axes, level.axes + 1)
     inner = torch.eye(level.axes, **level.kind) + change[:, :, :-1]
@@ -85,7 +85,7 @@ def linear_step(level: Level, linear: torch.Tensor, transform: str) -> torch.Ten
 
 
 def linear_equations(level: Level, linear: torch.Tensor, transform: str, noise_floor: float) -> LinearEquations:
-    """The normal equations of linear maps of a kind."""
+    """Return the normal equations of linear maps of a kind."""
     positions = level.positions.expand(len(linear), *level.positions.shape[1:])
     found = residuals(level, apply_linear(linear, positions), noise_floor)
     center = image_center(level.image, level.kind)
@@ -99,6 +99,6 @@ def linear_equations(level: Level, linear: torch.Tensor, transform: str, noise_f
 
 
 def homogeneous(level: Level, center: torch.Tensor) -> torch.Tensor:
-    """The coordinates of each cell from the center, and 1: (axis + 1, *size)."""
+    """Return the coordinates of each cell from the center, and 1: (axis + 1, *size)."""
     away = level.positions[0] - center.reshape(-1, *[1] * level.axes)
     return torch.cat([away, torch.ones_like(away[:1])])

@@ -1,4 +1,4 @@
-"""A start that the user gives: a linear map, landmarks of both images, or an earlier registration."""
+"""Initial estimates given by the user: a linear map, landmarks of both images, or an earlier registration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEAST_AREA = 1e-6  # of a linear map: the least determinant
 
 
 def initial_of_each(initial: Any, pairs: int) -> list[Any]:
-    """The start of each pair, from one for all or a list of them, of which None and errors stand for no start."""
+    """Return the initial estimate of each pair, from one for all or a list; None and errors mean no estimate."""
     if not isinstance(initial, list | tuple) or not any(_is_start(each) for each in initial):
         return [initial] * pairs
     if len(initial) != pairs:
@@ -47,12 +47,12 @@ def _is_start(value: Any) -> bool:
 
 
 def initial_map(initial: Any, frames: tuple[Frame, Frame], transform: str, kind: Kind) -> torch.Tensor:
-    """The linear map from which the search starts, on working pixels: (1, axis, axis + 1).
+    """Return the linear map from which the search starts, on working pixels: (1, axis, axis + 1).
 
     Args:
-        initial: as `register_images()` takes it.
-        frames: those of the moving and of the fixed image.
-        transform: the kind of map that is asked for: the start is the nearest one of that kind.
+        initial: the argument of `register_images()`.
+        frames: the frames of the moving and of the fixed image.
+        transform: the requested kind of map: the start is the nearest map of that kind.
     """
     axes = len(frames[1].pixels)
     exact = Kind(dtype=torch.float64, device=kind["device"])
@@ -76,10 +76,10 @@ def initial_map(initial: Any, frames: tuple[Frame, Frame], transform: str, kind:
 
 
 def view_of_start(pair: Pair, frames: tuple[Frame, Frame], initial: Any, transform: str, kind: Kind) -> View:
-    """The view in which a start neither mirrors nor scales, and the maps near it, in both directions.
+    """Return the view in which a start neither mirrors nor scales, and the maps near it, in both directions.
 
     Args:
-        frames: those of the moving and of the fixed image.
+        frames: the frames of the moving and of the fixed image.
     """
     begin("search")
     exact = Kind(dtype=torch.float64, device=kind["device"])
@@ -99,7 +99,7 @@ def view_of_start(pair: Pair, frames: tuple[Frame, Frame], initial: Any, transfo
 
 
 def _verified(pair: Pair, transform: str, linear: torch.Tensor) -> Found:
-    """The best map at the coarsest level near a linear one: from it, and from what linear steps make of it."""
+    """Return the best map at the coarsest level near a linear map: from the map itself or its linear refinement."""
     preset = preset_for(pair.axes)
     steps = preset.first.steps
     if transform == "deformable":
@@ -125,7 +125,7 @@ def _matrix(initial: Any, axes: int) -> np.ndarray:
 
 
 def _of_registration(found: Registration, frames: tuple[Frame, Frame]) -> np.ndarray:
-    """The linear part of an earlier registration; where its images had other sizes, with pixels scaled accordingly."""
+    """Return the linear part of an earlier registration, with scaled pixels if its images had other sizes."""
     if found.fixed.ndim != len(frames[1].pixels):
         raise ShapeError(
             "`{argument}` is a registration of {axes} axes; `moving` and `fixed` have {given}.",
@@ -140,7 +140,7 @@ def _of_registration(found: Registration, frames: tuple[Frame, Frame]) -> np.nda
 
 
 def _on_working_pixels(affine: torch.Tensor, moving_frame: Frame, fixed_frame: Frame) -> torch.Tensor:
-    """A linear map of the images' own pixels as one of working pixels."""
+    """Convert a linear map of the pixels of the images to working pixels."""
     axes = torch.eye(len(affine), len(affine) + 1, **kind_of(affine))
     ends = moving_frame.to_work(apply_linear(affine[None], fixed_frame.to_pixels(axes)[None])[0])
     return torch.cat([ends[:, :-1] - ends[:, -1:], ends[:, -1:]], 1)
@@ -152,7 +152,7 @@ def _on_working_pixels(affine: torch.Tensor, moving_frame: Frame, fixed_frame: F
 def _landmarks(
     initial: Mapping[str, Any], frames: tuple[Frame, Frame], axes: int, kind: Kind
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The landmarks of the moving and of the fixed image, on working pixels: (point, axis) each."""
+    """Return the landmarks of the moving and of the fixed image on working pixels: (point, axis) each."""
     if set(initial) != set(SIDES):
         raise InputError(
             "`{argument}` must have landmarks of both images, {sides:list}; got {given:list}.",
@@ -172,9 +172,9 @@ def _landmarks(
 
 
 def _of_landmarks(moving: torch.Tensor, fixed: torch.Tensor, transform: str) -> torch.Tensor:
-    """The linear map that carries the landmarks of the fixed image to those of the moving one, by least squares.
+    """Fit the linear map from the landmarks of the fixed image to those of the moving image by least squares.
 
-    It is affine where that is asked for and where the landmarks determine it; else a similarity, or a shift.
+    It is affine if requested and determined by the landmarks, otherwise a similarity or a shift.
 
     Source: Umeyama 1991.
     """

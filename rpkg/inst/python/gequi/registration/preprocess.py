@@ -1,4 +1,4 @@
-"""Input of a registration: images, masks and spacings are checked and brought to pixels of one length."""
+"""Input of a registration: checks of images, masks and spacings, and conversion to pixels of one length."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Pair:
 
     @property
     def exchanged(self) -> Pair:
-        """The pair with the roles of its images exchanged."""
+        """The pair with exchanged roles of its images."""
         return Pair(self.moving, self.fixed, self.moving_mask, self.fixed_mask, self.any_contrast)
 
 
@@ -58,11 +58,11 @@ def prepare_pair(
     contrast: str,
     kind: Kind,
 ) -> tuple[Pair, list[Frame], np.ndarray, float]:
-    """The pair on working pixels.
+    """Return the pair on working pixels.
 
     Returns:
         the pair; the frames of moving and fixed; the pixels of moving; and the area (volume) of a pixel of moving as a
-        multiple of one of fixed.
+        multiple of that of a pixel of fixed.
     """
     moving_pixels = check_image(moving, "moving")
     fixed_pixels = check_image(fixed, "fixed")
@@ -91,7 +91,7 @@ def prepare_pair(
 
 
 def check_image(image: Any, argument: str) -> np.ndarray:
-    """`image` as an array: a grey image or volume that is large enough and not constant."""
+    """Check that `image` is a grayscale image or volume of sufficient size and not constant, and return an array."""
     array = as_array(image, argument, ndim=(2, 3), axes=AXES)
     array = array.astype(np.float32) if array.dtype == np.float16 else array  # of which scipy's filters know nothing
     if min(array.shape) < SMALLEST:
@@ -108,7 +108,7 @@ def check_image(image: Any, argument: str) -> np.ndarray:
 
 
 def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
-    """The mask of an image, True where the image is used; `find` says to find one where none is given."""
+    """Return the mask of an image, True where it is used; `find` states whether to detect one if none is given."""
     if mask is None:
         return np.ones(image.shape, dtype=bool)
     array = as_array(mask, argument, ndim=image.ndim, axes="as its image has")
@@ -136,7 +136,7 @@ def check_mask(mask: Any, image: np.ndarray, argument: str) -> np.ndarray:
 def prepare(
     pixels: np.ndarray, mask: np.ndarray, frame: Frame, argument: str, kind: Kind
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image on working pixels, scaled to about [0, 1], and its mask. Masked pixels are filled from around them."""
+    """Return an image on working pixels, scaled to about [0, 1], and its mask. Masked pixels are filled."""
     pixels, mask = frame.cut(pixels), frame.cut(mask)
     own_tensor(pixels, **kind, argument=argument)  # refuses values that the type of the work does not hold
     exact = own_tensor(pixels, torch.float64, kind["device"])[None, None]
@@ -160,7 +160,7 @@ def prepare(
 
 
 def _filled(image: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """The image with the local mean of what is seen where it is masked; with the overall mean where that is far away."""
+    """Fill masked pixels with the local mean of the visible ones, or with the overall mean if these are far away."""
     windows = [FILL_WINDOW] * (image.ndim - 2)
     near = gaussian_filter(seen, windows)
     around = gaussian_filter(seen * image, windows) / near.clamp_min(1e-6)
@@ -170,17 +170,17 @@ def _filled(image: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Frame:
-    """The part of an image that is used, and the square pixels (cubic voxels) of one length on which the work is done.
+    """The used part of an image, and the square pixels (cubic voxels) of one length on which the registration works.
 
-    The part is the smallest box that holds the mask, so that an object that is moved in its image is registered in the
-    same way. The working pixels are centered on the part.
+    The part is the bounding box of the mask, so an object that is moved in its image is registered in the same way. The
+    working pixels are centered on the part.
 
     Attributes:
         pixels: the size of the whole image.
         corner: the first pixel of the part.
         part: the size of the part, in pixels.
         work: the size of the part, in working pixels.
-        steps: the number of pixels to a working pixel along each axis.
+        steps: the number of pixels per working pixel along each axis.
         mirrored: whether the working pixels run backwards along the last axis.
     """
 
@@ -193,7 +193,7 @@ class Frame:
 
     @classmethod
     def of(cls, mask: np.ndarray, spacing: np.ndarray) -> Frame:
-        """The frame of an image with this mask, whose pixels have this spacing in working pixels."""
+        """Return the frame of an image with this mask, whose pixels have this spacing in working pixels."""
         ends = [np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))[[0, -1]]
                 for axis in range(mask.ndim)]  # fmt: skip
         corner, part = tuple(int(low) for low, _ in ends), tuple(int(high - low) + 1 for low, high in ends)
@@ -207,11 +207,11 @@ class Frame:
         return self.part == self.pixels and all(step == 1 for step in self.steps) and not self.mirrored
 
     def cut(self, array: np.ndarray) -> np.ndarray:
-        """The part of the image, or of its mask."""
+        """Return the part of the image, or of its mask."""
         return array[tuple(slice(low, low + n) for low, n in zip(self.corner, self.part, strict=True))]
 
     def to_work(self, points: torch.Tensor) -> torch.Tensor:
-        """Points (axis, ...) in pixels, converted to working pixels."""
+        """Convert points (axis, ...) from pixels to working pixels."""
         if self.is_same:
             return points
         return self._reflected(
@@ -224,7 +224,7 @@ class Frame:
         )
 
     def to_pixels(self, points: torch.Tensor) -> torch.Tensor:
-        """Points (axis, ...) in working pixels, converted to pixels."""
+        """Convert points (axis, ...) from working pixels to pixels."""
         if self.is_same:
             return points
         return torch.stack(
@@ -237,11 +237,11 @@ class Frame:
         )
 
     def _reflected(self, points: torch.Tensor) -> torch.Tensor:
-        """Points (axis, ...) in working pixels, counted from the other end of the last axis in a mirrored frame."""
+        """Reflect points (axis, ...) in working pixels along the last axis in a mirrored frame."""
         if not self.mirrored:
             return points
         return torch.cat([points[:-1], self.work[-1] - 1 - points[-1:]])
 
     def center(self, kind: Kind) -> torch.Tensor:
-        """The center of the whole image in working pixels: (axis)."""
+        """Return the center of the whole image in working pixels: (axis)."""
         return self.to_work(torch.tensor([(n - 1) / 2 for n in self.pixels], **kind)[:, None])[:, 0]
