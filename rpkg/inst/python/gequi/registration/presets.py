@@ -1,8 +1,8 @@
-"""The presets of a registration, one for images and one for volumes: every number that was set by hand.
+"""The presets of a registration for images and for volumes: every number that was set by hand.
 
-The comment above each group of fields names the benchmark that set it; where nothing in the history of the repository
-records how a number was set, it is called not tuned. The benchmarks are in tests/benchmarks. Lengths are in pixels
-(voxels) of images of the usual size; larger images have them in proportion.
+The comment above each group of fields names the benchmark that set it. Numbers without such a record in the history of
+the repository are called not tuned. The benchmarks are in tests/benchmarks. Lengths are in pixels (voxels) of images of
+the usual size; they are scaled in proportion for larger images.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class Stage:
     Attributes:
         cell: the smallest cells, in pixels of images of the usual size.
         window: the standard deviation of the window of local normalization, in pixels.
-        noise_floor: the least variance of a residual. Where cells are large, most residuals are shifts that are not yet
-            known, not noise: a low floor would trust accidental agreement.
-        steps: the number of steps. A map that is far off is corrected from its border inwards, a little with each step:
-            most steps are taken where they are cheap and an edge is still several cells wide.
-        cg_steps: conjugate gradients in each deformable step, which are cheap in comparison where cells are many.
+        noise_floor: the minimum variance of a residual. At large cells, most residuals are unknown shifts instead of
+            noise: a low floor would trust accidental agreement.
+        steps: the number of steps. A map that is far off is corrected from its border inwards, a little with each step.
+            Most steps are therefore taken where they are cheap and an edge is still several cells wide.
+        cg_steps: the number of conjugate gradient steps in each deformable step, which are relatively cheap for many
+            cells.
     """
 
     cell: float
@@ -40,15 +41,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a descriptor finds matches, and how many candidates are fitted to them and verified.
+    """The settings of a descriptor, and the number of candidates that are fitted to its matches and verified.
 
     Attributes:
         rings: the radius and the smoothing of each ring (sphere) of the designed descriptor, in pixels.
-        window: of the designed descriptor: of an image, the smoothing before gradients are taken; of a volume, the window
-            of its local normalization; in pixels.
-        sharpness: of the attention.
-        candidates: the largest number of candidates.
-        steps: Gauss-Newton steps of each candidate at the coarsest level.
+        window: of the designed descriptor, in pixels: for an image, the smoothing before gradients are computed; for a
+            volume, the window of its local normalization.
+        sharpness: the sharpness of the attention.
+        candidates: the maximum number of candidates.
+        steps: the number of Gauss-Newton steps of each candidate at the coarsest level.
     """
 
     rings: tuple[tuple[float, float], ...]
@@ -182,16 +183,16 @@ class Preset:
     extrapolation_bend: float = 1.5  # the slope of the error for each pixel, as a multiple of the map's bend
 
     def scale(self, fixed: Size, moving: Size) -> float:
-        """How many times larger than usual the images of these sizes are; at least 1."""
+        """Return the size of the images relative to the usual size, at least 1."""
         longest = [max(fixed), max(moving)]
         return max(1.0, min(longest) / self.usual, max(longest) / (2 * self.usual))
 
     def coarsest(self, scale: float) -> int:
-        """The number of the coarsest level of images that are so many times larger than usual."""
+        """Return the number of the coarsest level for images of this relative size."""
         return max(self.top, round(self.top + math.log2(scale)))
 
     def stage(self, cell: float) -> Stage:
-        """The stage for cells of this many pixels."""
+        """Return the stage for cells of this many pixels."""
         return next(stage for stage in self.stages if cell >= stage.cell)
 
 
@@ -272,5 +273,5 @@ PRESETS = {2: IMAGES, 3: VOLUMES}
 
 
 def preset_for(axes: int) -> Preset:
-    """The preset of images (2 axes) or volumes (3 axes)."""
+    """Return the preset of images (2 axes) or volumes (3 axes)."""
     return PRESETS[axes]

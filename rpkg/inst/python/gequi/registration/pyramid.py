@@ -1,7 +1,7 @@
 """The levels of a registration: a pair of images at several resolutions, as plain data.
 
-The map at a level is A o exp(v): a linear map A after the flow of a velocity v, so that it has an inverse, exp(-v) after
-A^-1. Shapes are written as (..., *size): (..., row, column), or (..., depth, row, column).
+The map at a level is A o exp(v): a linear map A after the flow of a velocity v. Its inverse is exp(-v) after A^-1.
+Shapes are written as (..., *size): (..., row, column) or (..., depth, row, column).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Level:
     Attributes:
         pair: the images.
         preset, stage: the settings, and those of the Gauss-Newton steps at this level.
-        scale: how many times larger than usual the images are.
-        step: pixels to a cell, about; `steps` along each axis of the fixed image.
-        size, field, moving_size: the size in cells of the level, of the velocity's grid, and of the moving image.
+        scale: the size of the images relative to the usual size.
+        step: the approximate number of pixels per cell; `steps` along each axis of the fixed image.
+        size, field, moving_size: the size in cells of the level, of the grid of the velocity, and of the moving image.
         fixed, mask, gradient: the fixed image and its mask, (1, 1, *size), and its gradient, (1, axis, *size).
         moving: the moving image, refined by a cubic spline.
-        moving_mask: its mask, or None where all of it is used.
+        moving_mask: its mask, or None if the whole image is used.
         positions: the centers of the cells in pixels of the fixed image, (1, axis, *size).
-        prior: the prior's precision of each cosine coefficient of the velocity, (*field).
+        prior: the precision of the prior of each cosine coefficient of the velocity, (*field).
     """
 
     pair: Pair
@@ -81,12 +81,12 @@ class Level:
 
     @property
     def unit(self) -> float:
-        """Pixels to a unit, in which candidates and alternatives are compared."""
+        """The number of pixels per unit, in which candidates and alternatives are compared."""
         return self.preset.unit * self.scale
 
 
 def make_level(pair: Pair, number: int) -> Level:
-    """The level with cells of 2^number pixels. The velocity's cells are not smaller than pixels of the usual size."""
+    """Return the level with cells of 2^number pixels; the cells of the velocity have at least the usual pixel size."""
     preset = preset_for(pair.axes)
     step, scale = float(2**number), preset.scale(pair.fixed_size, pair.moving_size)
     image = pair.fixed_size
@@ -118,23 +118,23 @@ def make_level(pair: Pair, number: int) -> Level:
 
 
 def coarsest_level(pair: Pair) -> int:
-    """The number of the coarsest level of a pair."""
+    """Return the number of the coarsest level of a pair."""
     preset = preset_for(pair.axes)
     return preset.coarsest(preset.scale(pair.fixed_size, pair.moving_size))
 
 
 def coarser_size(size: Size, factor: float, preset: Preset) -> Size:
-    """The number of cells of about `factor` pixels that cover an image of this size."""
+    """Return the number of cells of about `factor` pixels that cover an image of this size."""
     return tuple(max(round(n / factor), preset.least_cells) for n in size)
 
 
 def stretch(step: float, scale: float) -> float:
-    """How many times wider than usual the windows are, in pixels."""
+    """Return the width of the windows relative to the usual width, in pixels."""
     return max(1.0, min(scale, step))
 
 
 def prior_precision(size: Size, image: Size, step: float, scale: float, preset: Preset, kind: Kind) -> torch.Tensor:
-    """The prior's precision of each cosine coefficient on `size` cells that cover an image: (*size)."""
+    """Return the precision of the prior of each cosine coefficient on `size` cells that cover an image: (*size)."""
     squared = squared_frequencies(size, image, **kind)
     # a constant counts as a very long wave: where nothing is seen it would have no precision at all
     squared = squared.clamp_min(preset.lowest * (math.pi / max(image)) ** 2)
@@ -142,10 +142,10 @@ def prior_precision(size: Size, image: Size, step: float, scale: float, preset: 
 
 
 def zero_velocity(level: Level, maps: int) -> torch.Tensor:
-    """The velocity 0 of so many maps: (map, axis, *field)."""
+    """Return the velocity 0 of a number of maps: (map, axis, *field)."""
     return torch.zeros(maps, level.axes, *level.field, **level.kind)
 
 
 def map_at_cells(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """A o exp(v) at the level's cells, in pixels of the moving image: (map, axis, *size)."""
+    """Evaluate A o exp(v) at the cells of the level, in pixels of the moving image: (map, axis, *size)."""
     return apply_linear(linear, level.positions + cubic_resample(flow(velocity, level.image), level.size))

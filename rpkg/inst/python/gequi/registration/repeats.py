@@ -1,4 +1,4 @@
-"""Where an image repeats itself: the shifts at which it is most like itself."""
+"""Repetition in an image: the shifts at which it is most similar to itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_POOLS = {2: functional.max_pool2d, 3: functional.max_pool3d}
 def repeat_shifts(
     image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], least: float, preset: Preset
 ) -> list[torch.Tensor]:
-    """The few shifts (axis) in pixels, longer than `least`, at which an image is most like itself.
+    """Return the few shifts (axis) in pixels, longer than `least`, at which an image is most similar to itself.
 
     Args:
         image, mask: (1, 1, *size).
-        steps: pixels to a cell of the image along each axis.
+        steps: the number of pixels per cell of the image along each axis.
     """
     alike = _autocorrelation(image, mask, steps, preset)
     peaks = (alike == MAX_POOLS[alike.ndim](alike[None], 3, 1, 1)[0]) & (alike > preset.repeat_correlation)
@@ -35,7 +35,7 @@ def repeat_shifts(
 
 
 def _autocorrelation(image: torch.Tensor, mask: torch.Tensor, steps: Sequence[float], preset: Preset) -> torch.Tensor:
-    """The correlation of an image with itself at every shift: (*2 size - 1), no shift in the middle.
+    """Return the correlation of an image with itself at every shift: (*2 size - 1), with shift 0 in the middle.
 
     It is 0 where too little of the image overlaps with itself.
     """

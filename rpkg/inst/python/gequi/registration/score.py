@@ -11,7 +11,7 @@ from .similarity import local_correlation, normalize, warp
 
 
 def score_maps(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """The correlation of the locally normalized images where both are seen, less where they hardly overlap: (map)."""
+    """Return the correlation (map) of the locally normalized images in their overlap, reduced for small overlaps."""
     preset = level.preset
     warped, seen = warp(level, map_at_cells(level, linear, velocity))
     f, w, _, _ = normalize(level, warped, seen, preset.score_window, preset.score_floor)
@@ -29,6 +29,6 @@ def score_maps(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> to
 
 
 def _moving_share(level: Level) -> float:
-    """The area of the moving image inside its mask as a share of the area of the fixed image."""
+    """Return the area of the moving image inside its mask as a fraction of the area of the fixed image."""
     share = math.prod(level.moving_image) / math.prod(level.image)
     return share * float(level.pair.moving_mask.mean())

@@ -1,6 +1,6 @@
-"""The search of a registration: attention, candidates, their verification, and Gauss-Newton steps from coarse to fine.
+"""The search of a registration: attention, candidates, verification, and Gauss-Newton steps from coarse to fine.
 
-The functions take a pair of images, or of volumes, on pixels of one size.
+The functions use a pair of images, or of volumes, on pixels of one size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DescriptorFactory = Callable[[Attempt], Descriptor]
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Linear maps (map, axis, axis + 1), velocities (map, axis, *field), scores (map), and the level of these."""
+    """Linear maps (map, axis, axis + 1), velocities (map, axis, *field), scores (map), and their level."""
 
     linear: torch.Tensor
     velocity: torch.Tensor
@@ -41,7 +41,7 @@ class Found:
         return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
     def joined(self, other: Found) -> Found:
-        """These maps and those of another search of the same pair."""
+        """Combine these maps with those of another search of the same pair."""
         linear, velocity, scores = (
             torch.cat([one, two])
             for one, two in zip(
@@ -52,11 +52,12 @@ class Found:
 
 
 def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[float]]:
-    """The best map at the finest level, the linear maps that are its alternatives, and the scores of all of these.
+    """Return the best map at the finest level, the linear maps that are its alternatives, and the scores of all of
+    these.
 
-    The maps of the coarsest level are refined at every other level. They are followed to pixels of the usual size, where
-    details of a repeating texture can be told apart: there the best is chosen. Toned images get their greys anew at each
-    level.
+    The maps of the coarsest level are refined at every other level, down to pixels of the usual size, where details of
+    a repeating texture can be distinguished. The best map is selected there. The curves of toned images are updated at
+    each level.
     """
     pair, preset = found.level.pair, found.level.preset
     top = coarsest_level(pair)
@@ -81,9 +82,9 @@ def descend(found: Found, transform: str) -> tuple[Found, torch.Tensor, list[flo
 
 
 def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFactory) -> tuple[Found, Found]:
-    """The maps found from the fixed to the moving image, and those found in the other direction.
+    """Return the maps found from the fixed to the moving image, and those found in the opposite direction.
 
-    Candidates come from the attention of the two images; each is refined at the coarsest level and scored there.
+    Candidates come from the attention between the two images. Each is refined at the coarsest level and scored there.
     """
     begin("search")
     preset = preset_for(pair.axes)
@@ -102,14 +103,14 @@ def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFac
 
 
 def repeats_itself(pair: Pair) -> bool:
-    """Whether the fixed image is like itself at some shift."""
+    """Return whether the fixed image is similar to itself at some shift."""
     level = make_level(pair, coarsest_level(pair))
     least = level.preset.apart * level.unit
     return bool(repeat_shifts(level.fixed, level.mask, level.steps, least, level.preset))
 
 
 def verify(pair: Pair, transform: str, linear: torch.Tensor, steps: int) -> Found:
-    """Linear maps refined at the coarsest level and scored there."""
+    """Refine linear maps at the coarsest level, and score them there."""
     return _verified(make_level(pair, coarsest_level(pair)), transform, linear, steps)
 
 
@@ -119,7 +120,7 @@ def _verified(level: Level, transform: str, linear: torch.Tensor, steps: int) ->
 
 
 def with_repeats(found: Found, number: int, transform: str) -> Found:
-    """The maps and, where an image repeats itself, the one of this number moved by each repeat, refined and scored."""
+    """Return the maps and, if an image repeats itself, the map with this index, moved by each repeat, with scores."""
     best = found.linear[number]
     level = found.level
     pair, preset, least = level.pair, level.preset, level.preset.apart * level.unit
@@ -137,14 +138,15 @@ def with_repeats(found: Found, number: int, transform: str) -> Found:
 def alternatives(
     found: Found, tolerance: tuple[float, float], best: int | None = None, possible: torch.Tensor | None = None
 ) -> list[int]:
-    """The number of the best map, then those of a few that score almost as well, far from it and from each other.
+    """Return the index of the best map, then those of a few distant maps that score almost as well.
 
-    Far is measured in the mean where the fixed image shows edges: two linear maps that the Gauss-Newton steps bring to
-    one map there are no alternatives.
+    Distance is the mean over the edges of the fixed image. Two linear maps that the Gauss-Newton steps bring to one map
+    there are not alternatives.
 
     Args:
-        tolerance: what an alternative may lack of a perfect score: a multiple of what the best map lacks, and a constant.
-        best: the number of the best map; None is the one with the highest score.
+        tolerance: the permitted difference of an alternative from a perfect score: a multiple of that of the best map,
+            and a constant.
+        best: the index of the best map; None is the one with the highest score.
         possible: (map), which maps may be alternatives; None is all.
     """
     ranked = found.scores.argsort(descending=True).tolist()
@@ -168,20 +170,20 @@ def alternatives(
 
 
 def descriptor_factory(pair: Pair, encoder: EquivariantNetwork | None = None) -> DescriptorFactory:
-    """Makes the descriptor of an attempt: the designed one, or that of an encoder, which is the same in each attempt."""
+    """Return a function that creates the descriptor of an attempt: the designed one, or always that of an encoder."""
     preset, dtype = preset_for(pair.axes), str(pair.fixed.dtype).removeprefix("torch.")
     return lambda attempt: preset.descriptor(encoder or preset.encoder(attempt, pair.any_contrast, dtype))
 
 
 def usual_sizes(pair: Pair) -> list[Size]:
-    """The sizes of the fixed and of the moving image, brought to the usual size."""
+    """Return the sizes of the fixed and of the moving image, scaled to the usual size."""
     preset = preset_for(pair.axes)
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     return [coarser_size(size, scale, preset) for size in (pair.fixed_size, pair.moving_size)]
 
 
 def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The fixed and the moving image and their masks, averaged to these sizes."""
+    """Return the fixed and the moving image and their masks, averaged to these sizes."""
     return [
         (masked_area_resample(image, mask, size), area_resample(mask, size))
         for image, mask, size in zip((pair.fixed, pair.moving), (pair.fixed_mask, pair.moving_mask), sizes, strict=True)
@@ -189,7 +191,7 @@ def averaged(pair: Pair, sizes: Sequence[Size]) -> list[tuple[torch.Tensor, torc
 
 
 def tokens_of(pair: Pair, descriptor: Descriptor) -> tuple[Tokens, Tokens]:
-    """The tokens of the fixed and of the moving image; their positions are in pixels of the images."""
+    """Return the tokens of the fixed and of the moving image, with positions in pixels of the images."""
     sizes = [descriptor.fitting_size(size) for size in usual_sizes(pair)]
     fixed, moving = (descriptor.describe(*part) for part in averaged(pair, sizes))
     fixed.positions = _in_pixels(fixed.positions, pair.fixed_size, sizes[0])
@@ -198,6 +200,6 @@ def tokens_of(pair: Pair, descriptor: Descriptor) -> tuple[Tokens, Tokens]:
 
 
 def _in_pixels(positions: torch.Tensor, image: Size, size: Size) -> torch.Tensor:
-    """Positions (token, axis) in an image averaged to `size`, in pixels of the image."""
+    """Convert positions (token, axis) in an image averaged to `size` to pixels of the image."""
     ratio = torch.tensor([n / m for n, m in zip(image, size, strict=True)], **kind_of(positions))
     return (positions + 0.5) * ratio - 0.5

@@ -1,7 +1,8 @@
-"""The similarity of two images under a map: both are normalized locally, and their residual has a measured variance.
+"""The similarity of two images under a map: both are normalized locally, and the variance of their residual is
+measured.
 
-f and w are the fixed image and the moving image seen through the map, each with its local mean removed and divided by
-its local standard deviation (Gaussian windows, inside the masks only). The residual is f - w.
+f and w are the fixed image and the moving image, resampled through the map. From each the local mean is subtracted, and
+the result is divided by the local standard deviation (Gaussian windows, inside the masks only). The residual is f - w.
 
 Source: Cachier and Pennec 2000 (local correlation), Malis 2004 (mean of both gradients).
 """
@@ -42,7 +43,7 @@ class Residuals(NamedTuple):
 
 
 def warp(level: Level, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The moving image seen through a map, and where both images are seen, from 0 to 1."""
+    """Return the moving image resampled through a map, and the visibility of both images, from 0 to 1."""
     warped = grid_sample(level.moving, map, size=level.moving_image)
     seen = level.mask * within(map, level.moving_image, level.step)
     if level.moving_mask is not None:
@@ -51,9 +52,10 @@ def warp(level: Level, map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def within(points: torch.Tensor, size: Size, step: float) -> torch.Tensor:
-    """How far points (map, axis, ...) are inside an image, from 0 to 1 over a cell of `step` pixels: (map, 1, ...).
+    """Return how far points (map, axis, ...) are inside an image, from 0 to 1 over a cell of `step` pixels: (map, 1,
+    ...).
 
-    A cell comes into sight gradually: with a step there, rounding would decide for some.
+    The transition is gradual, because at a step the result of some cells would depend on rounding.
     """
     margin = step / 2 - 0.5
     parts = [
@@ -66,7 +68,7 @@ def within(points: torch.Tensor, size: Size, step: float) -> torch.Tensor:
 def normalize(
     level: Level, warped: torch.Tensor, seen: torch.Tensor, window: float, contrast_floor: float
 ) -> Normalized:
-    """The fixed and the warped image with a local mean of 0 and a local standard deviation of 1."""
+    """Normalize the fixed and the warped image to local mean 0 and local standard deviation 1."""
     both = torch.cat([level.fixed.expand_as(warped), warped], 1)
     normal, deviation = local_normalize(both, seen, _windows(level, window), contrast_floor)
     return Normalized(*normal.split(1, 1), *deviation.split(1, 1))
@@ -75,15 +77,15 @@ def normalize(
 def local_correlation(
     level: Level, f: torch.Tensor, w: torch.Tensor, seen: torch.Tensor, window: float
 ) -> torch.Tensor:
-    """The local correlation of f and w, between -1 and 1."""
+    """Return the local correlation of f and w, from -1 to 1."""
     moments = gaussian_filter(torch.cat([seen * f * w, seen * f * f, seen * w * w], 1), _windows(level, window))
     return moments[:, :1] / (moments[:, 1:2] * moments[:, 2:]).clamp_min(1e-12).sqrt()
 
 
 def residuals(level: Level, map: torch.Tensor, noise_floor: float) -> Residuals:
-    """The residuals at each cell under a map, with their gradients and their precision.
+    """Return the residuals at each cell under a map, with their gradients and their precision.
 
-    `noise_floor` is the least variance of a residual.
+    `noise_floor` is the minimum variance of a residual.
     """
     preset = level.preset
     warped, seen = warp(level, map)
@@ -102,6 +104,6 @@ def residuals(level: Level, map: torch.Tensor, noise_floor: float) -> Residuals:
 
 
 def _windows(level: Level, sigma: float) -> list[float]:
-    """A standard deviation in pixels of images of the usual size, in cells along each axis."""
+    """Convert a standard deviation in pixels of images of the usual size to cells along each axis."""
     wide = sigma * stretch(level.step, level.scale)
     return [max(wide / step, level.preset.least_window) for step in level.steps]

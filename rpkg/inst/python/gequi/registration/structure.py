@@ -1,8 +1,8 @@
-"""The structure of an image in the place of its greys, where edges are registered to greys.
+"""The structure of an image, used instead of its gray levels to register it to an edge image.
 
-An edge image is the length of the gradient of the other image: no local linear relation holds between its greys and
-those of the other. One holds between its greys and the structure of the other. For the contrast "any" the greys of
-either image are therefore compared with the structure of the other as well (`comparisons`).
+An edge image is the length of the gradient of the other image. There is no local linear relation between its gray
+levels and those of the other, but there is one between its gray levels and the structure of the other. For contrast
+"any", the gray levels of each image are therefore also compared with the structure of the other (`comparisons`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .presets import preset_for
 
 
 def structure_pairs(pair: Pair) -> list[Pair]:
-    """The pair with the structure in the place of the moving image, and with it in the place of the fixed one."""
+    """Return the pair with the structure instead of the moving image, and with it instead of the fixed image."""
     return [
         replace(pair, moving=structure_of(pair, pair.moving, pair.moving_mask)),
         replace(pair, fixed=structure_of(pair, pair.fixed, pair.fixed_mask)),
@@ -25,7 +25,7 @@ def structure_pairs(pair: Pair) -> list[Pair]:
 
 
 def structure_of(pair: Pair, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The length of the gradient of an image of the pair after Gaussian smoothing, scaled to about [0, 1].
+    """Return the gradient magnitude of an image of the pair after Gaussian smoothing, scaled to about [0, 1].
 
     Args:
         image, mask: (1, 1, *size).

@@ -1,13 +1,12 @@
-"""The greys of one image in those of the other, where a curve leads from one to the other.
+"""Conversion of the gray levels of one image to those of the other, if they are related by a curve.
 
-Two kinds of images, or an image and its segmentation, often show the same things in greys that follow a curve: what is
-dark in one is light in the other, and what is lighter there is dark again. Such a curve is no local linear relation.
-But it can be read from the joint histogram of the two images under a map that is nearly right: at each grey of one
-image, the mean grey of the other. The image is then compared in these greys; as the map gets better from level to
-level, so does the curve.
+Two modalities, or an image and its segmentation, often show the same objects in gray levels that are related by a curve
+that need not be monotone. Such a curve is not a local linear relation. It can be estimated from the joint histogram of
+the two images under a map that is nearly correct: for each gray level of one image, the mean gray level of the other.
+The image is then compared in these gray levels. The curve improves as the map improves from level to level.
 
-Source: Roche, Malandain, Pennec and Ayache 1998 (correlation ratio), Guimond et al. 2001 (greys corrected in turn with
-the map).
+Source: Roche, Malandain, Pennec and Ayache 1998 (correlation ratio), Guimond et al. 2001 (alternating correction of
+intensities and map).
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ TONED = ("moving", "fixed")
 
 @dataclass(frozen=True, eq=False)
 class TonedPair(Pair):
-    """A pair of which one image has the greys of the other.
+    """A pair in which one image has the gray levels of the other.
 
     Attributes:
-        source: the pair as it was.
-        toned: which of its images, "moving" or "fixed".
+        source: the original pair.
+        toned: the converted image, "moving" or "fixed".
     """
 
     source: Pair = field(kw_only=True)
@@ -43,23 +42,23 @@ class TonedPair(Pair):
 
 
 def toned_pairs(pair: Pair, linear: torch.Tensor, velocity: torch.Tensor) -> list[TonedPair]:
-    """The pair with its moving image in the greys of the fixed one, and with its fixed image in those of the moving one.
+    """Return the pair with the moving image in the gray levels of the fixed image, and the reverse.
 
     Args:
-        linear, velocity: maps, (map, axis, axis + 1) and (map, axis, *field), of which the first tells the curve.
+        linear, velocity: maps, (map, axis, axis + 1) and (map, axis, *field), of which the first determines the curve.
     """
     return [_toned_pair(pair, toned, linear[:1], velocity[:1]) for toned in TONED]
 
 
 def shows_something(pair: TonedPair) -> bool:
-    """Whether the image that has other greys still has several of them: a curve may be the same for all."""
+    """Return whether the converted image still has several gray levels: a curve may be constant."""
     image, mask = (pair.moving, pair.moving_mask) if pair.toned == "moving" else (pair.fixed, pair.fixed_mask)
     seen = image[mask > 0.5]
     return bool(seen.numel()) and float(seen.std()) > 1e-6
 
 
 def toned_again(pair: TonedPair, linear: torch.Tensor, velocity: torch.Tensor) -> TonedPair:
-    """The pair with the curve that the first of other maps tells."""
+    """Return the pair with the curve that the first of other maps determines."""
     return _toned_pair(pair.source, pair.toned, linear[:1], velocity[:1])
 
 
@@ -80,9 +79,9 @@ def _toned_pair(pair: Pair, toned: str, linear: torch.Tensor, velocity: torch.Te
 
 
 def equalized_pair(pair: Pair) -> Pair:
-    """The pair with the greys of each image spread evenly: each grey becomes the share of the pixels that are darker.
+    """Return the pair with equalized histograms: each gray level becomes the fraction of darker pixels.
 
-    What a picture shows faintly in its most frequent greys is then as strong as the rest.
+    Faint contrasts among the most frequent gray levels become as strong as the others.
     """
     fixed, moving = (
         _equalized(image, mask, preset_for(pair.axes))
@@ -100,7 +99,7 @@ def _equalized(image: torch.Tensor, mask: torch.Tensor, preset: Preset) -> torch
 
 
 def tone_scores(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """The score of each map at a level with either image in the greys of the other, the better of both: (map)."""
+    """Return the score (map) at a level with one image in the gray levels of the other, the better of the two."""
     preset = level.preset
     warped, seen = warp(level, map_at_cells(level, linear, velocity))
     fixed = level.fixed.expand_as(warped)
@@ -112,10 +111,10 @@ def tone_scores(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> t
 
 
 def tone_curves(given: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, preset: Preset) -> torch.Tensor:
-    """The mean of `other` at each of some greys of `given`, from 0 to 1, for each map: (map, grey).
+    """Return the mean of `other` at each of some gray levels of `given`, from 0 to 1, for each map: (map, grey).
 
-    Each pixel counts for the two greys next to its own, so that the curve changes continuously with the images. It is
-    smoothed over neighboring greys, the more where few pixels have them.
+    Each pixel contributes to the two gray levels next to its own, so the curve changes continuously with the images. It
+    is smoothed over neighboring gray levels, more strongly where few pixels have them.
 
     Args:
         given, other, weight: (map, 1, *size).
@@ -130,7 +129,7 @@ def tone_curves(given: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, 
 def _histograms(
     given: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, greys: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the weights at each grey of `given`, and that of weight times `other`: (map, grey) each."""
+    """Return the sums of the weights and of weight times `other` at each gray level of `given`: (map, grey) each."""
     maps = len(given)
     below, part = _between(given.double().flatten(1), greys)
     below = below + greys * torch.arange(maps, device=below.device)[:, None]
@@ -144,25 +143,25 @@ def _histograms(
 
 
 def _smoothing(greys: int, window: float, like: torch.Tensor) -> torch.Tensor:
-    """Gaussian weights between greys: (grey, grey)."""
+    """Return Gaussian weights between gray levels: (grey, grey)."""
     grey = torch.arange(greys, dtype=like.dtype, device=like.device)
     return torch.exp(-((grey[:, None] - grey) ** 2) / (2 * window**2))
 
 
 def _toned(curves: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None, preset: Preset) -> torch.Tensor:
-    """An image (1, 1, *size) with its greys changed by each curve, and stretched to about [0, 1]: (map, 1, *size)."""
+    """Convert an image (1, 1, *size) by each curve, and scale it to about [0, 1]: (map, 1, *size)."""
     seen = None if mask is None else mask[0, 0] > 0
     return quantile_stretch(_on_curve(curves, image), seen, floor=preset.tone_floor)
 
 
 def _on_curve(curves: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """An image (1, 1, *size) with its greys changed by each curve (map, grey): (map, 1, *size)."""
+    """Convert an image (1, 1, *size) by each curve (map, grey): (map, 1, *size)."""
     below, part = _between(image[0], curves.shape[1])
     return curves[:, below] * (1 - part) + curves[:, below + 1] * part
 
 
 def _between(image: torch.Tensor, greys: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The number of the grey below each value, and what part of the way to the next the value is."""
+    """Return the number of the gray level below each value, and the fraction of the distance to the next."""
     place = image.clamp(0, 1) * (greys - 1)
     below = place.floor().clamp_max(greys - 2)
     return below.long(), place - below

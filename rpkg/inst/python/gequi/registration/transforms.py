@@ -1,6 +1,6 @@
 """Linear maps, their generators, and the flow of a velocity.
 
-A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels. Functions take a batch of them.
+A linear map is (axis, axis + 1): moving = A[:, :-1] fixed + A[:, -1], in pixels. The functions accept batches of maps.
 
 Source: Arsigny et al. 2006 (exponential by squaring), Schonemann 1966 and Umeyama 1991 (the rotation nearest to a
 matrix).
@@ -20,13 +20,13 @@ SQUARINGS = 6  # in `flow()`; not tuned
 
 
 def apply_linear(linear: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Maps (map, axis, axis + 1) at points (map, axis, ...)."""
+    """Apply maps (map, axis, axis + 1) to points (map, axis, ...)."""
     moved = torch.einsum("bij,bj...->bi...", linear[:, :, :-1], points)
     return moved + linear[:, :, -1].reshape(*linear.shape[:2], *[1] * (points.ndim - 2))
 
 
 def flow(velocity: torch.Tensor, image: Size) -> torch.Tensor:
-    """exp(v) - id on the grid of the velocity v (map, axis, *size), by squaring v / 64 six times.
+    """Compute exp(v) - id on the grid of the velocity v (map, axis, *size), by squaring v / 64 six times.
 
     `image` is the size in pixels of the image that the grid covers.
     """
@@ -38,14 +38,15 @@ def flow(velocity: torch.Tensor, image: Size) -> torch.Tensor:
 
 
 def image_center(size: Size, kind: Kind) -> torch.Tensor:
-    """The center of an image, in pixels: (axis)."""
+    """Return the center of an image, in pixels: (axis)."""
     return torch.tensor([(n - 1) / 2 for n in size], **kind)
 
 
 def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
-    """A basis of the derivatives of a kind of map at the identity: (generator, axis, axis + 1).
+    """Return a basis of the derivatives of a kind of map at the identity: (generator, axis, axis + 1).
 
-    Shifts; but for a translation also rotations, for a similarity one scale, for an affine map all stretches and shears.
+    The basis consists of the shifts; except for translations, also of the rotations; for similarities, of one scale;
+    and for affine maps, of all scales and shears.
     """
     basis = []
     for i, j in itertools.combinations(range(axes), 2) if transform != "translation" else ():
@@ -64,7 +65,7 @@ def generators(transform: str, axes: int, kind: Kind) -> torch.Tensor:
 
 
 def nearest_linear(maps: torch.Tensor, transform: str, center: torch.Tensor) -> torch.Tensor:
-    """The nearest map of a kind, from "affine" to "translation", that agrees with each map at `center`."""
+    """Return the nearest map of a kind, from "affine" to "translation", that agrees with each map at `center`."""
     if transform == "affine":
         return maps
     if transform == "translation":
@@ -73,13 +74,13 @@ def nearest_linear(maps: torch.Tensor, transform: str, center: torch.Tensor) -> 
 
 
 def translations(shifts: torch.Tensor) -> torch.Tensor:
-    """The maps x + shift, of shifts (map, axis)."""
+    """Return the maps x + shift for shifts (map, axis)."""
     axes = shifts.shape[1]
     return torch.cat([torch.eye(axes, **kind_of(shifts)).expand(len(shifts), -1, -1), shifts[:, :, None]], 2)
 
 
 def similar_part(maps: torch.Tensor, rigid: bool = False) -> torch.Tensor:
-    """The maps with the nearest similarities (rotations) of their linear parts."""
+    """Return the maps with the nearest similarities (rotations) of their linear parts."""
     inner = maps[:, :, :-1]
     rotation = nearest_rotation(inner)
     scale = 1.0 if rigid else (rotation * inner).sum((1, 2), keepdim=True) / maps.shape[1]
@@ -87,5 +88,5 @@ def similar_part(maps: torch.Tensor, rigid: bool = False) -> torch.Tensor:
 
 
 def recentered(maps: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """The maps as functions of x - center."""
+    """Return the maps as functions of x - center."""
     return torch.cat([maps[:, :, :-1], (maps[:, :, -1] + maps[:, :, :-1] @ center)[:, :, None]], 2)

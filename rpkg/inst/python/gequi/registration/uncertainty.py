@@ -1,8 +1,8 @@
 """The claimed uncertainty: the standard deviation of the error of a map, in pixels of the moving image.
 
-Two errors are added in quadrature. The noise of the pixels moves the map as far as the normal equations of the finest
-level allow. Where the images only resemble each other (sections of one tissue in two stains), the map that fits best is
-not the true one, however little noise there is; this error of the model follows from their local correlation.
+Two errors are added in quadrature. The effect of pixel noise on the map follows from the normal equations of the finest
+level. If the images only resemble each other (such as sections of one tissue in two stains), the map that fits best
+differs from the true map for any level of noise. This model error is estimated from their local correlation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .similarity import Residuals, _windows, local_correlation, normalize, resid
 
 
 def claim_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor, transform: str) -> torch.Tensor:
-    """The standard deviation of the error of a map of some kind: (1, 1, *size)."""
+    """Return the standard deviation of the error of a map of some kind: (1, 1, *size)."""
     if transform == "deformable":
         noise = deformable_uncertainty(level, linear, velocity)
     else:
@@ -30,7 +30,7 @@ def claim_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor
 
 
 def deformable_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """What the noise of the pixels contributes where the map is deformable: (1, 1, *size)."""
+    """Return the contribution of pixel noise for a deformable map: (1, 1, *size)."""
     preset = level.preset
     found = residuals(level, map_at_cells(level, linear, velocity), preset.claim_noise_floor)
     variance = _flow_variance(level, linear, found, found.precision)
@@ -42,11 +42,11 @@ def deformable_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.T
 
 
 def model_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """What the dissimilarity of the images contributes: (1, 1, *size).
+    """Return the contribution of the dissimilarity of the images: (1, 1, *size).
 
-    model_error (1 - rho)^model_power sqrt(scale sd), on the level whose cells have about one pixel of the usual size:
-    rho is the local correlation of the fixed and the warped image after local normalization, and sd the standard
-    deviation of the map there, as their residuals tell it.
+    It is model_error (1 - rho)^model_power sqrt(scale sd), on the level whose cells have about one pixel of the usual
+    size: rho is the local correlation of the fixed and the warped image after local normalization, and sd the standard
+    deviation of the map there, estimated from their residuals.
     """
     preset = level.preset
     coarse = _usual_level(level)
@@ -65,16 +65,16 @@ def model_uncertainty(level: Level, linear: torch.Tensor, velocity: torch.Tensor
 
 
 def _usual_level(level: Level) -> Level:
-    """The level whose cells have about one pixel of images of the usual size."""
+    """Return the level whose cells have about one pixel of images of the usual size."""
     number = round(math.log2(level.scale))
     return level if level.step == 2**number else make_level(level.pair, number)
 
 
 def _independence(level: Level, residual: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """The share of the cells that count as independent measurements: (1, 1, *size), at most 1.
+    """Return the fraction of the cells that count as independent measurements: (1, 1, *size), at most 1.
 
-    The smoothed residual of independent cells has a known part of their variance. Where it has more, neighboring cells
-    err together, and their precision falls by as much.
+    The smoothed residual of independent cells has a known fraction of their variance. If the fraction is larger, the
+    errors of neighboring cells are correlated, and their precision is reduced accordingly.
     """
     preset, sigma = level.preset, level.preset.least_window
     window = _windows(level, preset.noise_window)
@@ -89,11 +89,11 @@ def _independence(level: Level, residual: torch.Tensor, seen: torch.Tensor) -> t
 
 
 def _flow_variance(level: Level, linear: torch.Tensor, found: Residuals, precision: torch.Tensor) -> torch.Tensor:
-    """The variance of a deformable map whose residuals have this precision: (1, 1, *size).
+    """Return the variance of a deformable map whose residuals have this precision: (1, 1, *size).
 
-    The covariance of the lowest cosine coefficients of the velocity, (data + prior)^-1, is computed exactly: where the
-    image is flat, conjugate gradients would take hundreds of steps. The data stay on small cells. Averaged over cells as
-    large as these waves, a curved edge would seem to determine the map along itself.
+    The covariance of the lowest cosine coefficients of the velocity, (data + prior)^-1, is computed exactly: in flat
+    parts of an image, conjugate gradients would need hundreds of steps. The data are kept on small cells. If they were
+    averaged over cells as large as these waves, a curved edge would seem to determine the map along itself.
     """
     longest = max(level.image) / level.preset.claim_modes
     modes, size, finer = (coarser_size(level.image, longest / parts, level.preset) for parts in (1, 2, 4))
@@ -110,14 +110,14 @@ def _flow_variance(level: Level, linear: torch.Tensor, found: Residuals, precisi
 
 
 def _cosines(modes: Size, size: Size, kind: Kind) -> torch.Tensor:
-    """The lowest basis functions of `dct()` on cells: (mode, cell)."""
+    """Return the lowest basis functions of `dct()` on cells: (mode, cell)."""
     unit = torch.eye(math.prod(modes), **kind).reshape(-1, 1, *modes)
     higher = [count for n, m in zip(reversed(size), reversed(modes), strict=True) for count in (0, n - m)]
     return dct(functional.pad(unit, higher), inverse=True).flatten(1)
 
 
 def _precision_matrix(level: Level, entries: torch.Tensor, modes: Size) -> torch.Tensor:
-    """The precision of the lowest cosine coefficients of the velocity, in float64: (axis * mode, axis * mode).
+    """Return the precision of the lowest cosine coefficients of the velocity, in float64: (axis * mode, axis * mode).
 
     `entries` (1, entry, *size) are the symmetric matrices of the data.
     """
@@ -136,7 +136,7 @@ def _precision_matrix(level: Level, entries: torch.Tensor, modes: Size) -> torch
 
 
 def linear_uncertainty(level: Level, linear: torch.Tensor, transform: str) -> torch.Tensor:
-    """What the noise contributes where the map is known to be linear, from the covariance of its few parameters."""
+    """Return the contribution of noise for a linear map, from the covariance of its parameters."""
     preset, axes = level.preset, level.axes
     basis, normal, _, center = linear_equations(level, linear, transform, preset.claim_noise_floor)
     covariance = (basis.T @ torch.linalg.inv(normal[0]) @ basis).reshape([axes, axes + 1] * 2)

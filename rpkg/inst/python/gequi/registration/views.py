@@ -1,8 +1,8 @@
-"""The views of the moving image in which a map is searched: as it is, mirrored, in other greys, and at other scales.
+"""The views of the moving image in which a map is searched: unchanged, mirrored, with other gray levels, or scaled.
 
-Descriptors are compared in every pose, but not at every scale or in the mirror. So where no map of the images as they
-are is clearly right, the moving image is resampled or mirrored, and the view whose map is right most probably is taken.
-With contrast "any" this holds for the greys of both images as well: see `structure` and `tones`.
+Descriptors are compared in every pose, but not at every scale and not mirrored. If no map of the unchanged images is
+clearly correct, the moving image is resampled or mirrored, and the view with the most probable map is used. For
+contrast "any", the gray levels of both images are also changed: see `structure` and `tones`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MIRRORS: tuple[bool | str, ...] = (False, True, "search")
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A pair with one view of its moving image, the frame of this view, and what was found in it.
+    """A pair with one view of its moving image, the frame of this view, and the maps found in it.
 
     Attributes:
         there: the maps from the fixed to the moving image, of all searches.
-        back: the maps of each search in the other direction.
-        given: whether the map was found near a start that was given, without a search.
+        back: the maps of each search in the opposite direction.
+        given: whether the map was found near a given initial estimate, without a search.
     """
 
     pair: Pair
@@ -45,16 +45,17 @@ class View:
 
     @cached_property
     def log_odds(self) -> float:
-        """The logarithm of the odds that the best map is right: what the searches say, and what the detail adds."""
+        """The log-odds that the best map is correct, from the searches and from the details."""
         best, weights = self.evidence.best, preset_for(self.pair.axes).evidence_detail
         added = 0.0 if weights is None else detail(self.there, best).log_odds(Weights(*weights))
         return float(self.evidence.log_odds[best]) + added
 
     def rivals(self, transform: str) -> Found:
-        """The best map, then a few others that may be right: they score almost as well, and have an inverse or repeat.
+        """Return the best map, then a few others that may be correct: they score almost as well, and have an inverse or
+        repeat.
 
-        A rival that the search in the other direction has not found is no map of its own. This does not hold for the
-        repeats of a texture: there are more of these than the search looks for.
+        A rival that the search in the opposite direction has not found is not a separate map. This does not apply to
+        the repeats of a texture, which are more numerous than the search considers.
         """
         preset, best = self.there.level.preset, self.evidence.best
         if self.given:
@@ -74,14 +75,15 @@ def best_view(
     encoder: EquivariantNetwork | None = None,
     thorough: bool = True,
 ) -> View:
-    """The view in which the best map is right most probably; no more are tried once one is clearly right.
+    """Return the view in which the best map is most probably correct; the search ends with the first clear view.
 
-    With contrast "any", a clear view is followed by the one with the greys of the other image, if that is clear as well.
+    For contrast "any", a clear view is followed by the view with the gray levels of the other image, if that is also
+    clear.
 
     Args:
-        frame: of the moving image.
+        frame: the frame of the moving image.
         mirror: whether the moving image is mirrored; "search" tries both.
-        thorough: whether other scales are tried, and evenly spread greys.
+        thorough: whether to also try other scales and equalized gray levels.
     """
     views: list[View] = []
     for more in views_of(pair, frame, transform, mirror, encoder, thorough):
@@ -96,9 +98,10 @@ def best_view(
 def views_of(
     pair: Pair, frame: Frame, transform: str, mirror: bool | str, encoder: EquivariantNetwork | None, thorough: bool
 ) -> Iterator[list[View]]:
-    """The views in the order in which they are tried.
+    """Return the views in the order in which they are tried.
 
-    The image as it is and mirrored; these with other attempts; with contrast "any" other greys; other scales.
+    The order is: the image unchanged and mirrored; these with other attempts; for contrast "any" other gray levels;
+    other scales.
     """
     preset = preset_for(pair.axes)
     second = preset.second if encoder is None else preset.second[:1]  # the others differ in the descriptor
@@ -132,14 +135,14 @@ def views_of(
 
 
 def scales_of(pair: Pair, transform: str, preset: Preset) -> list[float]:
-    """The scales at which the moving image is tried: those that leave enough of it. A rigid map has none."""
+    """Return the scales at which the moving image is tried: those that keep enough of it. A rigid map has none."""
     if transform in ("rigid", "translation"):
         return []
     return [scale for scale in preset.ladder if min(pair.moving_size) * scale >= 2 * SMALLEST]
 
 
 def seen_as(pair: Pair, frame: Frame, scale: float, mirrored: bool) -> tuple[Pair, Frame]:
-    """The pair with its moving image resampled to so many times its size and mirrored, and the frame of this image."""
+    """Return the pair with its moving image resampled by a factor and mirrored, and the frame of this image."""
     if scale == 1 and not mirrored:
         return pair, frame
     image, mask = pair.moving, pair.moving_mask
@@ -155,15 +158,15 @@ def seen_as(pair: Pair, frame: Frame, scale: float, mirrored: bool) -> tuple[Pai
 
 
 def look(pair: Pair, frame: Frame, transform: str, attempt: Attempt, encoder: EquivariantNetwork | None = None) -> View:
-    """What one search finds in a pair."""
+    """Return the maps that one search finds in a pair."""
     there, back = search(pair, transform, attempt, descriptor_factory(pair, encoder))
     return View(pair, frame, there, (back,), weigh(there, (back,), transform))
 
 
 def toned_views(view: View, transform: str, encoder: EquivariantNetwork | None = None) -> list[View]:
-    """What searches find with each image in the greys of the other, where these agree clearly better under some map.
+    """Return the results of searches with each image in the gray levels of the other, if these agree clearly better.
 
-    The map under which they agree best tells the curve of the greys. It is not itself among what is found.
+    The map under which they agree best determines the curve of the gray levels. It is not included in the results.
     """
     there, preset = view.there, preset_for(view.pair.axes)
     least = float(there.scores.max()) + preset.comparison_gain
@@ -180,7 +183,7 @@ def toned_views(view: View, transform: str, encoder: EquivariantNetwork | None =
 def look_again(
     view: View, transform: str, attempts: Sequence[Attempt], encoder: EquivariantNetwork | None = None
 ) -> View:
-    """What other searches find, beside what is known."""
+    """Add the results of other searches to those that are known."""
     there, back = view.there, view.back
     for attempt in attempts:
         more, more_back = search(view.pair, transform, attempt, descriptor_factory(view.pair, encoder))

@@ -1,4 +1,4 @@
-"""Images and labels seen through a map: which of the two they are, their range, and what lies outside."""
+"""Resampling of images and labels through a map: their type, their range, and the values outside."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ KINDS = {"b": "logical", "i": "integer", "u": "integer", "f": "number"}  # of nu
 
 
 def choose_interpolation(kind: str, type: str | None, interpolation: str | None, argument: str = "image") -> str:
-    """How something is carried over: labels take the nearest pixel, images are interpolated.
+    """Return the interpolation of data: nearest neighbor for labels, another one for images.
 
     Args:
-        kind: what it holds: "number", "integer", "logical" or "factor".
-        type: "image" or "labels"; None decides by `kind`: logicals, factors and whole numbers are labels.
-        interpolation: as it was asked for; "linear" or "cubic" makes an image of any kind. None is "nearest" for labels
-            and "cubic" for images.
-        argument: its name, for the messages.
+        kind: the kind of values: "number", "integer", "logical" or "factor".
+        type: "image" or "labels"; None decides by `kind`: logicals, factors and integers are labels.
+        interpolation: the requested interpolation; "linear" or "cubic" treats any kind as an image. None is "nearest"
+            for labels and "cubic" for images.
+        argument: the argument name, for messages.
 
     Warns:
-        GequiMessage: whole numbers or logicals, where `type` is None and they may be either.
+        GequiMessage: integers or logicals, if `type` is None and both types are possible.
     """
     asked = None if interpolation is None else check_choice(interpolation, "interpolation", INTERPOLATIONS)
     if type is not None and check_choice(type, "type", TYPES) == "labels":
@@ -60,10 +60,10 @@ def _tell(template: str, argument: str, **fields: Any) -> None:
 
 
 def carry_pixels(pixels: np.ndarray, map: np.ndarray, interpolation: str, fill: float | None) -> np.ndarray:
-    """An image (*size), or channels of it with their axis in front, seen through a map (axis, *out).
+    """Resample an image (*size), or (channel, *size), through a map (axis, *out).
 
-    What is interpolated stays within the range of each channel, which splines leave beside edges. What lies outside the
-    image by more than half a pixel has the value `fill` (None: the nearest pixel).
+    Interpolated values are clipped to the range of each channel, which splines exceed next to edges. Pixels more than
+    half a pixel outside the image have the value `fill` (None: the nearest pixel).
     """
     value = check_fill(fill)
     warped = warp_image(pixels, map, interpolation)
@@ -73,7 +73,7 @@ def carry_pixels(pixels: np.ndarray, map: np.ndarray, interpolation: str, fill: 
 
 
 def clipped(warped: np.ndarray, pixels: np.ndarray, axes: int) -> np.ndarray:
-    """What was interpolated between `pixels`, within their range; both have so many axes, or channels in front."""
+    """Clip values interpolated between `pixels` to their range, per channel; `axes` is the number of image axes."""
     size = tuple(range(pixels.ndim - axes, pixels.ndim))
     bounds = []
     for bound, inwards in ((pixels.min(size, keepdims=True), math.inf), (pixels.max(size, keepdims=True), -math.inf)):
@@ -84,7 +84,7 @@ def clipped(warped: np.ndarray, pixels: np.ndarray, axes: int) -> np.ndarray:
 
 
 def filled(warped: np.ndarray, map: np.ndarray, size: tuple[int, ...], fill: float | None) -> np.ndarray:
-    """What was seen through a map, with `fill` where the map leaves an image of this size by more than half a pixel."""
+    """Set pixels where the map is more than half a pixel outside an image of this size to `fill`."""
     if fill is None:
         return warped
     if warped.dtype.kind != "f":
@@ -95,7 +95,7 @@ def filled(warped: np.ndarray, map: np.ndarray, size: tuple[int, ...], fill: flo
 
 
 def check_fill(fill: Any) -> float | None:
-    """`fill` as a number, NaN or None."""
+    """Return `fill` as a number, NaN or None."""
     value = scalar(fill)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return value
@@ -103,7 +103,7 @@ def check_fill(fill: Any) -> float | None:
 
 
 def _whole(fill: float, dtype: np.dtype) -> Any:
-    """The value for labels of a type without NaN: 0 stands for NaN."""
+    """Return the value for labels of a type without NaN: NaN becomes 0."""
     if math.isnan(fill):
         return 0
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

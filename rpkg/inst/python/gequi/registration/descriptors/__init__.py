@@ -1,4 +1,4 @@
-"""Descriptors of images and volumes: tokens in every pose, and how the tokens of two images are matched."""
+"""Descriptors of images and volumes: tokens in every pose, and the matching of the tokens of two images."""
 
 from .designed import (
     CONTRASTS,

@@ -1,4 +1,4 @@
-"""The designed encoders of images and of volumes: their layers have no weights."""
+"""The designed encoders of images and of volumes, whose layers have no weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rings = tuple[tuple[float, float], ...]
 
 
 def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0) -> list[dict[str, Any]]:
-    """The layers of the designed encoder of images."""
+    """Return the layers of the designed encoder of images."""
     return [
         {"layer": "oriented_gradients", "sigma": sigma, "signed": not any_contrast},
         {"layer": "ring_descriptor", "rings": [list(ring) for ring in rings]},
@@ -24,7 +24,7 @@ def designed_layers(any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0
 
 
 def designed_volume_layers(any_contrast: bool, spheres: Rings = SPHERES, window: float = 4.0) -> list[dict[str, Any]]:
-    """The layers of the designed encoder of volumes."""
+    """Return the layers of the designed encoder of volumes."""
     return [
         {"layer": "local_normalization", "window": window, "signed": not any_contrast},
         {"layer": "sphere_descriptor", "spheres": [list(sphere) for sphere in spheres]},
@@ -35,7 +35,7 @@ def designed_volume_layers(any_contrast: bool, spheres: Rings = SPHERES, window:
 def designed(
     any_contrast: bool, rings: Rings = RINGS, sigma: float = 1.0, dtype: str = "float32"
 ) -> EquivariantNetwork:
-    """The designed encoder of images. Nothing in it is trained or random."""
+    """Return the designed encoder of images. It contains no trained or random parts."""
     layers = designed_layers(any_contrast, rings, sigma)
     return equivariant_network(gspace("rot2dOnR2", N=POSES), "trivial", layers, seed=0, dtype=dtype)
 
@@ -44,6 +44,6 @@ def designed(
 def designed_for_volumes(
     any_contrast: bool, spheres: Rings = SPHERES, window: float = 4.0, dtype: str = "float32"
 ) -> EquivariantNetwork:
-    """The designed encoder of volumes. Nothing in it is trained or random."""
+    """Return the designed encoder of volumes. It contains no trained or random parts."""
     layers = designed_volume_layers(any_contrast, spheres, window)
     return equivariant_network(gspace("rot3dOnR3", maximum_frequency=DEGREE), "trivial", layers, seed=0, dtype=dtype)

@@ -1,7 +1,7 @@
-"""What a network must be to describe images or volumes, and where its tokens lie.
+"""Requirements of a network that describes images or volumes, and the positions of its tokens.
 
-An encoder of images leads from one trivial field to regular fields of rotations C_N of the plane, an encoder of volumes
-from one trivial field on the rotations of space to irreps. Both have a token every few pixels.
+An encoder of images maps one trivial field to regular fields of rotations C_N of the plane. An encoder of volumes maps
+one trivial field on the rotations of space to irreps. Both have a token every few pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRIED = 128  # pixels along an axis on which an encoder is tried
 
 
 def check_encoder(encoder: object, argument: str = "encoder") -> EquivariantNetwork:
-    """`encoder`, where it is a network from which registration can read the tokens of images or of volumes."""
+    """Check that `encoder` is a network whose tokens of images or volumes registration can read, and return it."""
     network = check_network(encoder, argument)
     dimension = network.space.dimensionality
     if dimension not in (2, 3):
@@ -93,7 +93,7 @@ def _check_volume_fields(fields: FieldType, argument: str) -> None:
 
 
 def irrep_degrees(fields: FieldType) -> list[int | None]:
-    """The degree of each field, on the rotations of space; None for one that is no irrep."""
+    """Return the degree of each field on the rotations of space; None for a field that is not an irrep."""
     degrees: list[int | None] = []
     for field in fields.representations:
         degree = field.irreps[0][0]
@@ -102,7 +102,7 @@ def irrep_degrees(fields: FieldType) -> list[int | None]:
 
 
 def ready(encoder: EquivariantNetwork, kind: Kind) -> EquivariantNetwork:
-    """A copy of an encoder in a type and on a device, in evaluation mode; that of the user stays as it is."""
+    """Return a copy of an encoder of a type and on a device, in evaluation mode; the original is unchanged."""
     twin = with_dtype(encoder, str(kind["dtype"]).removeprefix("torch."))
     twin = copy_network(encoder) if twin is encoder else twin
     twin.eval()  # before it moves: escnn expands its filters then
@@ -114,7 +114,7 @@ def ready(encoder: EquivariantNetwork, kind: Kind) -> EquivariantNetwork:
 
 @contextmanager
 def looking_at(mask: torch.Tensor) -> Iterator[None]:
-    """Inside, the layers that read pixels look where the mask is."""
+    """A context in which the layers that read pixels use a mask."""
     token = seen_pixels.set(mask)
     try:
         with torch.no_grad():
@@ -124,7 +124,7 @@ def looking_at(mask: torch.Tensor) -> Iterator[None]:
 
 
 def lift(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What the first layer of an encoder makes of an image: (1, channel, *size)."""
+    """Return the output of the first layer of an encoder for an image: (1, channel, *size)."""
     with looking_at(mask):
         return encoder.layers[0](GeometricTensor(image, encoder.in_type)).tensor
 
@@ -133,7 +133,7 @@ def lift(encoder: EquivariantNetwork, image: torch.Tensor, mask: torch.Tensor) -
 
 
 def token_positions(encoder: EquivariantNetwork, shape: Size, size: Size, kind: Kind) -> torch.Tensor:
-    """The positions of the tokens of an image of this shape, evenly about its center: (token, axis), in its pixels."""
+    """Return the positions of the tokens of an image of this shape, centered, in its pixels: (token, axis)."""
     axes = [
         (n - 1) / 2 + (torch.arange(m, **kind) - (m - 1) / 2) * token_distance(encoder, n)
         for n, m in zip(shape, size, strict=True)
@@ -142,7 +142,7 @@ def token_positions(encoder: EquivariantNetwork, shape: Size, size: Size, kind: 
 
 
 def token_distance(encoder: EquivariantNetwork, pixels: int) -> float:
-    """Pixels from token to token, on an image of so many pixels along an axis."""
+    """Return the distance of tokens in pixels, for an image with this number of pixels along an axis."""
     return _distance(encoder.steps, pixels)
 
 
@@ -163,7 +163,7 @@ def _distance(steps: list[Step], length: int) -> float:
 
 
 def fitting_size(encoder: EquivariantNetwork, size: Size, argument: str = "encoder") -> Size:
-    """The largest size up to this one at which the encoder's tokens lie evenly about the center of the image."""
+    """Return the largest size up to this one at which the tokens of the encoder are centered in the image."""
     fitting = []
     for length in size:
         tried = range(length, max(length - 2 * PIXELS[1], 0), -1)

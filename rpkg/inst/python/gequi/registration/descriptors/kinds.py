@@ -62,7 +62,7 @@ def is_rotations_of_space(space: GSpace) -> bool:
 
 
 def _check_image_field(before: FieldType) -> None:
-    """Refuses fields that are not one image or volume in grey."""
+    """Raise an error for fields that are not one grayscale image or volume."""
     if len(before) != 1 or not before.representations[0].is_trivial():
         image = "image" if before.gspace.dimensionality == 2 else "volume"
         raise FieldError(
@@ -84,10 +84,10 @@ def _mask_of(image: torch.Tensor) -> torch.Tensor:
 
 @kind
 def plan_oriented_gradients(before: FieldType, *, sigma: float = 1.0, signed: bool = True) -> Step:
-    """Edges by their direction: the locally normalized gradient of an image in [0, 1], to one channel a rotation.
+    """Edges by direction: the locally normalized gradient of an image with values in [0, 1], one channel per rotation.
 
-    `sigma` of the Gaussian derivative, pixels. Without `signed`, the channels do not tell which side is brighter, and
-    there is one for each rotation up to a half turn.
+    `sigma` is the standard deviation of the Gaussian derivative, in pixels. Without `signed`, the channels do not
+    depend on which side is brighter, and there is one for each rotation up to a half turn.
     """
     order = _cyclic_order(before)
     sigma = check_number(sigma, "sigma", minimum=0.1)

@@ -1,11 +1,11 @@
-"""Tokens, matches, and the attention that leads from one to the other.
+"""Tokens, and the attention that matches them.
 
 Attention over positions and poses finds, for each token of the fixed image, its position in the moving image.
 
-The law. A rotation of either image rotates the positions of its tokens and permutes their poses; a shift of an image by
-whole tokens shifts them. Attention is a sum over tokens and does not depend on their order.
+Equivariance: a rotation of one image rotates the positions of its tokens and permutes their poses. A shift of an image
+by whole tokens shifts the positions. Attention is a sum over tokens and does not depend on their order.
 
-Source: coordinate attention, CARL (Greer et al. 2024, arXiv 2405.16738), here over poses as well.
+Source: coordinate attention, CARL (Greer et al. 2024, arXiv 2405.16738), extended to poses.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ...networks import EquivariantNetwork
 
 @dataclass
 class Tokens:
-    """The tokens of an image or a volume, evenly about its center.
+    """The tokens of an image or a volume, centered in it.
 
     Attributes:
         size: the number of tokens along each axis.
         positions: (token, axis), in pixels of the image.
-        features: normalized; of an image (token, pose, feature), of a volume (token, channel) in one pose.
-        strength: (token), how much there is to see.
+        features: normalized; for an image (token, pose, feature), for a volume (token, channel) in one pose.
+        strength: (token), the amount of visible structure.
     """
 
     size: Size
