@@ -142,7 +142,7 @@ def _descend(evaluate: Callable[[], torch.Tensor], record: _Record, optimizer_st
     def loss_and_slope() -> torch.Tensor:
         nonlocal first
         loss = inside()
-        if first:  # a line search asks several times within a step: its first question is the iterate
+        if first:  # a line search evaluates several times per step; the first evaluation is the iterate
             record.note(loss)
             first = False
         (record.x.grad,) = torch.autograd.grad(loss, record.x)  # of the input alone, not of a network's parameters

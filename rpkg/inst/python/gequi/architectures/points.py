@@ -14,7 +14,7 @@ from ..group_attention.kinds import points_in_place_of_pixels
 from ..layers import Step
 from ..networks import EquivariantNetwork, check_network, check_output, evaluating, with_dtype
 
-# The layers that need no grid: they treat each point alone, or all points alike.
+# Layers that need no grid: they act on each point, or average over all points.
 _WITHOUT_GRID = {
     "batch_norm", "dense", "dropout", "elu", "field_dropout", "flatten", "fourier_elu", "gated_nonlinearity",
     "global_avg_pool", "group_attention", "group_attention_block", "group_pool", "leaky_relu", "lifting_attention",

@@ -119,7 +119,7 @@ def _block(components: int, before: int, after: int, stride: int) -> nn.Sequenti
         ]  # fmt: skip
 
     first = Residual(nn.Sequential(*bottleneck(before, stride)), nn.Conv2d(before, after, 1, stride))
-    # A list built anew for each: one module repeated would share its weights.
+    # A new list for each: repeating one module would share its weights.
     others = [Residual(nn.Sequential(*_norm_relu(after), *bottleneck(after))) for _ in range(components - 1)]
     return nn.Sequential(*_norm_relu(before), first, *others)
 

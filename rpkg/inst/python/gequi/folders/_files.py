@@ -66,7 +66,7 @@ def read_image(file: Path, axes: int = 2) -> np.ndarray:
     Integers of a picture are scaled to values from 0 to 1. A .npy file is used unchanged and may lack the channel axis.
     The pages of a picture file are the slices of a volume; an image may have only one page.
     """
-    if not file.is_file():  # one would wait for a pipe
+    if not file.is_file():  # opening a pipe would block
         raise _unreadable(file, "it is no file")
     try:
         if file.suffix.lower() == ".npy":
@@ -107,7 +107,7 @@ def _picture(file: Path, axes: int) -> tuple[int, np.ndarray]:
         # The further images in a photograph (MPO) are previews of the first.
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         if axes == 2:
-            # In this order: getexif() loads the picture, after which its depth is not told any more.
+            # The order matters: getexif() loads the picture, after which its depth is no longer available.
             turned = picture.format != "TIFF" and not has_deep_channels(picture) and EXIF_TURN in picture.getexif()
             if turned:
                 ImageOps.exif_transpose(picture, in_place=True)

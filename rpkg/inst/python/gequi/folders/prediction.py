@@ -182,7 +182,7 @@ def work(folder: Path) -> None:
     rank, processes = jobs.place_in_group()
     path = folder / f"part-{rank + 1}-of-{processes}.safetensors"
     files = [Path(file) for file in jobs.Part(rank, processes).slice(job["files"])]
-    with contextlib.suppress(GequiError):  # what is there, but damaged or of another job, is done again
+    with contextlib.suppress(GequiError):  # parts that are damaged or of another job are computed again
         _read_part(path, jobs.identity(folder), len(files))
         return
     output = _of_files(load_model(folder / "model.gequi"), files, job) if files else np.empty(0)

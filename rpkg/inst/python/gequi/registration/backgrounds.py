@@ -19,7 +19,7 @@ FLAT = 0.02  # the range over neighboring pixels
 EXTREME = 0.02  # how far from black or white
 RINGING = 0.08  # how far from black or white beside an edge, after JPEG
 DEVIATION = 0.006  # the standard deviation within the border
-LEAST_LEFT = 0.05  # the standard deviation of what is left: a silhouette has nothing but its outline
+LEAST_LEFT = 0.05  # the least standard deviation of the rest: a silhouette contains only its outline
 # shares of the image
 LEAST, MOST = 0.01, 0.8
 AROUND = 0.4  # of the pixels at the end of the image: a frame is on several sides

@@ -46,7 +46,7 @@ def fit_candidates(
         linear = fit_affine(similarities, matches, size, preset, unit)
     else:
         linear = fit_similarity(similarities, matches, preset, unit, rigid)
-    # most fits that start from one basin end at one map
+    # most fits from one basin converge to one map
     landing = _landing(linear, size, preset)
     kept = _distinct(votes, landing, preset.same * unit, count)
     return Candidates(linear[kept], similarities[kept], votes[kept])
@@ -198,7 +198,7 @@ def _least_squares_similarity(
 ) -> torch.Tensor:
     """Solve y = s R x + t by weighted least squares for each row of weights; `before` if no rotation is determined."""
     center_x, center_y = x.mean(0), y.mean(0)
-    x, y = x - center_x, y - center_y  # moments about these lose no digits
+    x, y = x - center_x, y - center_y  # centering avoids cancellation
     total = weight.sum(1, keepdim=True).clamp_min(1e-9)
     mean_x, mean_y = weight @ x / total, weight @ y / total
     mixed = (weight @ (y[:, :, None] * x[:, None]).flatten(1) / total).unflatten(1, (y.shape[1], -1))

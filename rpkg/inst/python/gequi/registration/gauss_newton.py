@@ -93,7 +93,7 @@ def linear_equations(level: Level, linear: torch.Tensor, transform: str, noise_f
     design = basis @ (found.gradient[:, :, None] * homogeneous(level, center)).flatten(1, 2).flatten(2)
     weighted = design * found.precision.flatten(2)
     normal = weighted @ design.mT
-    # a map that leaves the image has no equations: then nothing changes
+    # a map that leaves the image has no equations and is not changed
     normal = normal + 1e-6 * torch.diag_embed(normal.diagonal(dim1=1, dim2=2) + 1)
     return LinearEquations(basis, normal, weighted @ found.residual.flatten(2).mT, center)
 

@@ -93,7 +93,7 @@ def prepare_pair(
 def check_image(image: Any, argument: str) -> np.ndarray:
     """Check that `image` is a grayscale image or volume of sufficient size and not constant, and return an array."""
     array = as_array(image, argument, ndim=(2, 3), axes=AXES)
-    array = array.astype(np.float32) if array.dtype == np.float16 else array  # of which scipy's filters know nothing
+    array = array.astype(np.float32) if array.dtype == np.float16 else array  # scipy's filters do not support float16
     if min(array.shape) < SMALLEST:
         raise ShapeError(
             "`{argument}` must be at least {least} pixels along each side; its shape is {shape!r}.",
@@ -138,7 +138,7 @@ def prepare(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return an image on working pixels, scaled to about [0, 1], and its mask. Masked pixels are filled."""
     pixels, mask = frame.cut(pixels), frame.cut(mask)
-    own_tensor(pixels, **kind, argument=argument)  # refuses values that the type of the work does not hold
+    own_tensor(pixels, **kind, argument=argument)  # raises an error for values that the type cannot represent
     exact = own_tensor(pixels, torch.float64, kind["device"])[None, None]
     image = quantile_stretch(exact, own_tensor(mask, torch.bool, kind["device"])).to(**kind)
     seen = own_tensor(mask, **kind)[None, None]

@@ -136,7 +136,7 @@ def stretch(step: float, scale: float) -> float:
 def prior_precision(size: Size, image: Size, step: float, scale: float, preset: Preset, kind: Kind) -> torch.Tensor:
     """Return the precision of the prior of each cosine coefficient on `size` cells that cover an image: (*size)."""
     squared = squared_frequencies(size, image, **kind)
-    # a constant counts as a very long wave: where nothing is seen it would have no precision at all
+    # a constant is treated as a very long wave; otherwise it would have no precision where nothing is visible
     squared = squared.clamp_min(preset.lowest * (math.pi / max(image)) ** 2)
     return preset.stiffness * stretch(step, scale) * scale * (squared**2 + preset.membrane * squared)
 

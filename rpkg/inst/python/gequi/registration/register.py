@@ -232,7 +232,7 @@ def _register_pairs(
             if not keep:
                 raise of_pair from error
             of_pair.__cause__ = error
-            traceback.clear_frames(error.__traceback__)  # which hold the images
+            traceback.clear_frames(error.__traceback__)  # frames hold references to the images
             results.append(of_pair)
         tell(number + 1)
     return results

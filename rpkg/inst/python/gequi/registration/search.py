@@ -91,7 +91,7 @@ def search(pair: Pair, transform: str, attempt: Attempt, describe: DescriptorFac
     scale = preset.scale(pair.fixed_size, pair.moving_size)
     descriptor = describe(attempt)
     both = descriptor.match_both(*tokens_of(pair, descriptor), attempt.sharpness)
-    # a wrong map finds an inverse by chance among many; but few do not hold that of a texture that repeats itself
+    # among many maps back, a wrong map has an inverse by chance; few may lack the inverse in a repeating texture
     repeats = all(repeats_itself(given) for given in (pair, pair.exchanged))
     back = preset.back_candidates_of_repeats if repeats else preset.back_candidates
     found = []

@@ -261,7 +261,7 @@ def _node_of(row: dict[str, Any], within: str) -> _Node:
         return _Node(row["name"], "output", "end", row["output"], row["axes"], 0)
     if not row["leaf"]:
         label = row["kind"]
-        if label in ("Sequential", "SequentialModule"):  # what it is called says more; within a frame, its last part
+        if label in ("Sequential", "SequentialModule"):  # the name is more informative
             label = row["name"].removeprefix(f"{within}.")
         return _Node(row["name"], label, "holds", row["output"], row["axes"], row["parameters"])
     role = next((role for role, pattern in _ROLES.items() if re.search(pattern, row["kind"])), "other")

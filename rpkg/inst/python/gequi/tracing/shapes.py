@@ -75,7 +75,7 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
     try:
         with evaluating(model), torch.no_grad(), watch:
             result = _tensors(model(*inputs))
-    except Exception as error:  # whatever the model refuses the shape with
+    except Exception as error:  # models raise errors of any type
         raise InputError(
             "`{argument}` {shapes} does not go through the model: {reason}",
             "input_shape", shapes=", ".join(map(_text, shapes)), reason=f"{type(error).__name__}: {error}",
@@ -197,7 +197,7 @@ class _Watch(TorchFunctionMode):
         row, tensors = self.rows[number], _tensors(result)
         row |= _described(tensors)
         if row["leaf"]:
-            del self.rows[number + 1 :]  # functions inside a module without modules are its own affair
+            del self.rows[number + 1 :]  # functions inside a module without submodules are not recorded
             self.note(tensors, row["name"])
         else:
             row["sources"] = ""

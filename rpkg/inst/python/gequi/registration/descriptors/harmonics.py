@@ -1,7 +1,7 @@
 """Functions on the sphere: quadrature, spherical harmonics, and the rotations of space at which poses are compared.
 
-Directions and rotations here act on the axes of an array, (depth, row, column). The harmonics of degree l transform by
-escnn's irrep of degree l, Y(R u) = D_l(R) Y(u), where D_l acts on (x, y, z).
+Directions and rotations act on the axes of an array, (depth, row, column). The harmonics of degree l transform by the
+irrep of degree l of escnn, Y(R u) = D_l(R) Y(u), where D_l acts on (x, y, z).
 
 Source: quadrature, Lebedev 1976; correlation of functions on the sphere over rotations, Kostelec and Rockmore 2008.
 """
@@ -32,7 +32,7 @@ _SIGNS = np.array([-1.0, -1.0, 1.0])  # z and y run upwards, depth and row downw
 
 @lru_cache(maxsize=1)
 def quadrature() -> tuple[np.ndarray, np.ndarray]:
-    """Lebedev's 50 directions (point, axis) and their weights, which sum to 1."""
+    """Return Lebedev's 50 directions (point, axis) and their weights, which sum to 1."""
     points, weights = [], []
     for representative, weight in ORBITS:
         signs = itertools.product((-1, 1), repeat=3)
@@ -47,9 +47,9 @@ def quadrature() -> tuple[np.ndarray, np.ndarray]:
 
 
 def harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
-    """The orthonormal spherical harmonics of one degree at directions (point, axis): (point, harmonic).
+    """Return the orthonormal spherical harmonics of one degree at directions (point, axis): (point, harmonic).
 
-    The column of D_l that a rotation about the pole leaves as it is, in the rotation that carries the pole to u, is a
+    For a rotation that carries the pole to u, the column of D_l that is invariant to rotations about the pole is a
     harmonic function of u.
     """
     columns = [wigner_matrix(_from_pole(u), degree)[:, degree] for u in directions]
@@ -57,14 +57,14 @@ def harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
 
 
 def wigner_matrix(rotation: np.ndarray, degree: int) -> np.ndarray:
-    """escnn's irrep of SO(3) of one degree at a rotation of the axes of an array."""
+    """Return escnn's irrep of SO(3) of one degree at a rotation of the axes of an array."""
     group = escnn.group.so3_group(degree)
     in_space = (_SIGNS[:, None] * rotation * _SIGNS)[::-1, ::-1]  # the inverse of on_array_axes()
     return np.asarray(group.irrep(degree)(group.element(in_space, "MAT")))
 
 
 def _from_pole(direction: np.ndarray) -> np.ndarray:
-    """A rotation of the axes of an array that carries the pole, z, to a direction."""
+    """Return a rotation of the axes of an array that carries the pole, z, to a direction."""
     pole = np.array([-1.0, 0.0, 0.0])  # z runs against depth
     axis = np.cross(pole, direction)
     sine, cosine = np.linalg.norm(axis), pole @ direction
@@ -74,17 +74,17 @@ def _from_pole(direction: np.ndarray) -> np.ndarray:
 
 
 def _rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
-    """The rotation by an angle about an axis of length 1 (Rodrigues' formula)."""
+    """Return the rotation by an angle about a unit axis (Rodrigues' formula)."""
     cross = np.cross(np.eye(3), axis)  # cross @ v = axis x v
     return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
 
 
 @lru_cache(maxsize=1)
 def rotations() -> np.ndarray:
-    """216 rotations (pose, axis, axis).
+    """Return 216 rotations (pose, axis, axis).
 
-    They are the rotations of the cube O and their double coset O c O with the rotation c by 36 degrees about (1, 1, 1).
-    Any rotation is within 37 degrees of one of them, 20 in the mean.
+    They are the rotations of the cube O and their double coset O c O, where c is the rotation by 36 degrees about (1,
+    1, 1). Every rotation is within 37 degrees of one of them, 20 degrees on average.
     """
     cube = cube_rotations()
     between = _rotation_about(np.ones(3) / math.sqrt(3), math.radians(BETWEEN))
@@ -95,7 +95,7 @@ def rotations() -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def poses(degrees: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The 216 rotations (pose, axis, axis), and D_l of each, all these degrees in one row: (pose, entry)."""
+    """Return the 216 rotations (pose, axis, axis), and D_l of each for all degrees, flattened: (pose, entry)."""
     rows = [np.concatenate([wigner_matrix(each, degree).ravel() for degree in degrees]) for each in rotations()]
     return (
         torch.as_tensor(rotations(), dtype=dtype, device=device),

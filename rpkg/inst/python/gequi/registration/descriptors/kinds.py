@@ -1,10 +1,10 @@
 """The layers of the designed encoders, which describe the tokens of images and of volumes.
 
-They are kinds of layers as all others. `oriented_gradients` and `ring_descriptor` are for images and the rotations C_N
-of the plane: they lead from a trivial field to a regular one, and from it to regular fields on tokens. A rotation of
-the image by 2 pi / N moves the tokens and rolls the channels of each field. `local_normalization` is for images and
-volumes, and `sphere_descriptor` is for volumes and all rotations of space: it leads to irreps on tokens. Quarter turns
-are exact up to rounding at every size of image.
+They are ordinary kinds of layers. `oriented_gradients` and `ring_descriptor` are for images and the rotations C_N of
+the plane. They map a trivial field to a regular field, and this to regular fields on tokens. A rotation of the image by
+2 pi / N moves the tokens and cyclically shifts the channels of each field. `local_normalization` is for images and
+volumes. `sphere_descriptor` is for volumes and all rotations of space, and maps to irreps on tokens. Quarter turns are
+exact up to rounding for every size of image.
 
 Source: the descriptors of SIFT (Lowe 2004) and DAISY (Tola, Lepetit and Fua 2010), written as two layers; local
 descriptors on spheres, Kazhdan, Funkhouser and Rusinkiewicz 2003.
@@ -46,18 +46,18 @@ seen_pixels: ContextVar[torch.Tensor | None] = ContextVar("seen", default=None)
 
 
 def direction_step(order: int) -> int:
-    """Every how many elements of C_N a descriptor reads a direction."""
+    """Return the step between the elements of C_N at which a descriptor reads a direction."""
     return order // DIRECTIONS if order % DIRECTIONS == 0 else 1
 
 
 def is_rotations_of_plane(space: GSpace) -> bool:
-    """Whether a gspace is that of 4 or more rotations of the plane."""
+    """Return whether a gspace has 4 or more rotations of the plane as its group."""
     order = int(space.fibergroup.order())
     return space.dimensionality == 2 and order >= 4 and space.fibergroup.name == f"C{order}"
 
 
 def is_rotations_of_space(space: GSpace) -> bool:
-    """Whether a gspace is that of all rotations of space."""
+    """Return whether a gspace has all rotations of space as its group."""
     return space.dimensionality == 3 and space.fibergroup.name == "SO(3)"
 
 
@@ -74,7 +74,7 @@ def _check_image_field(before: FieldType) -> None:
 
 
 def _mask_of(image: torch.Tensor) -> torch.Tensor:
-    """The mask (1, 1, *size) under which the layers look at an image."""
+    """Return the mask (1, 1, *size) with which the layers read an image."""
     mask = seen_pixels.get()
     return torch.ones_like(image[:1]) if mask is None else mask
 
@@ -100,7 +100,7 @@ def plan_oriented_gradients(before: FieldType, *, sigma: float = 1.0, signed: bo
 
 
 def _cyclic_order(before: FieldType) -> int:
-    """The number of rotations of the plane."""
+    """Return the number of rotations of the plane."""
     dimension_of(before, 2)
     if not is_rotations_of_plane(before.gspace):
         raise FieldError(
@@ -112,9 +112,9 @@ def _cyclic_order(before: FieldType) -> int:
 
 
 class OrientedGradients(EquivariantModule):
-    """Channel k answers to edges whose gradient points along e_k = (cos, sin)(2 pi k / N) in (row, column).
+    """Edge responses: channel k responds to gradients along e_k = (cos, sin)(2 pi k / N) in (row, column).
 
-    h_k = max(cos(angle to e_k), 0)^3 |gradient| / sqrt(G_8 * |gradient|^2 + 0.02^2), with |cos| where not signed
+    h_k = max(cos(angle to e_k), 0)^3 |gradient| / sqrt(G_8 * |gradient|^2 + 0.02^2), with |cos| if unsigned
     """
 
     not_exported = "oriented_gradients"  # its matrices are made for each size of image
@@ -145,11 +145,11 @@ class OrientedGradients(EquivariantModule):
 
 @kind
 def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = TOKEN) -> Step:
-    """Describes tokens every few pixels by oriented gradients, smoothed and read on rings about each token.
+    """Describes tokens every few pixels by oriented gradients, smoothed and sampled on rings around each token.
 
-    `rings`, pairs of radius (0: the token itself) and smoothing, pixels (None: 0 and 2, 6 and 2.5, 12 and 4); `token`,
-    the pixels from token to token. A channel is the pose in which the ring is read, a field the angle of an edge from
-    the pose.
+    `rings`: pairs of radius (0: the token itself) and smoothing, in pixels (None: 0 and 2, 6 and 2.5, 12 and 4);
+    `token`: the distance of tokens in pixels. A channel corresponds to the pose in which the ring is sampled, and a
+    field to the angle of an edge from the pose.
     """
     order = _cyclic_order(before)
     if len(before) != 1 or not _is_lifted(before):
@@ -170,7 +170,7 @@ def _is_lifted(fields: FieldType) -> bool:
 
 
 def _check_radii(value: Any, argument: str, ring: str) -> list[tuple[float, float]]:
-    """The radius and the smoothing of each ring or sphere."""
+    """Return the radius and the smoothing of each ring or sphere."""
     array = as_array(value, argument)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
         raise ShapeError(
@@ -185,14 +185,15 @@ def _check_radii(value: Any, argument: str, ring: str) -> list[tuple[float, floa
 
 
 def tokens_along(pixels: int, token: int) -> int:
-    """The number of tokens that cover so many pixels, about `token` each."""
+    """Return the number of tokens, each of about `token` pixels, that cover this number of pixels."""
     return max(pixels // token, 1)
 
 
 class RingDescriptor(EquivariantModule):
-    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and angle d; R_0[h] = (G_0 * channel h)(token).
+    """R_{r, d}[h] = (G_r * channel h + d)(token + r e_h) for each ring r and angle d; R_0[h] = (G_0 * channel
+    h)(token).
 
-    Points outside the image count as 0. Tokens cover the image evenly.
+    Points outside the image are 0. Tokens cover the image evenly.
     """
 
     not_exported = "ring_descriptor"  # its matrices are made for each size of image
@@ -220,7 +221,7 @@ class RingDescriptor(EquivariantModule):
             read = grid_sample(smoothed, points.expand(len(lifted), *points.shape), padding="zeros")
             if radius:
                 fields.append(read[:, (pose + angle) % channels, pose.expand(len(angle), -1)])
-            else:  # a field of half the poses stands twice in a regular one, and counts as before
+            else:  # a field of half the poses occurs twice in a regular one: scaled accordingly
                 fields.append(read[:, None, pose % channels, 0] * math.sqrt(channels / self.order))
         joined = torch.cat(fields, 1).flatten(1, 2)
         return GeometricTensor(joined.unflatten(-1, size), self.out_type)
@@ -238,8 +239,8 @@ def plan_local_normalization(
 ) -> Step:
     """Subtracts the local mean of an image or volume in [0, 1] and divides by the local standard deviation.
 
-    `window` of both, and `sigma` of the smoothing before them, are standard deviations of Gaussians in pixels. Without
-    `signed`, the absolute value is taken, which does not tell bright from dark.
+    `window`, and `sigma` of the smoothing before it, are standard deviations of Gaussians in pixels. Without `signed`,
+    the absolute value is used, which does not distinguish bright from dark.
     """
     dimension_of(before, 2, 3)
     _check_image_field(before)
@@ -273,10 +274,11 @@ class LocalNormalization(EquivariantModule):
 
 @kind
 def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int = TOKEN) -> Step:
-    """Describes tokens every few voxels by what lies on spheres about each, in spherical harmonics up to degree 3.
+    """Describes tokens every few voxels by samples on spheres around each, in spherical harmonics up to degree 3.
 
-    `spheres`, pairs of radius and smoothing, voxels (None: 2 and 0.8, 4 and 1, 6 and 1.3, 8 and 1.6, 10 and 2); `token`,
-    the voxels from token to token. There is an irrep of degree 0 for each sphere, then one of degree 1, 2 and 3 each.
+    `spheres`: pairs of radius and smoothing, in voxels (None: 2 and 0.8, 4 and 1, 6 and 1.3, 8 and 1.6, 10 and 2);
+    `token`: the distance of tokens in voxels. There is an irrep of degree 0 for each sphere, then one of degree 1, 2
+    and 3 each.
     """
     dimension_of(before, 3)
     if not is_rotations_of_space(before.gspace):
@@ -299,7 +301,7 @@ def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int
 class SphereDescriptor(EquivariantModule):
     """The mean of Y_l(u) (G_r * x)(token + r u) over the directions u, for each degree l and sphere r.
 
-    The mean is taken at 50 directions, with Lebedev's weights. Points outside the volume count as 0. Tokens cover the
+    The mean is computed at 50 directions with Lebedev's weights. Points outside the volume are 0. Tokens cover the
     volume evenly.
     """
 
@@ -333,7 +335,7 @@ class SphereDescriptor(EquivariantModule):
 
 @lru_cache(maxsize=8)
 def _analysis(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Directions (point, axis), and the weighted harmonics at these of all degrees (point, harmonic)."""
+    """Return directions (point, axis), and the weighted harmonics of all degrees at them (point, harmonic)."""
     points, weights = quadrature()
     values = np.concatenate([harmonics(points, degree) for degree in range(DEGREE + 1)], 1)
     return (
@@ -354,7 +356,7 @@ def plan_token_pool(before: FieldType, *, token: int = TOKEN) -> Step:
 
 
 class TokenPool(EquivariantModule):
-    """Means over even cells, which may cut pixels."""
+    """Means over equal cells, whose borders may cut pixels."""
 
     not_exported = "token_pool"  # its matrices are made for each size of image
 

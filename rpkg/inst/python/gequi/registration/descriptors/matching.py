@@ -39,13 +39,13 @@ class Tokens:
 
 @dataclass
 class Matches:
-    """Tokens of the fixed image and the match of each in the moving image.
+    """Tokens of the fixed image, and the match of each in the moving image.
 
     Attributes:
         token: (match), the numbers of the tokens of the fixed image.
         fixed, moving: (match, axis), the positions of each token and of its match.
         rotation: (match, axis, axis), the rotation between them.
-        weight: (match).
+        weight: (match), the weight of the match.
     """
 
     token: torch.Tensor
@@ -60,32 +60,32 @@ class Descriptor(Protocol):
 
     @property
     def encoder(self) -> EquivariantNetwork:
-        """The network that describes."""
+        """The network that computes the features."""
         ...
 
     def fitting_size(self, size: Size) -> Size:
-        """The largest size up to this one at which the tokens lie evenly about the center of the image."""
+        """Return the largest size up to this one at which the tokens are centered in the image."""
         ...
 
     def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
-        """The tokens of an image in about [0, 1] and of its mask, both (1, 1, *size)."""
+        """Return the tokens of an image in about [0, 1] with a mask, both (1, 1, *size)."""
         ...
 
     def scores(self, fixed: Tokens, token: int, moving: Tokens) -> torch.Tensor:
-        """The similarity, from -1 to 1, of one token of `fixed` to each of `moving` in each pose: (pose, token)."""
+        """Return the similarity (pose, token), from -1 to 1, of one token of `fixed` to all of `moving`."""
         ...
 
     def match(self, fixed: Tokens, moving: Tokens, sharpness: float) -> Matches:
-        """The best matches of tokens of `fixed` over all positions and poses, by attention of this sharpness."""
+        """Return the best matches of tokens of `fixed` over all positions and poses, by attention of this sharpness."""
         ...
 
     def match_both(self, fixed: Tokens, moving: Tokens, sharpness: float) -> tuple[Matches, Matches]:
-        """The matches of tokens of `fixed` in the moving image, and those of tokens of `moving` in the fixed image."""
+        """Return the matches of tokens of `fixed` in the moving image, and those of `moving` in the fixed image."""
         ...
 
 
 def mutual_attention(score: torch.Tensor, sharpness: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The softmax of scores (query, key) over keys; the best product with that over queries, and its key."""
+    """Return the softmax of scores (query, key) over keys; its largest product with that over queries, and the key."""
     over_keys = torch.softmax(sharpness * score, 1)
     mutual, key = (over_keys * torch.softmax(sharpness * score, 0)).max(1)
     return over_keys, mutual, key
@@ -98,11 +98,11 @@ def weighted_matches(
     attention: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     rotation: torch.Tensor,
 ) -> Matches:
-    """The matches of some tokens of `fixed` with their best keys, weighted by their attention and their strengths.
+    """Return the matches of some tokens of `fixed` with their best keys, weighted by attention and strength.
 
     Args:
-        token: (query), the numbers of the tokens of `fixed` that were compared.
-        attention: of these with all tokens of `moving`, as `mutual_attention()` returns it.
+        token: (query), the numbers of the compared tokens of `fixed`.
+        attention: their attention to all tokens of `moving`, as returned by `mutual_attention()`.
         rotation: (query, axis, axis).
     """
     over_keys, mutual, key = attention
@@ -112,7 +112,7 @@ def weighted_matches(
 
 
 def _mean_positions(moving: Tokens, key: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """The mean position of each query's best key and the tokens next to it, under its shares: (query, axis)."""
+    """Return the mean position of each query's best key and its neighbors, weighted by the attention: (query, axis)."""
     size = torch.tensor(moving.size, device=key.device)
     near = torch.arange(-1, 2, device=key.device)
     around = torch.cartesian_prod(*[near] * len(size))

@@ -1,8 +1,8 @@
 """The descriptor of images: regular fields of the rotations of the plane, read at each token in each pose.
 
-Channel h of a regular field belongs to the rotation by 2 pi h / N. The features of a token in pose g are its regular
-fields rolled by g. They are the same wherever and in whatever pose the same thing is seen. Where there are many
-rotations, every second (third, ...) channel is read, which leaves 8.
+Channel h of a regular field corresponds to the rotation by 2 pi h / N. The features of a token in pose g are its
+regular fields, cyclically shifted by g. They do not depend on the position and pose of an object. If there are many
+rotations, every second (third, ...) channel is read, so that 8 remain.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .matching import Matches, Tokens, mutual_attention, weighted_matches
 
 @dataclass(frozen=True)
 class PlanarDescriptor:
-    """The descriptor of images by an encoder, as `check_encoder()` takes it."""
+    """The descriptor of images with an encoder that `check_encoder()` accepts."""
 
     encoder: EquivariantNetwork
 
@@ -35,7 +35,7 @@ class PlanarDescriptor:
         return fitting_size(self.encoder, size)
 
     def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
-        """The tokens of an image (1, 1, row, column) in about [0, 1] with a mask of the same shape."""
+        """Return the tokens of an image (1, 1, row, column) in about [0, 1] with a mask of the same shape."""
         with looking_at(mask):
             output = self.encoder(image)
         shape, size = size_of(image), size_of(output)
@@ -46,7 +46,7 @@ class PlanarDescriptor:
         return Tokens(size, positions, rolled / (rolled.norm(dim=-1, keepdim=True) + 1e-6), norm * seen)
 
     def features(self, output: torch.Tensor) -> torch.Tensor:
-        """An output (channel, token) as features in each pose: (token, pose, feature)."""
+        """Convert an output (channel, token) to features in each pose: (token, pose, feature)."""
         return roll(output, self.poses)
 
     def scores(self, fixed: Tokens, token: int, moving: Tokens) -> torch.Tensor:
@@ -54,22 +54,22 @@ class PlanarDescriptor:
         return torch.cat([_pose_score(query, moving, pose) for pose in range(self.poses)])
 
     def match(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
-        """The best match of each token of `fixed`, to a fraction of a token and of a pose.
+        """Return the best match of each token of `fixed`, with subtoken position and subpose rotation.
 
-        The score of a pair is its best over the poses of the key. The softmax over keys and that over queries,
-        multiplied, are the mutual weight, whose best key wins. The position of the match is the mean position of the
-        3 x 3 tokens about this key under the softmax; its rotation is refined by a parabola through the scores of the
-        neighboring poses.
+        The score of a pair is its maximum over the poses of the key. The product of the softmax over keys and the
+        softmax over queries is the mutual weight, and the key with the largest weight is selected. The position of the
+        match is the mean position of the 3 x 3 tokens around this key under the softmax. Its rotation is refined by a
+        parabola through the scores of the neighboring poses.
         """
         return self._match(fixed, moving, _best_score(fixed, moving), sharpness)
 
     def match_both(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> tuple[Matches, Matches]:
-        """The matches in both directions, from the same scores."""
+        """Return the matches in both directions, from the same scores."""
         score = _best_score(fixed, moving)
         return self._match(fixed, moving, score, sharpness), self._match(moving, fixed, score.mT, sharpness)
 
     def _match(self, fixed: Tokens, moving: Tokens, score: torch.Tensor, sharpness: float) -> Matches:
-        """The matches that follow from the best score over poses of each pair of tokens, (query, key)."""
+        """Return the matches from the best score over poses of each pair of tokens, (query, key)."""
         query, poses = fixed.features[:, 0], moving.features.shape[1]
         over_keys, mutual, key = mutual_attention(score, sharpness)
         profile = torch.einsum("qd,qsd->qs", query, moving.features[key])
@@ -84,7 +84,7 @@ class PlanarDescriptor:
 
 
 def roll(output: torch.Tensor, poses: int) -> torch.Tensor:
-    """Regular fields (field * pose, token), in escnn's order, as features (token, pose, feature)."""
+    """Convert regular fields (field * pose, token), in escnn's order, to features (token, pose, feature)."""
     every = torch.arange(0, poses, direction_step(poses), device=output.device)
     channel = (torch.arange(poses, device=output.device)[:, None] + every) % poses
     fields = output.unflatten(0, (-1, poses)).permute(2, 0, 1)  # (token, field, pose)
@@ -92,7 +92,7 @@ def roll(output: torch.Tensor, poses: int) -> torch.Tensor:
 
 
 def _best_score(fixed: Tokens, moving: Tokens) -> torch.Tensor:
-    """The best similarity over poses of each token of `fixed` to each of `moving`: (query, key)."""
+    """Return the best similarity over poses of each token of `fixed` to each of `moving`: (query, key)."""
     query = fixed.features[:, 0]
     score = _pose_score(query, moving, 0)
     for pose in range(1, moving.features.shape[1]):
@@ -101,5 +101,5 @@ def _best_score(fixed: Tokens, moving: Tokens) -> torch.Tensor:
 
 
 def _pose_score(query: torch.Tensor, moving: Tokens, pose: int) -> torch.Tensor:
-    """The similarity, from -1 to 1, of features (query, feature) to those of each token in a pose: (query, key)."""
+    """Return the similarity (query, key), from -1 to 1, of features (query, feature) to those of a pose."""
     return query @ moving.features[:, pose].T

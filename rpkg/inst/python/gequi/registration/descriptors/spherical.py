@@ -1,11 +1,11 @@
 """The descriptor of volumes: irreps of the rotations of space, read at each token, and compared in 216 poses.
 
 A rotation R of a volume rotates the positions of its tokens and multiplies the channels of each token by Wigner's
-matrices D_l(R). So a token that is known in one pose is known in all. Poses are compared at 216 rotations, double
-cosets of the 24 rotations of the cube.
+matrices D_l(R). The features of a token in one pose therefore determine those in all poses. Poses are compared at 216
+rotations, double cosets of the 24 rotations of the cube.
 
-The law. Quarter turns of the two volumes about any axes, each by its own, rotate the matches accordingly, up to
-rounding.
+Equivariance: independent quarter turns of the two volumes about any axes rotate the matches accordingly, up to
+    rounding.
 
 Source: local descriptors on spheres, Kazhdan, Funkhouser and Rusinkiewicz 2003.
 """
@@ -31,13 +31,13 @@ PAIRS_AT_ONCE = 50_000  # of tokens, whose poses are compared at once
 
 @dataclass(frozen=True)
 class SphericalDescriptor:
-    """The descriptor of volumes by an encoder, as `check_encoder()` takes it."""
+    """The descriptor of volumes with an encoder that `check_encoder()` accepts."""
 
     encoder: EquivariantNetwork
 
     @cached_property
     def _channels(self) -> dict[int, list[int]]:
-        """The channels of the encoder's output that belong to each degree, field by field."""
+        """The channels of the encoder's output for each degree, by field."""
         channels: dict[int, list[int]] = {}
         start = 0
         for degree in irrep_degrees(self.encoder.out_type):
@@ -55,9 +55,9 @@ class SphericalDescriptor:
         return fitting_size(self.encoder, size)
 
     def describe(self, image: torch.Tensor, mask: torch.Tensor) -> Tokens:
-        """The tokens of a volume (1, 1, depth, row, column) in about [0, 1] with a mask of the same shape.
+        """Return the tokens of a volume (1, 1, depth, row, column) in about [0, 1] with a mask of the same shape.
 
-        Channels of degree 0 are the same in every pose and do not count as strength.
+        Channels of degree 0 are equal in every pose and do not contribute to the strength.
         """
         with looking_at(mask):
             output = self.encoder(image)
@@ -70,12 +70,13 @@ class SphericalDescriptor:
         return Tokens(size, positions, features / (features.norm(dim=1, keepdim=True) + 1e-6), strength)
 
     def features(self, output: torch.Tensor) -> torch.Tensor:
-        """An output (channel, token) as features (token, channel), the channels in the order of their degrees."""
+        """Convert an output (channel, token) to features (token, channel), with channels ordered by degree."""
         order = [channel for channels in self._channels.values() for channel in channels]
         return output[order].T
 
     def products(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """What a score is linear in: features (query, channel) and (key, channel) to (query, key, entry).
+        """Return the terms in which a score is linear: features (query, channel) and (key, channel) to (query, key,
+        entry).
 
         The score in the pose R is the sum of k_l^T D_l(R) q_l over all irreps, the sum of these entries times those of
         `poses()`.
@@ -93,11 +94,11 @@ class SphericalDescriptor:
         return wigner @ self.products(fixed.features[token : token + 1], moving.features)[0].T
 
     def match(self, fixed: Tokens, moving: Tokens, sharpness: float = 40.0) -> Matches:
-        """The best matches of the strongest tokens of the fixed volume.
+        """Return the best matches of the strongest tokens of the fixed volume.
 
-        The score of a pair is its best over poses. The softmax over keys and that over queries, multiplied, are the
-        mutual weight, whose best key wins. The position of the match is the mean position of the 3 x 3 x 3 tokens about
-        this key under the softmax.
+        The score of a pair is its maximum over poses. The product of the softmax over keys and the softmax over queries
+        is the mutual weight, and the key with the largest weight is selected. The position of the match is the mean
+        position of the 3 x 3 x 3 tokens around this key under the softmax.
         """
         token = fixed.strength.argsort(descending=True)[:QUERIES]
         token = token[fixed.strength[token] > LEAST_STRENGTH * fixed.strength[token[0]]]
