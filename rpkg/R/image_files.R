@@ -43,25 +43,13 @@ image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", chann
   here <- rlang::current_env()
   if (is.data.frame(x)) {
     if (is.null(labels)) labels <- column_of(x, c("label", "class", "y"))
-    files <- column_of(x, c("path", "file", "image"))
-    if (is.null(files)) {
-      abort_gequi("InputError", paste0(
-        "`x`, a data frame, must have a column `path`, `file` or `image` with the names of files; it has the columns ",
-        paste(utils::head(names(x), 6), collapse = ", "), "."
-      ), "x", here)
-    }
-    x <- files
+    x <- files_of_table(x, here)
   }
   x <- as_path(if (is.factor(x)) as.character(x) else x)
   one <- rlang::is_string(x)
-  if (!is.null(labels) && !is.atomic(labels) && !is.list(labels)) {
-    message <- paste0("`labels` must be names of classes, one for each file; got ", described(labels), ".")
-    abort_gequi("InputError", message, "labels", here)
-  }
-  if (anyNA(labels)) abort_gequi("InputError", "`labels` must not be NA: leave those files out.", "labels", here)
   given <- list(
-    x = if (one && !dir.exists(x)) list(x) else if (one) x else as.list(x),
-    labels = if (!is.null(labels)) as.list(as.character(labels)), size = size, resize = resize, channels = channels
+    x = if (one && !dir.exists(x)) list(x) else if (one) x else as.list(x), labels = as_class_names(labels, here),
+    size = size, resize = resize, channels = channels
   )
   python <- call_core_with("image_files", given, here)
   told <- call_core("describe_image_files", python)
@@ -71,6 +59,25 @@ image_files <- function(x, labels = NULL, size = NULL, resize = "stretch", chann
     labels = if (length(told$labels)) factor(unlist(told$labels), known), shape = as.integer(unlist(told$shape)),
     size = size, resize = resize, channels = channels, python = python
   )
+}
+
+files_of_table <- function(x, call) {
+  files <- column_of(x, c("path", "file", "image"))
+  if (!is.null(files)) return(files)
+  abort_gequi("InputError", paste0(
+    "`x`, a data frame, must have a column `path`, `file` or `image` with the names of files; it has the columns ",
+    paste(utils::head(names(x), 6), collapse = ", "), "."
+  ), "x", call)
+}
+
+as_class_names <- function(labels, call) {
+  if (is.null(labels)) return(NULL)
+  if (!is.atomic(labels) && !is.list(labels)) {
+    message <- paste0("`labels` must be names of classes, one for each file; got ", described(labels), ".")
+    abort_gequi("InputError", message, "labels", call)
+  }
+  if (anyNA(labels)) abort_gequi("InputError", "`labels` must not be NA: leave those files out.", "labels", call)
+  as.list(as.character(labels))
 }
 
 column_of <- function(table, names) {

@@ -82,10 +82,6 @@ inputs_of_table <- function(x, shape, call = rlang::caller_env()) {
   if (!is.atomic(x) && !is.list(x)) {
     abort_gequi("InputError", paste0("`x` must be a table of the predictors; got ", described(x), "."), "x", call)
   }
-  if (!is.null(shape) && !is.numeric(shape)) {
-    message <- paste0("`shape` must be the sizes of an input, such as c(1, 28, 28); got ", described(shape), ".")
-    abort_gequi("InputError", message, "shape", call)
-  }
   x <- as.data.frame(x)
   if (length(x) == 1 && !is.numeric(x[[1]])) {
     images <- x[[1]]
@@ -97,8 +93,16 @@ inputs_of_table <- function(x, shape, call = rlang::caller_env()) {
       "The predictors must be columns of numbers, or one column of images; `", names(x)[!numeric][1], "` is neither."
     ), "x", call)
   }
-  values <- as.matrix(x)
+  shaped(as.matrix(x), shape, call)
+}
+
+# A matrix with one row per example as an array of examples of a shape.
+shaped <- function(values, shape, call) {
   if (is.null(shape)) return(unname(values))
+  if (!is.numeric(shape)) {
+    message <- paste0("`shape` must be the sizes of an input, such as c(1, 28, 28); got ", described(shape), ".")
+    abort_gequi("InputError", message, "shape", call)
+  }
   if (prod(shape) != ncol(values)) {
     abort_gequi(c("ShapeError", "InputError"), paste0(
       "`shape` = c(", paste(shape, collapse = ", "), ") is of ", prod(shape), " pixels; there are ", ncol(values),
