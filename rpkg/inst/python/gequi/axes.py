@@ -55,7 +55,7 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
     arrays = [as_array(each, f"operand {number}") for number, each in enumerate(operands, start=1)]
     if len(arrays) != len(groups):
         raise InputError(
-            "`{argument}` names the axes of operands, {spec!r}; number of operands: {wanted}, number of arrays: {given}.",
+            "`{argument}` does not fit the arrays, {spec!r}; number of operands: {wanted}, number of arrays: {given}.",
             "spec", wanted=len(groups), spec=spec, given=len(arrays),
         )  # fmt: skip
     _sizes(groups, arrays)

@@ -77,7 +77,8 @@ def invert_input(
             `start`.
         ShapeError: a target that does not have the shape of f(start).
 
-    Source: Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021; related to feature
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021; related to feature
         inversion (Mahendran and Vedaldi, CVPR 2015) and DeepDream.
 
     Example:

@@ -71,8 +71,9 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
             is suitable for labels because no new values occur.
         fill: float: the value where the map is more than half a pixel outside the image. None uses the nearest pixel.
 
-    Returns: an array of the size of the map, with the channels of `image`. "nearest" keeps the type of `image`.
-        Otherwise the type is float32 if image and map are float32, and float64 if not.
+    Returns:
+        an array of the size of the map, with the channels of `image`. "nearest" keeps the type of `image`. Otherwise
+        the type is float32 if image and map are float32, and float64 if not.
 
     Raises:
         ShapeError: an image that does not match the axes of the map.
@@ -216,9 +217,10 @@ def map_jacobian(map: Any, spacing: Any = None, moving_spacing: Any = None, matr
         moving_spacing: float or array (axis): the pixel size of the moving image. None uses `spacing`.
         matrix: bool: whether to return the derivatives instead of their determinant.
 
-    Returns: an array (row, column) or (depth, row, column). With `matrix`, an array (axis, axis, *size), where [i, j]
-        is the derivative of the i-th coordinate of the moving image with respect to the j-th coordinate of the fixed
-        image, both in units of length.
+    Returns:
+        an array (row, column) or (depth, row, column). With `matrix`, an array (axis, axis, *size), where [i, j] is the
+        derivative of the i-th coordinate of the moving image with respect to the j-th coordinate of the fixed image,
+        both in units of length.
 
     Raises:
         ShapeError: a map of fewer than 2 pixels along an axis.
@@ -292,7 +294,7 @@ def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
 
 
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out); beyond its border, extrapolate linearly."""
+    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out), or extrapolate it linearly."""
     shape = map.shape[2:]
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest

@@ -69,7 +69,8 @@ def nifti_axes(size: Sequence[int], header: Mapping[str, Any]) -> dict[str, Any]
             Missing fields are 0. The sform is used if present, otherwise the qform, otherwise i, j and k along +x, +y
             and +z.
 
-    Returns: a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it has the opposite
+    Returns:
+        a dict: `order`, the voxel axis of each axis of the array, from 0; `flipped`, whether it has the opposite
         direction; `spacing` along each axis of the array, or None if the header has none; `orientation` (axis, axis +
         1), which maps the voxel v, from 0, to its position in the array, from 0: orientation[:, :-1] v + orientation[:,
         -1]; and, for a volume whose header defines its location, `origin` and `cosines`, the position of the first

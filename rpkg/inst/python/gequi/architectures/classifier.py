@@ -40,7 +40,8 @@ def image_classifier_mlp(
         seed: int: the seed of the initial weights. None draws a seed.
         dtype: str: "float32" or "float64".
 
-    Returns: a torch module from (batch, channel, row, column) to (batch, class), with 669,706 parameters for default
+    Returns:
+        a torch module from (batch, channel, row, column) to (batch, class), with 669,706 parameters for default
         arguments. With `space`, an equivariant network.
 
     Raises:

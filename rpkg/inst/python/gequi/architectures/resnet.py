@@ -46,8 +46,9 @@ def identity_resnet(
         seed: int: the seed of the initial weights. None draws a seed.
         dtype: str: "float32" or "float64".
 
-    Returns: a torch module from (batch, channel, row, column) of any size to (batch, class), with 314,698 parameters
-        for default arguments. With `space`, an equivariant network.
+    Returns:
+        a torch module from (batch, channel, row, column) of any size to (batch, class), with 314,698 parameters for
+        default arguments. With `space`, an equivariant network.
 
     Raises:
         InputError: sizes that are not integers of at least 1, or widths that are not divisible by 4 (with `space`, by 4

@@ -98,8 +98,9 @@ def prepare_prediction(
         nodes: int: the number of machines.
         metadata: dict: plain data to store with the job.
 
-    Returns: a dict of alternative commands, as from `prepare_job()`: `torchrun`, run once on each machine, and `srun`,
-        run once in a SLURM batch script. Running a command again processes the files that are not finished.
+    Returns:
+        a dict of alternative commands, as from `prepare_job()`: `torchrun`, run once on each machine, and `srun`, run
+        once in a SLURM batch script. Running a command again processes the files that are not finished.
         `collect_prediction()` then reads the results.
 
     Raises:

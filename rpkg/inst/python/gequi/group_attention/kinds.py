@@ -41,8 +41,8 @@ def plan_lifting_attention(
     `key_dim`: the number of features of each of `heads` heads (None: fields / heads); `frequencies`: the number of
     Fourier features of positions, per head and pair of opposite elements, 0 for none; `window`: the side of the
     neighborhood (odd, in pixels; None: the whole image); `dropout` of the output; `qk_norm`: whether queries and keys
-    have bounded length; `positions`: "additive" (separate scores) or "rotary" (angles of queries and keys, without
-    `frequencies`).
+    have bounded length;
+    `positions`: "additive" (separate scores) or "rotary" (angles of queries and keys, without `frequencies`).
     """
     _need_finite_plane(before)
     if not all(field.is_trivial() for field in before.representations):

@@ -38,7 +38,7 @@ def compared(found: Found, transform: str) -> Found:
 
 
 def _comparisons(found: Found) -> Iterator[Pair]:
-    """The pairs with the structure of an image in the place of its greys, and with the greys of the other in their place."""
+    """Return the pairs with the structure of an image, or the gray levels of the other, instead of its gray levels."""
     pair = found.level.pair
     source = pair.source if isinstance(pair, TonedPair) else pair
     yield from structure_pairs(source)

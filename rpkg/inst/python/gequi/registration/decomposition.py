@@ -32,9 +32,10 @@ def decompose(
         moving_size, fixed_size: tuple of int: the sizes of the two images in pixels.
         moving_spacing, spacing: array (axis): their pixel sizes.
 
-    Returns: a dict: `rotation`: the angle in degrees. For an image, from -180 to 180, counter-clockwise as displayed,
-        with row 0 at the
-            top; for a volume, from 0 to 180, counter-clockwise as seen along `axis`.
+    Returns:
+        a dict:
+        `rotation`: the angle in degrees. For an image, from -180 to 180, counter-clockwise as displayed, with row 0 at
+            the top; for a volume, from 0 to 180, counter-clockwise as seen along `axis`.
         `axis`: for a volume only, (3), the unit axis of the rotation, in (depth, row, column).
         `scale`: the square root (for volumes the cube root) of |det B|, the enlargement of the moving image.
         `scales`: (axis), the diagonal of S, the enlargement along each axis of the fixed image.

@@ -63,7 +63,8 @@ class Registrations(list[Any]):
     def summary(self) -> list[dict[str, Any]]:
         """Return a table with one row per pair.
 
-        Returns: a list of dicts: `pair`, the name or number; `probability`, `similarity_before`, `similarity_after`,
+        Returns:
+            a list of dicts: `pair`, the name or number; `probability`, `similarity_before`, `similarity_after`,
             `uncertainty` (the median), `folds`, `overlap`, `others` (the number of other maps that fit almost as well)
             and `seconds`, which are None if the pair failed; and `error`, the error message, or None.
         """

@@ -112,13 +112,10 @@ class Registration:
     def decomposition(self) -> dict[str, Any]:
         """The decomposition of the linear part into rotation, scale, shear, shift and reflection, in units of length.
 
-        It is computed from the polar decomposition.
-
-        The moving image shows the fixed image enlarged by `scale` (along the axes of the fixed image by `scales`, with
-        `shear`), then reflected left to right if `mirror` is true, then rotated by `rotation` degrees. The rotation of
-        an image is counter-clockwise as displayed; that of a volume is counter-clockwise as seen along `axis`, (depth,
-        row, column). `shift` is the offset of the mapped center of the fixed image from the center of the moving image,
-        in pixels of the moving image.
+        The moving image shows the fixed image enlarged by `scale` (along its axes by `scales`, with `shear`), then
+        reflected left to right if `mirror` is true, then rotated by `rotation` degrees (polar decomposition). Rotations
+        are counter-clockwise as displayed, or for volumes as seen along `axis`, (depth, row, column). `shift` is the
+        offset of the mapped center of the fixed image from the center of the moving image, in pixels of the latter.
         """
         sizes = self.moving.shape, self.fixed.shape
         return decompose(self.affine, *sizes, self.moving_spacing, self.spacing)
@@ -192,7 +189,8 @@ class Registration:
                 where s is the value at the nearest point of the image, r is a quarter of the mean side length of the
                 fixed image, and k increases with the curvature of the map (0 for a linear map).
 
-        Returns: the points in the other image, in the shape of `points`. With `return_std`, a tuple of these and their
+        Returns:
+            the points in the other image, in the shape of `points`. With `return_std`, a tuple of these and their
             standard deviations (point), in pixels of the target image. The standard deviation is the `uncertainty` at
             the point of the fixed image. For "moving_to_fixed" it is divided by the local scale of the map, the square
             root (for volumes the cube root) of its determinant in pixels, and is infinite where the map folds.
@@ -264,7 +262,8 @@ class Registration:
     def summary(self) -> dict[str, Any]:
         """Summarize the registration as plain data.
 
-        Returns: a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine` and its
+        Returns:
+            a dict: `moving` and `fixed`, the sizes of the images; `transform` and `contrast`; `affine` and its
             `decomposition`; `probability`; `metrics`; `alternatives`; and `spread`, a list of two dicts, with
             `over_pixels` "uncertainty" and "jacobian", of quantiles over the pixels of the fixed image: `least`, `25
             %`, `median`, `75 %`, `95 %` and `largest`.
@@ -381,7 +380,7 @@ def _inverted(affine: np.ndarray) -> np.ndarray:
 
 
 def carry(registration: Registration, method: str, newdata: Any, **options: Any) -> Any:
-    """Call `registration.warp()` or `registration.transform_points()` with `newdata`, the name of the argument in R."""
+    """Call `registration.warp()` or `registration.transform_points()` with `newdata`, the name in R."""
     try:
         return getattr(registration, method)(newdata, **options)
     except GequiError as error:

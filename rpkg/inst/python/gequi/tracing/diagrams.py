@@ -43,11 +43,13 @@ def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
         depth: int: the nesting depth at which containers are drawn as one box. None chooses the largest depth that
             needs at most 34 boxes.
 
-    Returns: a dict of tables. `boxes`: name, label, role ("learned", "normalises", "nonlinear", "resizes", "join",
-        "holds" (a container), "other", "end" (input or output)), parameters, x, y, width, height, letters (the height
-        of the text). `wires`: wire (a number), axis, line (a number for each line), x, y: the points of polylines, in
-        order. `dots`: x, y, where a wire branches from another. `labels`: x (left), y (bottom), text ("c 64": see
-        `SHORT`), height. `frames`: label, left, right, bottom, top, letters, for the containers around boxes.
+    Returns:
+        a dict of tables. `boxes`: name, label, role ("learned", "normalises", "nonlinear", "resizes", "join", "holds"
+        (a container), "other", "end" (input or output)), parameters, x, y, width, height, letters (the height of the
+        text).
+        `wires`: wire (a number), axis, line (a number for each line), x, y: the points of polylines, in order. `dots`:
+        x, y, where a wire branches from another. `labels`: x (left), y (bottom), text ("c 64": see `SHORT`), height.
+        `frames`: label, left, right, bottom, top, letters, for the containers around boxes.
     """
     rows = check_trace(trace)
     deepest = max(row["depth"] for row in rows)

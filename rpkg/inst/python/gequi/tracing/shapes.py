@@ -42,8 +42,9 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
         input_shape: tuple of int: the shape of the input, such as (1, 3, 32, 32). For a model with several inputs, a
             list of shapes.
 
-    Returns: a table, a list of dicts with one dict per module, where containers precede their contents: `name` (the
-        torch name; "(model)" for the model itself), `kind` (the class, or an operation such as "add" or "concat" that
+    Returns:
+        a table, a list of dicts with one dict per module, where containers precede their contents: `name` (the torch
+        name; "(model)" for the model itself), `kind` (the class, or an operation such as "add" or "concat" that
         combines results), `input` and `output` (shapes such as "1 3 32 32", separated by commas), `axes` (of the
         output), `parameters` (the number of trainable parameters, including contained modules; 0 if a module occurs
         again), `depth` (the nesting depth, 0 for the model), `leaf` (whether the module contains no other row) and
