@@ -24,7 +24,7 @@ ROWS, COLUMNS = "#ff7f0e", "#35b6ff"  # of a grid
 SHRUNK_TO_ENLARGED = ("#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b")
 PANEL, LEAST_WIDTH = 3.6, 2.8  # inches along the longer side, and across
 SMALL_PANEL = 2.4  # inches along the longer side of each of several pictures
-LEGENDS = {  # the title of a scale of colours, for images and for volumes
+LEGENDS = {  # the title of a scale of colors, for images and for volumes
     "jacobian": ("area, moving / fixed", "volume, moving / fixed"),
     "uncertainty": ("standard deviation, pixels", "standard deviation, voxels"),
 }
@@ -87,7 +87,7 @@ def plot_registration(
     panels = 1 if kind in LEGENDS else 2
     rows, columns = (registration.fixed.shape[i] * registration.spacing[i] for i in cut.along)
     scale = PANEL / max(rows, columns)
-    width = max(columns * scale + (1.3 if panels == 1 else 0), LEAST_WIDTH)  # room for the scale of colours, and titles
+    width = max(columns * scale + (1.3 if panels == 1 else 0), LEAST_WIDTH)  # room for the scale of colors, and titles
     figure = Figure(figsize=(panels * width + 0.1, rows * scale + 0.8), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     if kind == "grid":
@@ -209,7 +209,7 @@ def _greys(moving: np.ndarray, fixed: np.ndarray, any_contrast: bool) -> Callabl
     if any_contrast and np.mean((moving - moving.mean()) * (fixed - fixed.mean())) < 0:
         high = high[::-1]
     greys, number = np.unique(low, return_inverse=True)
-    means = np.bincount(number, high) / np.bincount(number)  # of ranks that share a grey
+    means = np.bincount(number, high) / np.bincount(number)  # of ranks that share a gray level
     return lambda x: np.interp(x, greys, means)
 
 

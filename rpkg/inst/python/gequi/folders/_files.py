@@ -17,7 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ENDINGS = (".npy", *PICTURES)
 EXIF_TURN = 0x0112  # how a camera was held
 BITS, SAMPLES = 258, 339  # tags of a TIFF file: the bits of a value, and their meaning (1 unsigned, 2 signed)
-# What a picture's own way of storing colours becomes: one channel or three.
+# What a picture's own way of storing colors becomes: one channel or three.
 _MODES = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 
 

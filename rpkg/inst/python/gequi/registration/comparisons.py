@@ -42,7 +42,7 @@ def _comparisons(found: Found) -> Iterator[Pair]:
     pair = found.level.pair
     source = pair.source if isinstance(pair, TonedPair) else pair
     yield from structure_pairs(source)
-    if source.axes == 2:  # curves of greys are measured on images only
+    if source.axes == 2:  # intensity curves are measured on images only
         yield from toned_pairs(source, found.linear, found.velocity)
 
 

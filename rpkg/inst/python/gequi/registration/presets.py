@@ -139,15 +139,15 @@ class Preset:
     # drawn with a smoothing as wide as `structure_window`
     structure_window: float = 1.0  # pixels: of the smoothing before the gradient
     structure_floor: float = 0.01  # the least range of the gradient's length over a window that is stretched to [0, 1]
-    # curves from the greys of one image to those of the other (tones.py). Not tuned
-    tones: int = 48  # greys of a curve
-    tone_window: float = 1.0  # of its smoothing, in these greys
-    tone_reach: float = 8.0  # of its smoothing where hardly a pixel has such a grey
-    tone_floor: float = 0.1  # the least range of toned greys that is stretched to [0, 1]
-    equalized_tones: int = 256  # greys between which the pixels are spread evenly
-    equalized_window: float = 2.0  # of the smoothing of the histogram, in these greys
+    # curves from the gray levels of one image to those of the other (tones.py). Not tuned
+    tones: int = 48  # gray levels of a curve
+    tone_window: float = 1.0  # of its smoothing, in these gray levels
+    tone_reach: float = 8.0  # of its smoothing where hardly a pixel has such a gray level
+    tone_floor: float = 0.1  # the least range of toned gray levels that is stretched to [0, 1]
+    equalized_tones: int = 256  # gray levels between which the pixels are spread evenly
+    equalized_window: float = 2.0  # of the smoothing of the histogram, in these gray levels
     comparison_gain: float = (
-        0.05  # by which the score of structure or of toned greys must be better than that of the greys
+        0.05  # by which the score of structure or of toned gray levels must be better than that of the gray levels
     )
     # the prior's precision is stiffness (|k|^4 + membrane |k|^2), and constant where |k|^2 is below `lowest`
     stiffness: float = 30.0
