@@ -2,10 +2,14 @@
 # needed. A handle dies when R saves and reads the object, or in another process; what is plain data lives on.
 
 new_handle <- function(class, ..., python = NULL) {
-  handle <- new.env(parent = emptyenv())
+  handle <- empty_handle()
   handle$python <- python
   structure(list(..., handle = handle), class = c(class, "gequi_handle"))
 }
+
+# Where R reads an object whose environment stands on a namespace, it loads that namespace: an R that has not loaded
+# gequiR (a worker of parallel or of future, a script that calls readRDS()) finds the methods of what it has been given.
+empty_handle <- function() new.env(parent = topenv())
 
 # The Python object; made anew where there is none, or a dead one.
 handle_of <- function(x, call = rlang::caller_env()) {

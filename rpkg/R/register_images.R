@@ -296,7 +296,7 @@ decomposition_of <- function(x, call = rlang::caller_env()) {
 another <- function(x, replaced) {
   class <- class(x)
   x <- unclass(x)
-  x$handle <- new.env(parent = emptyenv())
+  x$handle <- empty_handle()
   if (!is.character(replaced)) replaced <- names(x)[replaced]
   if (any(c("affine", "spacing", "moving_spacing") %in% replaced)) x$decomposition <- NULL
   structure(x, class = class)
