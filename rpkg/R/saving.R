@@ -12,9 +12,10 @@
 #'
 #' Models can be sent to the workers of [parallel::makePSOCKcluster()], `callr::r()` and `future::multisession`, and
 #' stored in the cache of a knitr chunk. The worker loads gequiR when it receives a model, starts its own Python and
-#' computes the same predictions. Code that calls functions of gequiR by name also needs `library(gequiR)` in the worker. Call
-#' `future::future()` with `seed = TRUE`: starting Python initializes R's random number generator, which future reports
-#' otherwise. Forked processes, such as those of `parallel::mclapply()`, are not supported and signal an error.
+#' computes the same predictions. Code that calls functions of gequiR by name also needs `library(gequiR)` in the
+#' worker. Call `future::future()` with `seed = TRUE`: starting Python initializes R's random number generator, which
+#' future reports otherwise. Forked processes, such as those of `parallel::mclapply()`, are not supported and signal an
+#' error.
 #'
 #' @param model A network, created by [equivariant_network()] or [fit()], or a module such as [unet()].
 #' @param path Character, the path of the file. An existing file is replaced.
