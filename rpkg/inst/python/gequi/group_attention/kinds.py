@@ -95,10 +95,10 @@ def plan_group_attention_block(
     positions: str = "additive",
     mlp_ratio: float = 2.0,
 ) -> Step:
-    """A residual block on regular fields: group_attention, then a two-layer perceptron at each pose, with normalized
-    inputs.
+    """Residual block on regular fields: group_attention, then a two-layer perceptron at each pose.
 
-    The options are those of lifting_attention; the perceptron has `mlp_ratio` hidden units per field.
+    The inputs of both parts are normalized. The options are those of lifting_attention; the perceptron has `mlp_ratio`
+    hidden units per field.
     """
     _need_finite_plane(before)
     _need_poses(before)
