@@ -4,6 +4,8 @@ export R_LIBS := $(CURDIR)/.rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export GEQUI_CACHE := $(CURDIR)/.cache/gequi
 export GEQUI_REQUIRE_PYTHON := true
+# Threads that wait for each other sleep. By default they spin: beside another program, a registration takes 16 times as long.
+export OMP_WAIT_POLICY := PASSIVE
 # Absolute: where R runs inside Python, reticulate compares this path with that of the executable.
 PYTHON := $(CURDIR)/.venv/bin/python
 BUILD := $(CURDIR)/.cache/build
