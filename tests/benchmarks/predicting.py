@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import gequi
-from gequi.networks import evaluating
+from gequi.networks import batch_size_for, evaluating
 
 
 def conv(fields: object, size: int = 3, **options: object) -> dict:
@@ -82,13 +82,15 @@ def compare(name: str, network: torch.nn.Module, size: tuple[int, ...], batch: i
     print(f"{name:28s} {batch:6d} {a:12.2f} {b:12.2f} {ratio:8.2f}", flush=True)
 
 
-def batches(network: torch.nn.Module, size: tuple[int, ...]) -> None:
-    x = np.random.default_rng(0).normal(size=(64, 1, *size)).astype(np.float32)
-    for batch in (1, 2, 4, 8, 16, 32, 64):
-        taken = statistics.median(
-            seconds(lambda size=batch: gequi.predict(network, x, batch_size=size)) for _ in range(3)
-        )
-        print(f"{size} in batches of {batch:3d}: {1000 * taken / 64:8.2f} ms for each image", flush=True)
+def batches(name: str, network: torch.nn.Module, size: tuple[int, ...], count: int = 32) -> None:
+    """One line with the least CPU time per image of each batch size."""
+    x = np.random.default_rng(0).normal(size=(count, 1, *size)).astype(np.float32)
+    taken = {}
+    for batch in (1, 2, 4, 8, 16, 32):
+        gequi.predict(network, x[:batch], batch_size=batch)
+        taken[batch] = min(seconds(lambda size=batch: gequi.predict(network, x, batch_size=size)) for _ in range(2))
+    text = "  ".join(f"{batch}: {1000 * each / count:.2f}" for batch, each in taken.items())
+    print(f"{name} {size}, ms per image by batch size: {text}; chosen {batch_size_for(network, x.shape)}", flush=True)
 
 
 def main() -> None:
@@ -99,9 +101,8 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     if options.batches:
-        network, _ = networks()["tutorial, C8"]
-        for size in ((29, 29), (64, 64)):
-            batches(network, size)
+        for name, (network, size) in networks().items():
+            batches(name, network, size)
         return
     print(f"{'':28s} {'batch':>6s} {'gequi, ms':>12s} {'escnn, ms':>12s} {'ratio':>8s}")
     for name, (network, size) in networks().items():

@@ -19,9 +19,9 @@ from .module import EquivariantNetwork, check_model
 from .shapes import output_size
 
 LARGEST_BATCH = 64
-# Number of values in the largest features of a batch that fit into a processor's cache
-# (tests/benchmarks/predicting.py).
-FEATURES_OF_A_BATCH = 2**21
+# Number of values in the largest features of a batch. From 2**21 on, the time per image hardly depends on it
+# (tests/benchmarks/predicting.py --batches); larger values need more memory.
+FEATURES_OF_A_BATCH = 2**23
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
         *more: array: further inputs for modules that take several, such as a query and its context. They are split into
             the same batches.
         batch_size: int, optional: the number of examples processed at once. None is the largest number up to 64 for
-            which the largest features of the network fit into a processor's cache.
+            which the largest features of the network have at most 2^23 values.
         dtype: str, optional: "float32" or "float64". None uses the type of the network.
         precision: str, optional: "bfloat16" to compute convolutions in bfloat16, which has 3 significant digits. It is
             faster on processors and GPUs that support it. Only for networks from `equivariant_network()`. The output
