@@ -41,7 +41,7 @@ test_that("all 16 bits of magick's values are read", {
   needs_python()
   values <- array((0:59 * 1009) %% 65536 / 65535, c(4, 5, 3))
   for (image in list(values, values[, , 1])) {
-    picture <- magick::image_read(write_image(image, withr::local_tempfile(fileext = ".png"), bits = 16))
+    picture <- magick::image_read(write_image(image, tempfile(fileext = ".png"), bits = 16))
     read <- as_image_batch(picture)
     expected <- if (length(dim(image)) == 3) aperm(image, c(3, 1, 2)) else image
     expect_equal(array(read, dim(read)[-1]), array(expected, dim(read)[-1]), tolerance = 1e-12)
