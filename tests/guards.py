@@ -7,6 +7,7 @@ without NaN, or an error of gequi's own that names an argument; see `outcome_of(
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
 import copy
@@ -19,6 +20,7 @@ import linecache
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -37,6 +39,7 @@ import gequi
 
 SECONDS, BYTES = 2.0, 500_000_000  # what one call may cost
 FOLDER = Path(tempfile.mkdtemp(prefix="gequi-guards-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 RANDOM = np.random.default_rng(5)
 C4 = gequi.gspace("rot2dOnR2", N=4)
 GREY = {"trivial": 1}
@@ -52,12 +55,6 @@ IMAGE = gequi.sample_image("volcano")[:32, :32]
 def network() -> Any:
     layers = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}, {"layer": "global_avg_pool"},
               {"layer": "group_pool"}, {"layer": "dense", "units": 2}]  # fmt: skip
-    return gequi.equivariant_network(C4, GREY, layers, seed=1)
-
-
-@functools.cache
-def features_network() -> Any:
-    layers = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3, "padding": 1}]
     return gequi.equivariant_network(C4, GREY, layers, seed=1)
 
 

@@ -168,7 +168,7 @@ guards_elsewhere <- c(
   "augment", "autoplot", "glance", "gequi_available", "gequi_sitrep", "gspaces", "install_gequi", "tidy"
 )
 
-# What comes of a call in which `argument` (a name, or a place) is `value`: "refused", "worked", or what must not be.
+# What comes of a call in which the argument at this place is `value`: "refused", "worked", or what must not be.
 guard_outcome <- function(name, argument, value, here) {
   arguments <- guard_rows[[name]]
   given <- new.env(parent = here)
@@ -188,22 +188,25 @@ guard_outcome <- function(name, argument, value, here) {
       if (root %in% known || any(named)) "refused" else paste("unnamed:", conditionMessage(error))
     },
     error = function(error) {
-      if (is.function(value)) return("worked") # the error of a function that was given is the caller's own
+      own <- names(arguments)[argument] %in% c("f", "layers", "loss") # whose functions are called
+      if (is.function(value) && own) return("worked") # the error of a function that was given is the caller's own
       paste("foreign:", class(error)[1], substr(conditionMessage(error), 1, 150))
     }
   )
 }
 
 # A table: the export, the argument, the value and the outcome of each call; of `every` so many calls, the first.
-guards_table <- function(names = names(guard_rows), every = 1) {
+guards_table <- function(exports = names(guard_rows), every = 1) {
   here <- guard_fixtures()
-  do.call(rbind, lapply(names, function(name) {
-    calls <- expand.grid(value = names(bad_values), at = seq_along(guard_rows[[name]]), stringsAsFactors = FALSE)
+  values <- c(bad_values, list(`dead handle` = here$dead))
+  do.call(rbind, lapply(exports, function(name) {
+    calls <- expand.grid(value = names(values), at = seq_along(guard_rows[[name]]), stringsAsFactors = FALSE)
     calls <- calls[!names(guard_rows[[name]])[calls$at] %in% "object", ] # by which the generic finds its method
     calls <- calls[seq(1, by = every, length.out = ceiling(nrow(calls) / every)), ]
     if (!length(guard_rows[[name]])) return(NULL)
-    calls$outcome <- mapply(function(value, at) guard_outcome(name, at, bad_values[[value]], here), calls$value,
-    calls$at)
+    calls$outcome <- mapply(
+      function(value, at) guard_outcome(name, at, values[[value]], here), calls$value, calls$at
+    )
     data.frame(export = name, argument = names(guard_rows[[name]])[calls$at], calls[c("value", "outcome")])
   }))
 }

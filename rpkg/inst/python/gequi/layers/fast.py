@@ -5,7 +5,7 @@
   at every call, and at batch size 1 it uses slower kernels of its own (slow_conv3d).
 - Values that are not used again are overwritten.
 
-torch.compile does the same to a graph, but it needs a C++ compiler and minutes.
+torch.compile does the same to a graph, but it needs a C++ compiler.
 """
 
 from __future__ import annotations
