@@ -30,6 +30,9 @@ refuse_what_python_cannot_see <- function(x, argument, call) {
   refuse <- function(...) abort_gequi("InputError", paste0("`", argument, "` ", ...), argument, call)
   if (is.data.frame(x)) refuse("must be an array of numbers; got a data frame: as.matrix() makes one of it.")
   if (is.factor(x)) refuse("must not be a factor: as.character() or as.integer() say which is meant.")
+  if (inherits(x, c("Date", "POSIXt", "difftime"))) {
+    refuse("must not be a date or time: as.numeric() or format() say which value is meant.")
+  }
   if (!is.atomic(x)) refuse("must be plain R data; got an object of class ", paste(class(x), collapse = ", "), ".")
   refuse_missing(x, argument, call)
 }

@@ -53,7 +53,7 @@ fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ...,
   outcomes <- colnames(y)
   if (is.numeric(y)) y <- matrix(as.numeric(y), NROW(y)) # numbers, whatever their type, are no classes here
   arguments <- list(object = network, x = inputs_of_table(x, shape), y = y, progress = progress)
-  fitted <- do.call(fit, c(arguments, options))
+  fitted <- do.call(fit, c(arguments, options), quote = TRUE)
   structure(list(fit = fitted, shape = shape, columns = names(x), outcomes = outcomes), class = "gequi_parsnip")
 }
 
@@ -99,7 +99,7 @@ inputs_of_table <- function(x, shape, call = rlang::caller_env()) {
 # A matrix with one row per example as an array of examples of a shape.
 shaped <- function(values, shape, call) {
   if (is.null(shape)) return(unname(values))
-  if (!is.numeric(shape)) {
+  if (!is.numeric(shape) || anyNA(shape)) {
     message <- paste0("`shape` must be the sizes of an input, such as c(1, 28, 28); got ", described(shape), ".")
     abort_gequi("InputError", message, "shape", call)
   }

@@ -69,6 +69,8 @@ test_that("missing values, factors and data frames are refused by name", {
   refused(data.frame(a = 1:2), "`x` must be an array of numbers; got a data frame: as.matrix() makes one of it.")
   refused(quote(x), "`x` must be plain R data; got an object of class name.")
   refused(matrix("a"), "`x` must be an array of numbers; got text.")
+  refused(as.Date("2020-01-01"), "`x` must not be a date or time")
+  refused(as.difftime(1, units = "mins"), "`x` must not be a date or time")
   refused(matrix(1i), "`x` must be an array of numbers; got complex numbers.")
   refused(numeric(0), "`x`")
   network <- equivariant_network(c4(), c(trivial = 1))

@@ -176,21 +176,25 @@ guard_outcome <- function(name, argument, value, here) {
   arguments[[argument]] <- quote(bad)
   code <- as.call(c(as.name(name), arguments))
   known <- c(names(formals(name)), names(arguments), "operand 1")
+  # Functions that are called: an error within one that was given is the caller's own.
+  called <- names(arguments)[argument] %in% c("f", "layers", "loss", "rows", "columns")
+  own <- called && (is.function(value) || inherits(value, "gequi_handle"))
   tryCatch(
     {
       utils::capture.output(suppressMessages(suppressWarnings(eval(code, given))))
       "worked"
     },
-    gequi_python_error = function(error) paste("foreign:", substr(conditionMessage(error), 1, 150)),
+    gequi_python_error = function(error) {
+      if (own) "worked" else paste("foreign:", substr(conditionMessage(error), 1, 150))
+    },
     gequi_error = function(error) {
       root <- sub("[$\\[].*", "", rlang::`%||%`(error$argument, ""))
       named <- vapply(known, function(each) grepl(paste0("`", each), conditionMessage(error), fixed = TRUE), NA)
-      if (root %in% known || any(named)) "refused" else paste("unnamed:", conditionMessage(error))
+      of_layer <- grepl("^layer [0-9]+ [(]", conditionMessage(error)) # what a layer does not accept names the layer
+      if (root %in% known || any(named) || of_layer) "refused" else paste("unnamed:", conditionMessage(error))
     },
     error = function(error) {
-      own <- names(arguments)[argument] %in% c("f", "layers", "loss") # whose functions are called
-      if (is.function(value) && own) return("worked") # the error of a function that was given is the caller's own
-      paste("foreign:", class(error)[1], substr(conditionMessage(error), 1, 150))
+      if (own) "worked" else paste("foreign:", class(error)[1], substr(conditionMessage(error), 1, 150))
     }
   )
 }

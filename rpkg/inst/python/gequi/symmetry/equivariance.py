@@ -230,7 +230,7 @@ def equivariance_maps(
     value = operator(x)
     if value.ndim != 4 or operator.in_type.gspace.dimensionality != 2 or on_output is None:
         raise InputError(
-            "`{argument}` must lead from images to images that the element moves, for a picture of it.", "f"
+            "`{argument}` must lead from images to images that the element moves, for a picture of it.", "network"
         )
     moved = act(x, operator.in_type, g)
     of_moved = operator(moved)
