@@ -20,7 +20,7 @@ softmax <- function(x, axis = NULL, dtype = "float64") {
 
 # An axis as the core counts it. The core takes negative ones, from the end; R has none.
 count_axis <- function(axis, axes, call = rlang::caller_env()) {
-  if (is.numeric(axis) && isTRUE(axis < 1 || axis > axes)) {
+  if (is.numeric(axis) && length(axis) == 1 && isTRUE(axis < 1 || axis > axes)) {
     abort_gequi("InputError", paste0("`axis` must be from 1 to ", axes, "; got ", axis, "."), "axis", call)
   }
   as_index(axis)

@@ -1,3 +1,6 @@
+# A condition of more than one value is an error since R 4.3; an older R is told to see it in the same way.
+Sys.setenv(`_R_CHECK_LENGTH_1_CONDITION_` = "true", `_R_CHECK_LENGTH_1_LOGIC2_` = "true")
+
 # Where Python must be there (in CI), its absence is a failure, not a skip.
 needs_python <- function() {
   if (gequi_available()) return(invisible())
