@@ -139,7 +139,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "equivariant_network": lambda: dict(
         space=C4, input=GREY, layers=[{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}], **SMALL
     ),
-    "evaluate": lambda: dict(model=network(), x=BATCH, y=Y, loss="cross_entropy", batch_size=2, ignore=None, by="all"),
+    "evaluate": lambda: dict(model=network(), x=BATCH, y=Y, loss="cross_entropy", batch_size=2, ignore=None, by="all", progress=None),
     "evaluate_registration": lambda: dict(found=found(), landmarks=(MATRIX[:, :2], MATRIX[:, :2]), labels=None),
     "export_model": lambda: dict(model=network(), path=new(".pt"), input_shape=(1, 1, 5, 5), format="torchscript", dtype="float32"),
     "field_type": lambda: dict(space=C4, fields={"regular": 2}),

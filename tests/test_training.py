@@ -225,6 +225,16 @@ def test_metrics_are_those_of_scikit_learn(task):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("by", ["all", "class", "confusion"])
+def test_evaluation_tells_how_many_examples_are_done(by):
+    told, (x, y) = [], stripes(5)
+    net = network()
+    gequi.evaluate(net, x, y, batch_size=2, by=by, progress=told.append)
+    assert [(info["done"], info["total"]) for info in told] == [(2, 5), (4, 5), (5, 5)]
+    with pytest.raises(InputError, match="`progress` must be a function; got 3"):
+        gequi.evaluate(net, x, y, progress=3)
+
+
 def test_a_mask_is_two_classes_and_only_what_is_missing_or_ignored_is_left_out():
     net, x, y = example_of("segmentation")
     expected = gequi.evaluate(net, x, y)

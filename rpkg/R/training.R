@@ -377,6 +377,7 @@ as_prediction <- function(value, type, coding) {
 #'   does.
 #' @param by Character, `"all"` for metrics over all examples. For classes also `"class"` for metrics per class and
 #'   `"confusion"` for the confusion matrix.
+#' @param progress Logical, whether to show a progress bar, or a function, as in [predict.gequi_network()].
 #' @return
 #'   * `"all"`: a data frame with one row. It contains the mean `loss` and, for classes of images, `accuracy` and
 #'     `balanced_accuracy` (the mean of the recall over the classes); for classes of pixels, `accuracy` and `mean_iou`;
@@ -397,15 +398,17 @@ as_prediction <- function(value, type, coding) {
 #'   layer_dense(2)
 #' x <- array(rnorm(16 * 7 * 7), c(16, 1, 7, 7))
 #' evaluate(network, x, factor(rep(c("even", "odd"), 8)))
-evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = NULL, ignore = NULL, by = "all") {
+evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = NULL, ignore = NULL, by = "all", progress = NULL) {
   need_arguments()
   here <- rlang::current_env()
   x <- as_inputs(x)
   by <- check_choice(by, c("all", "class", "confusion"), "by", here)
   targets <- read_targets(model, x, targets_of_inputs(x, y), loss, ignore, coding_of(model), here)
+  bar <- reporter(progress, function() count_bar("Evaluating"), here)
+  on.exit(bar$close())
   found <- call_core(
     "evaluate", model = model, x = x, y = targets$y, loss = targets$loss, batch_size = batch_size,
-    ignore = targets$ignore, by = by, .call = here
+    ignore = targets$ignore, by = by, progress = bar$report, .call = here
   )
   if (by == "all") return(as_table(list(found)))
   names <- class_names(targets$coding(), if (by == "class") length(found) else nrow(found))

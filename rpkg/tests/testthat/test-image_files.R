@@ -74,6 +74,10 @@ test_that("the confusion matrix is a table, and each class has its measures", {
   expect_identical(rows$class, c("cat", "dog"))
   expect_identical(rows$count, c(4L, 2L))
   expect_equal(rows$recall, unname(diag(confusion) / rowSums(confusion)))
+  told <- c()
+  evaluate(fitted, x, y, batch_size = nrow(x) - 1, progress = function(info) told <<- c(told, info$done))
+  expect_identical(told, c(nrow(x) - 1L, nrow(x)))
+  expect_refused(evaluate(fitted, x, y, progress = 3), "`progress` must be TRUE, FALSE or a function", "input")
   expect_refused(evaluate(fitted, x, y, by = "classes"), "`by` must be one of 'all', 'class', 'confusion'", "input")
 })
 

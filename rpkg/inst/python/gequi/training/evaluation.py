@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._progress import Progress
+from .._progress import Progress, check_progress, counted
 from ..arrays import as_numpy, check_choice, check_integer, opened
 from ..errors import InputError
 from ..jobs import Part
@@ -29,6 +29,7 @@ def evaluate(
     batch_size: int | None = None,
     ignore: int | None = None,
     by: str = "all",
+    progress: Progress | None = None,
 ) -> Any:
     """Evaluate a model on examples with known targets.
 
@@ -38,6 +39,7 @@ def evaluate(
         batch_size: int, optional: the number of examples processed at once. None chooses it as `predict()` does.
         by: str: "all" for metrics over all examples. For classes also "class" for metrics per class and "confusion" for
             the confusion matrix.
+        progress: callable, optional: as in `predict()`.
 
     Returns:
         The type depends on `by`.
@@ -73,10 +75,11 @@ def evaluate(
     size = size or batch_size_for(model, np.shape(x))
     kind = check_choice(by, "by", ("all", "class", "confusion"))
     examples, task = examples_of(model, x, y, check_loss(loss), ("x", "y"), left_out)
+    tell = counted(check_progress(progress), examples.count)
     if kind != "all":
-        counts = _confusion(model, examples, task, size)
+        counts = _confusion(model, examples, task, size, tell)
         return counts if kind == "confusion" else _by_class(counts)
-    found = measure(model, examples, task, size)
+    found = measure(model, examples, task, size, tell=tell)
     check_output(np.asarray(found["loss"], np.dtype(str(examples.dtype).removeprefix("torch."))), model)
     return found
 
@@ -119,7 +122,12 @@ def classes_of(output: np.ndarray, type: str) -> np.ndarray:
 
 
 def measure(
-    model: torch.nn.Module, examples: Examples, task: Task, batch_size: int, part: Part | None = None
+    model: torch.nn.Module,
+    examples: Examples,
+    task: Task,
+    batch_size: int,
+    part: Part | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics of the task over examples, in evaluation mode.
 
@@ -133,7 +141,7 @@ def measure(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     metrics = {name: metric.to(device) for name, metric in task.metrics(part.processes > 1).items()}
     loss = weight = 0.0
-    for output, y in _outputs(model, examples, own, size):
+    for output, y in _outputs(model, examples, own, size, tell):
         total, counted = task.measured(output, y)
         loss, weight = loss + float(total), weight + float(counted)
         for metric in metrics.values():
@@ -147,7 +155,11 @@ def measure(
 
 
 def _outputs(
-    model: torch.nn.Module, examples: Examples, indexes: np.ndarray, size: int
+    model: torch.nn.Module,
+    examples: Examples,
+    indexes: np.ndarray,
+    size: int,
+    tell: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the outputs and targets of examples, batch by batch, in evaluation mode."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -155,9 +167,13 @@ def _outputs(
         for start in range(0, len(indexes), size):
             x, y = (each.to(device) for each in examples.take(indexes[start : start + size]))
             yield run(x), y
+            if tell is not None:
+                tell(min(start + size, len(indexes)))
 
 
-def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int) -> np.ndarray:
+def _confusion(
+    model: torch.nn.Module, examples: Examples, task: Task, size: int, tell: Callable[[int], None]
+) -> np.ndarray:
     """Compute the confusion matrix: counts (true class, predicted class)."""
     from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -165,7 +181,7 @@ def _confusion(model: torch.nn.Module, examples: Examples, task: Task, size: int
         raise InputError("`{argument}` = {all!r} is the one for targets that are no classes.", "by", all="all")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     counted = MulticlassConfusionMatrix(num_classes=task.classes, ignore_index=IGNORED, validate_args=False).to(device)
-    for output, y in _outputs(model, examples, np.arange(examples.count), size):
+    for output, y in _outputs(model, examples, np.arange(examples.count), size, tell):
         counted.update(*task.for_metrics(output, y))
     return as_numpy(counted.compute())
 
