@@ -45,7 +45,7 @@ bench: setup
 	$(PYTHON) -m pytest -q -m slow || [ $$? -eq 5 ]  # 5: there are none
 	for benchmark in tests/benchmarks/*.py; do $(PYTHON) $$benchmark || exit 1; done
 
-## manual pages and NAMESPACE from the comments in rpkg/R; the picture of the README
+## manual pages and NAMESPACE from the comments in rpkg/R; the pictures of the README and their figures
 docs: setup
 	Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
 	Rscript --vanilla .ci/figures.R
