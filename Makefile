@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY := PASSIVE
 PYTHON := $(CURDIR)/.venv/bin/python
 BUILD := $(CURDIR)/.cache/build
 
-.PHONY: demo test check check-trixie check-bare bench docs lock setup clean
+.PHONY: demo test check check-trixie check-bare bench docs site lock setup clean
 
 ## the vignette "Get started", rendered, with its table of errors
 demo: setup
@@ -49,6 +49,10 @@ bench: setup
 docs: setup
 	Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
 	Rscript --vanilla .ci/figures.R
+
+## the documentation of R and Python as a site in .cache/site, its links and pictures checked
+site: setup
+	.ci/site
 
 ## the versions in python/requirements.lock, resolved anew
 lock: setup

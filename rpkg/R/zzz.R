@@ -1,5 +1,6 @@
 # Loading starts no Python. What must be said before a Python is chosen is said here.
 .onLoad <- function(libname, pkgname) {
+  check_reticulate()
   set_unless_set <- function(variable, value) {
     if (!nzchar(Sys.getenv(variable))) do.call(Sys.setenv, stats::setNames(list(value), variable))
   }
@@ -17,4 +18,14 @@
   } else {
     setHook(packageEvent("parsnip", "onLoad"), function(...) register_parsnip_engine())
   }
+}
+
+# R itself checks the version of a package when it is loaded, and reticulate is loaded late.
+check_reticulate <- function(found = utils::packageVersion("reticulate"), needed = "1.41") {
+  if (found >= needed) return(invisible())
+  message <- paste0(
+    "gequiR needs reticulate ", needed, " or newer, but version ", found, " is installed. Run ",
+    "install.packages(\"reticulate\") and restart R."
+  )
+  stop(message, call. = FALSE)
 }

@@ -305,3 +305,14 @@ test_that("a forked process is refused at once, also where torch has threads", {
   ), c(OMP_NUM_THREADS = "2"))
   expect_identical(trimws(seen), c("array", "gequi_fork_error", "array"))
 })
+
+test_that("a reticulate that is too old is refused when the package is loaded", {
+  stated <- utils::packageDescription("gequiR")$Imports
+  needed <- formals(gequiR:::check_reticulate)$needed
+  expect_match(stated, paste0("reticulate (>= ", needed, ")"), fixed = TRUE)
+  expect_error(
+    gequiR:::check_reticulate(package_version("1.28")),
+    "needs reticulate 1.41 or newer, but version 1.28 is installed. Run install.packages", fixed = TRUE
+  )
+  expect_silent(gequiR:::check_reticulate(package_version("1.41.0.1")))
+})
