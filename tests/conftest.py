@@ -1,7 +1,15 @@
-"""What all tests share: the laws in both floating-point types."""
+"""What all tests share: the laws in both floating-point types, and workers that need no time to start."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from gequi import jobs
+
+sys.path.insert(0, str(Path(__file__).parent))
+import forked_workers as forks
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -19,3 +27,9 @@ def exactness(dtype):
 @pytest.fixture
 def random():
     return np.random.default_rng(20240607)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch):
+    """Workers of jobs are forked, not started: see tests/forked_workers.py."""
+    monkeypatch.setattr(jobs, "subprocess", forks)

@@ -74,7 +74,9 @@ def test_classes_and_their_probabilities(images, type):
 
 
 @pytest.mark.parametrize("devices", [2, 3])
-def test_several_processes_predict_what_one_does(images, devices):
+def test_several_processes_predict_what_one_does(images, devices, request):
+    if devices == 3:
+        request.getfixturevalue("forked_workers")
     folder, _ = images
     alone = gequi.predict_folder(network(), folder, batch_size=2)
     together = gequi.predict_folder(network(), folder, batch_size=2, devices=devices)
@@ -236,7 +238,7 @@ def test_a_part_of_another_job_or_of_too_few_images_is_refused_and_done_again(im
         assert (one / part).read_bytes() == expected
 
 
-def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch):
+def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch, forked_workers):
     start = jobs._start
 
     def killed(*where):

@@ -192,20 +192,25 @@ def module(tmp_path, monkeypatch):
     return "some_worker"
 
 
-def test_workers_do_a_job_report_and_stop_when_they_are_asked_to(tmp_path, module):
+def test_workers_do_a_job_and_report(tmp_path, module):
     told = []
     with jobs.temporary_folder(tmp_path / "run") as folder:
         jobs.write_job(folder, {"steps": 2, "fails": None})
         jobs.run_workers(folder, module, 2, told.append)
         assert [(folder / f"done-{rank}").read_text() for rank in range(2)] == ["2 of 2"] * 2
         assert told[-1] == {"step": 2}
+
+
+def test_workers_stop_when_they_are_asked_to(tmp_path, module, forked_workers):
     with jobs.temporary_folder(tmp_path / "run") as folder:
         jobs.write_job(folder, {"steps": 2000, "fails": None})
         jobs.run_workers(folder, module, 2, lambda info: info["step"] < 3)
         assert int((folder / "done-0").read_text().split()[0]) < 2000
 
 
-def test_a_worker_that_fails_takes_the_others_with_it_and_its_last_words_are_told(tmp_path, module, monkeypatch):
+def test_a_worker_that_fails_takes_the_others_with_it_and_its_last_words_are_told(
+    tmp_path, module, monkeypatch, forked_workers
+):
     workers, start = [], jobs._start
     monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     jobs.write_job(tmp_path, {"steps": 2000, "fails": 1})

@@ -772,7 +772,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert told[-1]["step"] == told[-1]["steps"]
 
 
-def test_modules_of_other_factories_are_trained_by_several_processes_and_have_checkpoints(tmp_path):
+def test_modules_of_other_factories_are_trained_by_several_processes_and_have_checkpoints(tmp_path, forked_workers):
     x, y = stripes(22)
     one, two = (gequi.image_classifier_mlp((1, 7, 7), (4,), 2, seed=1) for _ in range(2))
     gequi.fit(one, x, y, **OPTIONS)
@@ -782,7 +782,7 @@ def test_modules_of_other_factories_are_trained_by_several_processes_and_have_ch
 
 
 @pytest.mark.parametrize("task", ["regression", "segmentation"])
-def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task):
+def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task, forked_workers):
     (one, x, y), (three, _, _) = example_of(task), example_of(task)
     options = {**OPTIONS, "epochs": 2, "optimizer": "sgd", "validation": (x[:2], y[:2])}
     alone = gequi.fit(one, x, y, **options)
@@ -802,7 +802,7 @@ def test_a_process_measures_its_part_of_the_examples_only(task, monkeypatch):
 
 
 def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_from_its_checkpoint(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, forked_workers
 ):
     x, y = stripes(46)
     options = {**SHARED, "epochs": 100}
@@ -912,7 +912,7 @@ def test_a_job_keeps_metadata(tmp_path):
         gequi.training.job_metadata(tmp_path)
 
 
-def test_a_folder_that_gequi_did_not_make_is_never_removed(tmp_path):
+def test_a_folder_that_gequi_did_not_make_is_never_removed(tmp_path, forked_workers):
     """Nor is anything else left of a run of several processes beside its checkpoint."""
     x, y = stripes(20)
     mine = tmp_path / "mine.job"
