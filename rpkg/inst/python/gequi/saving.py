@@ -19,7 +19,7 @@ import numpy as np
 import safetensors.numpy
 from torch import nn
 
-from ._escnn import basis_samples
+from ._escnn import bases_as_found, basis_samples, converted_weights
 from ._files import as_json, check_metadata, read_file, shown, write_file
 from ._version import __version__
 from .errors import GequiError, InputError, ModelFileError
@@ -157,8 +157,13 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     return {"recipe": model.recipe, "basis": basis_fingerprint(model)}
 
 
-def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
-    """Build the model of an unpacked file."""
+def build_model(
+    description: Mapping[str, Any], tensors: Mapping[str, np.ndarray], name: str, convert: bool = True
+) -> nn.Module:
+    """Build the model of an unpacked file.
+
+    `convert` allows weights of the bases that gequi had before they were canonical, and converts them.
+    """
     try:
         network = network_from_recipe(description["recipe"])
     except Exception as error:  # an invalid recipe can raise any exception
@@ -166,7 +171,6 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
         reason = error if isinstance(error, GequiError) else other
         refusal = ModelFileError("{file} holds a recipe that this gequi cannot build: ", "path", file=name)
         raise refusal.because(reason) from error
-    _check_basis(description.get("basis"), network, name)
     weights = {key: value for key, value in tensors.items() if not key.startswith(EXTRA)}
     expected = get_weights(network)
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
@@ -182,6 +186,7 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
                 "path", file=name, weight=key, wanted=str(expected[key].dtype), wanted_shape=expected[key].shape,
                 dtype=str(value.dtype), shape=value.shape,
             )  # fmt: skip
+    weights = _on_canonical_bases(weights, description, network, name, convert)
     try:
         set_weights(network, weights)
     except InputError as error:
@@ -196,9 +201,8 @@ def build_model(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray
 def basis_fingerprint(network: nn.Module) -> list[float]:
     """Compute one number for each sampled filter basis of a network.
 
-    Weights are coefficients of a basis. If the linear algebra library of another machine computes another basis of the
-    same space, the same weights define another network. The number, a fixed projection of the basis divided by its
-    norm, detects this.
+    Weights are coefficients of a basis. With another basis of the same space, the same weights define another network.
+    The number, a fixed projection of the basis divided by its norm, detects this.
     """
     found = []
     for basis in basis_samples(network):
@@ -208,18 +212,49 @@ def basis_fingerprint(network: nn.Module) -> list[float]:
     return found
 
 
-def _check_basis(saved: Any, network: nn.Module, name: str) -> None:
-    own = basis_fingerprint(network)  # the order of escnn's modules differs between processes
+def _on_canonical_bases(
+    weights: dict[str, np.ndarray], description: Mapping[str, Any], network: nn.Module, name: str, convert: bool
+) -> dict[str, np.ndarray]:
+    """Return the weights of a file for the bases of a network.
+
+    Files from before bases were canonical have those that escnn found on their machine. Where this machine finds the
+    same ones, the weights are converted.
+
+    Raises:
+        ModelFileError: if the file has other bases than this machine finds, or is not to be converted.
+    """
+    saved = description.get("basis")
+    if _same_basis(saved, network):
+        return weights
+    with bases_as_found():
+        before = network_from_recipe(description["recipe"])
     try:
-        same = len(saved) == len(own) and np.allclose(sorted(saved), sorted(own), rtol=0, atol=_SAME_BASIS)
-    except (TypeError, ValueError):
-        same = False
-    if not same:
+        converted = converted_weights(before, network, weights) if _same_basis(saved, before) else None
+    except ArithmeticError:
+        converted = None
+    if converted is None:
         raise ModelFileError(
             "{file} was saved with other filter bases than those that this machine computes, so its weights would make "
-            "another network here; save its predictions, or train it again, on this machine.",
+            "another network here. The bases of older versions of gequi depended on the machine: load the file there "
+            "with this version and save it again, which converts it for all machines, or train the network again.",
             "path", file=name,
         )  # fmt: skip
+    if not convert:
+        raise ModelFileError(
+            "{file} is of an older version of gequi with other filter bases, so its training cannot be resumed. Train "
+            "the network that load_model() makes of it, with another `checkpoint`.",
+            "path", file=name,
+        )  # fmt: skip
+    return converted
+
+
+def _same_basis(saved: Any, network: nn.Module) -> bool:
+    """Compare a fingerprint with that of a network, in any order: that of escnn's modules differs between processes."""
+    own = basis_fingerprint(network)
+    try:
+        return len(saved) == len(own) and np.allclose(sorted(saved), sorted(own), rtol=0, atol=_SAME_BASIS)
+    except (TypeError, ValueError):
+        return False
 
 
 # ---- the envelope ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The door to escnn: every other module imports escnn from here.
 
 `importing` imports it, `copies` makes gequi's own copies of those modules that gequi needs otherwise than they are, and
-`layers` puts the copies right. `escnn` is the package as gequi sees it: escnn's own groups, gspaces, field types,
+`layers` puts the copies right, and `solutions` makes bases the same on every machine. `escnn` is the package as gequi sees it: escnn's own groups, gspaces, field types,
 tensors and most layers, and copies of the others. Who imports escnn otherwise finds it as it was.
 """
 
@@ -10,7 +10,9 @@ from escnn.group import Group, GroupElement, Representation
 from escnn.gspaces import GSpace
 from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 
+from .conversion import converted_weights
 from .layers import basis_samples, escnn, float_type, he_standard_deviations
+from .solutions import bases_as_found, canonical_representation, canonical_type
 
 __all__ = [
     "EquivariantModule",
@@ -20,8 +22,12 @@ __all__ = [
     "Group",
     "GroupElement",
     "Representation",
+    "bases_as_found",
     "basis_samples",
     "cache_folder",
+    "canonical_representation",
+    "canonical_type",
+    "converted_weights",
     "escnn",
     "float_type",
     "he_standard_deviations",

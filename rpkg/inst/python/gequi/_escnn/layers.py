@@ -8,6 +8,8 @@
     shared tensors, which are constants and no part of the state.
 4.  Some layers keep the ends of a range of channels in a tensor, from which they must be fetched at every call; no
     exporter can follow that, and a GPU has to wait for it. Here they are plain numbers.
+
+The bases themselves are made the same on every machine in `solutions.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 
 from .copies import own
+from .solutions import are_bases_as_found
 
 if TYPE_CHECKING:
     import escnn
@@ -95,7 +98,10 @@ def _kernel_basis(layer: Any, source: Representation, target: Representation) ->
     """The basis of a convolution's kernels, as `GSpace.build_kernel_basis()` makes it, from the copies."""
     space, frequency = layer.space, layer._maximum_frequency
     sigma = [layer._sigma] * len(layer._rings) if isinstance(layer._sigma, float) else layer._sigma
-    built, key = _built_for(space), (source.name, target.name, tuple(sigma), tuple(layer._rings), frequency)
+    built, key = (
+        _built_for(space),
+        (source.name, target.name, tuple(sigma), tuple(layer._rings), frequency, are_bases_as_found()),
+    )
     if key not in built:
         original = type(space)._basis_generator
         generate = types.FunctionType(original.__code__, {**original.__globals__, "kernels": _kernels})
@@ -105,7 +111,7 @@ def _kernel_basis(layer: Any, source: Representation, target: Representation) ->
 
 def _matrix_basis(space: GSpace, source: Representation, target: Representation) -> Any:
     """The basis of a linear layer, as `GSpace.build_fiber_intertwiner_basis()` makes it, from the copies."""
-    built, key = _built_for(space), (source.name, target.name)
+    built, key = _built_for(space), (source.name, target.name, are_bases_as_found())
     if key not in built:
         built[key] = _kernels.kernels_on_point(source, target)
     return built[key]
@@ -146,7 +152,7 @@ def _block_basis(
     basis: Any, points: np.ndarray, basis_filter: Callable[[dict], bool] | None = None, recompute: bool = False
 ) -> _BlockBasis:
     mask = np.array([basis_filter is None or basis_filter(attributes) for attributes in basis], dtype=bool)
-    key = (basis, mask.tobytes(), points.tobytes())
+    key = (basis, mask.tobytes(), points.tobytes(), are_bases_as_found())
     if key not in _sampled or recompute:
         with float_type(torch.float64):
             _sampled[key] = _single.SingleBlockBasisExpansion(basis, points, mask)
@@ -190,6 +196,13 @@ def _register_indices(self: torch.nn.Module, name: str, tensor: torch.Tensor, pe
 
 for _layer in ("InnerBatchNorm", "NormNonLinearity", "GatedNonLinearity1", "FieldDropout"):
     getattr(escnn.nn, _layer).register_buffer = _register_indices
+
+
+def expansions(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers of a network that have filter bases: their names, and escnn's module with the bases."""
+    for name, module in model.named_modules():
+        if isinstance(module, _blocks.BlocksBasisExpansion):
+            yield name.rpartition(".")[0], module
 
 
 def basis_samples(model: torch.nn.Module) -> Iterator[torch.Tensor]:

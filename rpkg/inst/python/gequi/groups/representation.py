@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._escnn import Group, GSpace, Representation, escnn
+from .._escnn import Group, GSpace, Representation, canonical_representation, escnn
 from ..arrays import check_integer
 from ..errors import FieldError, nearest
 from .element import check_element
@@ -118,9 +118,10 @@ def _by_subgroup(space: GSpace, group: Group, name: str, kind: str, subgroup: st
         if kind == "fourier":
             return _fourier(group, check_integer(identity, "L", minimum=0))
         if kind == "quotient":
-            return space.quotient_repr(identity)
+            return canonical_representation(space.quotient_repr(identity), group)
         inner = group.subgroup(identity)[0]
-        return space.induced_repr(identity, {irrep.name: irrep for irrep in inner.irreps()}[of or "irrep_0"])
+        induced = space.induced_repr(identity, {irrep.name: irrep for irrep in inner.irreps()}[of or "irrep_0"])
+        return canonical_representation(induced, group)
     except FieldError as error:
         raise FieldError("`{argument}` {name!r}: {reason}.", "representation", name=name, reason=str(error)) from None
     except Exception as error:  # escnn's own refusals are assertions, often without a text

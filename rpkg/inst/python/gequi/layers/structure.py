@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement, escnn
+from .._escnn import EquivariantModule, FieldType, GeometricTensor, GroupElement, canonical_type, escnn
 from .._limits import check_memory
 from ..arrays import check_flag, check_integer, check_number
 from ..errors import FieldError, ShapeError
@@ -84,16 +84,30 @@ def plan_restrict(before: FieldType, *, subgroup: Any) -> Step:
     space = before.gspace
     try:
         smaller, _, to_subgroup = space.restrict(identity)
-        layer_type = before.restrict(identity)
+        after = canonical_type(before.restrict(identity), space.fibergroup)
     except Exception as error:  # escnn raises assertions, often without a message
         raise FieldError(
             "`{argument}` must be an id of a subgroup of {group}, as escnn writes it; got {subgroup!r}{reason}.",
             "subgroup", group=str(space.fibergroup), subgroup=subgroup, reason=f": {error}" if str(error) else "",
         ) from error  # fmt: skip
-    assert smaller == layer_type.gspace
-    step = Step(layer_type, lambda: escnn.nn.RestrictionModule(before, identity), no_change)
+    assert smaller == after.gspace
+    step = Step(after, lambda: Restriction(before, after), no_change)
     step.to_subgroup = _as_partial(to_subgroup)
     return step
+
+
+class Restriction(EquivariantModule):
+    """Keeps the values and changes their type to that of a subgroup."""
+
+    def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(x.tensor, self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
 
 
 def _as_partial(to_subgroup: Any) -> Any:

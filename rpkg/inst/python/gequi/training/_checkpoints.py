@@ -78,4 +78,5 @@ def take_weights(checkpoint: Checkpoint, model: torch.nn.Module, identity: Mappi
                 "another name, or remove the file to begin anew.",
                 "checkpoint", path=shown(checkpoint.path), name=name, before=before, now=value,
             )  # fmt: skip
-    set_weights(model, get_weights(build_model(checkpoint.metadata, checkpoint.tensors, shown(checkpoint.path))))
+    built = build_model(checkpoint.metadata, checkpoint.tensors, shown(checkpoint.path), convert=False)
+    set_weights(model, get_weights(built))
