@@ -14,9 +14,10 @@ from gequi import register_images, sample_image
 from gequi.errors import InputError, UnrelatedImagesError
 from gequi.geometry.grids import Kind, pixel_grid
 from gequi.registration.backgrounds import border_masks, constant_border
-from gequi.registration.detail import Weights, detail
+from gequi.registration.detail import OutlineWeights, Weights, detail
 from gequi.registration.evidence import round_trips, weigh
 from gequi.registration.preprocess import prepare_pair
+from gequi.registration.presets import IMAGES
 from gequi.registration.search import verify
 from gequi.registration.views import seen_as
 
@@ -85,6 +86,18 @@ def test_images_that_agree_in_what_is_coarse_only_have_no_prominent_detail():
     one, other = (coarse + np.random.default_rng(n).normal(0, 0.3, coarse.shape) for n in (1, 2))
     linear = torch.eye(2, 3, dtype=torch.float64)[None]
     assert looked_at(one, other, linear).prominence < 6 < 12 < looked_at(one, one, linear).prominence
+
+
+def test_an_outline_is_evidence_only_where_the_images_are_alike_within_it():
+    row, column = np.indices((128, 128)) - 63.5
+    outline = ndimage.gaussian_filter((np.hypot(row, 1.3 * column) < 50).astype(float), 0.7)
+    random = np.random.default_rng(7)
+    one, other = (outline + 0.8 * ndimage.gaussian_filter(random.normal(size=outline.shape), 1.5) for _ in range(2))
+    linear, odds = torch.eye(2, 3, dtype=torch.float64)[None], OutlineWeights(*IMAGES.evidence_outline)
+    for moving, fixed in ((one, other), (outline, one)):
+        assert looked_at(moving, fixed, linear).outline_odds(odds) < -2
+    for image in (one, outline):
+        assert looked_at(image, image, linear).outline_odds(odds) == 0
 
 
 @pytest.mark.parametrize("contrast", ["same", "any"])

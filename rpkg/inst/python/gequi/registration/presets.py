@@ -83,11 +83,14 @@ class Preset:
     # what the detail under the map adds: see `detail.Weights`; None adds nothing. Fitted by registration_evidence.py
     # on maps of images, on which window, tile and reach were chosen as well, among two or three values each
     evidence_detail: tuple[float, float, float] | None
+    # what is subtracted where it comes from a smooth outline: see `detail.OutlineWeights`. Fitted by the same script
+    evidence_outline: tuple[float, float, float] | None
     detail_window: float = 3.0  # pixels: of the local normalization
     detail_tile: int = 8  # cells along a side
     detail_reach: int = 8  # cells by which the moving image is shifted
     detail_near: float = 1.0  # cells: up to here a shift belongs to the map
     detail_beside: float = 2.5  # cells: beyond this it does not
+    corner_ring: tuple[float, float] = (3.5, 5.2)  # cells: shifts along an edge; one of two that were tried
     clear: float = 3.0  # the logarithm of the odds from which nothing else is tried: a probability of 0.95
     most_round_trip: float = 0.02  # of the longer side, up to which an alternative counts as inverted
 
@@ -218,6 +221,7 @@ IMAGES = Preset(
     evidence_deformable=(-2.72, -2.0, -13.83, -3.22, 2.85, 6.85),
     evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
     evidence_detail=(-15.3, 4.7, 5.3),
+    evidence_outline=(-32.5, 45.2, 27.1),
     ridge=8.0,
     coarse_tolerance=(2.0, 0.08),
     fine_tolerance=(2.0, 0.05),
@@ -252,6 +256,7 @@ VOLUMES = Preset(
     evidence_deformable=(-2.72, -2.0, -13.83, -3.22, 2.85, 6.85),
     evidence_linear=(-6.25, -1.87, -6.68, -1.59, 10.17, 0.0),
     evidence_detail=None,
+    evidence_outline=None,
     ridge=128.0,
     coarse_tolerance=(2.0, 0.05),
     fine_tolerance=(1.5, 0.02),

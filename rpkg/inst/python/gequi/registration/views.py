@@ -15,7 +15,7 @@ import torch
 
 from ..geometry.grids import resample
 from ..networks import EquivariantNetwork
-from .detail import Weights, detail
+from .detail import OutlineWeights, Weights, detail
 from .evidence import Evidence, weigh
 from .preprocess import SMALLEST, Frame, Pair
 from .presets import Attempt, Preset, preset_for
@@ -46,9 +46,13 @@ class View:
     @cached_property
     def log_odds(self) -> float:
         """The log-odds that the best map is correct, from the searches and from the details."""
-        best, weights = self.evidence.best, preset_for(self.pair.axes).evidence_detail
-        added = 0.0 if weights is None else detail(self.there, best).log_odds(Weights(*weights))
-        return float(self.evidence.log_odds[best]) + added
+        best, preset = self.evidence.best, preset_for(self.pair.axes)
+        odds = float(self.evidence.log_odds[best])
+        if preset.evidence_detail is None or preset.evidence_outline is None:
+            return odds
+        seen = detail(self.there, best)
+        odds += seen.log_odds(Weights(*preset.evidence_detail))
+        return odds + seen.outline_odds(OutlineWeights(*preset.evidence_outline))
 
     def rivals(self, transform: str) -> Found:
         """Return the best map, then a few others that may be correct: they score almost as well, and have an inverse or
