@@ -10,17 +10,21 @@ torch.compile does the same to a graph, but it needs a C++ compiler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from .plain import CONVOLUTIONS, NORMS, Branch, Joined, Sum, Unwrapped
+from .plain import CONVOLUTIONS, NORMS, Branch, FieldPool, Gate, Joined, Sum, Unwrapped
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 _NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # layers whose output shares no memory with their input
 _SHAPES = 4  # number of input shapes for which a convolution stores reordered weights
 _TYPES = (torch.float32, torch.bfloat16)
+# A channels-last convolution reads all its weights for each row of its output. If a row is short and the weights are
+# many, torch's own convolution, in its blocked format, is faster (tests/benchmarks/convolutions.py).
+WEIGHTS_PER_COLUMN = 180_000
 
 
 class Fast(nn.Module):
@@ -57,6 +61,10 @@ def _faster(branch: Branch, dtype: torch.dtype) -> Branch:
         elif isinstance(part, nn.ReLU | nn.ELU | nn.LeakyReLU) and isinstance(last, (*_NEW, _FastSum, _Packed)):
             part.inplace = True
             parts.append(part)
+        elif isinstance(part, Gate):
+            parts.append(_FastGate(part))
+        elif isinstance(part, FieldPool) and part.reduction != "max":
+            parts.append(_FastPool(part, dtype))
         elif isinstance(part, CONVOLUTIONS) and part.padding_mode == "zeros" and _can_pack(part):
             parts.append(_Packed(part))
         else:
@@ -73,6 +81,52 @@ class _FastSum(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         main, shortcut = self.main(x), self.shortcut(x)
         return main.add_(shortcut) if self.new else main + shortcut
+
+
+# ---- fields ---------------------------------------------------------------------------------------------
+
+# Where channels are last, sums over the short runs of channels of a field, and products with one number for each field,
+# take less time as products with a matrix of 0 and 1.
+
+
+def _members(runs: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """Return the matrix (channel, field) that is 1 where a channel belongs to a field, and 0 elsewhere."""
+    return torch.block_diag(*(torch.ones(size, 1, dtype=torch.float64) for count, size in runs for _ in range(count)))
+
+
+class _FastGate(nn.Module):
+    """`Gate` with channels last."""
+
+    bias: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, part: Gate) -> None:
+        super().__init__()
+        self.gates = part.gates
+        spread = torch.empty_like(_members(part.runs).T)
+        spread[part.order.cpu()] = _members(part.runs).T
+        self.register_buffer("bias", part.bias)
+        self.register_buffer("spread", spread.to(part.bias))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gates, gated = x.movedim(1, -1).split([self.gates, x.shape[1] - self.gates], -1)
+        return (gated * (torch.sigmoid(gates - self.bias) @ self.spread)).movedim(-1, 1)
+
+
+class _FastPool(nn.Module):
+    """`FieldPool` with channels last, for means and norms."""
+
+    matrix: torch.Tensor
+
+    def __init__(self, part: FieldPool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.norm = part.reduction == "norm"
+        members = _members(part.runs)
+        self.register_buffer("matrix", (members if self.norm else members / members.sum(0)).to(dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.movedim(1, -1)
+        return ((x.square() @ self.matrix).sqrt_() if self.norm else x @ self.matrix).movedim(-1, 1)
 
 
 # ---- convolutions ---------------------------------------------------------------------------------------
@@ -100,14 +154,30 @@ class _Packed(nn.Module):
         self.attribute = "none"
         self.bias = part.bias
         self.weight = part.weight
-        self.packed: dict[tuple[int, ...], torch.Tensor] = {}  # oneDNN's order depends on the shape of the input
+        # oneDNN's order depends on the shape of the input. None stands for torch's own convolution.
+        self.packed: dict[tuple[int, ...], torch.Tensor | None] = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.packed.get(tuple(x.shape))
+        shape = tuple(x.shape)
+        if shape not in self.packed:
+            self._pack(shape)
+        weight = self.packed[shape]
         if weight is None:
-            if len(self.packed) >= _SHAPES:
-                self.packed.clear()
-            shape = list(x.shape)
-            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.options, shape)
-            self.packed[tuple(shape)] = weight
+            convolve = torch.conv2d if x.ndim == 4 else torch.conv3d
+            padding, stride, dilation, groups = self.options
+            found = convolve(x.contiguous(), self.weight, self.bias, stride, padding, dilation, groups)
+            return found.relu_() if self.attribute == "relu" else found
+        x = x.contiguous(memory_format=_FORMATS[x.ndim])
         return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.options, self.attribute, [], "")
+
+    def _pack(self, shape: tuple[int, ...]) -> None:
+        if len(self.packed) >= _SHAPES:
+            self.packed.clear()
+        reorder = torch.ops.mkldnn._reorder_convolution_weight
+        plain = plain_is_faster(self.weight, shape)
+        self.packed[shape] = None if plain else reorder(self.weight, *self.options, list(shape))
+
+
+def plain_is_faster(weight: torch.Tensor, shape: Sequence[int]) -> bool:
+    """Return whether torch's own convolution is faster than a channels-last one for inputs of this shape."""
+    return shape[0] > 1 and weight.numel() >= WEIGHTS_PER_COLUMN * shape[-1]

@@ -103,6 +103,8 @@ class _Kept:
             each for part in parts for name, each in (*part._parameters.items(), *part._buffers.items())
             if each is not None and (name in part._parameters or name.endswith(_GATHERED))
         ]  # fmt: skip
+        self.changing = [each.detach() for each in self.changing]  # the same memory, as long as the marks are the same
+        self.changing = [each.view(-1) if each.is_contiguous() else each for each in self.changing]
         self.values = _joined(self.changing)
 
     def _tensors(self) -> list[torch.Tensor]:
@@ -134,7 +136,7 @@ def _marks(tensors: list[torch.Tensor]) -> list[tuple[int, int, torch.dtype]]:
 
 
 def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([each.detach().reshape(-1) for each in tensors]) if tensors else torch.empty(0)
+    return torch.cat([each if each.ndim == 1 else each.reshape(-1) for each in tensors]) if tensors else torch.empty(0)
 
 
 _kept: WeakKeyDictionary[EquivariantNetwork, _Kept] = WeakKeyDictionary()

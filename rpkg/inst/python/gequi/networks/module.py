@@ -40,6 +40,7 @@ class EquivariantNetwork(nn.Module):
             self.layers = nn.ModuleList(step.make() for step in self.steps)
         draw_weights(self, recipe["seed"])
         self._warned: set[tuple[int, ...]] = set()
+        self.largest_features: dict[tuple[int, ...], int] = {}  # of the shapes that have passed: see shapes.py
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with self._own_float_type():

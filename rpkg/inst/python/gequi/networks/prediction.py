@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import InputError, ShapeError
 from ..fields import check_features
 from .compiled import predicting, type_of
 from .module import EquivariantNetwork, check_model
-from .shapes import output_size
+from .shapes import largest_features
 
 LARGEST_BATCH = 64
 # Number of values in the largest features of a batch. From 2**21 on, the time per image hardly depends on it
@@ -131,7 +130,7 @@ def _inputs(model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None) ->
     if isinstance(model, EquivariantNetwork):
         arrays = [check_features(x, model.in_type)]
         model.warn_if_inexact(arrays[0].shape[2:], once=True)
-        output_size(model, arrays[0].shape)  # raises an error that names the layer if an image is too small
+        largest_features(model, arrays[0].shape)  # raises an error that names the layer if an image is too small
         return arrays, type_of(model) if dtype is None else check_dtype(dtype)
     arrays = [as_array(each, name) for each, name in zip((x, *more), ["x", *["more"] * len(more)], strict=True)]
     kind = next((p.dtype for p in model.parameters()), torch.get_default_dtype())
@@ -152,13 +151,10 @@ def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
     """Return the number of inputs of shape (batch, channel, ...) that are processed at once."""
     if not isinstance(model, EquivariantNetwork):
         return LARGEST_BATCH
-    size, largest = tuple(shape[2:]), math.prod(shape[1:])
     try:
-        for step in model.steps:
-            size = step.after(size)
-            largest = max(largest, step.out_type.size * math.prod(size))
+        largest = largest_features(model, shape)
     except ShapeError:  # the error with its reason is raised when the network runs
-        pass
+        return 1
     return max(1, min(LARGEST_BATCH, FEATURES_OF_A_BATCH // largest))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..arrays import check_integer, entries
@@ -45,6 +46,22 @@ def output_size(network: EquivariantNetwork, input_shape: Sequence[int]) -> tupl
     for step in network.steps:
         size = step.after(size)
     return size
+
+
+def largest_features(network: EquivariantNetwork, input_shape: Sequence[int]) -> int:
+    """Return the number of values in the largest features of one input. Errors are those of `output_size()`.
+
+    The network stores the result of each shape, because `predict()` needs it at every call.
+    """
+    found = network.largest_features.get(tuple(input_shape[1:]))
+    if found is None:
+        shape = check_input_shape(network, input_shape)
+        size, found = shape[2:], math.prod(shape[1:])
+        for step in network.steps:
+            size = step.after(size)
+            found = max(found, step.out_type.size * math.prod(size))
+        network.largest_features[shape[1:]] = found
+    return found
 
 
 def check_input_shape(network: EquivariantNetwork, input_shape: Sequence[int]) -> tuple[int, ...]:
