@@ -8,6 +8,7 @@ import torch
 
 import gequi
 from gequi.errors import InputError
+from gequi.layers.fast import plain_is_faster
 from gequi.networks import batch_size_for, evaluating, plain_network, predicting
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
@@ -121,6 +122,40 @@ def test_bfloat16_agrees_to_its_digits(random, name):
     with predicting(net, precision=torch.bfloat16) as copied:
         weights = [part.weight for part in copied.branch.parts if getattr(part, "weight", None) is not None]
     assert all(weight.dtype == torch.bfloat16 for weight in weights)
+
+
+@pytest.mark.parametrize("name", ["pointwise", "gates", "volumes", "branches"])
+def test_a_torch_without_ordered_convolutions_computes_the_same(random, monkeypatch, name):
+    monkeypatch.setattr("gequi.layers.fast._can_pack", lambda part: False)
+    net = network(name)
+    x = random.normal(size=(3, 1, *[9] * net.space.dimensionality))
+    assert differ(gequi.predict(net, x), equivariant(net, x)) < 1e-5
+    with predicting(net) as copied:
+        assert not any(type(part).__name__ == "_Packed" for part in copied.modules())
+
+
+@pytest.mark.parametrize("limits", [{"WEIGHTS_PER_COLUMN": 0}, {"WEIGHTS_PER_COLUMN": 1e9, "PRODUCTS_OF_ONE": 0},
+                                    {"PRODUCTS_OF_ONE": 1e9}])  # fmt: skip
+@pytest.mark.parametrize("name", ["pointwise", "gates", "volumes", "branches"])
+def test_the_choice_of_the_convolution_changes_rounding_only(random, monkeypatch, name, limits):
+    for limit, value in limits.items():
+        monkeypatch.setattr(f"gequi.layers.fast.{limit}", value)
+    net = network(name)
+    x = random.normal(size=(3, 1, *[9] * net.space.dimensionality))
+    expected = equivariant(net, x)
+    for batch_size in (3, 1):
+        assert differ(gequi.predict(net, x, batch_size=batch_size), expected) < 1e-5
+
+
+def test_torch_convolves_where_weights_are_many_for_a_row_and_one_image_is_small():
+    many, few = torch.empty(256, 256, 5, 5), torch.empty(64, 64, 3, 3)
+    assert plain_is_faster(many, (8, 256, 7, 7))
+    assert not plain_is_faster(many, (8, 256, 56, 56))
+    assert not plain_is_faster(many, (1, 256, 7, 7))
+    assert plain_is_faster(few, (1, 64, 3, 3))
+    assert not plain_is_faster(few.bfloat16(), (1, 64, 3, 3))
+    assert not plain_is_faster(few, (1, 64, 56, 56))
+    assert not plain_is_faster(torch.empty(8, 8, 3, 3, 3), (1, 8, 3, 3, 3))  # torch's own one for volumes is slow
 
 
 def test_other_precisions_and_modules_are_refused(random):

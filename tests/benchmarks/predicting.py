@@ -1,17 +1,19 @@
-"""Predicting with gequi beside escnn in evaluation mode, numpy to numpy, on one thread.
+"""Predicting with gequi beside escnn in evaluation mode and a plain CNN, numpy to numpy, on one thread.
 
-Run as a program; it prints one table of ratios, gequi / escnn, of CPU time: medians of runs in turn. `--batches` shows the
-time of each batch size for one image instead, from which FEATURES_OF_A_BATCH (networks/prediction.py) is set.
+Run as a program; it prints one table of CPU times and of the ratios of gequi to each: medians of runs in turn. The plain CNN
+has convolutions with the channels and kernels of the network, and torch's layers between them. `--only` selects networks by
+a part of their name. `--batches` shows the time of each batch size for one image instead, from which FEATURES_OF_A_BATCH
+(networks/prediction.py) is set.
 """
 
 import argparse
-import statistics
 import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 import gequi
 from gequi.networks import batch_size_for, evaluating
@@ -50,11 +52,14 @@ def networks() -> dict[str, tuple[torch.nn.Module, tuple[int, ...]]]:
     return {
         "seeds' network, C4": (make(c4, "trivial", blog, seed=1), (32, 32)),
         "tutorial, C8": (make(c8, "trivial", tutorial(), seed=1), (29, 29)),
+        "tutorial, C8, 64 x 64": (make(c8, "trivial", tutorial(), seed=1), (64, 64)),
         "64 fields, C8": (make(c8, "trivial", regular(64, 64), seed=1), (29, 29)),
         "octahedral": (make(gequi.gspace("octaOnR3"), "trivial", regular(2, 2), seed=1), (16, 16, 16)),
         "SO(2), gates": (make(gequi.gspace("rot2dOnR2", N=-1), "trivial", gated(), seed=1), (29, 29)),
         "identity_resnet, C8": (gequi.identity_resnet(1, components=2, widths=(16, 64, 128), space=c8, seed=1), (33, 33)),
+        "identity_resnet, C4": (gequi.identity_resnet(1, components=2, widths=(16, 64, 128), space=c4, seed=1), (33, 33)),
         "unet, C4": (gequi.unet(levels=2, width=16, space=c4, seed=1), (64, 64)),
+        "unet, C8": (gequi.unet(levels=2, width=8, space=c8, seed=1), (64, 64)),
     }  # fmt: skip
 
 
@@ -64,22 +69,67 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+# ---- the plain CNN --------------------------------------------------------------------------------------
+
+
+def plain_cnn(network: torch.nn.Module) -> torch.nn.Module | None:
+    """A CNN of torch with the channels and kernels of a network; None if the network has branches."""
+    if any(step.branches for step in network.steps):
+        return None
+    layers: list[torch.nn.Module] = []
+    flat = network.space.dimensionality == 2
+    norm, pool = (nn.BatchNorm2d, nn.AvgPool2d) if flat else (nn.BatchNorm3d, nn.AvgPool3d)
+    for step, layer, options in zip(network.steps, network.layers, network.recipe["layers"], strict=True):
+        before, after = step.in_type.size, step.out_type.size
+        if step.kind == "conv":
+            kind = nn.Conv2d if flat else nn.Conv3d
+            layers.append(kind(before, after, layer.kernel_size, layer.stride, layer.padding))
+        elif step.kind == "batch_norm":
+            layers.append(norm(before))
+        elif step.kind in ("relu", "gated_nonlinearity"):
+            layers.append(nn.ReLU())
+        elif step.kind == "avg_pool":
+            layers.append(pool(3, options.get("stride", 1), 1))
+        elif step.kind == "global_avg_pool":
+            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        elif step.kind == "dense":
+            layers.append(nn.LazyLinear(after))
+    channels = network.in_type.size
+    for number, layer in enumerate(layers):  # poolings over fields are left out, gates keep their channels
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            if layer.in_channels != channels:
+                layers[number] = type(layer)(
+                    channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding
+                )
+            channels = layer.out_channels
+    return nn.Sequential(*layers).eval()
+
+
 def compare(name: str, network: torch.nn.Module, size: tuple[int, ...], batch: int, budget: float) -> None:
     x = np.random.default_rng(0).normal(size=(batch, 1, *size)).astype(np.float32)
+    cnn = plain_cnn(network)
     with evaluating(network), torch.no_grad():
-
-        def theirs() -> np.ndarray:
-            return network(torch.from_numpy(x)).numpy()
 
         def ours() -> np.ndarray:
             return gequi.predict(network, x)
 
-        np.testing.assert_allclose(ours(), theirs(), atol=1e-4 * np.abs(theirs()).max())
-        runs = max(3, min(101, int(budget / (seconds(ours) + seconds(theirs)))))
-        timed = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
-    a, b = (1000 * statistics.median(column) for column in zip(*timed, strict=True))
-    ratio = statistics.median(a / b for a, b in timed)
-    print(f"{name:28s} {batch:6d} {a:12.2f} {b:12.2f} {ratio:8.2f}", flush=True)
+        def escnn() -> np.ndarray:
+            return network(torch.from_numpy(x)).numpy()
+
+        def plain() -> np.ndarray:
+            return cnn(torch.from_numpy(x)).numpy()
+
+        np.testing.assert_allclose(ours(), escnn(), atol=1e-4 * np.abs(escnn()).max())
+        works = [ours, escnn] if cnn is None else [ours, escnn, plain]
+        runs = max(3, min(101, int(budget / sum(map(seconds, works)))))
+        timed = np.array([[seconds(work) for work in works] for _ in range(runs)])
+    milliseconds = 1000 * np.median(timed, 0)
+    ratios = np.median(timed[:, :1] / timed, 0)
+    columns = [
+        f"{milliseconds[0]:12.2f}",
+        *(f"{m:12.2f} {r:6.2f}" for m, r in zip(milliseconds[1:], ratios[1:], strict=True)),
+    ]
+    print(f"{name:28s} {batch:6d}", *columns, flush=True)
 
 
 def batches(name: str, network: torch.nn.Module, size: tuple[int, ...], count: int = 32) -> None:
@@ -97,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--budget", type=float, default=6.0, help="seconds for each row")
     parser.add_argument("--batches", action="store_true")
+    parser.add_argument("--only", default="", help="a part of the names of the networks")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -104,8 +155,10 @@ def main() -> None:
         for name, (network, size) in networks().items():
             batches(name, network, size)
         return
-    print(f"{'':28s} {'batch':>6s} {'gequi, ms':>12s} {'escnn, ms':>12s} {'ratio':>8s}")
+    print(f"{'':28s} {'batch':>6s} {'gequi, ms':>12s} {'escnn, ms':>12s} {'ratio':>6s} {'CNN, ms':>12s} {'ratio':>6s}")
     for name, (network, size) in networks().items():
+        if options.only not in name:
+            continue
         for batch in (1, 32):
             compare(name, network, size, batch, options.budget)
 

@@ -10,6 +10,7 @@ torch.compile does the same to a graph, but it needs a C++ compiler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ _TYPES = (torch.float32, torch.bfloat16)
 # A channels-last convolution reads all its weights for each row of its output. If a row is short and the weights are
 # many, torch's own convolution, in its blocked format, is faster (tests/benchmarks/convolutions.py).
 WEIGHTS_PER_COLUMN = 180_000
+# A oneDNN convolution takes 50 microseconds to begin. For one small image and kernels up to 3 x 3, where torch's own
+# convolution does not use oneDNN, products of fewer numbers are done by then (same script).
+PRODUCTS_OF_ONE = 400_000
 
 
 class Fast(nn.Module):
@@ -180,4 +184,7 @@ class _Packed(nn.Module):
 
 def plain_is_faster(weight: torch.Tensor, shape: Sequence[int]) -> bool:
     """Return whether torch's own convolution is faster than a channels-last one for inputs of this shape."""
-    return shape[0] > 1 and weight.numel() >= WEIGHTS_PER_COLUMN * shape[-1]
+    if shape[0] > 1:
+        return weight.numel() >= WEIGHTS_PER_COLUMN * shape[-1]
+    small = weight.numel() * math.prod(shape[2:]) <= PRODUCTS_OF_ONE
+    return small and len(shape) == 4 and max(weight.shape[2:]) <= 3 and weight.dtype == torch.float32
