@@ -59,6 +59,11 @@ def network() -> Any:
 
 
 @functools.cache
+def feature_network() -> Any:
+    return gequi.equivariant_network(C4, GREY, [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}], seed=1)
+
+
+@functools.cache
 def points_network() -> Any:
     return gequi.equivariant_network(C4, GREY, [{"layer": "lifting_attention", "fields": {"regular": 2}}], seed=1)
 
@@ -182,6 +187,20 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "oscillatory_warp": lambda: dict(a=MATRIX, amplitude=-1.0, period=3.0),
     "output_shape": lambda: dict(network=network(), input_shape=(1, 1, 5, 5)),
     "permutation_error": lambda: dict(f=squares, x=MATRIX, input=0, output=0, permutations=2, seed=1, dtype="float64"),
+    "plot_equivariance": lambda: dict(
+        network=feature_network(), x=BATCH[:1], element=1, field=0, space=None, input=None, output=None, dtype="float32"
+    ),
+    "plot_equivariance_error": lambda: dict(errors=[{"name": "a", "exact": True, "error": 0.1}]),
+    "plot_gspace": lambda: dict(space=C4, representation="regular", elements=[0, 1], image=None),
+    "plot_history": lambda: dict(history=[{"epoch": 1, "loss": 0.5}]),
+    "plot_image": lambda: dict(x=MATRIX, titles=["a"], limits=(0, 2)),
+    "plot_inverse_function": lambda: dict(found={"output": MATRIX[0], "weights": MATRIX}, type="weights"),
+    "plot_inverted_input": lambda: dict(
+        found={"solution": MATRIX, "loss": MATRIX[0], "best_step": 1}, start=MATRIX, target=MATRIX
+    ),
+    "plot_network": lambda: dict(model=network(), input_shape=(1, 1, 5, 5), depth=1),
+    "plot_registration": lambda: dict(found=found(), type="grid", slice=None, axis=0, squares=4),
+    "plot_trace": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), depth=1),
     "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
     "predict_points": lambda: dict(

@@ -105,7 +105,7 @@ def test_roles_colours_and_frames():
     drawing = lay_out(TRACES["ResNet"], 3)
     roles = {box["name"]: box["role"] for box in drawing["boxes"]}
     assert roles["conv"] == roles["linear"] == "learned"
-    assert roles["norm"] == "normalises"
+    assert roles["norm"] == "normalizes"
     assert roles["relu"] == "nonlinear"
     assert roles["pool"] == roles["flatten"] == "resizes"
     assert roles["block_1.2.add"] == "join"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import gequi
 from gequi.errors import InputError
@@ -60,6 +61,13 @@ ROWS = {
     "normalize_rows": (lambda x: gequi.normalize_rows(x, "identity"), "x"),
     "oscillatory_warp": (gequi.oscillatory_warp, "a"),
     "permutation_error": (lambda x: gequi.permutation_error(lambda a: a, x, 0, 0, dtype="float32"), "x"),
+    "plot_equivariance": (lambda x: gequi.plot_equivariance(network(), as_batch(x)), "x"),
+    "plot_gspace": (lambda x: gequi.plot_gspace(C4, image=x), "x"),
+    "plot_image": (gequi.plot_image, "x"),
+    "plot_inverse_function": (lambda x: gequi.plot_inverse_function({"output": x[0], "weights": x}), "found"),
+    "plot_inverted_input": (
+        lambda x: gequi.plot_inverted_input({"solution": x, "loss": x[0], "best_step": 0}, x, x), "start"
+    ),
     "predict": (lambda x: gequi.predict(network(), as_batch(x)), "x"),
     "predict_points": (
         lambda x: gequi.predict_points(points_network(), x[:1][None], np.arange(2.0 * len(x[0])).reshape(-1, 2)), "x"
@@ -86,6 +94,7 @@ WITHOUT = {
     "as_dot", "cayley_table", "collect_job", "collect_prediction", "equivariant_network", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
+    "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",
     "representation_matrix", "representations", "sample_image", "save_model", "trace_shapes", "unet",
     "visual_attention",
 }  # fmt: skip
@@ -108,6 +117,8 @@ def numbers(value):
         return [n for each in value.values() for n in numbers(each)]
     if isinstance(value, list | tuple):
         return [n for each in value for n in numbers(each)]
+    if isinstance(value, Figure):
+        return [n for each in value.axes for image in each.images for n in numbers(np.asarray(image.get_array()))]
     if isinstance(value, np.ndarray | float | int | np.generic):
         return np.asarray(value, dtype=np.float64).ravel().tolist()
     if isinstance(value, torch.nn.Module):

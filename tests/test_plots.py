@@ -43,7 +43,7 @@ def shown(axes):
 @pytest.mark.parametrize("type", TYPES)
 def test_every_type_is_a_figure_that_can_be_drawn(type):
     for figure in (of_images().plot(type), *(of_volumes().plot(type, axis=axis) for axis in range(3))):
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         assert len(panels(figure)) == (1 if type in ("jacobian", "uncertainty") else 2)
 
 
@@ -88,7 +88,7 @@ def of_pairs():
 def test_a_list_has_a_small_picture_of_each_pair(type):
     found = of_pairs()
     figure = found.plot(type)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     one, none, other = figure.axes[:3]
     assert [axes.get_title() for axes in (one, none, other)] == ["one", "none", "other"]
     assert not none.images
@@ -105,7 +105,7 @@ def test_a_list_has_a_small_picture_of_each_pair(type):
 
 def test_lists_without_a_registration_are_shown_or_refused():
     figure = of_pairs()[1:2].plot()
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert figure.axes[0].get_title() == "none"
     with pytest.raises(InputError, match="There is no pair to show"):
         of_pairs()[:0].plot()

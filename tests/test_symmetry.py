@@ -449,6 +449,8 @@ def test_a_picture_needs_images_and_a_field_that_there_is():
         equivariance_maps(net, IMAGE)
     with pytest.raises(InputError, match="`field` must be from 0 to 0; got 1"):
         equivariance_maps(net, IMAGE, field=1)
+    with pytest.raises(InputError, match="`x` leads to an output of zeros only"):
+        equivariance_maps(lambda x: x, np.zeros((1, 1, 3, 3)), 1, 0, C4, "trivial", "trivial")
 
 
 # ---- permutations ---------------------------------------------------------------------------------------

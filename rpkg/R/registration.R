@@ -130,7 +130,8 @@ plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
     picture <- ggplot2::ggplot(data, ggplot2::aes(.data$query, .data$answer)) +
       ggplot2::geom_line() +
       ggplot2::labs(x = "query", y = "answer") +
-      ggplot2::theme_minimal()
+      ggplot2::theme_minimal() +
+      ggplot2::theme(plot.background = white())
     return(if (ncol(answers) > 1) picture + ggplot2::facet_wrap(ggplot2::vars(.data$axis)) else picture)
   }
   cells <- data.frame(query = c(row(x$weights)), sample = c(col(x$weights)), weight = c(x$weights))
@@ -142,5 +143,5 @@ plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
     ggplot2::coord_fixed() +
     ggplot2::labs(x = "sample (key and value)", y = "query") +
     ggplot2::theme_minimal() +
-    ggplot2::theme(panel.grid = ggplot2::element_blank())
+    ggplot2::theme(plot.background = white(), panel.grid = ggplot2::element_blank())
 }

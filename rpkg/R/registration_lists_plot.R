@@ -52,10 +52,10 @@ small_cells <- function(x, cut, type, squares, title, titles) {
   } else if (type %in% c("jacobian", "uncertainty")) {
     cells <- value_cells(x, cut, type, cells_of)
   } else {
-    cells <- laid_over(x, cut, "after", cells_of)
+    cells <- laid_over(x, cut, "after", squares, cells_of)
   }
   coloured <- type %in% c("overlay", "checkerboard")
-  cells$shown <- if (coloured) colours_of(type)(cells, squares) else cells$value
+  cells$shown <- if (coloured) colours_of(type)(cells) else cells$value
   cells$pair <- factor(title, titles)
   cells
 }

@@ -106,34 +106,34 @@ placed_cells <- function(image, spacing, ...) {
 # The image between 0 and 1, with the darkest and the brightest half percent cut off.
 stretched <- function(image) call_core("stretched", image = image)
 
-# The cells of the two images, with the moving one as the core lays it over the fixed one: `fixed`, `moving` and whether
-# it is `seen`.
-laid_over <- function(x, cut, when, cells_of) {
-  parts <- call_core("laid_over", x, slice = as_index(cut$slice), axis = if (is.null(cut$axis)) 0 else cut$axis - 1)
+# The cells of the two images, with the moving one as the core lays it over the fixed one: `fixed`, `moving`, whether
+# it is `seen`, and whether a checkerboard shows the fixed image there, `of_fixed`.
+laid_over <- function(x, cut, when, squares, cells_of) {
+  axis <- if (is.null(cut$axis)) 0 else cut$axis - 1
+  parts <- call_core("laid_over", x, slice = as_index(cut$slice), axis = axis, squares = squares)
   do.call(rbind, lapply(when, function(name) {
     cells <- cells_of(parts$fixed, when = name)
     cells$fixed <- cells$value
     cells$moving <- cells_of(parts[[name]])$value
     cells$seen <- !is.nan(cells$moving)
+    cells$of_fixed <- as.logical(cells_of(parts$board)$value)
     cells
   }))
 }
 
-overlay_colours <- function(cells, ...) {
+overlay_colours <- function(cells) {
   dark <- ifelse(cells$seen, cells$fixed, cells$fixed / 2)
   grDevices::rgb(dark, ifelse(cells$seen, cells$moving, dark), dark)
 }
 
-checkerboard_colours <- function(cells, squares) {
-  side <- max(diff(range(cells$x)), diff(range(cells$y))) / squares
-  of <- function(at) floor((at - min(at)) / (side * (1 + 1e-9)))
-  of_fixed <- (of(cells$x) + of(-cells$y)) %% 2 == 0
-  grDevices::grey(ifelse(of_fixed, cells$fixed, ifelse(cells$seen, cells$moving, 0)))
+checkerboard_colours <- function(cells) {
+  grDevices::grey(ifelse(cells$of_fixed, cells$fixed, ifelse(cells$seen, cells$moving, 0)))
 }
 
 plot_before_and_after <- function(x, cut, type, squares) {
-  cells <- laid_over(x, cut, c("before", "after"), function(image, ...) placed_cells(image, x$spacing[cut$along], ...))
-  cells$colour <- colours_of(type)(cells, squares)
+  cells_of <- function(image, ...) placed_cells(image, x$spacing[cut$along], ...)
+  cells <- laid_over(x, cut, c("before", "after"), squares, cells_of)
+  cells$colour <- colours_of(type)(cells)
   cells$when <- factor(cells$when, c("before", "after"))
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, fill = .data$colour)) +
     ggplot2::geom_raster() +
@@ -180,9 +180,8 @@ as.raster.gequi_registration <- function(x, type = c("overlay", "checkerboard", 
     at <- list(x = c(col(image)) * x$spacing[cut$along[2]], y = -c(row(image)) * x$spacing[cut$along[1]])
     data.frame(at, value = c(image), ...)
   }
-  cells <- laid_over(x, cut, "after", place)
-  colours <- colours_of(type)(cells, check_squares(squares, type, here))
-  grDevices::as.raster(matrix(colours, dim(x$fixed)[cut$along[1]]))
+  cells <- laid_over(x, cut, "after", check_squares(squares, type, here), place)
+  grDevices::as.raster(matrix(colours_of(type)(cells), dim(x$fixed)[cut$along[1]]))
 }
 
 colours_of <- function(type) if (type == "overlay") overlay_colours else checkerboard_colours

@@ -132,7 +132,7 @@ plot.gequi_trace <- function(x, ..., depth = NULL) {
 
 # What a box does: its colour and its name in the legend.
 role_colours <- list(
-  learned = c("#f4c3a3", "learns weights"), normalises = c("#c9dff0", "normalises"),
+  learned = c("#f4c3a3", "learns weights"), normalizes = c("#c9dff0", "normalizes"),
   nonlinear = c("#d5e8cc", "is nonlinear"), resizes = c("#e3d5ee", "resizes"), join = c("#ffffff", "joins"),
   holds = c("#f3eddd", "holds several"), other = c("#e8e8e8", "other")
 )

@@ -11,13 +11,25 @@ import gequi
 
 HERE = Path(__file__).parent
 
-# What only R has: set-up, its own data and pictures.
+# What only R has: set-up, and its own data.
 ONLY_IN_R = {
-    "install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "plot_image", "plot_equivariance", "marshal",
-    "unmarshal", "tidy", "glance", "augment", "autoplot", "fit_parsnip",
+    "install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "marshal", "unmarshal", "tidy", "glance", "augment", "autoplot", "fit_parsnip",
 }  # fmt: skip
 # R's own generics: their methods for a network.
 METHODS = {"predict": "predict.gequi_network", "fit": "fit.gequi_network"}
+# The plots of objects that have a class in R only: R has a method of plot(), Python a function. See test_plots.py.
+PLOTS = {
+    "plot_equivariance_error": "plot.gequi_equivariance",
+    "plot_gspace": "plot.gequi_gspace",
+    "plot_history": "plot.gequi_history",
+    "plot_inverse_function": "plot.gequi_inverse_function",
+    "plot_inverted_input": "plot.gequi_inverted_input",
+    "plot_network": "plot.gequi_network",
+    "plot_registration": "plot.gequi_registration",
+    "plot_trace": "plot.gequi_trace",
+}
+# Defaults that are indexes: from 0 in Python, from 1 in R.
+INDEXES = {("plot_equivariance", "element"), ("plot_equivariance", "field")}
 # What R may leave out, since layers are piped there.
 OPTIONAL_IN_R = {("equivariant_network", "layers")}
 
@@ -28,8 +40,8 @@ def exports(r):
 
 
 def test_every_function_of_python_is_exported_by_r(r):
-    assert set(gequi.__all__) - set(METHODS) <= exports(r)
-    for method in METHODS.values():
+    assert set(gequi.__all__) - set(METHODS) - set(PLOTS) <= exports(r)
+    for method in [*METHODS.values(), *PLOTS.values()]:
         assert r.code(f'is.function(getS3method("{method.split(".")[0]}", "{method.split(".", 1)[1]}"))')[0]
 
 
@@ -41,10 +53,11 @@ def test_every_function_of_r_is_one_of_python_or_of_r_alone(r):
 @pytest.mark.parametrize("name", gequi.__all__)
 def test_every_function_is_called_in_r_by_a_parity_test(name):
     calls = "".join(path.read_text() for path in HERE.glob("test_*.py"))
-    assert re.search(rf"\br\.{name}\(", calls), f"no parity test calls r.{name}()"
+    pattern = rf"\bgequi\.{name}\(" if name in PLOTS else rf"\br\.{name}\("
+    assert re.search(pattern, calls), f"no parity test calls {name}()"
 
 
-@pytest.mark.parametrize("name", sorted(set(gequi.__all__) - set(METHODS)))
+@pytest.mark.parametrize("name", sorted(set(gequi.__all__) - set(METHODS) - set(PLOTS)))
 def test_arguments_have_the_same_names_order_and_defaults(r, name):
     ours = inspect.signature(getattr(gequi, name)).parameters.values()
     theirs = list(r.code(f"names(formals(gequiR::{name}))") or [])
@@ -58,8 +71,16 @@ def test_arguments_have_the_same_names_order_and_defaults(r, name):
         assert required == (each.default is inspect.Parameter.empty), each.name
         if not required:
             expected = list(each.default) if isinstance(each.default, tuple) else each.default
+            expected = expected + 1 if (name, each.name) in INDEXES else expected
             expected = None if expected != expected else expected  # what is NaN in Python is NA in R
             assert r.value(r.code(f"eval({default})")) == expected, each.name
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_the_options_of_a_plot_have_the_same_names(r, name):
+    generic, kind = PLOTS[name].split(".")
+    theirs = set(r.code(f'names(formals(getS3method("{generic}", "{kind}")))')) - {"x", "..."}
+    assert theirs <= set(inspect.signature(getattr(gequi, name)).parameters)
 
 
 def test_the_version_and_the_requirements_are_those_of_python(r):

@@ -45,10 +45,22 @@ from .layers import layer_kinds
 from .maps import compose_maps, identity_map, invert_map, map_jacobian, warp_image, warp_points
 from .networks import equivariant_network, get_weights, output_shape, predict, set_weights
 from .pictures import to_grayscale
+from .plots import (
+    plot_equivariance,
+    plot_equivariance_error,
+    plot_gspace,
+    plot_history,
+    plot_image,
+    plot_inverse_function,
+    plot_inverted_input,
+    plot_network,
+    plot_trace,
+)
 from .registration import (
     evaluate_registration,
     fourier_features,
     invert_function,
+    plot_registration,
     read_transform,
     register_curves,
     register_images,
@@ -102,6 +114,16 @@ __all__ = [
     "oscillatory_warp",
     "output_shape",
     "permutation_error",
+    "plot_equivariance",
+    "plot_equivariance_error",
+    "plot_gspace",
+    "plot_history",
+    "plot_image",
+    "plot_inverse_function",
+    "plot_inverted_input",
+    "plot_network",
+    "plot_registration",
+    "plot_trace",
     "predict",
     "predict_folder",
     "predict_points",

@@ -51,7 +51,7 @@ PRIVATE_FUNCTIONS = {
     "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
     "job_metadata": "training:job_metadata(folder)",
     "lay_out_diagram": "tracing:lay_out(trace, depth)",
-    "laid_over": "plots:laid_over(registration, slice, axis)",
+    "laid_over": "plots:laid_over(registration, slice, axis, squares)",
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
     "make_registration": "registration.result:make_registration(plain)",

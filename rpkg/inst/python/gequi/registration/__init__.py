@@ -3,6 +3,7 @@
 from .curves import fourier_features, invert_function, register_curves
 from .evaluation import evaluate_registration
 from .many import Registrations
+from .plotting import plot_registration
 from .register import register_images
 from .result import Registration
 from .steps import registration_steps
@@ -15,6 +16,7 @@ __all__ = [
     "evaluate_registration",
     "fourier_features",
     "invert_function",
+    "plot_registration",
     "read_transform",
     "register_curves",
     "register_images",

@@ -100,7 +100,7 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
         robustness False share
     """
     if not isinstance(found, list | tuple):
-        return _evaluate(_check_registration(found), landmarks, labels)[0]
+        return _evaluate(check_registration(found), landmarks, labels)[0]
     if not len(found):
         raise InputError("`{argument}` is an empty list.", "found")
     of_each = {"landmarks": landmarks, "labels": labels}
@@ -110,7 +110,7 @@ def evaluate_registration(found: Any, landmarks: Any = None, labels: Any = None)
     for number, each in enumerate(found):
         try:
             given = (of_each["landmarks"][number], of_each["labels"][number])
-            own, error = _failed(*given) if _has_failed(each) else _evaluate(_check_registration(each), *given)
+            own, error = _failed(*given) if _has_failed(each) else _evaluate(check_registration(each), *given)
         except GequiError as refusal:
             raise refusal.within("Pair {pair:index} of {total}: ", pair=number, total=len(found)) from refusal
         pair = found.label(number) if isinstance(found, Registrations) else number
@@ -287,7 +287,8 @@ def _determinant(rows: Sequence[np.ndarray]) -> np.ndarray:
 # ---- checks ---------------------------------------------------------------------------------------------
 
 
-def _check_registration(found: Any) -> Registration:
+def check_registration(found: Any) -> Registration:
+    """Return `found` if it is a registration; otherwise raise an InputError."""
     if isinstance(found, Registration):
         return found
     raise InputError(

@@ -218,7 +218,8 @@ def equivariance_maps(
         the name of g. `error` is defined as in `equivariance_error()`.
 
     Raises:
-        InputError: if the element or field does not exist, or if the output of `f` is not an image.
+        InputError: if the element or field does not exist, or if the output of `f` is not an image or contains only
+            zeros.
     """
     operator = make_operator(f, space, input, output, dtype)
     x = check_features(x, operator.in_type).astype(operator.dtype)[:1]
@@ -232,6 +233,7 @@ def equivariance_maps(
         raise InputError(
             "`{argument}` must lead from images to images that the element moves, for a picture of it.", "network"
         )
+    scale = scale_of(value)
     moved = act(x, operator.in_type, g)
     of_moved = operator(moved)
     difference = act(of_moved, operator.out_type, ~on_output) - value
@@ -250,5 +252,5 @@ def equivariance_maps(
         "moves_to": rho.argmax(axis=0).tolist() if permutes else None,
         "names": [row["name"] for row in rows] if regular else [str(n + 1) for n in range(sizes[field])],
         "name": rows[number]["name"],
-        "error": float(np.abs(difference).max()) / float(np.abs(value).max()),
+        "error": float(np.abs(difference).max()) / scale,
     }

@@ -29,7 +29,7 @@ SHORT = {"channel": "c", "row": "y", "column": "x", "depth": "z", "token": "n", 
 
 _ROLES = {
     "join": r"^(add|concat|mul|sub|matmul|stack)$",
-    "normalises": "Norm",
+    "normalizes": "Norm",
     "resizes": "Pool|Upsampl|Flatten|Unflatten|Pad|Interpol",
     "nonlinear": "ReLU|ELU|GELU|Sigmoid|Tanh|Softmax|NonLinearity|SiLU|Softplus",
 }
@@ -44,7 +44,7 @@ def lay_out(trace: Trace, depth: int | None = None) -> dict[str, Trace]:
             needs at most 34 boxes.
 
     Returns:
-        a dict of tables. `boxes`: name, label, role ("learned", "normalises", "nonlinear", "resizes", "join", "holds"
+        a dict of tables. `boxes`: name, label, role ("learned", "normalizes", "nonlinear", "resizes", "join", "holds"
         (a container), "other", "end" (input or output)), parameters, x, y, width, height, letters (the height of the
         text).
         `wires`: wire (a number), axis, line (a number for each line), x, y: the points of polylines, in order. `dots`:

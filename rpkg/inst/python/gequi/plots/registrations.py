@@ -1,4 +1,4 @@
-"""Plots of results with matplotlib: figures that do not depend on a window or on global state."""
+"""Plots of registrations: overlays, checkerboards, grids and maps of values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from .arrays import as_numpy, check_choice, check_index, check_integer, own_tensor
-from .errors import InputError, need_packages
-from .geometry.filters import quantile_stretch
-from .maps import warp_image
+from ..arrays import as_numpy, check_choice, check_index, check_integer, own_tensor
+from ..errors import InputError
+from ..geometry.filters import quantile_stretch
+from ..maps import warp_image
+from ._figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,9 +79,6 @@ def plot_registration(
     registration: Aligned, type: str = "overlay", slice: int | None = None, axis: int = 0, squares: int | None = None
 ) -> Figure:
     """Plot a registration; see `Registration.plot()`."""
-    need_packages(["matplotlib"], "A plot", "plot")
-    from matplotlib.figure import Figure
-
     kind = check_choice(type, "type", TYPES)
     cut = _cut(registration.fixed.shape, slice, axis)
     count = check_integer({"grid": 16}.get(kind, 8) if squares is None else squares, "squares", minimum=1)
@@ -88,7 +86,7 @@ def plot_registration(
     rows, columns = (registration.fixed.shape[i] * registration.spacing[i] for i in cut.along)
     scale = PANEL / max(rows, columns)
     width = max(columns * scale + (1.3 if panels == 1 else 0), LEAST_WIDTH)  # room for the scale of colors, and titles
-    figure = Figure(figsize=(panels * width + 0.1, rows * scale + 0.8), layout="constrained")
+    figure = new_figure(panels * width + 0.1, rows * scale + 1.0)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     if kind == "grid":
         _plot_grid(axes, registration, cut, count)
@@ -113,9 +111,6 @@ def plot_registrations(
     squares: int | None = None,
 ) -> Figure:
     """Plot several registrations in one panel per pair; see `Registrations.plot()`."""
-    need_packages(["matplotlib"], "A plot", "plot")
-    from matplotlib.figure import Figure
-
     kind = check_choice(type, "type", TYPES)
     count = check_integer({"grid": 16}.get(kind, 8) if squares is None else squares, "squares", minimum=1)
     if not registrations:
@@ -123,7 +118,7 @@ def plot_registrations(
     cuts = [None if isinstance(each, Exception) else _cut(each.fixed.shape, slice, axis) for each in registrations]
     columns = math.ceil(math.sqrt(len(labels)))
     size = columns, math.ceil(len(labels) / columns)
-    figure = Figure(figsize=(size[0] * SMALL_PANEL + 1, size[1] * (SMALL_PANEL + 0.3) + 0.5), layout="constrained")
+    figure = new_figure(size[0] * SMALL_PANEL + 1, size[1] * (SMALL_PANEL + 0.3) + 0.5)
     axes = figure.subplots(size[1], size[0], squeeze=False).ravel()
     pairs = [
         (each, cut)
@@ -179,7 +174,9 @@ def _show(axes: Axes, image: np.ndarray, spacing: np.ndarray, cut: Cut, **option
 # ---- two images -----------------------------------------------------------------------------------------
 
 
-def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) -> dict[str, np.ndarray]:
+def laid_over(
+    registration: Aligned, slice: int | None = None, axis: int = 0, squares: int = 8
+) -> dict[str, np.ndarray]:
     """Return the two images with matched gray levels, on the pixels of the fixed image.
 
     The gray levels of the moving image are replaced by those of the fixed image at the same rank, over the pixels where
@@ -187,7 +184,8 @@ def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) ->
     are inverted. Images that agree up to brightness and contrast therefore look alike.
 
     Returns:
-        `fixed`, and the moving image `before` (aligned by the centers) and `after` registration, with NaN outside it.
+        `fixed`; the moving image `before` (aligned by the centers) and `after` registration, with NaN outside it; and
+        `board`, whether a checkerboard with `squares` squares along the longer side shows the fixed image.
     """
     cut = _cut(registration.fixed.shape, slice, axis)
     fixed, moving = cut.of(stretched(registration.fixed)), stretched(registration.moving)
@@ -197,7 +195,8 @@ def laid_over(registration: Aligned, slice: int | None = None, axis: int = 0) ->
     }
     seen = there["after"] >= 0
     alike = _greys(there["after"][seen], fixed[seen], registration.contrast == "any")
-    return {"fixed": fixed, **{name: np.where(x < 0, np.nan, alike(x)) for name, x in there.items()}}
+    moved = {name: np.where(x < 0, np.nan, alike(x)) for name, x in there.items()}
+    return {"fixed": fixed, **moved, "board": _chessboard(fixed.shape, registration.spacing[cut.along], squares)}
 
 
 def _greys(moving: np.ndarray, fixed: np.ndarray, any_contrast: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -224,7 +223,7 @@ def _plot_before_and_after(axes: np.ndarray, registration: Aligned, cut: Cut, sq
 
 def _draw_pair(axes: Axes, registration: Aligned, cut: Cut, when: str, squares: int | None) -> None:
     """Draw the two images before or after registration."""
-    parts = laid_over(registration, cut.slice, cut.axis)
+    parts = laid_over(registration, cut.slice, cut.axis, squares or 1)
     fixed, there = parts["fixed"], parts[when]
     seen = ~np.isnan(there)
     if squares is None:
@@ -232,8 +231,7 @@ def _draw_pair(axes: Axes, registration: Aligned, cut: Cut, when: str, squares: 
         magenta = np.where(seen, fixed, fixed / 2)
         picture = np.stack([magenta, green, magenta], 2)
     else:
-        board = _chessboard(fixed.shape, registration.spacing[cut.along], squares)
-        picture = np.where(board, fixed, np.where(seen, there, 0))
+        picture = np.where(parts["board"], fixed, np.where(seen, there, 0))
     _show(axes, picture, registration.spacing, cut, cmap="gray", vmin=0, vmax=1)
 
 
