@@ -1,8 +1,9 @@
 """The door to escnn: every other module imports escnn from here.
 
-`importing` imports it, `copies` makes gequi's own copies of those modules that gequi needs otherwise than they are, and
-`layers` puts the copies right, and `solutions` makes bases the same on every machine. `escnn` is the package as gequi sees it: escnn's own groups, gspaces, field types,
-tensors and most layers, and copies of the others. Who imports escnn otherwise finds it as it was.
+`importing` imports it, `copies` makes gequi's own copies of the modules that gequi needs in another form, `layers`
+changes the copies, and `solutions` makes bases the same on every machine. `escnn` is the package as gequi sees it:
+escnn's own groups, gspaces, field types, tensors and most layers, and copies of the others. Code that imports escnn
+itself finds it unchanged.
 """
 
 from .importing import cache_folder, wigner_d_matrix  # first: it imports escnn  # isort: skip
