@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlparse
 from PIL import Image
 
 SHOWN = [
-    "index.html", "reference/index.html", "reference/register_images.html", "reference/layers.html", "articles/index.html",
+    "index.html", "reference/index.html", "reference/register_images.html", "reference/layer_conv.html", "articles/index.html",
     "articles/get-started.html", "articles/any-angle-any-pair.html", "articles/coming-from.html",
     "articles/cheatsheet.html", "python/gequi.html",
 ]  # fmt: skip

@@ -79,7 +79,7 @@ as.data.frame.gequi_field_type <- function(x, row.names = NULL, optional = FALSE
 
 #' Transform a feature by a group element
 #'
-#' Applies a group element to a feature: \eqn{[g f](p) = \rho(g) f(g^{-1} p)}{[g f](p) = rho(g) f(g^-1 p)}. The spatial
+#' Applies a group element to a feature: \eqn{(g f)(p) = \rho(g) f(g^{-1} p)}{(g f)(p) = rho(g) f(g^-1 p)}. The spatial
 #' grid is transformed about its center, and the channels are transformed by the representation of their field.
 #'
 #' Elements that map the pixel grid onto itself (quarter turns and reflections) only move pixels and do not interpolate.

@@ -3,7 +3,7 @@
 Convention. An array of features has the axes (batch, channel, row, column) on the plane, (batch, channel, depth,
 row, column) in space and (batch, channel) without a base space. x runs along columns to the right, y along rows
 upwards, z along depth upwards (the first slice is the top). An element g acts on a field by
-[g f](p) = rho(g) f(g^-1 p), about the centre of the grid.
+(g f)(p) = rho(g) f(g^-1 p), about the centre of the grid.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray
 
 
 def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
-    """Transform a feature by a group element: [g f](p) = rho(g) f(g^-1 p).
+    """Transform a feature by a group element: (g f)(p) = rho(g) f(g^-1 p).
 
     The grid is transformed about its center, and the channels by the representation of their field. Elements that map
     the pixel grid onto itself (quarter turns and reflections) only move pixels. Other elements interpolate with a cubic

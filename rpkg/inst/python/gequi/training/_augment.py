@@ -1,6 +1,6 @@
 """Data augmentation: examples and their targets are transformed by random elements of a group.
 
-An input is transformed according to its fields, [g f](p) = rho(g) f(g^-1 p), with linear interpolation and 0 outside
+An input is transformed according to its fields, (g f)(p) = rho(g) f(g^-1 p), with linear interpolation and 0 outside
 the image. The target is transformed accordingly: classes of pixels move with the pixels, and fields are transformed as
 the output fields of the network. Classes and numbers without spatial axes do not change.
 """
