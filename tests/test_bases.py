@@ -146,6 +146,10 @@ def test_the_same_recipe_and_seed_are_the_same_network_on_two_machines(on_two_ma
     assert np.abs(outputs).max() > 0.01
 
 
+def test_escnn_prints_nothing_while_it_solves(on_two_machines):
+    assert [printed for _, printed in on_two_machines] == [b"", b""]
+
+
 # ---- the spaces of escnn --------------------------------------------------------------------------------
 
 

@@ -213,6 +213,36 @@ def test_importing_gequi_says_nothing(tmp_path):
     assert "py3nj" not in done.stderr
 
 
+def test_escnn_prints_for_others_and_not_for_gequi(monkeypatch, capsys):
+    solver = escnn.group._clebsh_gordan
+    group = escnn.group.o2_group()
+    draw, drawn = group.sample, []
+
+    def too_few_at_first():
+        drawn.append(group.identity if len(drawn) < 3 else draw())
+        return drawn[-1]
+
+    def solve():  # prints that three random elements did not suffice
+        drawn.clear()
+        solver._clebsh_gordan_tensor.func((1, 1), (1, 1), (1, 2), "O2", **group._keys)
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(group, "sample", too_few_at_first)
+    assert solve().startswith("O(2) (1, 1) (1, 1) (1, 2)")
+    inside = {"__name__": "gequi.layers", "solve": solve}
+    exec("def layer(): return solve()", inside)
+    assert inside["layer"]() == ""
+
+
+def test_escnn_says_nothing_of_an_empty_basis(capsys):
+    space = gequi.gspace("flipRot2dOnR2", N=4)
+    with pytest.raises(gequi.FieldError, match="no equivariant kernel"):
+        gequi.equivariant_network(
+            space, "trivial", [{"layer": "conv", "fields": "irrep_1,0", "kernel_size": 1}], seed=1
+        )
+    assert capsys.readouterr().out == ""
+
+
 # ---- float64 and the basis ------------------------------------------------------------------------------
 
 
