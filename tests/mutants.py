@@ -4,8 +4,8 @@
 
 A mutant is a module with one change: a comparison, a sign, an operation of arithmetic or of logic, a constant, a
 condition that is turned round or always true, a guard that is left out. A sample is drawn from all of them. The files
-of tests of the subject run on each in a process of its own until one test fails; nothing on the disk is changed. A
-mutant that no test notices survives, and is printed with its line. One that runs much longer than the tests without a
+of tests of the subject run on each in a process of its own, the quickest tests first, until one fails; nothing on the
+disk is changed. A mutant that no test notices survives, and is printed with its line. One that runs much longer than the tests without a
 change counts as noticed.
 
 The score is the share that is noticed. 100 % is not to be had: some changes change nothing that anyone could see.
@@ -18,10 +18,13 @@ import copy
 import importlib.abc
 import importlib.util
 import io
+import json
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +175,24 @@ def _said(node: ast.AST) -> str:
 # ---- the tests on a mutant --------------------------------------------------------------------------------
 
 
+class _Order:
+    """The tests in the order of the seconds that each took without a change, which the first run notes in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.seconds = file, json.loads(file.read_text()) if file.exists() else {}
+        self.known = bool(self.seconds)
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self):
+        if not self.known:
+            self.file.write_text(json.dumps(self.seconds))
+
+
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
     """Gives one module of gequi as another tree."""
 
@@ -192,15 +213,15 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return compile(self.tree, self.file, "exec")
 
 
-def noticed(tests: list[str], module: str, tree: ast.Module | None, limit: float) -> tuple[str, float]:
+def noticed(tests: list[str], module: str, tree: ast.Module | None, limit: float, order: Path) -> tuple[str, float]:
     """Whether the tests notice: "failed", "slow" or "" for a mutant that survives; and the seconds that it took.
 
-    The process is forked from this one, which has imported all but gequi.
+    The process is forked from this one, which has imported escnn and made its large groups, and imports gequi anew.
     """
     start = time.monotonic()
     child = os.fork()
     if not child:
-        _run_tests(tests, module, tree)
+        _run_tests(tests, module, tree, order)
     while time.monotonic() - start < limit:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -212,12 +233,14 @@ def noticed(tests: list[str], module: str, tree: ast.Module | None, limit: float
     return "slow", time.monotonic() - start
 
 
-def _run_tests(tests: list[str], module: str, tree: ast.Module | None) -> None:
+def _run_tests(tests: list[str], module: str, tree: ast.Module | None, order: Path) -> None:
     """In the child: never returns."""
     import pytest
 
     os.setpgrp()
     os.chdir(ROOT)
+    for name in [each for each in sys.modules if each.split(".")[0] == "gequi" and "._escnn" not in each]:
+        del sys.modules[name]
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -225,7 +248,7 @@ def _run_tests(tests: list[str], module: str, tree: ast.Module | None) -> None:
         sys.meta_path.insert(0, _Mutated(module, tree))
     files = [str(ROOT / "tests" / each) for each in tests]
     with contextlib.redirect_stdout(io.StringIO()):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files])
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files], [_Order(order)])
     os._exit(int(code))
 
 
@@ -234,17 +257,19 @@ def score(subject: str, each: int, seed: int, only: list[int]) -> tuple[int, int
     modules, tests = SUBJECTS[subject]
     everything = [(module, *mutant) for module in modules for mutant in mutants(module)]
     numbers = only or sorted(random.Random(seed).sample(range(len(everything)), min(each, len(everything))))
-    outcome, usual = noticed(tests, "", None, 3600)
+    order = Path(tempfile.mkdtemp(prefix="gequi-mutants-")) / "seconds.json"
+    outcome, usual = noticed(tests, "", None, 3600, order)
     if outcome:
         raise SystemExit(f"the tests of {subject} fail without any change")
     limit = SLOWEST * usual + SECONDS
     caught = 0
     for number in numbers:
         module, line, said, tree = everything[number]
-        outcome, _ = noticed(tests, module, tree, limit)
+        outcome, _ = noticed(tests, module, tree, limit, order)
         caught += bool(outcome)
         if not outcome:
             print(f"  {number}: {module}.py:{line}  {said}", flush=True)
+    shutil.rmtree(order.parent)
     share = 100 * caught / len(numbers)
     print(f"{subject}: {caught} of {len(numbers)} noticed ({share:.0f} %), of {len(everything)}; {usual:.0f} s each")
     sys.stdout.flush()
@@ -270,7 +295,11 @@ if __name__ == "__main__":
     import scipy.ndimage  # noqa: F401
     import torch
 
+    from gequi._escnn import escnn
+
     torch.set_num_threads(1)
+    for make in ("octa_group", "full_octa_group", "ico_group", "full_ico_group"):
+        getattr(escnn.group, make)()
     print(
         f"Mutants: a sample of {given.each} a subject, seed {given.seed}; those that survive, and the share noticed\n"
     )

@@ -7,7 +7,7 @@ import torch
 import gequi
 from gequi._escnn import GeometricTensor
 from gequi.errors import FieldError, InputError, ShapeError
-from gequi.fields import describe_fields, show_fields
+from gequi.fields import act, describe_fields, show_fields, spectral_frequency
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 
@@ -74,10 +74,11 @@ def test_the_four_turns_of_the_vander_matrix_that_the_post_prints():
         np.testing.assert_array_equal(x, expected)
 
 
-def test_exact_elements_compose_to_the_bit(random):
-    type = gequi.field_type(gequi.gspace("flipRot2dOnR2", N=4), {"regular": 1})
+@pytest.mark.parametrize("fields", ["regular", "irrep_1,1", "irrep_1,2"])
+def test_exact_elements_compose_to_the_bit(fields, random):
+    type = gequi.field_type(gequi.gspace("flipRot2dOnR2", N=4), fields)
     table = gequi.cayley_table(type.gspace)
-    x = random.normal(size=(1, 8, 5, 5))
+    x = random.normal(size=(1, type.size, 5, 5))
     for g in range(8):
         for h in range(8):
             once = gequi.transform_field(x, type, table[g, h])
@@ -104,8 +105,56 @@ def test_the_input_is_left_as_it_was(random):
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "fields"),
+    [
+        ("rot2dOnR2", {"N": 8}, [("quotient(2)", 2), ("induced(2; irrep_1)", 1), ("irrep_2", 3), ("quotient(2)", 1)]),
+        ("flipRot2dOnR2", {"N": 4}, [("quotient(None,2)", 1), ("irrep_1,1", 2), ("trivial", 1)]),
+        ("rot2dOnR2", {}, [("fourier(2)", 2), ("fourier(1)", 1), ("irrep_1", 1)]),
+    ],
+)
+def test_a_type_is_made_again_from_the_names_that_describe_it(name, options, fields):
+    type = gequi.field_type(gequi.gspace(name, **options), fields)
+    assert describe_fields(type) == fields
+    assert gequi.field_type(type.gspace, describe_fields(type)).size == type.size
+
+
+def test_the_frequency_of_fourier_fields_is_theirs_where_all_have_the_same():
+    space = gequi.gspace("rot2dOnR2")
+
+    def frequency(*fields):
+        return spectral_frequency(gequi.field_type(space, fields))
+
+    assert [frequency("fourier(2)"), frequency("fourier(3)", "fourier(3)")] == [2, 3]
+    for fields in (["fourier(2)", "fourier(1)"], ["fourier(2)", "trivial"], ["trivial"], ["irrep_1"]):
+        assert frequency(*fields) is None
+
+
+def test_features_without_positions_are_transformed_by_their_matrix_alone(random):
+    type = gequi.field_type(gequi.gspace("rot2dOnR2", N=8), {"irrep_1": 1, "regular": 1})
+    x = random.normal(size=(3, 10))
+    for element in range(8):
+        turned = act(x, type, gequi.groups.elements(type.gspace)[element])
+        np.testing.assert_allclose(
+            turned, x @ np.asarray(type.representation(type.gspace.fibergroup.elements[element])).T
+        )
+
+
+@pytest.mark.parametrize("number", [np.uint8, np.int64, np.float16, bool])
+def test_whole_numbers_and_short_ones_are_computed_with_in_float64(number):
+    x, space = np.arange(49).reshape(1, 1, 7, 7).astype(number), gequi.gspace("rot2dOnR2", N=8)
+    for element in (1, 2):
+        ours = gequi.transform_field(x, gequi.field_type(space, "trivial"), element)
+        expected = gequi.transform_field(x.astype(np.float64), gequi.field_type(space, "trivial"), element)
+        assert ours.dtype == np.float64
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
+        (lambda: gequi.transform_field(np.ones((3, 3)), gequi.field_type(C4, {"trivial": 2}), 1), ShapeError, "`x` must have 4 axes"),
+        (lambda: gequi.transform_field(1.0, gequi.field_type(gequi.gspace("no_base_space", group="cyclic_group", N=2), "trivial"), 1),
+         ShapeError, "`x` must have 2 axes"),
         (lambda: gequi.field_type(C4, {"regulr": 1}), FieldError, r"`fields` must be one of .* Did you mean 'regular'\?"),
         (lambda: gequi.field_type(C4, {}), FieldError, "`fields` is empty"),
         (lambda: gequi.field_type(C4, 4), FieldError, "`fields` must map names"),

@@ -275,6 +275,48 @@ def test_every_damage_has_a_sentence_of_its_own(data, change, message):
     refused(change(data), message)
 
 
+def test_the_state_of_a_training_is_no_part_of_the_model(data):
+    more = rewritten(data, lambda t: {**t, "training/step": np.ones(5), "training/layers.0.bias": np.zeros(3)})
+    x = np.random.default_rng(1).normal(size=(1, 1, 9, 9))
+    np.testing.assert_array_equal(gequi.predict(model_from_bytes(more), x), gequi.predict(model_from_bytes(data), x))
+    assert saving.describe_model_bytes(more) == saving.describe_model_bytes(data)
+
+
+def test_the_order_of_the_bases_does_not_matter_and_their_number_does(data):
+    basis = unpack(data, "")[0]["basis"]
+    assert len(set(basis)) > 1
+    model_from_bytes(rewritten(data, basis=basis[::-1]))
+    for other in (basis[:1], [*basis, basis[0]], [], "text", 3, [None, None]):
+        refused(rewritten(data, basis=other), "was saved with other filter bases")
+
+
+def test_a_weight_of_another_type_or_shape_alone_is_refused(data):
+    for change in (lambda w: w.astype(np.float64), lambda w: w[:1], lambda w: w[None]):
+        changed = rewritten(data, lambda t, change=change: {**t, "layers.0.bias": change(t["layers.0.bias"])})
+        refused(changed, r"'layers.0.bias' must be float32 of shape \(\d,\); got float(32|64) of shape")
+
+
+def test_a_file_without_weights_is_described_as_one():
+    empty = pack({}, {"recipe": None})
+    assert saving.describe_model_bytes(empty)["weights"] == 0
+    refused(safetensors.numpy.save({}), "is a safetensors file of another program")
+    refused(safetensors.numpy.save({}, {"author": "x"}), "is a safetensors file of another program")
+
+
+@pytest.mark.parametrize("size", range(12))
+def test_a_few_bytes_are_cut_off_or_no_model(size):
+    wanted = rf"is cut off: it has {size} bytes\.$" if size < 9 else r"is no gequi model file\.$"
+    refused(b"x" * size, wanted)
+
+
+def test_a_file_that_ends_with_its_header_lacks_its_weights(data):
+    header = 8 + int.from_bytes(data[:8], "little")
+    refused(data[:header], rf"is cut off: it has {header} of {len(data)} bytes\.$")
+    refused(data[: header - 1], rf"is cut off: it has {header - 1} bytes of at least {header}\.$")
+    refused((2**40).to_bytes(8, "little") + data[8:], r"is no gequi model file\.$")
+    refused((2**20).to_bytes(8, "little") + data[8:], "is cut off")
+
+
 def test_a_recipe_with_a_layer_of_the_future_names_it(data):
     recipe = unpack(data, "")[0]["recipe"]
     recipe["layers"][3] = {"layer": "hyper"}
@@ -338,6 +380,7 @@ def diverged():
         (lambda path: gequi.save_model(network(), path / "no" / "folder"), "cannot be written"),
         (lambda path: gequi.save_model(network(), 3), "`path` must be the path of a file; got 3"),
         (lambda path: gequi.save_model(network(), path / "a", metadata={"f": print}), "`metadata` must be plain data"),
+        (lambda path: gequi.save_model(network(), path / "a", metadata={"a": np.nan}), "`metadata` must be plain data"),
         (lambda path: gequi.load_model(None), "`path` must be the path of a file; got None"),
     ],
 )

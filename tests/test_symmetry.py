@@ -8,6 +8,8 @@ from scipy import ndimage
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
 from gequi.symmetry import equivariance_maps
+from gequi.symmetry.interpolation import error_and_floor, smooth_input
+from gequi.symmetry.operators import make_operator
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 
@@ -204,6 +206,7 @@ def test_an_error_is_relative_to_the_scale_of_the_output(random):
         return gequi.equivariance_error(lambda x: scale * np.roll(x, 1, 2), x, C4, "trivial", "trivial", elements=[1])
 
     assert rolled(1.0)[0]["error"] == pytest.approx(rolled(1e6)[0]["error"])
+    assert rolled(1.0)[0]["error"] == pytest.approx(rolled(-1e-3)[0]["error"])
     y = np.roll(x, 1, 2)
     by_hand = np.abs(np.roll(np.rot90(x, 1, (2, 3)), 1, 2) - np.rot90(y, 1, (2, 3))).max() / np.abs(y).max()
     assert rolled(1.0)[0]["error"] == pytest.approx(by_hand)
@@ -232,6 +235,44 @@ def test_tolerances_can_be_chosen(random):
     assert gequi.is_equivariant(nearly, x, C4, "trivial", "trivial", tolerance=0.1)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_error_counts_whatever_its_sign_and_that_of_the_output(sign):
+    """Of one corner the function makes something else than of the others."""
+    x = np.zeros((1, 1, 5, 5))
+    x[0, 0, 0, 0] = 1
+
+    def f(x):
+        return sign * (x * [[3.0] * 5] + 4.0 * (x[:, :, :1, :1] - 1))
+
+    table = gequi.equivariance_error(f, x, C4, "trivial", "trivial")
+    value = f(x)
+    by_hand = [
+        np.abs(f(np.rot90(x, k, (2, 3))) - np.rot90(value, k, (2, 3))).max() / np.abs(value).max() for k in range(4)
+    ]
+    assert [row["error"] for row in table] == pytest.approx(by_hand)
+    assert by_hand[1] > 1
+    x = np.array([1.0, 0, 0])
+    table = gequi.permutation_error(lambda a: sign * (a - 4 * a[0] - 1), x, 0, 0, permutations=2)
+    assert [row["error"] for row in table] == pytest.approx([0.8, 0.8])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_function_gets_the_type_that_is_asked_for_and_is_judged_by_it(dtype, random):
+    seen, x = [], random.normal(size=(1, 1, 6, 6))
+
+    def nearly(x):
+        seen.append(x.dtype)
+        return x + 1e-3 * np.roll(x, 1, 2)
+
+    assert not gequi.is_equivariant(nearly, x, C4, "trivial", "trivial", dtype=dtype)
+    gequi.permutation_error(nearly, x, 2, dtype=dtype, seed=1)
+    assert {str(each) for each in seen} == {dtype}
+    seen.clear()
+    gequi.equivariance_error(nearly, x, C4, "trivial", "trivial")
+    gequi.permutation_error(nearly, x, 2, seed=1)
+    assert {str(each) for each in seen} == {"float64"}
+
+
 IMAGE = np.arange(25.0).reshape(1, 1, 5, 5)
 
 
@@ -258,8 +299,16 @@ def test_what_cannot_be_checked_is_refused(arguments, kind, message):
 
 def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
-    with pytest.raises(InputError, match="are the network's own"):
-        gequi.equivariance_error(net, IMAGE, C4, "trivial", "regular")
+    for given in ((C4,), (None, "trivial"), (None, None, "regular"), (C4, "trivial", "regular")):
+        with pytest.raises(InputError, match="are the network's own"):
+            gequi.equivariance_error(net, IMAGE, *given)
+
+
+@pytest.mark.parametrize("tolerance", [-1e-9, np.nan, "small"])
+def test_a_tolerance_is_a_number_of_at_least_0(tolerance):
+    with pytest.raises(InputError, match="`tolerance` must be"):
+        gequi.is_equivariant(np.square, IMAGE, C4, "trivial", "trivial", tolerance=tolerance)
+    assert gequi.is_equivariant(np.square, IMAGE, C4, "trivial", "trivial", tolerance=0)
 
 
 # ---- elements that have to interpolate ------------------------------------------------------------------
@@ -340,6 +389,69 @@ def test_networks_of_three_and_five_rotations_are_judged(dtype):
         assert not gequi.is_equivariant(
             lambda x, net=net: np.roll(gequi.predict(net, x), 1, 3), NOISE[33], space, "trivial", "trivial"
         )
+
+
+@pytest.mark.parametrize("size", [(21, 21), (21, 27), (27, 21), (9, 11, 9)])
+def test_the_smooth_input_is_the_same_function_of_the_place_at_every_resolution(size):
+    """Of each block of 3 pixels the middle lies where the pixel of the coarse grid lies."""
+    coarse, fine = (smooth_input(np.ones((1, 1, *[n * k for n in size])))[0, 0] for k in (1, 3))
+    same = fine[(slice(1, None, 3),) * len(size)]
+    np.testing.assert_allclose(same / same.max(), coarse / coarse.max(), rtol=0, atol=1e-12)
+    places = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) / (min(size) / 2) for n in size], indexing="ij")
+    radius = np.sqrt(sum(place**2 for place in places))
+    assert coarse[radius > 0.8].max() < 1e-30  # it vanishes towards the border
+    assert (coarse[radius < 0.75] > 0).all()
+    assert 0.5 < coarse.max() <= 1
+    peak = np.unravel_index(coarse.argmax(), coarse.shape)
+    assert radius[peak] < 0.5
+
+
+@pytest.mark.parametrize("factor", [3.0, -0.5])
+def test_the_smooth_input_has_the_scale_of_the_input_and_its_pixels_are_smooth(factor, random):
+    x = random.normal(size=(1, 2, 33, 33)) - 4
+    smooth = smooth_input(x)
+    np.testing.assert_allclose(smooth_input(factor * x), factor * smooth, rtol=1e-12)
+    assert 0.4 < np.abs(smooth).max() / np.abs(x).max() <= 1
+    rough = np.abs(np.diff(smooth, 2, axis=3)).max() / np.abs(smooth).max()
+    assert rough < 0.1  # of the noise nothing is left that a pixel could not hold
+    for moved in (smooth[..., ::-1], smooth.swapaxes(2, 3), np.rot90(smooth, 1, (2, 3)), np.rot90(smooth, 2, (2, 3))):
+        assert np.abs(moved - smooth).max() > 0.05 * np.abs(smooth).max()  # it has no symmetry
+
+
+@pytest.mark.parametrize("element", [1, 3, 5])
+def test_the_error_of_an_element_that_interpolates_is_relative_and_a_root_mean_square(element):
+    """A vector that stays where it should turn: its error is the chord of the angle."""
+    space, x = gequi.gspace("rot2dOnR2", N=8), smooth_input(NOISE[33])
+    member = gequi.groups.elements(space)[element]
+    operator = make_operator(lambda x: np.array([[3.0, 4.0]]), space, "trivial", "irrep_1", None)
+    error, floor = error_and_floor(operator, x, member)
+    assert error == pytest.approx(2 * np.sin(element * np.pi / 8))
+    same = make_operator(lambda x: x, space, "trivial", "trivial", None)
+    for scale in (1.0, 1e-3):
+        np.testing.assert_allclose(error_and_floor(operator, scale * x, member), (error, floor), rtol=1e-9)
+        np.testing.assert_allclose(error_and_floor(same, scale * x, member), (0, 2 * floor), rtol=1e-9, atol=1e-12)
+
+
+def test_what_lies_in_the_corners_does_not_count_and_the_rim_of_the_disc_does():
+    space, x = gequi.gspace("rot2dOnR2", N=8), smooth_input(NOISE[33][..., :31])
+    member = gequi.groups.elements(space)[1]
+    rows, columns = np.mgrid[:33, :31]
+    away = np.hypot(rows - 16, columns - 15)
+
+    def errors(where):
+        f = make_operator(lambda x: x + np.where(where, 1e-2, 0.0) * np.arange(31), space, "trivial", "trivial", None)
+        return error_and_floor(f, x, member)[0]
+
+    rim = errors((away <= 15) & (away > 14.5))
+    assert rim > 1e-3
+    assert errors(away > 20) < 0.01 * rim  # interpolation carries a little of it into the disc
+
+
+def test_the_largest_floor_decides_whether_the_input_is_too_small():
+    x = np.random.default_rng(3).normal(size=(1, 1, 9, 9))
+    for elements in ([1], [1, 3], [1, 2, 3]):
+        with pytest.raises(InputError, match="`x` is too small to tell"):
+            gequi.is_equivariant(np.square, x, gequi.gspace("rot2dOnR2", N=12), "trivial", "trivial", elements)
 
 
 def test_volumes_are_judged_too():
@@ -443,6 +555,37 @@ def test_the_picture_of_a_map_that_is_not_equivariant_shows_its_error(random):
     assert equivariance_maps(lambda x: x, np.ones((1, 2, 3, 3)), 1, 0, C4, "irrep_1", "irrep_1")["moves_to"] is None
 
 
+def test_only_the_first_image_is_in_the_picture_and_every_field_has_its_own(random):
+    net = gequi.equivariant_network(C4, "trivial", [conv({"regular": 1, "trivial": 1, "irrep_1": 1})], seed=1)
+    x = random.normal(size=(3, 1, 7, 7))
+    value = gequi.predict(net, x)
+    for field, (channels, names) in enumerate(
+        [(slice(0, 4), ["0°", "90°", "180°", "270°"]), (slice(4, 5), ["1"]), (slice(5, 7), ["1", "2"])]
+    ):
+        maps = equivariance_maps(net, x, field=field)
+        np.testing.assert_array_equal(maps["maps"], value[0, channels])
+        assert (maps["name"], maps["names"]) == ("90°", names)
+    np.testing.assert_array_equal(equivariance_maps(net, x)["maps"], value[0, :4])
+
+    def rolled(x):
+        return -np.roll(x, 1, 2) * np.array([1.0, 50.0, 9.0])[: len(x), None, None, None]
+
+    all_images, first = (equivariance_maps(rolled, each, 1, 0, C4, "trivial", "trivial") for each in (x, x[:1]))
+    assert all_images["error"] == first["error"]
+    plain = equivariance_maps(lambda x: -rolled(x), x, 1, 0, C4, "trivial", "trivial")
+    assert plain["error"] == pytest.approx(first["error"])
+
+
+def test_there_is_no_picture_of_volumes_or_of_an_element_that_was_given_up(random):
+    restricted = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "restrict", "subgroup": 2}], seed=1)
+    x = random.normal(size=(1, 1, 9, 9))
+    assert equivariance_maps(restricted, x, element=2)["name"] == "180°"
+    cubes = (lambda x: x, np.ones((1, 1, 3, 3, 3)), 1, 0, gequi.gspace("octaOnR3"), "trivial", "trivial")
+    for arguments in ((restricted, x, 1), cubes):
+        with pytest.raises(InputError, match="must lead from images to images"):
+            equivariance_maps(*arguments)
+
+
 def test_a_picture_needs_images_and_a_field_that_there_is():
     net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "global_avg_pool"}, {"layer": "flatten"}], seed=1)
     with pytest.raises(InputError, match="must lead from images to images"):
@@ -493,6 +636,20 @@ def test_the_permutations_are_those_of_the_seed_and_leave_the_global_numbers_alo
     assert torch.equal(torch.random.get_rng_state(), state)
     np.testing.assert_array_equal(seen[0], seen[1])
     assert (seen[0] != seen[2]).any()
+
+
+@pytest.mark.parametrize(("count", "names"), [
+    (None, ["exchange", "cycle", "random 1", "random 2", "random 3"]), (1, ["exchange"]), (3, ["exchange", "cycle", "random 1"]),
+])  # fmt: skip
+def test_the_exchange_and_the_cycle_come_first(count, names):
+    seen = []
+    options = {} if count is None else {"permutations": count}
+    table = gequi.permutation_error(lambda a: seen.append(a) or a.sum(), np.arange(5.0) + 1, 0, seed=1, **options)
+    assert ([row["name"] for row in table], [row["element"] for row in table]) == (names, list(range(len(names))))
+    assert all(row["exact"] for row in table)
+    for each, expected in zip(seen[1:], ([2, 1, 3, 4, 5], [5, 1, 2, 3, 4]), strict=False):
+        assert each.tolist() == expected
+    assert all(sorted(each) == [1, 2, 3, 4, 5] for each in seen)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def representation_of(space: GSpace, name: str) -> Representation:
     if by_subgroup:
         return _by_subgroup(space, group, name, *by_subgroup.groups())
     if name == "standard" and hasattr(group, "standard_representation"):
-        return group.standard_representation()
+        standard = group.standard_representation  # escnn has it as a method of some groups, as a value of others
+        return standard if isinstance(standard, Representation) else standard()
     choices = [row["name"] for row in representations(space)]
     raise FieldError(
         "`{argument}` must be one of {choices:list}, quotient(...), induced(...) or fourier(...) for {group}; "
