@@ -63,6 +63,21 @@ def test_cubic_interpolation_reproduces_a_cubic_far_from_the_border():
     np.testing.assert_allclose(warped[14:26, 1], ((rows[14:26] + 0.5 - 20) / 10) ** 3, rtol=0, atol=1e-4)
 
 
+def test_a_mask_stays_a_mask_under_nearest_and_is_numbers_otherwise(random):
+    mask, map = random.normal(size=(8, 9)) > 0, wavy((8, 9), random)
+    nearest = warp_image(mask, map, "nearest")
+    assert nearest.dtype == bool
+    np.testing.assert_array_equal(nearest, warp_image(mask.astype(float), map, "nearest") > 0.5)
+    np.testing.assert_array_equal(warp_image(mask, map), warp_image(mask.astype(float), map))
+
+
+@pytest.mark.parametrize(("image", "map"), [("float32", "float64"), ("float64", "float32"), ("int16", "float32")])
+def test_float32_comes_only_of_float32(image, map, random):
+    warped = warp_image(random.normal(size=(5, 6)).astype(image), identity_map((5, 6), map))
+    composed = compose_maps(identity_map((5, 6), map), identity_map((5, 6), "float64"))
+    assert warped.dtype == composed.dtype == np.float64
+
+
 def test_labels_stay_labels(random):
     labels = random.integers(0, 5, size=(10, 10)).astype(np.int16) * 100
     warped = warp_image(labels, wavy(labels.shape, random), "nearest")
@@ -104,6 +119,28 @@ def test_a_map_goes_on_straight_beyond_its_border(random):
     map = np.einsum("ij,jrc->irc", linear, identity_map((6, 9))) + shift[:, None, None]
     points = random.uniform(-20, 20, size=(50, 2))
     np.testing.assert_allclose(warp_points(points, map), points @ linear.T + shift, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1), (3, 1, 4)])
+def test_along_an_axis_of_one_pixel_a_map_goes_on_as_the_identity(shape, random):
+    shift = random.normal(size=len(shape))
+    points = random.uniform(-9, 9, size=(20, len(shape)))
+    map = identity_map(shape) + shift.reshape(-1, *[1] * len(shape))
+    np.testing.assert_allclose(warp_points(points, map), points + shift, rtol=0, atol=1e-12)
+
+
+@SHAPES
+def test_beyond_the_border_a_map_goes_on_with_its_mean_slope(shape, random):
+    map, far = wavy(shape, random), np.zeros(len(shape))
+    last = np.array(shape) - 1
+    for axis, size in enumerate(shape):
+        slope = np.diff(map, axis=axis + 1).mean(tuple(range(1, map.ndim)))
+        for border, step in ((np.zeros(len(shape)), -1), (last, 1)):
+            far[:] = 0
+            far[axis] = 3 * step
+            expected = warp_points(border, map) + slope * far[axis]
+            np.testing.assert_allclose(warp_points(border + far, map), expected, rtol=0, atol=1e-12)
+        assert size > 1
 
 
 @SHAPES
@@ -153,6 +190,46 @@ def test_a_map_onto_an_image_of_another_size_is_inverted_on_that_images_pixels()
     np.testing.assert_allclose(back, expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(6, 9), (5, 4, 6)])
+def test_the_search_begins_with_the_mean_linear_map_which_is_the_answer_where_a_map_is_affine(shape, random):
+    axes = len(shape)
+    linear = np.eye(axes) + 0.3 * random.normal(size=(axes, axes))
+    map = torch.tensor(np.tensordot(linear, identity_map(shape), axes=1) + random.normal())
+    points = torch.tensor(random.uniform(-3, 9, size=(axes, 30)))
+    found, distance = maps.inverse_points(map, points, steps=0)
+    assert float(distance.max()) < 1e-10
+    np.testing.assert_allclose(warp_points(found.T.numpy(), map.numpy()), points.T, rtol=0, atol=1e-10)
+
+
+def test_the_inverse_is_found_where_whole_newton_steps_go_astray():
+    """Flat far from the middle and steep there, so that whole steps from the flat part leap ever farther across it."""
+    rows = np.arange(41.0)
+    map = identity_map((41, 3))
+    map[0] = (10 * np.tanh((rows - 20) / 2) + 0.05 * (rows - 20))[:, None]
+    targets = torch.tensor(np.stack([np.linspace(-10.4, 10.4, 27), np.ones(27)]))
+    found, distance = maps.inverse_points(torch.tensor(map), targets)
+    assert float(distance.max()) < 1e-8
+    np.testing.assert_allclose(warp_points(found.T.numpy(), map), targets.T, rtol=0, atol=1e-8)
+
+
+def test_a_strip_bent_to_a_ring_is_inverted_although_its_mean_linear_map_is_singular():
+    """Both ends of the strip come to the same place: their mean difference is 0, up to rounding."""
+    radius, angle = np.meshgrid(np.arange(2.0, 41), np.linspace(0, 2 * np.pi, 121), indexing="ij")
+    ring = torch.tensor(np.stack([radius * np.sin(angle), radius * np.cos(angle)]))
+    assert float(torch.linalg.det(maps.mean_linear(ring[None])[0]).abs()) < 1e-15
+    within = np.stack(np.meshgrid(np.linspace(3, 12, 7), np.linspace(46, 62, 8), indexing="ij")).reshape(2, -1)
+    found, distance = maps.inverse_points(ring, torch.tensor(warp_points(within.T, ring.numpy()).T))
+    assert float(distance.max()) < 1e-9
+    np.testing.assert_allclose(found, within, rtol=0, atol=1e-6)
+
+
+def test_an_inverse_is_exact_although_other_pixels_are_done_before(random):
+    map = identity_map((9, 12))
+    map[0, 4:, 6:] += 0.3 * random.uniform(size=(5, 6))
+    back = invert_map(map)
+    np.testing.assert_allclose(compose_maps(map, back), identity_map((9, 12)), rtol=0, atol=1e-9)
+
+
 def test_the_jacobian_of_an_affine_map_is_its_determinant_everywhere(random):
     for axes in (2, 3):
         linear = np.eye(axes) + 0.3 * random.normal(size=(axes, axes))
@@ -173,6 +250,9 @@ def test_the_jacobian_counts_in_units_of_length_where_pixels_have_a_spacing():
     np.testing.assert_allclose(map_jacobian(map, spacing=[1, 3], moving_spacing=[0.5, 1.5]), 1.0, rtol=1e-12)
     slopes = map_jacobian(map, spacing=[1, 3], matrix=True)
     np.testing.assert_allclose(slopes[:, :, 0, 0], [[2, 0], [0, 2]], rtol=1e-12)
+    np.testing.assert_allclose(map_jacobian(map, spacing=3.0, moving_spacing=1.5), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(map_jacobian(map, spacing=3.0), map_jacobian(map, spacing=[3, 3]), rtol=1e-12)
+    np.testing.assert_allclose(map_jacobian(2 * identity_map((2, 2, 2))), 8.0, rtol=1e-12)  # two pixels have a slope
     shear = identity_map((4, 5))
     shear[0] += shear[1]
     assert map_jacobian(shear, spacing=[2, 1], matrix=True)[0, 1, 0, 0] == pytest.approx(2)
@@ -250,6 +330,11 @@ EYE = identity_map((4, 5))
         (lambda: warp_points(np.ones((7, 3)), EYE), ShapeError, r"`points` must have 2 coordinates each, .* got shape \(7, 3\)"),
         (lambda: compose_maps(EYE, identity_map((3, 3, 3))), ShapeError, r"`inner` must have as many axes as `outer`, 2; got 3"),
             (lambda: invert_map(np.abs(EYE - 2)), InputError, r"`map` folds at \d+ pixels, where its Jacobian is not positive"),
+        (lambda: identity_map((10**6, 10**6)), InputError, r"`shape` is too large: it needs 16 TB"),
+        (lambda: invert_map(EYE * 1e200), InputError, r"`map` has values too large to compute with in float64"),
+        (lambda: invert_map(np.zeros((2, 4, 5))), InputError, r"`map` folds at 20 pixels"),
+        (lambda: map_jacobian(EYE, spacing=True), InputError, r"`spacing` must be numbers; got \[True\]"),
+        (lambda: map_jacobian(EYE, spacing=np.ones((2, 2))), ShapeError, r"`spacing` must have 0 or 1 axes"),
         (lambda: invert_map(EYE, shape=(3, 3, 3)), ShapeError, r"`shape` must have 2 sizes, as the map has axes; got 3\."),
         (lambda: invert_map(EYE, steps=0), InputError, r"`steps` must be at least 1; got 0\."),
         (lambda: invert_map(np.zeros((2, 1, 5))), ShapeError, r"`map` must have at least 2 pixels along each axis"),

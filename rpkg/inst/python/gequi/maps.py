@@ -77,7 +77,8 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
 
     Raises:
         ShapeError: an image that does not match the axes of the map.
-        InputError: an unknown interpolation, or values that are not finite.
+        InputError: an unknown interpolation, values that are not finite, or a `fill` that the type of the result does
+            not represent, such as 300 in 8 bits.
 
     Source:
         the cubic spline: Unser, Aldroubi and Eden 1993, with mirrored borders.
@@ -104,8 +105,21 @@ def warp_image(image: Any, map: Any, interpolation: str = "linear", fill: float 
         warped = check_result(as_numpy(sampled), "image")
     if fill is not None:
         outside = as_numpy(~inside(points, channels.shape[1:])[0])
-        warped[:, outside] = check_number(fill, "fill")
+        warped[:, outside] = storable(check_number(fill, "fill"), warped.dtype)
     return warped if pixels.ndim > axes else warped[0]
+
+
+def storable(fill: float, dtype: np.dtype) -> Any:
+    """Return `fill` as a value of a type that represents it; otherwise raise an InputError."""
+    if dtype.kind == "f":
+        fits = abs(fill) <= float(np.finfo(dtype).max)
+    else:
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        fits = low <= fill <= high and fill == math.floor(fill)
+    if not fits:
+        template = "`{argument}` must be a value of the type of the result, {dtype}; got {value!r}."
+        raise InputError(template, "fill", dtype=str(dtype), value=fill)
+    return dtype.type(fill)
 
 
 def warp_points(points: Any, map: Any) -> np.ndarray:
@@ -330,7 +344,7 @@ def inverse_points(map: torch.Tensor, points: torch.Tensor, steps: int = 50) -> 
     linear = mean_linear(map[None])[0]
     centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
     middle = map.reshape(axes, -1).mean(1)
-    if bool(torch.linalg.matrix_rank(linear) < axes):
+    if bool(torch.linalg.matrix_rank(linear, rtol=1e-6) < axes):  # a mean of 0 is 0 up to rounding only
         linear = torch.eye(axes, dtype=map.dtype, device=map.device)
     x = torch.linalg.solve(linear, points - middle[:, None]) + centre[:, None]
     derivatives = jacobian_matrix(map).reshape(1, axes * axes, *map.shape[1:])
