@@ -1,5 +1,6 @@
 """What no export may do: compute with values that its type does not hold, and answer with NaN or Inf in silence."""
 
+import datetime
 import importlib.util
 import inspect
 import sys
@@ -222,13 +223,84 @@ def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, 
     assert not bad, "\n".join(bad)
 
 
-@pytest.mark.parametrize(
-    "function, argument",
-    [
-        (lambda x: gequi.invert_function(x, x, x, phase="banana"), "phase"),
-        (lambda x: gequi.map_jacobian(gequi.identity_map((4, 4)), spacing=True), "spacing"),
-    ],
-)
-def test_options_that_are_not_used_are_checked_too(function, argument):
-    with pytest.raises(InputError, match=rf"`{argument}` must be"):
-        function(np.linspace(0, 1, 9))
+DAY = datetime.date(2020, 1, 1)
+MODULE = torch.nn.ReLU()
+BYTES, FLAGS = np.ones((5, 5), np.uint8), np.ones((5, 5), bool)
+AWAY = gequi.identity_map((5, 5)) + 9
+
+
+def trained(**options):
+    return gequi.fit(network(), as_batch(BASE), np.zeros((1, 4, 5, 5)), epochs=1, seed=1, **options)
+
+
+# Calls that once worked, or failed in words of their own: what the error says of the argument.
+SINGLE = {
+    "no share to validate with": (lambda: trained(validation=0), "`validation` must be a fraction greater than 0, or None"),
+    "300 in 8 bits": (lambda: gequi.warp_image(BYTES, AWAY, "nearest", 300), "`fill` must be .* uint8; got 300"),
+    "-1 in 8 bits": (lambda: gequi.warp_image(BYTES, AWAY, "nearest", -1), "`fill` must be .* uint8; got -1"),
+    "half a flag": (lambda: gequi.warp_image(FLAGS, AWAY, "nearest", 0.5), "`fill` must be .* bool; got 0.5"),
+    "beyond float32": (
+        lambda: gequi.warp_image(BASE.astype(np.float32), AWAY.astype(np.float32), fill=1e300), "`fill` must be .* float32; got 1e"
+    ),
+    "dtype of softmax": (lambda: gequi.softmax(BASE, dtype=0), "`dtype` must be one of 'float32', 'float64'; got 0"),
+    "dtype of a network": (
+        lambda: gequi.equivariant_network(C4, GREY, [], dtype=0), "`dtype` must be one of 'float32', 'float64'; got 0"
+    ),
+    "a date as a rate": (lambda: trained(learning_rate=DAY), "`learning_rate` must be a finite number; got datetime.date"),
+    "a date as a count": (lambda: gequi.field_type(C4, {"regular": DAY}), r"`fields\$regular` must be a whole number; got"),
+    "a date as an index": (lambda: gequi.softmax(BASE, axis=DAY), "`axis` must be a whole number; got datetime.date"),
+    "a date of numpy": (lambda: gequi.gspace("rot2dOnR2", N=np.datetime64(DAY)), "`N` must be a whole number; got np.datetime64"),
+    "days as numbers": (lambda: gequi.softmax(np.arange(3).astype("m8[D]")), "`x` must be an array of numbers; got timedelta64"),
+    "einsum of nothing": (lambda: gequi.einsum(None, BASE), "`spec` must read as"),
+    "einsum of NaN": (lambda: gequi.einsum(float("nan"), BASE), "`spec` must read as"),
+    "a layer in a list": (
+        lambda: gequi.equivariant_network(C4, GREY, [{"layer": "relu"}, {"layer": "conv", "fields": "regular", "kernel_size": DAY}]),
+        r"^layer 2 \(conv\): `kernel_size` must be a whole number",
+    ),
+    "a layer in a layer": (
+        lambda: gequi.equivariant_network(C4, GREY, [{"layer": "skip", "layers": [{"layer": "conv", "fields": "regular",
+                                                                                  "kernel_size": None}]}]),
+        r"^layer 1.1 \(conv\): `kernel_size` is missing",
+    ),
+    "a mask of keys of another number": (
+        lambda: gequi.scaled_dot_product_attention(BASE, BASE, BASE, mask=FLAGS[0, :4]), r"`mask` must have the shape .*got \(4,\)"
+    ),
+    "a mask without a key": (lambda: gequi.scaled_dot_product_attention(BASE, BASE, BASE, mask=~FLAGS[0]), "`mask` leaves a query"),
+    "a network for image_value": (lambda: gequi.image_value(BASE, network()), "`f` must be a function of arrays; got a network"),
+    "a network for normalize_rows": (lambda: gequi.normalize_rows(BASE, MODULE), "`f` must be a function of arrays; got a network"),
+    "a network for normalize_columns": (lambda: gequi.normalize_columns(BASE, MODULE), "`f` must be a function of arrays"),
+    "a network for image_product": (lambda: gequi.image_product(BASE, BASE, columns=MODULE), "`columns` must be a function of arrays"),
+    "a network for broadcast_over": (lambda: gequi.broadcast_over(network(), "c", "a c -> a c"), "`f` must be a function of arrays"),
+    "a network for permutation_error": (lambda: gequi.permutation_error(network(), BASE, 0), "`f` must be a function of arrays"),
+    "a module for equivariance_error": (
+        lambda: gequi.equivariance_error(MODULE, as_batch(BASE), C4, "trivial", "trivial"), "`f` must be a function of arrays"
+    ),
+    "a phase that is not used": (lambda: gequi.invert_function([0, 1], [0, 1], [0], phase="banana"), "`phase` must be"),
+    "a spacing that is a flag": (lambda: gequi.map_jacobian(AWAY, spacing=True), "`spacing` must be"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_single_inputs_that_once_slipped_through_are_refused_by_name(name):
+    call, message = SINGLE[name]
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", guards.ROWS)
+def test_an_argument_that_there_is_not_is_refused_by_name(name):
+    with pytest.raises((TypeError, InputError), match="about"):
+        getattr(gequi, name)(**guards.ROWS[name](), about=1) if name not in guards.CALLS else getattr(gequi, name)(
+            about=1
+        )
+
+
+def test_a_mask_of_one_axis_is_that_of_the_keys():
+    rows = np.broadcast_to([True, True, False, True, False], (2, 5, 5))
+    x = np.stack([BASE, BASE + 1])
+    for mask, full in ((rows[0, 0], rows), (np.where(rows[0, 0], 0.5, -np.inf), np.where(rows, 0.5, -np.inf))):
+        for weights in (False, True):
+            short, long = (
+                gequi.scaled_dot_product_attention(x, x, x, mask=each, weights=weights) for each in (mask, full)
+            )
+            np.testing.assert_allclose(numbers(short), numbers(long), rtol=1e-12)

@@ -16,14 +16,28 @@ to_python <- function(x, argument, call) {
     function_to_python(x, argument, call)
   } else if (is.list(x) && !is.data.frame(x)) {
     names <- if (is.null(names(x))) seq_along(x) else names(x)
-    own <- if (identical(argument, "layer")) names else paste0(argument, "$", names) # a layer's options are arguments
-    inner <- Map(function(each, name) to_python(each, name, call), unclass(x), own)
+    own <- if (is_layer(x)) names else paste0(argument, "$", names) # a layer's options are arguments
+    inner <- Map(function(each, name, number) {
+      within_layer(each, number, argument, to_python(each, name, call), call)
+    }, unclass(x), own, seq_along(x))
     names(inner) <- names
     reticulate::r_to_py(if (is.null(names(x))) unname(inner) else inner)
   } else {
     refuse_what_python_cannot_see(x, argument, call)
     atomic_to_python(x)
   }
+}
+
+# A layer as plain data, which has its kind and its options.
+is_layer <- function(x) is.list(x) && rlang::is_string(x[["layer"]])
+
+# `value`, where an error about an option of a layer in a list of layers says which layer it is.
+within_layer <- function(layer, number, argument, value, call) {
+  if (!is_layer(layer)) return(value)
+  tryCatch(value, gequi_input_error = function(error) {
+    place <- paste0("layer ", number, " (", layer$layer, ") of `", argument, "`: ")
+    abort_gequi("InputError", paste0(place, conditionMessage(error)), error$argument, call)
+  })
 }
 
 refuse_what_python_cannot_see <- function(x, argument, call) {
@@ -110,11 +124,10 @@ as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
   if (is.null(names(fields)) || inherits(fields, "gequi_field_type")) {
     return(if (is.atomic(fields) && length(fields) > 1) as.list(fields) else fields)
   }
-  unknown <- which(is.na(fields))
-  if (length(unknown)) {
-    message <- paste0("`", argument, "$", names(fields)[unknown[1]], "` must not be NA.")
-    abort_gequi("InputError", message, argument, call)
-  }
+  counts <- Filter(is.atomic, as.list(fields)) # what else there is, the core refuses
+  Map(function(count, name) {
+    refuse_what_python_cannot_see(count, paste0(argument, "$", name), call)
+  }, counts, names(counts))
   unname(Map(list, names(fields), as.list(fields)))
 }
 

@@ -36,8 +36,11 @@
 #' standardise <- broadcast_over(function(x) (x - mean(x)) / sd(x), "c", "a c -> a c")
 #' colMeans(standardise(matrix(rnorm(20), 5)))
 einsum <- function(spec, ..., dtype = "float64") {
+  need_arguments()
   call <- rlang::current_env()
+  spec <- to_python(spec, "spec", call)
   operands <- list(...)
+  do.call(refuse_dots, c(operands[nzchar(rlang::names2(operands))], .call = call)) # operands have no names
   operands <- Map(to_python, operands, paste("operand", seq_along(operands)), list(call))
   as_plain(call_core_with("einsum", c(list(spec), unname(operands), list(dtype = dtype)), call))
 }

@@ -128,9 +128,17 @@ def test_what_may_be_an_image_or_labels_is_said_to_be_taken_for_one():
         (MOVING, {"type": "points"}, "`type` must be one of 'image', 'labels'; got 'points'"),
         (MOVING, {"fill": "none"}, "`fill` must be a finite number; got 'none'"),
         (MOVING, {"fill": np.inf}, "`fill` must be a finite number"),
-        ((9 * MOVING).astype(np.uint8), {"type": "labels", "fill": -1}, "a value of the labels' type, uint8; got -1.0"),
-        ((9 * MOVING).astype(np.int16), {"type": "labels", "fill": 0.5}, "a value of the labels' type, int16; got 0.5"),
-        (MOVING > 0.5, {"fill": 2}, "a value of the labels' type, bool; got 2"),
+        (
+            (9 * MOVING).astype(np.uint8),
+            {"type": "labels", "fill": -1},
+            "a value of the type of the result, uint8; got -1.0",
+        ),
+        (
+            (9 * MOVING).astype(np.int16),
+            {"type": "labels", "fill": 0.5},
+            "a value of the type of the result, int16; got 0.5",
+        ),
+        (MOVING > 0.5, {"fill": 2}, "a value of the type of the result, bool; got 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(image, options, message):

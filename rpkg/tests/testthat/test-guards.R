@@ -229,3 +229,73 @@ test_that("no bad value leads to anything but a result or a refusal that names a
   bad <- found[!found$outcome %in% c("refused", "worked"), ]
   expect_identical(sprintf("%s(%s = %s): %s", bad$export, bad$argument, bad$value, bad$outcome), character())
 })
+
+# Calls that once worked, or failed in words of their own: the code, and what the error says of the argument.
+single_inputs <- list(
+  list(quote(fit(network, x, c(0, 1), epochs = 1, validation = 0)), "`validation` must be a fraction greater than 0, or NULL"),
+  list(quote(warp_image(numbers > 2, map + 9, "nearest", 0.5)), "`fill` must be a value of the type of the result, bool"),
+  list(quote(softmax(numbers, dtype = 0)), "`dtype` must be one of \"float32\", \"float64\"; got 0"),
+  list(quote(equivariant_network(space, c(trivial = 1), dtype = 0)), "`dtype` must be one of"),
+  list(quote(fit(network, x, c(0, 1), epochs = 1, learning_rate = day)), "`learning_rate` must not be a date or time"),
+  list(quote(field_type(space, c(regular = day))), "`fields$regular` must not be a date or time"),
+  list(quote(field_type(space, list(trivial = 1, regular = NA))), "`fields$regular` must not be NA"),
+  list(quote(softmax(numbers, axis = day)), "`axis` must not be a date or time"),
+  list(quote(gspace("rot2dOnR2", N = day)), "`N` must not be a date or time"),
+  list(quote(einsum(NA, numbers)), "`spec` must not be NA"),
+  list(quote(einsum(NA_character_, numbers)), "`spec` must not be NA"),
+  list(quote(einsum(NULL, numbers)), "`spec` must read as"),
+  list(quote(einsum()), "`spec` is missing"),
+  list(
+    quote(equivariant_network(space, c(trivial = 1), list(list(layer = "relu"), list(layer = "conv", kernel_size = NA)))),
+    "layer 2 (conv) of `layers`: `kernel_size` must not be NA"
+  ),
+  list(
+    quote(layer_residual(start, function(n) n |> layer_relu() |> layer_conv(c(regular = 1), day))),
+    "layer 2 (conv) of `layers`: `kernel_size` must not be a date or time"
+  ),
+  list(
+    quote(layer_residual(start, function(n) n, shortcut = function(n) layer_conv(n, c(regular = 1), NA))),
+    "layer 1 (conv) of `shortcut`: `kernel_size` must not be NA"
+  ),
+  list(
+    quote(layer_skip(start, function(n) layer_skip(n, function(n) layer_conv(n, c(regular = 1), c(3, NA))))),
+    "layer 1 (skip) of `layers`: layer 1 (conv) of `layers`: `kernel_size` must have no missing values"
+  ),
+  list(quote(layer_conv(start, c(regular = 1), NA)), "`kernel_size` must not be NA"),
+  list(
+    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = c(TRUE, FALSE))),
+    "`mask` must have the shape (..., query, key) = (5, 5); got (2)"
+  ),
+  list(
+    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = logical(5))), "`mask` leaves a query without any key"
+  ),
+  list(quote(image_value(numbers, network)), "`f` must be a function of arrays; got a network"),
+  list(quote(normalize_rows(numbers, network)), "`f` must be a function of arrays; got a network"),
+  list(quote(image_product(numbers, numbers, rows = network)), "`rows` must be a function of arrays; got a network"),
+  list(quote(broadcast_over(network, "c", "a c -> a c")), "`f` must be a function of arrays; got a network"),
+  list(quote(permutation_error(network, numbers, 1, 1)), "`f` must be a function of arrays; got a network")
+)
+
+test_that("single inputs that once slipped through are refused by name", {
+  needs_python()
+  here <- guard_fixtures()
+  here$day <- as.Date("2020-01-01")
+  for (each in single_inputs) expect_refused(eval(each[[1]], here), each[[2]], "input")
+})
+
+test_that("an argument that there is not is refused by name", {
+  needs_python()
+  here <- guard_fixtures()
+  for (name in names(guard_rows)) {
+    code <- as.call(c(as.name(name), guard_rows[[name]], list(about = 1)))
+    expect_error(eval(code, here), "about", info = name)
+  }
+})
+
+test_that("a mask of one axis is that of the keys", {
+  needs_python()
+  x <- feature(5, 4)
+  keys <- c(TRUE, TRUE, FALSE, TRUE, FALSE)
+  full <- matrix(keys, 5, 5, byrow = TRUE)
+  expect_equal(scaled_dot_product_attention(x, x, x, mask = keys), scaled_dot_product_attention(x, x, x, mask = full))
+})

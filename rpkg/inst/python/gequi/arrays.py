@@ -150,6 +150,18 @@ def check_flag(value: object, argument: str) -> bool:
     raise InputError("`{argument}` must be true or false; got {value!r}.", argument, value=value)
 
 
+def check_function(f: Any, argument: str) -> Any:
+    """Return `f` if it is a function of arrays; otherwise raise an InputError. Modules are functions of tensors."""
+    if isinstance(f, torch.nn.Module):
+        template = (
+            "`{argument}` must be a function of arrays; got a network or module, which predict() applies to them."
+        )
+        raise InputError(template, argument)
+    if not callable(f):
+        raise InputError("`{argument}` must be a function of arrays; got {value!r:.80}.", argument, value=f)
+    return f
+
+
 def as_array(
     x: Any,
     argument: str,

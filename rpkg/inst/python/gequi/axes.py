@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import as_array, as_numpy, check_dtype, check_integer, check_result, own_tensor
+from .arrays import as_array, as_numpy, check_dtype, check_function, check_integer, check_result, own_tensor
 from .errors import InputError, ShapeError, nearest
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -265,8 +265,7 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
         >>> columns([[1, 2], [3, 4]]).tolist()
         [4, 6]
     """
-    if not callable(f):
-        raise InputError("`{argument}` must be a function of arrays; got {value!r:.80}.", "f", value=f)
+    check_function(f, "f")
     groups, result = _read(spec)
     if _REST in itertools.chain(*groups, result):
         raise InputError("`{argument}` must name each axis here; {rest!r} is for einsum.", "spec", rest=_REST)

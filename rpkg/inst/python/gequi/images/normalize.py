@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..arrays import as_array, as_numpy, check_choice, own_tensor
+from ..arrays import as_array, as_numpy, check_choice, check_function, own_tensor
 from ..errors import InputError, ShapeError
 from ._border import at_border, has_tensor
 
@@ -139,6 +139,7 @@ def check_weights(f: Any, argument: str, tensors: bool) -> Weights:
         return check_choice(f, argument, WEIGHTS)
     if tensors:
         return f
+    check_function(f, argument)
 
     def on_arrays(x: torch.Tensor) -> torch.Tensor:
         weights = as_array(f(as_numpy(x)), f"{argument}(x)")

@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import check_choice, check_number, scalar
 from ..errors import GequiMessage, InputError
 from ..geometry.sampling import INTERPOLATIONS
-from ..maps import warp_image
+from ..maps import storable, warp_image
 
 TYPES = ("image", "labels")
 KINDS = {"b": "logical", "i": "integer", "u": "integer", "f": "number"}  # of numpy's kinds of numbers
@@ -87,10 +87,10 @@ def filled(warped: np.ndarray, map: np.ndarray, size: tuple[int, ...], fill: flo
     """Set pixels where the map is more than half a pixel outside an image of this size to `fill`."""
     if fill is None:
         return warped
-    if warped.dtype.kind != "f":
-        fill = _whole(fill, warped.dtype)
+    if math.isnan(fill) and warped.dtype.kind != "f":
+        fill = 0  # a type without NaN
     beyond = [(along <= -0.5) | (along >= n - 0.5) for along, n in zip(map, size, strict=True)]
-    warped[..., np.any(beyond, 0)] = fill
+    warped[..., np.any(beyond, 0)] = fill if math.isnan(fill) else storable(fill, warped.dtype)
     return warped
 
 
@@ -100,16 +100,3 @@ def check_fill(fill: Any) -> float | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return value
     return float(value) if isinstance(value, bool) else check_number(value, "fill")
-
-
-def _whole(fill: float, dtype: np.dtype) -> Any:
-    """Return the value for labels of a type without NaN: NaN becomes 0."""
-    if math.isnan(fill):
-        return 0
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if fill != math.floor(fill) or not low <= fill <= high:
-        raise InputError(
-            "`{argument}` must be a value of the labels' type, {dtype}; got {value!r}.",
-            "fill", dtype=str(dtype), value=fill,
-        )  # fmt: skip
-    return int(fill)

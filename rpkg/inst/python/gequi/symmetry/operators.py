@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._escnn import FieldType
-from ..arrays import as_array, check_dtype, check_index, entries
+from ..arrays import as_array, check_dtype, check_function, check_index, entries
 from ..errors import InputError, ShapeError
 from ..fields import parse_fields, show_fields
 from ..groups import check_gspace
@@ -48,6 +48,7 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
         return operator
     if not callable(f):
         raise InputError("`{argument}` must be a network or a function; got {f!r:.80}.", "f", f=f)
+    check_function(f, "f")
     for name, given in (("space", space), ("input", input), ("output", output)):
         if given is None:
             raise InputError("`{argument}` is missing: a function does not say itself how it transforms.", name)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from .._recipes import choose_seed
-from ..arrays import as_array, check_dtype, check_integer
-from ..errors import InputError, ShapeError
+from ..arrays import as_array, check_dtype, check_function, check_integer
+from ..errors import ShapeError
 from .operators import check_indexes, scale_of
 
 
@@ -54,8 +54,7 @@ def permutation_error(
         >>> [row["name"] for row in rows]
         ['exchange', 'cycle', 'random 1', 'random 2', 'random 3']
     """
-    if not callable(f):
-        raise InputError("`{argument}` must be a function; got {f!r:.80}.", "f", f=f)
+    check_function(f, "f")
     kind = np.dtype(str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch."))
     array = as_array(x, "x").astype(kind)
     value = as_array(f(array), "f(x)")

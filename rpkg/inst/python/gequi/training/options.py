@@ -60,7 +60,11 @@ def _check_optimizer(given: Any, argument: str) -> dict[str, Any]:
 def _check_validation(value: Any, argument: str) -> Any:
     """Check a fraction or a pair (x, y)."""
     if not isinstance(value, tuple | list):
-        return check_number(value, argument, minimum=0, maximum=1)
+        fraction = check_number(value, argument, minimum=0, maximum=1)
+        if fraction == 0:
+            template = "`{argument}` must be a fraction greater than 0, or {none!r} for no validation; got {value!r}."
+            raise InputError(template, argument, none=None, value=value)
+        return fraction
     if len(value) != 2:
         raise InputError(
             "`{argument}` must be a fraction or a pair (x, y); got {count} things.", argument, count=len(value)
