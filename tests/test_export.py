@@ -1,6 +1,8 @@
 """export: files that other programs run, equal to what predict() says, for every kind of layer."""
 
 import os
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -124,41 +126,63 @@ def same(path, format, model, random, *shapes):
 
 FORMATS = ["onnx", "torchscript"]
 
+# Other modules: how each is made, the shapes it is exported with, and others that its file takes.
+MODULES = {
+    "mlp": (lambda: gequi.image_classifier_mlp((1, 8, 8), (4,)), [(1, 1, 8, 8)], [(3, 1, 8, 8)]),
+    "resnet": (lambda: gequi.identity_resnet(1, components=2, widths=(4, 8, 16)), [(1, 1, 8, 8)], [(3, 1, 11, 8)]),
+    "unet": (lambda: gequi.unet(levels=2, width=4), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
+    "equivariant unet": (
+        lambda: gequi.unet(levels=2, width=4, space=C4, variant="circuit"), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
+    "attention": (lambda: gequi.multi_head_attention(6, 2, bias=True), [(1, 5, 6), (1, 7, 6)], [(3, 9, 6), (3, 4, 6)]),
+    "visual attention": (
+        lambda: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, bias=True), [(1, 2, 8, 8), (1, 2, 9, 9)],
+        [(3, 2, 11, 8), (3, 2, 9, 12)]),
+    "gsa": (lambda: gequi.gsa_network(C4, fields=4, blocks=1, patch_size=3, size=9), [(1, 1, 9, 9)], [(3, 1, 12, 9)]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """exported(name, format): a network or another module, and its file, which is written once: it takes up to 20 s."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def export(name, format="onnx"):
+        if name in NETWORKS:
+            model = network(name)
+            shapes = (1, 1, *size_of(model, name))
+        else:
+            make, shapes, _ = MODULES[name]
+            model = make()
+        return model, gequi.export_model(model, folder / f"{name}.{format}", shapes, format=format)
+
+    return export
+
+
+def size_of(net, name):
+    return [9 if name == "classifier" else 8] * net.space.dimensionality  # such that strides keep it exact
+
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_runs_elsewhere_as_here_on_any_batch_and_any_size(tmp_path, random, name, format):
-    net = network(name)
-    size = [9 if name == "classifier" else 8] * net.space.dimensionality  # such that strides keep it exact
-    path = gequi.export_model(net, tmp_path / "net", (1, 1, *size), format=format)
+def test_every_network_runs_elsewhere_as_here_on_any_batch_and_any_size(exported, random, name, format):
+    net, path = exported(name, format)
+    size = size_of(net, name)
     for batch, more in ((1, 0), (5, 0), (2, 4)):
         same(path, format, net, random, (batch, 1, size[0] + more, *size[1:]))
         same(path, format, net, random, (batch, 1, *size[1:], size[0] + more))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize(
-    ("make", "shapes", "others"),
-    [
-        (lambda: gequi.image_classifier_mlp((1, 8, 8), (4,)), [(1, 1, 8, 8)], [(3, 1, 8, 8)]),
-        (lambda: gequi.identity_resnet(1, components=2, widths=(4, 8, 16)), [(1, 1, 8, 8)], [(3, 1, 11, 8)]),
-        (lambda: gequi.unet(levels=2, width=4), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
-        (lambda: gequi.unet(levels=2, width=4, space=C4, variant="circuit"), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
-        (lambda: gequi.multi_head_attention(6, 2, bias=True), [(1, 5, 6), (1, 7, 6)], [(3, 9, 6), (3, 4, 6)]),
-        (lambda: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, bias=True), [(1, 2, 8, 8), (1, 2, 9, 9)],
-         [(3, 2, 11, 8), (3, 2, 9, 12)]),
-        (lambda: gequi.gsa_network(C4, fields=4, blocks=1, patch_size=3, size=9), [(1, 1, 9, 9)], [(3, 1, 12, 9)]),
-    ],
-)  # fmt: skip
-def test_every_other_module_runs_elsewhere_as_here(tmp_path, random, make, shapes, others, format):
-    model = make()
-    path = gequi.export_model(model, tmp_path / "model", shapes, format=format)
-    for given in (shapes, others):
+@pytest.mark.parametrize("name", MODULES)
+def test_every_other_module_runs_elsewhere_as_here(exported, random, name, format):
+    model, path = exported(name, format)
+    for given in MODULES[name][1:]:
         same(path, format, model, random, *given)
 
 
-def test_a_network_keeps_its_symmetry_in_another_program(tmp_path, random):
-    path = gequi.export_model(network("classifier"), tmp_path / "net", (1, 1, 9, 9))
+def test_a_network_keeps_its_symmetry_in_another_program(exported, random):
+    _, path = exported("classifier")
     x = random.normal(size=(2, 1, 9, 9))
     np.testing.assert_allclose(ran(path, "onnx", np.rot90(x, axes=(2, 3))), ran(path, "onnx", x), atol=1e-5)
 
@@ -172,20 +196,20 @@ def sizes(path):
     return {name: [size.dim_param or size.dim_value for size in shape] for name, shape in shapes.items()}
 
 
-def test_free_axes_have_names_and_others_their_sizes(tmp_path):
-    path = gequi.export_model(network("irreps"), tmp_path / "a.onnx", (1, 1, 8, 9))
+def test_free_axes_have_names_and_others_their_sizes(exported):
+    _, path = exported("irreps")
     assert sizes(path) == {"x": ["batch", 1, "row", "column"], "output": ["batch", 4, "row", "column"]}
-    gequi.export_model(gequi.image_classifier_mlp((1, 8, 8), (4,)), path, (1, 1, 8, 8))
+    _, path = exported("mlp")
     assert sizes(path) == {"x": ["batch", 1, 8, 8], "output": ["batch", 10]}
-    gequi.export_model(gequi.multi_head_attention(6), path, [(1, 5, 6), (1, 5, 6)])
+    _, path = exported("attention")
     assert sizes(path)["query"] == ["batch", "query_token", 6]
     assert sizes(path)["context"] == ["batch", "context_token", 6]
 
 
-def test_a_file_is_valid_and_tells_nothing_of_the_program_that_wrote_it(tmp_path):
-    path = gequi.export_model(network("irreps"), tmp_path / "a.onnx", (1, 1, 8, 8))
+def test_a_file_is_valid_and_tells_nothing_of_the_program_that_wrote_it(exported):
+    _, path = exported("irreps")
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    assert b".py" not in (tmp_path / "a.onnx").read_bytes()
+    assert b".py" not in Path(path).read_bytes()
 
 
 def test_a_network_of_float64_is_written_in_float32_unless_told(tmp_path, random):
@@ -205,7 +229,7 @@ def test_a_network_of_float64_is_written_in_float32_unless_told(tmp_path, random
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_exporting_says_nothing_and_leaves_the_network_as_it_was(tmp_path, capfd, recwarn, format):
-    net = network("classifier").train()
+    net = network("vectors").train()
     before = gequi.get_weights(net)
     gequi.export_model(net, tmp_path / "a", (1, 1, 8, 8), format=format)
     told = capfd.readouterr()
