@@ -1,9 +1,12 @@
 """The door to escnn: what it supplies and mends."""
 
+import importlib.util
 import inspect
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,9 +135,35 @@ def test_gequis_groups_spaces_and_types_are_those_of_escnn():
     assert network.in_type == fields
 
 
-def test_lie_learn_is_supplied_to_escnn_alone():
-    code = "import gequi, sys; assert not any(name.startswith('lie_learn') for name in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+IMPORTED = """
+import json, sys, gequi
+loaded = sorted(sys.modules)
+from escnn.nn import init
+assert init.stats.ortho_group.rvs(3).shape == (3, 3)
+from scipy.stats import ortho_group, norm
+assert init.stats.ortho_group is ortho_group and norm.cdf(0) == 0.5
+from sklearn.utils.extmath import randomized_svd
+from escnn.group import _numerical
+assert _numerical.randomized_svd is None
+with open(sys.argv[1], "w") as file:
+    json.dump(loaded, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """What a process that imports gequi says, and the modules that it has then."""
+    file = tmp_path_factory.mktemp("imported") / "modules.json"
+    command = [sys.executable, "-W", "default", "-c", IMPORTED, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done, json.loads(file.read_text())
+
+
+def test_lie_learn_is_supplied_to_escnn_alone(imported):
+    _, loaded = imported
+    assert "gequi" in loaded
+    assert not any(name.startswith("lie_learn") for name in loaded)
 
 
 # ---- Wigner matrices ------------------------------------------------------------------------------------
@@ -193,22 +222,33 @@ def test_escnn_runs_on_these_matrices_up_to_degree_three():
 # ---- the cache ------------------------------------------------------------------------------------------
 
 
-def test_the_cache_goes_where_it_is_told_and_not_into_the_installed_package(tmp_path):
-    code = (
-        "import escnn, pathlib, gequi\n"
-        "gequi.gspace('octaOnR3')\n"
-        "print((pathlib.Path(escnn.__file__).parent / 'group' / '_cache').exists())\n"
-    ).replace("import escnn, pathlib, gequi", "import gequi, escnn, pathlib")
-    environment = {**os.environ, "GEQUI_CACHE": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n", done.stdout
-    assert any((tmp_path / "escnn").iterdir())
+COLD = """
+import gequi
+space = gequi.gspace('flipRot2dOnR2', N=3)
+layers = [{'layer': 'conv', 'fields': {'regular': 1}, 'kernel_size': 3}] * 2
+gequi.equivariant_network(space, {'trivial': 1}, layers, seed=1)
+"""
 
 
-def test_importing_gequi_says_nothing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", "import gequi"], capture_output=True, text=True, check=True
-    )
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory):
+    """A process with an empty cache that builds a regular layer of a dihedral group, its cache, and what it left in escnn."""
+    cache = tmp_path_factory.mktemp("cache")
+    package = Path(importlib.util.find_spec("escnn").origin).parent
+    before = set(package.rglob("_cache/**"))  # there may be one of an escnn that was imported without gequi
+    environment = {**os.environ, "GEQUI_CACHE": str(cache)}
+    done = subprocess.run([sys.executable, "-c", COLD], env=environment, capture_output=True, text=True)
+    return done, cache, set(package.rglob("_cache/**")) - before
+
+
+def test_the_cache_goes_where_it_is_told_and_not_into_the_installed_package(cold):
+    _, cache, left = cold
+    assert any((cache / "escnn").iterdir())
+    assert left == set()
+
+
+def test_importing_gequi_says_nothing(imported):
+    done, _ = imported
     assert done.stdout == ""
     assert "py3nj" not in done.stderr
 
@@ -291,30 +331,15 @@ def test_standard_deviations_of_initial_weights_are_those_of_escnn(name, options
     np.testing.assert_allclose(he_standard_deviations(conv.basisexpansion), expected, rtol=1e-6)
 
 
-def test_a_regular_layer_of_a_dihedral_group_can_be_built_with_scikit_learn_installed(tmp_path):
-    import sklearn  # noqa: F401 - escnn uses it where it finds it, and fails (its issue 112)
+def test_a_regular_layer_of_a_dihedral_group_can_be_built_with_scikit_learn_installed(cold):
+    import sklearn  # noqa: F401 - escnn uses it where it finds it, and fails (its issue 112), with a cold cache
 
-    code = (
-        "import gequi\n"
-        "space = gequi.gspace('flipRot2dOnR2', N=3)\n"
-        "layers = [{'layer': 'conv', 'fields': {'regular': 1}, 'kernel_size': 3}] * 2\n"
-        "gequi.equivariant_network(space, {'trivial': 1}, layers, seed=1)\n"
-    )
-    environment = {**os.environ, "GEQUI_CACHE": str(tmp_path)}  # the failure needs a cold cache
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    done, *_ = cold
+    assert done.returncode == 0, done.stderr
 
 
-def test_what_escnn_hardly_needs_is_loaded_when_it_is_used():
-    code = """
-import sys, gequi
-assert "sklearn" not in sys.modules
-assert "scipy.stats" not in sys.modules
-from escnn.nn import init
-assert init.stats.ortho_group.rvs(3).shape == (3, 3)
-from scipy.stats import ortho_group, norm
-assert init.stats.ortho_group is ortho_group and norm.cdf(0) == 0.5
-from sklearn.utils.extmath import randomized_svd
-from escnn.group import _numerical
-assert _numerical.randomized_svd is None
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_what_escnn_hardly_needs_is_loaded_when_it_is_used(imported):
+    """The process has used both."""
+    _, loaded = imported
+    assert "sklearn" not in loaded
+    assert "scipy.stats" not in loaded
