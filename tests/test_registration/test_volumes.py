@@ -100,6 +100,13 @@ def test_a_linear_map_is_found_to_a_hundredth_of_a_voxel(transform, matrix):
 
 
 def test_inverted_contrast_is_found_where_any_contrast_is_allowed():
+    moving, fixed, map = linear_pair(ROTATION, (1.0, -2.0, 1.5))
+    result = register_images(moving, 1 - fixed, contrast="any", transform="rigid")
+    assert length(result.map - map)[fixed > 0.1].mean() < 0.25
+
+
+@pytest.mark.slow
+def test_inverted_contrast_is_found_under_a_warp_too():
     given = pair(0)
     result = register_images(given.moving, 1 - given.fixed, contrast="any")
     assert benchmark.error(result.map, given).mean() < 0.25
@@ -238,7 +245,7 @@ def test_every_tensor_is_made_on_the_device_that_was_asked_for():
 
 
 def test_unrelated_volumes_are_refused():
-    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 24, 20, 22)), (0, 2, 2, 2))
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 20, 18, 19)), (0, 2, 2, 2))
     with pytest.raises(UnrelatedImagesError, match="do not look alike under any map"):
         register_images(*noise)
     with warnings.catch_warnings():
