@@ -89,7 +89,7 @@ test_that("one registration tells its stages, and shows them once they last", {
   last <- told[[max(which(stages == "refinement"))]]
   expect_identical(last$step, last$steps)
   again <- function(...) register_images(turned(), upright(), ...)
-  expect_message(again(progress = TRUE), NA) # it is over before two seconds
+  rlang::with_options(expect_message(again(progress = TRUE), NA), cli.progress_show_after = 60) # it is over before
   rlang::local_options(cli.progress_show_after = 0, cli.dynamic = FALSE)
   larger <- sample_image("cat")[11:200, 101:290] # for long enough that cli shows a line
   turned_larger <- t(larger)[190:1, ]
