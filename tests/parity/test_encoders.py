@@ -23,10 +23,11 @@ def test_registration_encoder(r, same, contrast):
 def test_registration_encoder_of_volumes(r, same, contrast):
     options = {"contrast": contrast, "dimension": 3}
     theirs, ours = r.registration_encoder(**options), gequi.registration_encoder(**options)
-    same(r.value(r.predict(theirs, VOLUME)), gequi.predict(ours, VOLUME))
-    moving = VOLUME.transpose(1, 2, 0)
-    result = r.parts(r.register_images(moving, VOLUME, contrast=contrast, encoder=theirs, min_probability=0))
-    expected = gequi.register_images(moving, VOLUME, contrast=contrast, encoder=ours, min_probability=0)
+    fixed = VOLUME[:18, :20, :22]
+    same(r.value(r.predict(theirs, fixed)), gequi.predict(ours, fixed))
+    moving = fixed.transpose(1, 2, 0)
+    result = r.parts(r.register_images(moving, fixed, contrast=contrast, encoder=theirs, min_probability=0))
+    expected = gequi.register_images(moving, fixed, contrast=contrast, encoder=ours, min_probability=0)
     np.testing.assert_allclose(result["map"], expected.map + 1, rtol=0, atol=1e-6)
 
 

@@ -85,7 +85,7 @@ def test_register_images(r, same, options):
     assert theirs["probability"] == ours.probability
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(r):
     """A registration of images whose pixels have two lengths, in R and in Python."""
     image = gequi.sample_image("cat")
@@ -94,7 +94,7 @@ def pair(r):
     return r.register_images(moving, fixed, **options), gequi.register_images(moving, fixed, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def volumes(r):
     depth, row, column = np.indices((20, 22, 24))
     fixed = np.sin(depth * row / 30) + np.cos(column / 3) * np.sin(depth / 4) + 0.2 * np.sin(row + column / 2)

@@ -17,7 +17,7 @@ def images():
     return image[60:140, 160:250], np.rot90(image[64:130, 165:245])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(r, images):
     options = {"moving_spacing": [1.0, 1.0], "spacing": [1.0, 1.25]}
     return r.register_images(*images, **options), gequi.register_images(*images, **options)
