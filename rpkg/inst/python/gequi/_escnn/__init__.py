@@ -14,6 +14,7 @@ from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 from . import sampling  # noqa: F401  replaces functions of the copies
 from .conversion import converted_weights
 from .layers import basis_samples, escnn, float_type, he_standard_deviations
+
 from . import printing  # noqa: F401  isort: skip
 from .solutions import bases_as_found, canonical_representation, canonical_type
 
