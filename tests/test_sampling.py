@@ -4,6 +4,7 @@ import escnn.nn
 import pytest
 
 import gequi
+from gequi._escnn import bases_as_found
 
 SPACES = {
     "C4": (gequi.gspace("rot2dOnR2", N=4), [["trivial", 1], ["regular", 2], ["irrep_1", 1]]),
@@ -17,7 +18,8 @@ SPACES = {
 def layers(name):
     """The convolution of gequi, and escnn's own one with the same types."""
     space, fields = SPACES[name]
-    net = gequi.equivariant_network(space, fields, [{"layer": "conv", "fields": fields, "kernel_size": 3}], seed=1)
+    with bases_as_found():
+        net = gequi.equivariant_network(space, fields, [{"layer": "conv", "fields": fields, "kernel_size": 3}], seed=1)
     ours = net.layers[0]
     kind = escnn.nn.R2Conv if space.dimensionality == 2 else escnn.nn.R3Conv
     return ours, kind(ours.in_type, ours.out_type, 3, initialize=False)
