@@ -120,6 +120,37 @@ def test_training_is_a_plain_loop_of_torch_to_the_bit():
     same_weights(net, other, 1e-7)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_the_loop_on_one_cpu_trains_as_lightning_does_to_the_bit(monkeypatch, task):
+    results = []
+    for plain in (True, False):
+        net, x, y = example_of(task)
+        if task == "classification":
+            net = network([CONV, {"layer": "batch_norm"}, {"layer": "relu"}, {"layer": "dropout", "p": 0.5}, *HEAD])
+        seen = []
+        with monkeypatch.context() as patch:
+            if not plain:
+                patch.setattr("gequi.training.fitting.is_plain", lambda options: False)
+            callbacks = {"on_batch_end": lambda info, seen=seen: seen.append((info["step"], info["loss"]))}
+            history = gequi.fit(net, x, y, **{**OPTIONS, "batch_size": 5}, validation=0.25, augment="group", device="cpu",
+                                callbacks=callbacks)  # fmt: skip
+        rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+        results.append((rows, seen, gequi.get_weights(net)))
+    assert results[0][:2] == results[1][:2]
+    assert all(np.array_equal(value, results[1][2][name]) for name, value in results[0][2].items())
+
+
+def test_training_on_one_cpu_does_not_import_lightning():
+    code = """
+        import sys, numpy as np, torch, gequi
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        with torch.no_grad():
+            gequi.fit(net, np.ones((4, 1, 2, 2)), np.arange(4) % 2, epochs=1, device="cpu")
+        assert not {"lightning", "lightning.pytorch", "torchmetrics"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", inspect.cleandoc(code)], check=True)
+
+
 def test_any_torch_module_is_trained():
     x, y = stripes(20)
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))

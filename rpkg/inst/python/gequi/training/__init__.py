@@ -1,4 +1,4 @@
-"""Training of models with lightning.
+"""Training of models: on one CPU device in a loop, elsewhere with lightning.
 
 `fit()` trains a model in place and returns a history. `evaluate()` computes metrics. The same seed gives identical
 weights on the same machine with the same number of threads, from R and from Python. A training that is stopped and

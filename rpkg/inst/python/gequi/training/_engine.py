@@ -1,9 +1,10 @@
-"""The training engine: lightning's Trainer runs a `Run`. Only this module imports lightning, at the first `fit()`."""
+"""Training with lightning's Trainer: on GPUs, in several processes, in mixed precision.
+
+Only this module imports lightning, at the first `fit()` that needs it. `_loop.py` trains on one CPU device.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +16,9 @@ with warnings.catch_warnings():
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 
-from .._interrupts import listens_to_interrupts
 from .._quiet import quiet
 from ..jobs import Part
+from ._loop import accelerator_for, session
 from ._run import Row, Run
 
 _SPEAKERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
@@ -28,15 +29,9 @@ def train(run: Run) -> list[Row]:
     """Train a run until its end or a stop, and return its history."""
     options = run.options
     many = options.processes > 1
-    accelerator = _accelerator(options.device)
-    was_training = run.model.training
-    run.model.train()
-    if run.step < run.steps and not run.stop:
-        with (
-            quiet(_SPEAKERS, "lightning|torch|torchmetrics"),
-            _interrupts(run),
-            torch.random.fork_rng(_gpus(accelerator)),
-        ):
+    accelerator = accelerator_for(options.device)
+    with session(run, _gpus(accelerator)), quiet(_SPEAKERS, "lightning|torch|torchmetrics"):
+        if run.step < run.steps and not run.stop:
             trainer = Trainer(
                 accelerator=accelerator,
                 devices=options.devices,
@@ -55,20 +50,8 @@ def train(run: Run) -> list[Row]:
             for name in ("register_signal_handlers", "teardown"):
                 setattr(trainer._signal_connector, name, lambda: None)
             run.part = Part(trainer.global_rank, trainer.world_size)
-            try:
-                trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
-            except (KeyboardInterrupt, SystemExit):  # lightning converts KeyboardInterrupt to SystemExit
-                run.stop = run.stop or "interrupt"
-    run.model.train()
-    if not was_training:
-        run.model.eval()
+            trainer.fit(_Lesson(run), train_dataloaders=_Batches(run))
     return run.finish()
-
-
-def _accelerator(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def _gpus(accelerator: str) -> list[int]:
@@ -120,25 +103,3 @@ class _Lesson(LightningModule):
             self.run.stop = self.trainer.strategy.broadcast(self.run.stop)
         if self.run.stop:
             self.trainer.should_stop = True
-
-
-@contextlib.contextmanager
-def _interrupts(run: Run) -> Iterator[None]:
-    """Stop the run after the current batch at Ctrl-C, and immediately at a second one.
-
-    The handler is not installed if another program (R) handles Ctrl-C.
-    """
-    if not listens_to_interrupts():
-        yield
-        return
-
-    def on_interrupt(number: int, frame: Any) -> None:
-        if run.stop:
-            raise KeyboardInterrupt
-        run.stop = "interrupt"
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

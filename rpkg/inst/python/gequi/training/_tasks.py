@@ -70,7 +70,7 @@ class Task:
         if self.loss == "cross_entropy":
             weights = None if self.class_weights is None else self.class_weights.to(output)
             total = functional.cross_entropy(output, target, weight=weights, ignore_index=IGNORED, reduction="sum")
-            counted = target[target != IGNORED]
+            counted = target[target != IGNORED] if self.target else target  # only pixels may be ignored
             weight = counted.numel() if weights is None else weights[counted].sum()
             return total, torch.as_tensor(weight, dtype=total.dtype, device=total.device).clamp(min=1e-30)
         total = _ELEMENTWISE[self.loss](output, target, reduction="sum")
@@ -81,6 +81,8 @@ class Task:
         if self.loss != "cross_entropy":
             return None
         chosen = output.detach().reshape(len(output), *self.output).argmax(1)
+        if not self.target:
+            return (chosen == target).sum(), len(target)
         valid = target != IGNORED
         return ((chosen == target) & valid).sum(), int(valid.sum())
 

@@ -18,6 +18,7 @@ from ._augment import Augmentation
 from ._callbacks import Callbacks
 from ._checkpoints import read_checkpoint, take_weights
 from ._job import MODULE, read_result, write_job
+from ._loop import is_plain, train as train_plainly
 from ._prepare import need_lightning, prepare
 from ._run import Run
 from .options import FitOptions
@@ -165,6 +166,8 @@ def make_run(
 
 def train(run: Run) -> list[dict[str, Any]]:
     """Train in this process. With several processes, this process trains on its part of each batch."""
+    if is_plain(run.options):
+        return train_plainly(run)
     from ._engine import train as turn  # imported here because lightning takes seconds to import
 
     return turn(run)
