@@ -13,7 +13,7 @@ BUILD := $(CURDIR)/.cache/build
 # Empty, as CRAN has it, before a release: make check-trixie, make check-bare.
 CHECK_OPTIONS := --no-vignettes
 
-.PHONY: demo test check check-trixie check-bare bench docs site lock setup clean
+.PHONY: demo test check check-trixie check-bare coverage bench docs site lock setup clean
 
 ## the vignette "Get started", rendered, with its table of errors
 demo: setup
@@ -42,6 +42,10 @@ check-trixie:
 ## the last commit without Python: what CRAN's machines may see
 check-bare: setup
 	env -u RETICULATE_PYTHON -u GEQUI_REQUIRE_PYTHON WORKON_HOME=$(BUILD)/none .ci/r-cmd-check $(BUILD)/bare
+
+## the share of lines that the tests run, of the core and of R: installs pytest-cov and covr
+coverage: setup
+	.ci/coverage
 
 ## peers side by side, and the tests that take long
 bench: setup

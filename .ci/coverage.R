@@ -1,0 +1,8 @@
+# The share of the lines of an R package that its tests run, by file. Arguments: the package, and the least share in %.
+given <- commandArgs(TRUE)
+measured <- covr::package_coverage(given[1], type = "tests", quiet = FALSE)
+by_file <- covr::coverage_to_list(measured)
+files <- sort(by_file$filecoverage)
+cat(sprintf("%-40s %6.1f %%\n", names(files), files), sep = "")
+cat(sprintf("%-40s %6.1f %%\n", "all", by_file$totalcoverage))
+quit(status = as.integer(by_file$totalcoverage < as.numeric(given[2])))
