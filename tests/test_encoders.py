@@ -151,12 +151,12 @@ def test_an_encoder_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize(("layers", "space", "input", "error", "message"), [
-    ([LIFT], C8, {"trivial": 2}, FieldError, "one grey image .* 2 trivial"),
+    ([LIFT], C8, {"trivial": 2}, FieldError, "one gray image .* 2 trivial"),
     ([LIFT], gequi.gspace("flipRot2dOnR2", N=8), "trivial", FieldError, "rotations of rot2dOnR2"),
     ([LIFT], gequi.gspace("rot2dOnR2", N=3), "trivial", FieldError, "N of 4 or more"),
     ([{"layer": "oriented_gradients", "signed": False}], gequi.gspace("rot2dOnR2", N=5), "trivial", FieldError, "even"),
     ([{"layer": "oriented_gradients", "sigma": 0}], C8, "trivial", InputError, "`sigma` must be at least 0.1"),
-    ([{"layer": "ring_descriptor"}], C8, "trivial", FieldError, "reads oriented_gradients"),
+    ([{"layer": "ring_descriptor"}], C8, "trivial", FieldError, "takes the output of oriented_gradients"),
     ([LIFT, {"layer": "ring_descriptor", "rings": [6, 2]}], C8, "trivial", ShapeError, "a radius and a smoothing"),
     ([LIFT, {"layer": "ring_descriptor", "rings": [[6, 0]]}], C8, "trivial", InputError, "smoothing above 0"),
     ([{"layer": "token_pool", "token": 0}], C8, "trivial", InputError, "`token` must be at least 1"),
@@ -278,11 +278,11 @@ def test_contrast_any_describes_a_volume_and_its_negative_alike():
 @pytest.mark.parametrize(("layers", "space", "input", "error", "message"), [
     ([SPHERES], C8, "trivial", FieldError, "works on volumes"),
     ([SPHERES], gequi.gspace("octaOnR3"), "trivial", FieldError, "rotations of rot3dOnR3; the group is"),
-    ([SPHERES], SO3, {"trivial": 2}, FieldError, "one grey volume .* 2 trivial"),
+    ([SPHERES], SO3, {"trivial": 2}, FieldError, "one gray volume .* 2 trivial"),
     ([{**SPHERES, "spheres": [[6, 0]]}], SO3, "trivial", InputError, "`spheres` must have .* smoothing above 0"),
     ([{**SPHERES, "spheres": [6, 2]}], SO3, "trivial", ShapeError, "`spheres` must hold a radius .* each sphere"),
     ([{**SPHERES, "token": 0}], SO3, "trivial", InputError, "`token` must be at least 1"),
-    ([NORMAL], C8, {"trivial": 3}, FieldError, "one grey image .* 3 trivial"),
+    ([NORMAL], C8, {"trivial": 3}, FieldError, "one gray image .* 3 trivial"),
     ([{**NORMAL, "window": 0}], SO3, "trivial", InputError, "`window` must be at least 0.1"),
     ([{**NORMAL, "sigma": 0}], SO3, "trivial", InputError, "`sigma` must be at least 0.1"),
 ])  # fmt: skip
@@ -378,7 +378,7 @@ ONE_SIDED = {
 @pytest.mark.parametrize(("encoder", "error", "message"), [
     ("designed", InputError, "`encoder` must be a network"),
     (torch.nn.Conv2d(1, 8, 3), InputError, "`encoder` must be a network"),
-    (network([conv({"regular": 2})], input={"trivial": 3}), FieldError, "must take one grey image, .* 3 trivial"),
+    (network([conv({"regular": 2})], input={"trivial": 3}), FieldError, "must take one gray image, .* 3 trivial"),
     (network([conv({"trivial": 4})]), FieldError, "must lead to regular fields, .* 4 trivial"),
     (network([conv({"regular": 2})], gequi.gspace("flipRot2dOnR2", N=4)), FieldError, "rotations of the plane"),
     (network([conv({"regular": 2})], gequi.gspace("rot2dOnR2", N=2)), FieldError, "4 or more rotations"),
@@ -463,7 +463,7 @@ def test_scores_of_a_general_encoder_are_those_of_rotated_tokens():
     (network([conv({"regular": 2})], gequi.gspace("octaOnR3")), FieldError, r"rotations of space \(rot3dOnR3\); its output"),
     (network([conv({"irrep_0": 3})], SO3), FieldError, "one of degree 1 or more, .* 3 trivial"),
     (network([conv({"fourier(1)": 1})], SO3), FieldError, "must lead to irreps"),
-    (network([conv({"irrep_1": 1})], SO3, {"trivial": 2}), FieldError, "one grey volume, .* 2 trivial"),
+    (network([conv({"irrep_1": 1})], SO3, {"trivial": 2}), FieldError, "one gray volume, .* 2 trivial"),
     (network([conv({"irrep_1": 1}), {"layer": "token_pool", "token": 9}], SO3), InputError, "every 1 to 8 pixels; .* every 9"),
     (network([{"layer": "linear", "fields": {"irrep_1": 1}}], gequi.gspace("no_base_space", group="so3_group"), "irrep_1"),
      FieldError, "on images or volumes"),
@@ -662,15 +662,15 @@ def test_training_on_volumes_lowers_the_loss_and_finds_many_more_matches():
 
 
 @pytest.mark.parametrize(("options", "error", "message"), [
-    ({"images": []}, InputError, "`images` holds no image"),
-    ({"images": [np.zeros((60, 60))]}, InputError, "`images` must show something; number 1 is constant"),
-    ({"images": [CAT, CAT[:40, :60]]}, ShapeError, "at least 48 pixels along each side; number 2"),
+    ({"images": []}, InputError, "`images` contains no images"),
+    ({"images": [np.zeros((60, 60))]}, InputError, "`images` must not be constant; image 1 is"),
+    ({"images": [CAT, CAT[:40, :60]]}, ShapeError, "at least 48 pixels along each side; image 2"),
     ({"images": [CAT[0]]}, ShapeError, "`images` must have 2 or 3 axes"),
     ({"contrast": "other"}, InputError, "`contrast` must be one of"),
     ({"dimension": 4}, InputError, "`dimension` must be from 2 to 3; got 4"),
     ({"images": "multimodal", "dimension": 3}, InputError, "'multimodal' is an encoder of images; `dimension` must be 2"),
     ({"images": [CAT], "dimension": 3}, ShapeError, r"`images` must have 3 or 4 axes \(depth, row, column\)"),
-    ({"images": [blobs(0, (30, 30, 20))], "dimension": 3}, ShapeError, "at least 24 pixels along each side; number 1"),
+    ({"images": [blobs(0, (30, 30, 20))], "dimension": 3}, ShapeError, "at least 24 pixels along each side; image 1"),
     ({"images": [CAT], "steps": 0}, InputError, "`steps` must be at least 1"),
     ({"images": [CAT], "minutes": -1}, InputError, "`minutes` must be at least 0"),
     ({"images": [CAT], "device": "abacus"}, InputError, "`device`"),

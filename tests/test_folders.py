@@ -162,7 +162,9 @@ def test_the_slices_of_a_volume_have_colours_of_16_bits_too(tmp_path, random):
 def test_colours_of_16_bits_that_pillow_misreads_are_refused(tmp_path, random):
     whole = random.integers(0, 65536, (3, 5, 4)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", whole, photometric="rgb", planarconfig="separate")
-    with pytest.raises(InputError, match="deep.tif' cannot be read .its colours have 16 bits and are stored one after"):
+    with pytest.raises(
+        InputError, match="deep.tif' cannot be read .its colors have 16 bits and are stored plane by plane"
+    ):
         _files.read_image(tmp_path / "deep.tif")
 
 
@@ -182,7 +184,7 @@ def test_torchrun_does_a_job_and_its_parts_come_together_in_order(images, tmp_pa
         tmp_path / "a job", network(), folder, batch_size=2, devices=2, metadata={"by": "me"}
     )
     assert folders.prediction_job(tmp_path / "a job")["metadata"] == {"by": "me"}
-    with pytest.raises(InputError, match="is not done; none of its parts are there"):
+    with pytest.raises(InputError, match="is not finished; none of its parts exist"):
         gequi.collect_prediction(tmp_path / "a job")
     command = shlex.split(lines["torchrun"].replace("FIRST_MACHINE:29500", "localhost:0"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", *command[1:]]
@@ -205,7 +207,7 @@ def test_slurm_tells_a_worker_its_part_and_a_part_that_is_there_is_not_done_agai
     assert lines["srun"] == f"srun --nodes 2 --ntasks-per-node 4 {sys.executable} -m gequi.folders {job}"
     for rank in range(8):  # one more than there are images
         if rank == 3:
-            with pytest.raises(InputError, match="is not done; 3 of 8 of its parts are there"):
+            with pytest.raises(InputError, match="is not finished; 3 of 8 of its parts exist"):
                 gequi.collect_prediction(job)
         monkeypatch.setenv("SLURM_PROCID", str(rank))
         monkeypatch.setenv("SLURM_NTASKS", "8")
@@ -280,7 +282,7 @@ def test_the_pages_of_a_picture_are_slices_of_a_volume_and_never_one_image(tmp_p
         (lambda folder: {"devices": 0}, InputError, "`devices` must be at least 1"),
         (lambda folder: {"batch_size": 1.5}, InputError, "`batch_size` must be a whole number"),
         (lambda folder: {"model": network(3)}, ShapeError, "'.*image-0.npy' does not fit the model: .*must have 3 on its axis 'channel'"),
-        (lambda folder: {"model": torch.nn.Flatten(), "devices": 2}, InputError, "`model` must carry a recipe"),
+        (lambda folder: {"model": torch.nn.Flatten(), "devices": 2}, InputError, "`model` must have a recipe"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(images, change, kind, message):

@@ -358,11 +358,11 @@ def test_patches_that_do_not_cover_another_image_are_warned_of():
 @pytest.mark.parametrize(
     ("space", "layers", "input", "kind", "message"),
     [
-        (C4, [lifting()], "regular", FieldError, r"layer 1 \(lifting_attention\): the layer lifts invariant features .* 1 regular"),
+        (C4, [lifting()], "regular", FieldError, r"layer 1 \(lifting_attention\): the layer requires trivial fields; .* 1 regular"),
         (C4, [attention()], "trivial", FieldError, r"layer 1 \(group_attention\): the layer works on poses .* 1 trivial"),
         (C4, [block()], "irrep_1", FieldError, r"layer 1 \(group_attention_block\): the layer works on poses .* 1 irrep_1"),
         (C4, [{**lifting(), "fields": {"irrep_1": 2}}], "trivial", FieldError, "`fields` must be regular.* 2 irrep_1"),
-        (C4, [lifting(3)], "trivial", InputError, "`heads` must divide the 3 fields .*got 2"),
+        (C4, [lifting(3)], "trivial", InputError, "`heads` must divide the number of fields, 3, .*got 2"),
         (C4, [lifting(window=4)], "trivial", InputError, "`window` must be odd"),
         (C4, [lifting(frequencies=-1)], "trivial", InputError, "`frequencies` must be at least 0"),
         (C4, [lifting(key_dim=0)], "trivial", InputError, "`key_dim` must be at least 1"),

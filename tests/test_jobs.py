@@ -69,7 +69,7 @@ def test_a_folder_without_the_marker_is_left_alone(tmp_path):
 
 
 def test_where_no_folder_can_be_made_the_checkpoint_is_named(tmp_path):
-    with pytest.raises(InputError, match="`checkpoint`: no folder can be made beside '.*run'"):
+    with pytest.raises(InputError, match="`checkpoint`: cannot create a folder next to '.*run'"):
         with jobs.temporary_folder(tmp_path / "none" / "run"):
             pass
 

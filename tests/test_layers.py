@@ -228,7 +228,7 @@ def test_restrict_goes_on_with_the_subgroup():
         ([{"layer": "max_pool", "kernel_size": 2}], "irrep_1", FieldError, "acts on each channel alone"),
         ([{"layer": "group_pool"}], "irrep_1", FieldError, "acts on each channel alone"),
         ([{"layer": "dense", "units": 2}], "regular", FieldError, "group_pool or norm_pool before it"),
-        ([{"layer": "gated_nonlinearity"}], {"trivial": 1, "irrep_1": 2}, FieldError, "one trivial field in front"),
+        ([{"layer": "gated_nonlinearity"}], {"trivial": 1, "irrep_1": 2}, FieldError, "one trivial field for each field"),
         ([{"layer": "fourier_elu"}], "regular", FieldError, r"fourier\(L\)"),
         ([{"layer": "linear", "fields": "regular"}], "trivial", FieldError, "works on vectors"),
         ([{"layer": "restrict", "subgroup": 3}], "trivial", FieldError, "`subgroup` must be an id of a subgroup of C4"),
@@ -253,7 +253,7 @@ def test_layers_that_do_not_fit_are_refused_by_name(layers, input, kind, message
 
 
 def test_a_convolution_without_any_equivariant_kernel_is_refused_by_name():
-    with pytest.raises(FieldError, match=r"layer 1 \(conv\): no equivariant kernel leads from 1 trivial to 1 irrep_1"):
+    with pytest.raises(FieldError, match=r"layer 1 \(conv\): no equivariant kernel maps 1 trivial to 1 irrep_1"):
         network([conv(fields="irrep_1", kernel_size=1)])
 
 
@@ -285,7 +285,9 @@ def test_a_skip_layer_names_sizes_that_its_strides_do_not_divide():
         ShapeError, match=r"layer 1 \(skip\): the branches end with different sizes, \(6, 8\) and \(7, 8\)"
     ):
         gequi.predict(net, np.ones((1, 1, 7, 8)))
-    with pytest.raises(ShapeError, match=r"a skip layer puts features of size \(6, 8\) in front of \(7, 8\)"):
+    with pytest.raises(
+        ShapeError, match=r"a skip layer cannot concatenate features of the sizes \(6, 8\) and \(7, 8\)"
+    ):
         net(torch.ones(1, 1, 7, 8))
 
 

@@ -391,7 +391,7 @@ BAD = {
     "a vector": (lambda: gequi.plot_image(np.ones(3)), ShapeError, "`x` must have 2 or 3 or 4 axes"),
     "no images": (lambda: gequi.plot_image([]), ShapeError, "`x`"),
     "no file": (lambda: gequi.plot_image("none.png"), InputError, "there is no file 'none.png'"),
-    "no picture": (lambda: gequi.plot_image("banana"), InputError, "'banana' is no folder and no image file"),
+    "no picture": (lambda: gequi.plot_image("banana"), InputError, "'banana' is neither a folder nor an image file"),
     "two titles": (
         lambda: gequi.plot_image(IMAGE, titles=["a", "b"]), ShapeError, "`titles` must have one title per image, 1; got 2"
     ),

@@ -300,7 +300,7 @@ def test_what_cannot_be_checked_is_refused(arguments, kind, message):
 def test_a_network_declares_its_own_fields():
     net = gequi.equivariant_network(C4, "trivial", [conv()], seed=1)
     for given in ((C4,), (None, "trivial"), (None, None, "regular"), (C4, "trivial", "regular")):
-        with pytest.raises(InputError, match="are the network's own"):
+        with pytest.raises(InputError, match="are declared by the network"):
             gequi.equivariance_error(net, IMAGE, *given)
 
 
@@ -484,17 +484,23 @@ def test_a_tolerance_of_ones_own_is_that_of_the_table():
 @pytest.mark.parametrize(
     ("f", "x", "space", "options", "message"),
     [
-        (np.square, NOISE[7], {"N": 3}, {}, r"`x` is too small to tell: 120° .* on size \(7, 7\)"),
-        (lambda x: x * (abs(x) == abs(NOISE[7])), NOISE[7], {"N": 3}, {}, "is 0 or leads to an output of zeros only"),
+        (np.square, NOISE[7], {"N": 3}, {}, r"`x` is too small for the test: 120° .* at size \(7, 7\)"),
+        (lambda x: x * (abs(x) == abs(NOISE[7])), NOISE[7], {"N": 3}, {}, "is 0 after smoothing, or its output is"),
         (np.square, NOISE[7], {"N": 4}, {"elements": []}, "`elements` is empty; None is the default"),
-        (np.square, NOISE[7], {"N": 4}, {"elements": [0]}, "`elements` must hold an element besides the identity"),
-        (np.square, np.ones((1, 1, 7, 7)), {"N": 4}, {}, "`x` is changed by none of the elements"),
+        (
+            np.square,
+            NOISE[7],
+            {"N": 4},
+            {"elements": [0]},
+            "`elements` must contain an element other than the identity",
+        ),
+        (np.square, np.ones((1, 1, 7, 7)), {"N": 4}, {}, "`x` does not change under any of the elements"),
         (
             lambda x: x[:, :, ::-1],
             np.ones((1, 1, 7, 7)),
             {"N": 4},
             {"tolerance": 0.1},
-            "changed by none of the elements",
+            "does not change under any of the elements",
         ),
     ],
 )
@@ -518,7 +524,7 @@ def test_elements_that_a_restriction_gave_up_tell_nothing(random):
     assert gequi.is_equivariant(net, x)
     assert gequi.is_equivariant(net, x, elements=[1, 2])
     for elements in ([1], [0, 1, 3]):
-        with pytest.raises(InputError, match="a restriction inside the network has given up"):
+        with pytest.raises(InputError, match="a restriction in the network has removed"):
             gequi.is_equivariant(net, x, elements=elements)
 
 
@@ -582,17 +588,17 @@ def test_there_is_no_picture_of_volumes_or_of_an_element_that_was_given_up(rando
     assert equivariance_maps(restricted, x, element=2)["name"] == "180°"
     cubes = (lambda x: x, np.ones((1, 1, 3, 3, 3)), 1, 0, gequi.gspace("octaOnR3"), "trivial", "trivial")
     for arguments in ((restricted, x, 1), cubes):
-        with pytest.raises(InputError, match="must lead from images to images"):
+        with pytest.raises(InputError, match="must map images to images"):
             equivariance_maps(*arguments)
 
 
 def test_a_picture_needs_images_and_a_field_that_there_is():
     net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "global_avg_pool"}, {"layer": "flatten"}], seed=1)
-    with pytest.raises(InputError, match="must lead from images to images"):
+    with pytest.raises(InputError, match="must map images to images"):
         equivariance_maps(net, IMAGE)
     with pytest.raises(InputError, match="`field` must be from 0 to 0; got 1"):
         equivariance_maps(net, IMAGE, field=1)
-    with pytest.raises(InputError, match="`x` leads to an output of zeros only"):
+    with pytest.raises(InputError, match="`x` gives an output of zeros only"):
         equivariance_maps(lambda x: x, np.zeros((1, 1, 3, 3)), 1, 0, C4, "trivial", "trivial")
 
 

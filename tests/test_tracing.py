@@ -182,7 +182,7 @@ def test_a_model_is_left_as_it_was():
         (lambda: trace_shapes("unet", (1, 1)), "`model` must be a network; got 'unet'"),
         (
             lambda: trace_shapes(nn.Linear(4, 2), (1, 5)),
-            "`input_shape` 1 5 does not go through the model: RuntimeError",
+            "`input_shape` 1 5 is not accepted by the model: RuntimeError",
         ),
         (
             lambda: trace_shapes(unet(levels=1, width=1, seed=1), (1, 1, 3, 4)),

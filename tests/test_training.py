@@ -566,10 +566,10 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(tmp_path):
         ({"x": x + 1}, "data was"),
         ({"model": network(seed=2)}, "recipe was"),
     ]:
-        with pytest.raises(InputError, match=f"`checkpoint`: .*is of another run: its {name}"):
+        with pytest.raises(InputError, match=f"`checkpoint`: .*belongs to another run: its {name}"):
             gequi.fit(**{"model": network(), "x": x, "y": y, "checkpoint": path, **OPTIONS, **changed})
     gequi.save_model(network(), path)
-    with pytest.raises(InputError, match="is a model file, but no checkpoint"):
+    with pytest.raises(InputError, match="is a model file, not a checkpoint"):
         gequi.fit(network(), x, y, checkpoint=path, **OPTIONS)
     path.write_bytes(b"")
     with pytest.raises(ModelFileError, match="is cut off"):
@@ -975,7 +975,7 @@ def test_a_worker_that_is_alone_does_a_whole_job(tmp_path):
         ({"devices": 20}, "`batch_size` must be at least 20"),
         (
             {"devices": 2, "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))},
-            "`model` must carry a recipe",
+            "`model` must have a recipe",
         ),
     ],
 )
@@ -1008,11 +1008,11 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(x=np.ones((12, 2, 7, 7))), ShapeError, "`x` must have .*channel"),
         (lambda: fitted(x="none.npy"), InputError, r"`x` must be an array or the path of a \.npy file"),
         (lambda: fitted(y=None), InputError, "`y` is missing"),
-        (lambda: fitted(y=[0, 1]), ShapeError, r"`y` must have 12 targets, one an example; got shape \(2,\)"),
+        (lambda: fitted(y=[0, 1]), ShapeError, r"`y` must have 12 targets, one per example; got shape \(2,\)"),
         (lambda: fitted(y=np.arange(12)), InputError, "`y` must hold classes, whole numbers from 0 to 1, .* got 2"),
         (lambda: fitted(y=-np.arange(12) % 2 * 1.5, loss="cross_entropy"), InputError, "`y` must hold classes.* got 1.5"),
         (lambda: fitted(y=np.ones((12, 3, 3), int)), ShapeError, "`y` must have a class for each pixel|one for each image"),
-        (lambda: fitted("segmentation", y=np.ones(12, int)), ShapeError, "`y` has one class an image, but the network"),
+        (lambda: fitted("segmentation", y=np.ones(12, int)), ShapeError, "`y` has one class per image, but the network"),
         (lambda: fitted("field", y=np.ones((12, 1, 7, 7))), ShapeError, r"`y` must have the shape of the network's output, \(batch, 2, 7, 7\)"),
         (lambda: fitted("binary", loss="cross_entropy", y=np.ones((12, 7, 7), int)), ShapeError, "the network has one output"),
         (lambda: fitted("binary", loss="binary_cross_entropy", y=np.full((12, 1, 7, 7), 0.5)), InputError, "`y` must hold 0 and 1"),
@@ -1029,9 +1029,9 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(validation=(1, 2, 3)), InputError, "`validation` must be a fraction or a pair"),
         (lambda: fitted(validation=(np.ones((2, 1, 7, 7)), [0])), ShapeError, r"`validation\$y` must have 2 targets"),
         (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation'"),
-        (lambda: fitted(model=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "needs a network that declares"),
-        (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which 1 regular do not all allow"),
-        (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "turns images in the plane"),
+        (lambda: fitted(model=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "requires a network, which declares"),
+        (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which not all of the fields 1 regular allow"),
+        (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "rotates images in the plane"),
         (lambda: fitted(class_weights=[1, 2, 3]), ShapeError, "`class_weights` must have 2 numbers"),
         (lambda: fitted(class_weights=[1, -1]), InputError, "`class_weights` must be at least 0"),
         (lambda: fitted(class_weights="even"), InputError, "`class_weights` must be numbers or 'balanced'"),
@@ -1043,8 +1043,8 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(batches=3), InputError, "`batches` is for an `x` that is a function"),
         (lambda: fitted(x=lambda i: 1, y=None), InputError, "`batches`, the number of batches in an epoch, is missing"),
         (lambda: fitted(x=lambda i: 1, y=None, batches=1), InputError, "`x`, a function, must return a pair"),
-        (lambda: fitted(x=lambda i: 1, batches=1), InputError, "it makes the targets too"),
-        (lambda: fitted(model=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must carry a recipe"),
+        (lambda: fitted(x=lambda i: 1, batches=1), InputError, "it also returns the targets"),
+        (lambda: fitted(model=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2)), checkpoint="a"), InputError, "`model` must have a recipe"),
         (lambda: gequi.evaluate(network(), np.ones((2, 1, 7, 7)), [0, 2]), InputError, "`y` must hold classes"),
     ],
 )  # fmt: skip
@@ -1067,7 +1067,7 @@ def test_the_confusion_matrix_and_the_measures_of_each_class(random):
     for name, values in zip(("precision", "recall", "f1", "count"), expected, strict=True):
         np.testing.assert_allclose([row[name] for row in rows], values)
     np.testing.assert_allclose([row["iou"] for row in rows], jaccard_score(y, predicted, average=None))
-    with pytest.raises(InputError, match="is the one for targets that are no classes"):
+    with pytest.raises(InputError, match="is required for targets that are not classes"):
         gequi.evaluate(net, x, random.normal(size=(40, 3)), by="class")
 
 

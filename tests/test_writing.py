@@ -51,7 +51,7 @@ def test_colours_of_16_bits_in_tiff_need_tifffile(tmp_path, monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tifffile" else there(name))
     with pytest.raises(
-        SetupError, match=r"Writing colours of 16 bits to TIFF files needs tifffile: install gequi\[images\]"
+        SetupError, match=r"Writing colors of 16 bits to TIFF files needs tifffile: install gequi\[images\]"
     ):
         gequi.write_image(np.zeros((4, 5, 3)), tmp_path / "x.tif", bits=16)
     gequi.write_image(np.zeros((4, 5, 3)), tmp_path / "x.png", bits=16)

@@ -305,7 +305,7 @@ X = np.linspace(0, 1, 10)
         (lambda: invert_function(X, X, X, refine=1.5), InputError, r"`refine` must be a whole number; got 1\.5"),
         (lambda: invert_function(X, X, X, refine=-1), InputError, "`refine` must be at least 0"),
         (lambda: invert_function(np.eye(10), X, X, refine=1), InputError, "`refine` works along one axis"),
-        (lambda: invert_function(0 * X, X, X, refine=1), InputError, "`refine` needs each position in `x` once"),
+        (lambda: invert_function(0 * X, X, X, refine=1), InputError, "`refine` needs distinct positions in `x`"),
         (lambda: invert_function(X, X, [np.nan]), InputError, "`query` must be finite"),
         (lambda: register_curves(0 * X, X), InputError, "`a` must take at least two different values"),
         (lambda: register_curves(X, np.ones((3, 2))), ShapeError, "`b` must have the channels of `a`, 1; got 2"),

@@ -289,7 +289,7 @@ LABELS = blobs((24, 30))
 @pytest.mark.parametrize(
     ("landmarks", "kind", "message"),
     [
-        (POINTS[:1], ShapeError, "`landmarks` must be a pair: that of the moving image, that of the fixed one"),
+        (POINTS[:1], ShapeError, "`landmarks` must be a pair: one of the moving image and one of the fixed image"),
         ((POINTS, POINTS[:1]), ShapeError, "as many points in both images; got 2 in the moving and 1 in the fixed"),
         (
             (POINTS, np.ones((2, 3))),

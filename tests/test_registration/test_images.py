@@ -517,7 +517,7 @@ NO, ONES = np.zeros((40, 40)), np.ones((40, 40))
 @pytest.mark.parametrize(
     ("moving", "fixed", "options", "error", "message"),
     [
-        (IMAGE, IMAGE[None, None], {}, ShapeError, r"`fixed` must have 2 or 3 axes \(row, column\) or \(depth, row, column\), in grey; got shape .*, number of axes: 4"),
+        (IMAGE, IMAGE[None, None], {}, ShapeError, r"`fixed` must have 2 or 3 axes \(row, column\) or \(depth, row, column\), in gray; got shape .*, number of axes: 4"),
         (np.ones(9), IMAGE, {}, ShapeError, r"`moving` must have 2 or 3 axes"),
         (IMAGE, ONES, {}, InputError, r"`fixed` is constant, 1\.0 everywhere: there is nothing to match\."),
         (IMAGE * np.nan, IMAGE, {}, InputError, r"`moving` must be finite; 1600 of its 1600 values are NaN"),

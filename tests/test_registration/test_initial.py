@@ -120,7 +120,7 @@ def test_each_pair_of_a_list_has_its_own_start():
         (np.eye(3), {}, ShapeError, "`initial` must be a linear map of shape (2, 3), or landmarks"),
         ([[1, 2], [3, 4, 5]], {}, InputError, "`initial` must be an array of numbers"),
         (np.ones((2, 3)), {}, InputError, "`initial` has no inverse"),
-        (np.diag([1.0, -1.0]) @ np.eye(2, 3), {"transform": "translation"}, InputError, "`initial` mirrors the image"),
+        (np.diag([1.0, -1.0]) @ np.eye(2, 3), {"transform": "translation"}, InputError, "`initial` contains a reflection"),
         ({"moving": [[1, 2]]}, {}, InputError, "landmarks of both images, 'moving', 'fixed'; got 'moving'"),
         ({"moving": [[1, 2]], "fixed": [[1, 2], [3, 4]]}, {}, ShapeError, "as many landmarks of `moving` as of `fixed`"),
         ({"moving": [[1, 2]], "fixed": [[1, 2]]}, {}, InputError, "`initial` has too few landmarks"),

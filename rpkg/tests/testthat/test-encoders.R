@@ -21,7 +21,7 @@ test_that("its layers can be piped, with rings of one's own", {
     layer_token_pool(2)
   expect_identical(kinds_of(network), c("oriented_gradients", "ring_descriptor", "token_pool"))
   expect_identical(dim(predict(network, face())), c(1L, 40L, 16L, 16L))
-  expect_refused(layer_ring_descriptor(network), "reads oriented_gradients", "field")
+  expect_refused(layer_ring_descriptor(network), "takes the output of oriented_gradients", "field")
 })
 
 blob <- function() {
@@ -48,7 +48,7 @@ test_that("layers of volumes can be piped, with spheres of one's own", {
     layer_sphere_descriptor(spheres = list(c(2, 1), c(4, 1.5)), token = 5)
   expect_identical(kinds_of(network), c("local_normalization", "sphere_descriptor"))
   expect_identical(dim(predict(network, blob())), c(1L, 32L, 4L, 5L, 5L))
-  expect_refused(layer_sphere_descriptor(network), "one grey volume", "field")
+  expect_refused(layer_sphere_descriptor(network), "one gray volume", "field")
 })
 
 test_that("a trained encoder keeps its weights and its history, and registers", {

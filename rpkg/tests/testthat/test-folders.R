@@ -34,7 +34,7 @@ test_that("a job keeps the classes of the network", {
   job <- tempfile("job")
   lines <- prepare_prediction(job, model, folder, type = "class", nodes = 2, devices = 4, metadata = list(by = "me"))
   expect_match(lines$srun, "^srun --nodes 2 --ntasks-per-node 4 /.* -m gequi.folders ")
-  expect_refused(collect_prediction(job), "is not done; none of its parts are there", "input")
+  expect_refused(collect_prediction(job), "is not finished; none of its parts exist", "input")
   python <- reticulate::py_config()$python
   core <- dirname(system.file("python", "gequi", package = "gequiR"))
   said <- system2(

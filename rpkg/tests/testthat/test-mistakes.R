@@ -48,7 +48,7 @@ mistakes <- list(
   list(quote(image_product(volcano, volcano)), "b", "got 87", "as many rows as `a` has columns, 61"),
   list(quote(normalize_rows(volcano, "softmax")), "f", "got \"softmax\"", "must be one of \"exp\""),
   # training
-  list(quote(fit(network, x, y[1:5])), "y", "got shape (5)", "must have 6 targets, one an example"),
+  list(quote(fit(network, x, y[1:5])), "y", "got shape (5)", "must have 6 targets, one per example"),
   list(quote(fit(network, x, three)), "y", "3 levels, \"a\", \"b\", \"c\"", "one output for each level"),
   list(quote(fit(network, x, data.frame(label = y))), "y", "got a data frame", "`y[[\"label\"]]`"),
   list(quote(fit(network, x, replace(y, 6, NA))), "y", "image 6, it is NA", "leave that image out"),

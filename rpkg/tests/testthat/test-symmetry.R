@@ -41,10 +41,10 @@ test_that("where no quarter turn is exact, the others are judged by the error of
   shift <- function(x) x[, , , c(2:25, 1), drop = FALSE]
   expect_true(is_equivariant(function(x) x^2, x, space, grey, grey))
   expect_false(is_equivariant(shift, x, space, grey, grey))
-  expect_refused(is_equivariant(abs, feature(1, 1, 5, 5), space, grey, grey), "`x` is too small to tell: 120", "input")
+  expect_refused(is_equivariant(abs, feature(1, 1, 5, 5), space, grey, grey), "`x` is too small for the test: 120", "input")
   expect_refused(is_equivariant(shift, x, space, grey, grey, elements = integer()), "is empty; NULL", "input")
-  expect_refused(is_equivariant(shift, x, space, grey, grey, elements = 1), "besides the identity", "input")
-  expect_refused(is_equivariant(abs, x^0, c4(), grey, grey), "changed by none of the elements", "input")
+  expect_refused(is_equivariant(shift, x, space, grey, grey, elements = 1), "other than the identity", "input")
+  expect_refused(is_equivariant(abs, x^0, c4(), grey, grey), "does not change under any of the elements", "input")
 })
 
 test_that("fields may be given as field types", {
@@ -75,7 +75,7 @@ test_that("what does not fit is refused", {
   needs_python()
   expect_refused(equivariance_error(abs, volcano, c4()), "`input` is missing", "input")
   expect_refused(equivariance_error(convolution(), volcano, elements = 5), "must be from 1 to 4; got 5", "input")
-  expect_refused(equivariance_error(convolution(), volcano, c4()), "the network's own", "input")
+  expect_refused(equivariance_error(convolution(), volcano, c4()), "are declared by the network", "input")
   drops <- function(x) x[1, 1, , ]
   expect_refused(equivariance_error(drops, volcano, c4(), grey, grey), "`f` must return features", "shape")
   expect_refused(equivariance_error("f", volcano, c4(), grey, grey), "`f` must be a network or a function", "input")

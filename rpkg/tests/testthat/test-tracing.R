@@ -36,7 +36,7 @@ test_that("a trace is drawn, with skip connections, and written as DOT", {
 test_that("errors name the argument", {
   needs_python()
   tiny <- unet(levels = 1, width = 1, seed = 1)
-  expect_refused(trace_shapes(tiny, c(1, 1, 3, 4)), "does not go through the model: ShapeError", "input")
+  expect_refused(trace_shapes(tiny, c(1, 1, 3, 4)), "is not accepted by the model: ShapeError", "input")
   expect_refused(trace_shapes(1, c(1, 2)), "`model` must be a network", "input")
   expect_refused(as_dot(1), "`trace` must be a table, as trace_shapes() makes it", "input")
   expect_refused(as_dot(trace_shapes(tiny, c(1, 1, 4, 4)), "up"), "`direction` must be one of", "input")

@@ -63,7 +63,7 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
     for name in result:
         if name not in names:
             raise InputError(
-                "`{argument}`: the result's axis {axis!r} is an axis of no operand.{hint}",
+                "`{argument}`: the axis {axis!r} of the result occurs in no operand.{hint}",
                 "spec", axis=name, hint=nearest(name, names),
             )  # fmt: skip
     numbers = {name: Ellipsis if name == _REST else number for number, name in enumerate(names)}
@@ -96,8 +96,8 @@ def _names(group: str, spec: str) -> list[str]:
     for name in names:
         if name != _REST and not _NAME.fullmatch(name):
             raise InputError(
-                "`{argument}`: {axis!r} is no name of an axis, in {spec!r}; a name is a letter, then letters, digits "
-                "or _.",
+                "`{argument}`: {axis!r} in {spec!r} is not a valid axis name; a name is a letter, followed by letters, "
+                "digits or _.",
                 "spec", axis=name, spec=spec,
             )  # fmt: skip
     if names.count(_REST) > 1:
@@ -194,7 +194,7 @@ def _composed(side: str, spec: str) -> list[list[str]]:
             groups += [] if inside else [[]]
         elif not _NAME.fullmatch(token):
             raise InputError(
-                "`{argument}`: {axis!r} is no name of an axis, in {spec!r}.", "spec", axis=token, spec=spec
+                "`{argument}`: {axis!r} in {spec!r} is not a valid axis name.", "spec", axis=token, spec=spec
             )
         elif inside:
             groups[-1].append(token)
@@ -215,7 +215,7 @@ def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, in
     known = list(itertools.chain(*groups))
     for name in given:
         if name not in known:
-            raise InputError("`{argument}` is no axis of `spec`.{hint}", name, hint=nearest(name, known))
+            raise InputError("`{argument}` is not an axis of `spec`.{hint}", name, hint=nearest(name, known))
     if array.ndim != len(groups):
         template = "`{argument}` must have the axes of `spec`, number of axes: {wanted}; got shape {shape}."
         raise ShapeError(template, "x", wanted=len(groups), shape=array.shape)

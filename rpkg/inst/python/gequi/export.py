@@ -102,7 +102,7 @@ def export_model(model: nn.Module, path: Any, input_shape: Any, format: str = "o
         try:
             model(*examples(2))
         except Exception as error:  # any exception of the model
-            template = "`{argument}` {shapes} does not go through the model: {reason}"
+            template = "`{argument}` {shapes} is not accepted by the model: {reason}"
             raise InputError(template, "input_shape", shapes=shown, reason=_reason(error)) from error
         try:
             data = write(model, examples)
@@ -218,8 +218,8 @@ def _torchscript(model: nn.Module, examples: Examples) -> bytes:
     for others in (drawn, tuple(-each for each in drawn), *(larger for _, _, larger in _larger(model, drawn))):
         if not _agree(model, traced, others):
             raise InputError(
-                "`{argument}` does other things for other inputs, which a recording of one call does not follow: take "
-                "the format {format!r}.",
+                "`{argument}` computes differently for other inputs, and a recording of one call does not contain this: "
+                "use the format {format!r}.",
                 "model", format="onnx",
             )  # fmt: skip
     buffer = io.BytesIO()

@@ -69,7 +69,7 @@ def temporary_folder(checkpoint: Any = None) -> Iterator[Path]:
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
         raise InputError(
-            "`{argument}`: no folder can be made beside {path} ({reason}).",
+            "`{argument}`: cannot create a folder next to {path} ({reason}).",
             "devices" if near is None else "checkpoint", path=shown(near or place or tempfile.gettempdir()),
             reason=error.strerror,
         ) from None  # fmt: skip

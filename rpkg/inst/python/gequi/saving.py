@@ -141,8 +141,8 @@ def check_saveable(model: object) -> nn.Module:
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, dict) or not ("factory" in recipe or isinstance(module, EquivariantNetwork)):
         raise InputError(
-            "`{argument}` must carry a recipe, as networks from equivariant_network() and the modules of gequi's other "
-            "factories do; a {type} does not. get_weights() gives its weights as plain arrays.",
+            "`{argument}` must have a recipe, as networks from equivariant_network() and the other modules of gequi have; "
+            "a {type} has none. get_weights() returns its weights as plain arrays.",
             "model", type=type(model).__name__,
         )  # fmt: skip
     for name, weight in get_weights(module).items():
@@ -293,10 +293,10 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
         content = json.loads(metadata["gequi"], object_pairs_hook=_without_duplicates)
         number = content["format"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        template = "{file} is no gequi model: its description cannot be read."
+        template = "{file} is not a gequi model: its description cannot be read."
         raise ModelFileError(template, "path", file=name) from None
     if type(number) is not int or number < 1:
-        template = "{file} is no gequi model: its format must be a whole number from 1; got {format!r:.40}."
+        template = "{file} is not a gequi model: its format must be a whole number from 1; got {format!r:.40}."
         raise ModelFileError(template, "path", file=name, format=number)
     if number > FORMAT:
         raise ModelFileError(
@@ -307,7 +307,7 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
     try:
         return content, safetensors.numpy.load(data)
     except Exception as error:  # any error of safetensors
-        template = "{file} is no gequi model: {reason}."
+        template = "{file} is not a gequi model: {reason}."
         raise ModelFileError(template, "path", file=name, reason=str(error)) from error
 
 

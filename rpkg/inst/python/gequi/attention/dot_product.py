@@ -115,7 +115,7 @@ def _check_mask(
         raise ShapeError(template, "mask", wanted=wanted, shape=array.shape)
     takes_part = array if is_flag else ~np.isneginf(array)
     if not takes_part.any(axis=-1).all():
-        raise InputError("`{argument}` leaves a query without any key to attend to; each needs at least one.", "mask")
+        raise InputError("`{argument}` masks every key of a query; each query needs at least one key.", "mask")
     return own_tensor(array, torch.bool if is_flag else dtype, argument="mask")
 
 

@@ -177,7 +177,7 @@ def _check_images(images: Any, dimension: int) -> list[np.ndarray]:
         array = array[..., None] if array.ndim == dimension else array
         if min(array.shape[:-1]) < wanted.smallest:
             raise ShapeError(
-                "`{argument}` must have at least {least} pixels along each side; number {number} has the shape {shape}.",
+                "`{argument}` must have at least {least} pixels along each side; image {number} has the shape {shape}.",
                 "images",
                 least=wanted.smallest,
                 number=number + 1,
@@ -185,12 +185,10 @@ def _check_images(images: Any, dimension: int) -> list[np.ndarray]:
             )
         space = tuple(range(dimension))
         if (array.min(space) == array.max(space)).any():
-            raise InputError(
-                "`{argument}` must show something; number {number} is constant.", "images", number=number + 1
-            )
+            raise InputError("`{argument}` must not be constant; image {number} is.", "images", number=number + 1)
         checked.append(array)
     if not checked:
-        raise InputError("`{argument}` holds no image to learn from.", "images")
+        raise InputError("`{argument}` contains no images.", "images")
     return checked
 
 

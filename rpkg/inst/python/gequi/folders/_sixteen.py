@@ -33,7 +33,7 @@ def has_deep_channels(picture: Any) -> bool:
     deep = [mode[:-1] in ("RGB;16", "RGBA;16") or mode == _GREY_AND_ALPHA for mode in modes]
     tags = getattr(picture, "tag_v2", {})
     if not any(deep) and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8 and "R" in modes:
-        raise ValueError("its colours have 16 bits and are stored one after another, not pixel by pixel")
+        raise ValueError("its colors have 16 bits and are stored plane by plane, not pixel by pixel")
     return any(deep)
 
 

@@ -146,11 +146,11 @@ def _pages(image: np.ndarray, file: Path, bits: int) -> list[np.ndarray]:
     colours = pages[0].ndim == 3
     if bits == 16 and (kind == "JPEG" or (colours and image.shape[2] == 2)):
         raise InputError(
-            "`{argument}` = 16 is for PNG and TIFF files, of gray, of colours, and of colours with alpha; got {what}.",
+            "`{argument}` = 16 is for PNG and TIFF files, of gray, of colors, and of colors with alpha; got {what}.",
             "bits", what="JPEG" if kind == "JPEG" else "gray with alpha",
         )  # fmt: skip
     if bits == 16 and colours and kind == "TIFF":
-        need_packages(["tifffile"], "Writing colours of 16 bits to TIFF files", "images")
+        need_packages(["tifffile"], "Writing colors of 16 bits to TIFF files", "images")
     if kind == "JPEG" and colours and image.shape[2] != 3:
         raise InputError("`{argument}` has an alpha channel, which JPEG does not hold: leave it out.", "x")
     return pages

@@ -155,7 +155,7 @@ def collect_prediction(folder: Any) -> dict[str, Any]:
             arrays = [_read_part(of_a_run[rank + 1], jobs.identity(place), wanted[rank]) for rank in range(count)]
             return {"files": job["files"], "output": np.concatenate([each for each in arrays if len(each)])}
     raise InputError(
-        "`{argument}`: {folder} is not done; {done} of its parts are there.", "folder", folder=shown(folder),
+        "`{argument}`: {folder} is not finished; {done} of its parts exist.", "folder", folder=shown(folder),
         done=max((f"{len(of_a_run)} of {count}" for count, of_a_run in parts.items()), default="none"),
     )  # fmt: skip
 

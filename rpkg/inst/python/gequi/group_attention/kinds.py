@@ -47,8 +47,8 @@ def plan_lifting_attention(
     _need_finite_plane(before)
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
-            "the layer lifts invariant features (trivial fields) to poses; the fields before it are {fields}. On "
-            "regular fields use group_attention.",
+            "the layer requires trivial fields; the fields before it are {fields}. For regular fields use "
+            "group_attention.",
             "layers", fields=show_fields(before),
         )  # fmt: skip
     after = fields_after(before, fields)
@@ -111,8 +111,8 @@ def _need_finite_plane(before: FieldType) -> None:
     dimension_of(before, 2)
     if before.gspace.fibergroup.order() < 1:
         raise FieldError(
-            "the layer needs a finite group, whose elements are the poses of a point; {group} is continuous: use "
-            "rot2dOnR2 or flipRot2dOnR2 with N = 8, for example.",
+            "the layer requires a finite group; {group} is continuous. Use rot2dOnR2 or flipRot2dOnR2 with N = 8, for "
+            "example.",
             "layers", group=str(before.gspace.fibergroup),
         )  # fmt: skip
 
@@ -143,7 +143,7 @@ def _attention_options(
     count, heads = len(fields), check_integer(heads, "heads", minimum=1)
     if key_dim is None and count % heads:
         raise InputError(
-            "`{argument}` must divide the {count} fields where `{other:name}` is not given; got {heads}.",
+            "`{argument}` must divide the number of fields, {count}, if `{other:name}` is not given; got {heads}.",
             "heads", count=count, other="key_dim", heads=heads,
         )  # fmt: skip
     key_dim = count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)

@@ -15,7 +15,7 @@ _SAMPLES: list[dict[str, Any]] = [
     {"name": "camera", "rows": 512, "columns": 512, "shows": "a photographer and his camera",
      "licence": "CC0", "source": "scikit-image: camera(), by Lav Varshney"},
     {"name": "cat", "rows": 300, "columns": 451, "shows": "a cat",
-     "licence": "CC0", "source": "scikit-image: chelsea() in grey, by Stefan van der Walt"},
+     "licence": "CC0", "source": "scikit-image: chelsea() in gray, by Stefan van der Walt"},
     {"name": "retina", "rows": 352, "columns": 352, "shows": "a human retina, round on black",
      "licence": "CC0", "source": "scikit-image: retina(), green, a quarter of the size, by Mikael Häggström"},
     {"name": "cell", "rows": 240, "columns": 240, "shows": "a cell in saline, its optical phase",

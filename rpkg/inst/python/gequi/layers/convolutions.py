@@ -129,8 +129,7 @@ def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) 
         if "empty" not in str(error):
             raise
         raise FieldError(
-            "no equivariant kernel leads from {before} to {after} with these options; a larger kernel_size or other "
-            "fields would have some.",
+            "no equivariant kernel maps {before} to {after} with these options; use a larger kernel_size or other fields.",
             "fields", before=show_fields(before), after=show_fields(after),
         ) from error  # fmt: skip
 

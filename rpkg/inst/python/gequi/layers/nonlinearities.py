@@ -72,8 +72,8 @@ def plan_gated_nonlinearity(before: FieldType) -> Step:
     half, left = divmod(len(fields), 2)
     if left or not all(field.is_trivial() for field in fields[:half]):
         raise FieldError(
-            "the layer needs one trivial field in front for each field that it gates, such as {example!r}; the fields "
-            "before it are {fields}.",
+            "the layer requires one trivial field for each field that it gates, and the trivial fields first, such as "
+            "{example!r}; the fields before it are {fields}.",
             "layers", example={"trivial": 2, "irrep_1": 2}, fields=show_fields(before),
         )  # fmt: skip
     after = FieldType(before.gspace, fields[half:])

@@ -296,7 +296,7 @@ def odd(value: object, argument: str) -> int:
     size = check_integer(value, argument, minimum=1, maximum=LARGEST_STEERABLE_KERNEL)
     if size % 2 == 0:
         raise InputError(
-            "`{argument}` must be odd, so that the kernel has a centre which the group keeps; got {size}.",
+            "`{argument}` must be odd, so that the kernel has a central pixel, which the group keeps in place; got {size}.",
             argument, size=size,
         )  # fmt: skip
     return size

@@ -238,7 +238,7 @@ class Residual(EquivariantModule):
             shortcut = layer(shortcut)
         if main.tensor.shape != shortcut.tensor.shape:
             raise ShapeError(
-                "a residual layer adds {main} to {shortcut}: pad the convolutions inside "
+                "a residual layer cannot add features of the shapes {main} and {shortcut}: pad the convolutions inside "
                 "(padding = (kernel_size - 1) / 2).",
                 "layers", main=tuple(main.tensor.shape), shortcut=tuple(shortcut.tensor.shape),
             )  # fmt: skip
@@ -286,8 +286,8 @@ class Skip(EquivariantModule):
             main = layer(main)
         if main.tensor.shape[2:] != x.tensor.shape[2:]:
             raise ShapeError(
-                "a skip layer puts features of size {main} in front of {size}: use images whose size is divisible by "
-                "the strides inside.",
+                "a skip layer cannot concatenate features of the sizes {main} and {size}: use images whose size is "
+                "divisible by the strides inside.",
                 "x", main=tuple(main.tensor.shape[2:]), size=tuple(x.tensor.shape[2:]),
             )  # fmt: skip
         return GeometricTensor(torch.cat([main.tensor, x.tensor], dim=1), self.out_type)

@@ -141,7 +141,7 @@ def _panels_of_files(x: Any) -> Panels:
     files = x if isinstance(x, LazyArray) else opened(x)
     paths = getattr(files, "files", None)
     if paths is None:
-        raise InputError("`{argument}` must be images; {x!r:.80} is no folder and no image file.", "x", x=x)
+        raise InputError("`{argument}` must be images; {x!r:.80} is neither a folder nor an image file.", "x", x=x)
     panels = []
     for path in paths:
         image = np.asarray(opened([path])[0][0], np.float64)

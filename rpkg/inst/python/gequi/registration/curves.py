@@ -290,7 +290,7 @@ def _check_spline(positions: np.ndarray) -> None:
         template = "`{argument}` works along one axis, where a cubic spline runs through the samples; `x` has {axes}."
         raise InputError(template, "refine", axes=positions.shape[1])
     if len(np.unique(positions)) < len(positions):
-        raise InputError("`{argument}` needs each position in `x` once; some are given twice.", "refine")
+        raise InputError("`{argument}` needs distinct positions in `x`; some occur twice.", "refine")
 
 
 def _newton(positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:

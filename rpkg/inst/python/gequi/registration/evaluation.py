@@ -319,7 +319,7 @@ def _as_pair(value: Any, argument: str) -> tuple[Any, Any]:
         and len(value) == 2
     ):
         return value[0], value[1]
-    raise ShapeError("`{argument}` must be a pair: that of the moving image, that of the fixed one.", argument)
+    raise ShapeError("`{argument}` must be a pair: one of the moving image and one of the fixed image.", argument)
 
 
 def _of_side(x: Any, argument: str, side: str, **checks: Any) -> np.ndarray:

@@ -64,11 +64,11 @@ def initial_map(initial: Any, frames: tuple[Frame, Frame], transform: str, kind:
     linear = linear[None]
     turns = float(torch.linalg.det(linear[0, :, :-1]))
     if abs(turns) < LEAST_AREA:
-        raise InputError("`{argument}` has no inverse: it takes the fixed image to a line or a point.", "initial")
+        raise InputError("`{argument}` has no inverse: it maps the fixed image to a line or a point.", "initial")
     if transform not in ("deformable", "affine"):
         if turns < 0:
             raise InputError(
-                "`{argument}` mirrors the image, which no map of the kind {transform!r} does.",
+                "`{argument}` contains a reflection, which the transform {transform!r} does not allow.",
                 "initial", transform=transform,
             )  # fmt: skip
         linear = nearest_linear(linear, transform, image_center(frames[1].work, exact))

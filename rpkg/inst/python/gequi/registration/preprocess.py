@@ -15,7 +15,7 @@ from ..geometry.filters import gaussian_filter, quantile_stretch
 from ..geometry.grids import Kind, Size, resample, size_of
 from ..maps import check_spacing
 
-AXES = "(row, column) or (depth, row, column), in grey"
+AXES = "(row, column) or (depth, row, column), in gray"
 SMALLEST = 16  # pixels along a side
 FILL_WINDOW = 8.0  # pixels: of the mean that fills what is masked; not tuned
 

@@ -34,7 +34,7 @@ def choose_interpolation(kind: str, type: str | None, interpolation: str | None,
     if type is not None and check_choice(type, "type", TYPES) == "labels":
         if asked not in (None, "nearest"):
             raise InputError(
-                "`{argument}` must be {nearest!r} for labels, which have nothing in between; got {asked!r}.",
+                "`{argument}` must be {nearest!r} for labels, which cannot be interpolated; got {asked!r}.",
                 "interpolation", nearest="nearest", asked=asked,
             )  # fmt: skip
         return "nearest"

@@ -172,10 +172,10 @@ def _choose_elements(operator: Operator, elements: Sequence[int] | None) -> list
     chosen = [row for row in kept if row["element"] in wanted]
     if not chosen or (telling and not any(row["element"] in wanted for row in telling)):
         raise InputError(
-            "`{argument}` must hold an element that tells something: every function passes under the identity, and the "
-            "others named are those that a restriction inside the network has given up."
+            "`{argument}` must contain an element, other than the identity, that acts on the output: a restriction in the "
+            "network has removed the others."
             if any(row["element"] in wanted for row in rows if row not in kept)
-            else "`{argument}` must hold an element besides the identity, under which every function passes.",
+            else "`{argument}` must contain an element other than the identity, for which every function is equivariant.",
             "elements",
         )
     return chosen
@@ -189,7 +189,7 @@ def _check_moved(operator: Operator, x: np.ndarray, members: list[GroupElement])
         return any(each.shape != x.shape or not np.allclose(each, x, rtol=1e-5) for each in moved)
 
     if not moves(x) and moves(np.arange(1.0, x.size + 1).reshape(x.shape)):
-        raise InputError("`{argument}` is changed by none of the elements, so that it tells nothing.", "x")
+        raise InputError("`{argument}` does not change under any of the elements, so the test is not informative.", "x")
 
 
 def equivariance_maps(
@@ -230,9 +230,7 @@ def equivariance_maps(
     field = check_index(field, "field", len(operator.out_type))
     value = operator(x)
     if value.ndim != 4 or operator.in_type.gspace.dimensionality != 2 or on_output is None:
-        raise InputError(
-            "`{argument}` must lead from images to images that the element moves, for a picture of it.", "network"
-        )
+        raise InputError("`{argument}` must map images to images on which the element acts, for a plot.", "network")
     scale = scale_of(value)
     moved = act(x, operator.in_type, g)
     of_moved = operator(moved)

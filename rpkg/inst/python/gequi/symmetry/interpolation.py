@@ -50,9 +50,9 @@ def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[st
     worst = max(floors, key=lambda name: floors[name])
     if floors[worst] > MOST_FLOOR:
         raise InputError(
-            "`{argument}` is too small to tell: {name} does not move the pixel grid onto itself, and interpolation "
-            "alone makes a relative error of {lost:.2g} on size {size}. Take a larger input, or judge the errors of "
-            "equivariance_error() by a `{tolerance:name}` of your own.",
+            "`{argument}` is too small for the test: {name} does not map the pixel grid onto itself, and interpolation "
+            "alone causes a relative error of {lost:.2g} at size {size}. Use a larger input, or set `{tolerance:name}` "
+            "for the errors of equivariance_error().",
             "x", name=worst, lost=floors[worst], size=x.shape[2:], tolerance="tolerance",
         )  # fmt: skip
     return True
@@ -63,9 +63,7 @@ def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) ->
     on_output = operator.to_output(element)
     value = operator(x)
     if not _length(x) or not _length(value):
-        raise InputError(
-            "`{argument}`, made smooth, is 0 or leads to an output of zeros only, which tells nothing.", "x"
-        )
+        raise InputError("`{argument}` is 0 after smoothing, or its output is, so the test is not informative.", "x")
     moved, expected = act(x, operator.in_type, element), act(value, operator.out_type, on_output)
     floor = _length(act(moved, operator.in_type, ~element) - x) / _length(x)
     floor += _length(act(expected, operator.out_type, ~on_output) - value) / _length(value)

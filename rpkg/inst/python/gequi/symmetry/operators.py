@@ -38,7 +38,7 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
     if isinstance(f, EquivariantNetwork):
         if any(given is not None for given in (space, input, output)):
             raise InputError(
-                "`{argument}`, `{input:name}` and `{output:name}` are the network's own; leave them out.",
+                "`{argument}`, `{input:name}` and `{output:name}` are declared by the network; leave them out.",
                 "space", input="input", output="output",
             )  # fmt: skip
         network = f if dtype is None else with_dtype(f, dtype)
@@ -51,7 +51,10 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
     check_function(f, "f")
     for name, given in (("space", space), ("input", input), ("output", output)):
         if given is None:
-            raise InputError("`{argument}` is missing: a function does not say itself how it transforms.", name)
+            raise InputError(
+                "`{argument}` is missing: it is required for a function, which does not declare how it transforms.",
+                name,
+            )
     check_gspace(space)
     in_type, out_type = (
         fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
@@ -66,7 +69,7 @@ def scale_of(value: np.ndarray) -> float:
     """Return the largest absolute value of an output, to which errors are relative."""
     scale = float(np.abs(value).max())
     if scale == 0:
-        raise InputError("`{argument}` leads to an output of zeros only, to which no error can be relative.", "x")
+        raise InputError("`{argument}` gives an output of zeros only, so that no relative error is defined.", "x")
     return scale
 
 

@@ -78,7 +78,7 @@ def trace_shapes(model: nn.Module, input_shape: Any) -> Trace:
             result = _tensors(model(*inputs))
     except Exception as error:  # models raise errors of any type
         raise InputError(
-            "`{argument}` {shapes} does not go through the model: {reason}",
+            "`{argument}` {shapes} is not accepted by the model: {reason}",
             "input_shape", shapes=", ".join(map(_text, shapes)), reason=f"{type(error).__name__}: {error}",
         ) from error  # fmt: skip
     watch.row("output", "output", result, 0)

@@ -37,7 +37,7 @@ class Augmentation:
             self._take_elements(own)
         elif axes != 2:
             raise InputError(
-                "`{argument}` = {rotation!r} turns images in the plane; for other inputs take {group!r}.",
+                "`{argument}` = {rotation!r} rotates images in the plane; for other inputs use {group!r}.",
                 "augment", rotation="rotation", group="group",
             )  # fmt: skip
         else:
@@ -48,7 +48,7 @@ class Augmentation:
     def _take_elements(self, network: EquivariantNetwork | None) -> None:
         if network is None:
             raise InputError(
-                "`{argument}` = {group!r} needs a network that declares its group; take {rotation!r}.",
+                "`{argument}` = {group!r} requires a network, which declares its group; for a module use {rotation!r}.",
                 "augment", rotation="rotation", group="group",
             )  # fmt: skip
         rows = []
@@ -101,8 +101,8 @@ def rotatable_parts(fields: FieldType) -> list[tuple[np.ndarray, list[int]]]:
         frequencies = [int(irrep.attributes.get("frequency", 0)) for irrep in irreps]
         if any(irrep.size != (2 if k else 1) for irrep, k in zip(irreps, frequencies, strict=True)):
             raise FieldError(
-                "`{argument}` = {rotation!r} turns by every angle, which {fields} do not all allow; take {group!r}, or "
-                "fields such as trivial and irrep_1.",
+                "`{argument}` = {rotation!r} rotates by any angle, which not all of the fields {fields} allow; use "
+                "{group!r}, or fields such as trivial and irrep_1.",
                 "augment", rotation="rotation", group="group", fields=show_fields(fields),
             )  # fmt: skip
         parts.append((representation.change_of_basis, frequencies))

@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         raise error.about("checkpoint") from None
     if "training" not in metadata:
         raise InputError(
-            "`{argument}`: {path} is a model file, but no checkpoint; take another name.",
+            "`{argument}`: {path} is a model file, not a checkpoint; use another name.",
             "checkpoint",
             path=shown(path),
         )
@@ -74,8 +74,8 @@ def take_weights(checkpoint: Checkpoint, model: torch.nn.Module, identity: Mappi
         before = checkpoint.identity.get(name)
         if before != value:
             raise InputError(
-                "`{argument}`: {path} is of another run: its {name} was {before!r:.80}, now it is {now!r:.80}. Take "
-                "another name, or remove the file to begin anew.",
+                "`{argument}`: {path} belongs to another run: its {name} was {before!r:.80}, now it is {now!r:.80}. Use "
+                "another name, or remove the file to start again.",
                 "checkpoint", path=shown(checkpoint.path), name=name, before=before, now=value,
             )  # fmt: skip
     built = build_model(checkpoint.metadata, checkpoint.tensors, shown(checkpoint.path), convert=False)

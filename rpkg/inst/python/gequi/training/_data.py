@@ -64,7 +64,7 @@ def check_targets(y: Any, count: int, argument: str = "y") -> np.ndarray:
     y = y if isinstance(y, np.memmap) else as_array(y, argument, flags=True, finite=False)
     if y.ndim == 0 or len(y) != count:
         raise ShapeError(
-            "`{argument}` must have {count} targets, one an example; got shape {shape}.",
+            "`{argument}` must have {count} targets, one per example; got shape {shape}.",
             argument, count=count, shape=y.shape,
         )  # fmt: skip
     return y

@@ -84,7 +84,7 @@ def _made(model: Any, make: Callable[[int], Any], y: Any, options: FitOptions) -
     """Prepare batches that a function returns, and determine the task from the first batch."""
     if y is not None or not (options.validation is None or isinstance(options.validation, tuple | list)):
         raise InputError(
-            "where `x` is a function it makes the targets too, and `validation` must be a pair (x, y): leave out `y`.",
+            "if `x` is a function, it also returns the targets, and `validation` must be a pair (x, y): leave out `y`.",
             "y" if y is not None else "validation",
         )
     if options.batches is None:

@@ -159,8 +159,8 @@ def _classes_task(y: np.ndarray, output_shape: tuple[int, ...], ignore: int | No
     target = y.shape[1:]
     if not target and any(n != 1 for n in output_shape[1:]):
         raise ShapeError(
-            "`{argument}` has one class an image, but the network gives one for each of {shape} places; end it with "
-            "global_avg_pool, or give a class for each pixel.",
+            "`{argument}` has one class per image, but the network predicts one for each of {shape} positions; end it "
+            "with global_avg_pool, or give a class for each pixel.",
             "y", shape=output_shape[1:],
         )  # fmt: skip
     if target and target != output_shape[1:]:
@@ -172,7 +172,7 @@ def _classes_task(y: np.ndarray, output_shape: tuple[int, ...], ignore: int | No
     classes = output_shape[0]
     if classes < 2:
         raise ShapeError(
-            "the network has one output, so it cannot tell classes apart: give it one for each class, or take the "
+            "the network has one output, so it cannot distinguish classes: give it one output per class, or use the "
             "loss {loss!r} with targets 0 and 1.",
             "loss", loss="binary_cross_entropy",
         )  # fmt: skip
@@ -204,7 +204,7 @@ def set_class_weights(task: Task, given: Any, y: np.ndarray | None) -> None:
         values = as_array(given, "class_weights", ndim=1)
         if len(values) != task.classes:
             raise ShapeError(
-                "`{argument}` must have {classes} numbers, one a class; got {count}.",
+                "`{argument}` must have {classes} numbers, one per class; got {count}.",
                 "class_weights", classes=task.classes, count=len(values),
             )  # fmt: skip
         for value in values:

@@ -178,7 +178,7 @@ def _confusion(
     from torchmetrics.classification import MulticlassConfusionMatrix
 
     if task.loss != "cross_entropy":
-        raise InputError("`{argument}` = {all!r} is the one for targets that are no classes.", "by", all="all")
+        raise InputError("`{argument}` = {all!r} is required for targets that are not classes.", "by", all="all")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     counted = MulticlassConfusionMatrix(num_classes=task.classes, ignore_index=IGNORED, validate_args=False).to(device)
     for output, y in _outputs(model, examples, np.arange(examples.count), size, tell):

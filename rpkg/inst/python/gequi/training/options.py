@@ -67,7 +67,7 @@ def _check_validation(value: Any, argument: str) -> Any:
         return fraction
     if len(value) != 2:
         raise InputError(
-            "`{argument}` must be a fraction or a pair (x, y); got {count} things.", argument, count=len(value)
+            "`{argument}` must be a fraction or a pair (x, y); got {count} values.", argument, count=len(value)
         )
     return value
 

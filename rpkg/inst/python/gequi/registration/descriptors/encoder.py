@@ -39,7 +39,7 @@ def check_encoder(encoder: object, argument: str = "encoder") -> EquivariantNetw
     {2: _check_image_fields, 3: _check_volume_fields}[dimension](network.out_type, argument)
     if len(network.in_type) != 1 or not network.in_type.representations[0].is_trivial():
         raise FieldError(
-            "`{argument}` must take one grey {image}, a trivial field; its input is {fields}.",
+            "`{argument}` must take one gray {image}, a trivial field; its input is {fields}.",
             argument,
             image="image" if dimension == 2 else "volume",
             fields=show_fields(network.in_type),
@@ -151,7 +151,7 @@ def _distance(steps: list[Step], length: int) -> float:
     for step in steps:
         after = step.after((length,))
         if not after:
-            raise ShapeError("`encoder` must keep the rows and columns of an image; it ends without.", "encoder")
+            raise ShapeError("`encoder` must keep the rows and columns of an image; its output has none.", "encoder")
         if step.branches:
             distance *= _distance(step.branches[0], length)
         elif step.window is not None:

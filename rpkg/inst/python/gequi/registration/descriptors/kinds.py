@@ -66,7 +66,7 @@ def _check_image_field(before: FieldType) -> None:
     if len(before) != 1 or not before.representations[0].is_trivial():
         image = "image" if before.gspace.dimensionality == 2 else "volume"
         raise FieldError(
-            "it takes one grey {image} (a trivial field); before it come {fields}.",
+            "it takes one gray {image} (a trivial field); the fields before it are {fields}.",
             "layers",
             image=image,
             fields=show_fields(before),
@@ -153,7 +153,11 @@ def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = T
     """
     order = _cyclic_order(before)
     if len(before) != 1 or not _is_lifted(before):
-        raise FieldError("it reads oriented_gradients; before it come {fields}.", "layers", fields=show_fields(before))
+        raise FieldError(
+            "it takes the output of oriented_gradients; the fields before it are {fields}.",
+            "layers",
+            fields=show_fields(before),
+        )
     rings = _check_radii(RINGS if rings is None else rings, "rings", "ring")
     token = check_integer(token, "token", minimum=1)
     angles = len(range(0, before.size, direction_step(order)))

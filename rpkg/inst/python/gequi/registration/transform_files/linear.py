@@ -45,7 +45,7 @@ def read_tfm(data: bytes, name: str) -> Affine:
     """Read a linear transform, or several of a composite, of which the last one is applied first."""
     lines = [line.strip() for line in data.decode("latin-1").splitlines()]
     if not lines or not lines[0].startswith("#Insight Transform File"):
-        template = "{file} is no transform file of ITK: its first line is not {header!r}."
+        template = "{file} is not a transform file of ITK: its first line is not {header!r}."
         raise TransformFileError(template, "path", file=name, header=HEADER)
     transforms: list[dict[str, str]] = []
     for line in lines[1:]:
@@ -61,7 +61,7 @@ def read_tfm(data: bytes, name: str) -> Affine:
     if transforms and transforms[0]["Transform"].startswith("CompositeTransform"):
         transforms = transforms[1:]
     elif len(transforms) > 1:
-        template = "{file} holds {count} transforms that are no composite: keep one of them."
+        template = "{file} holds {count} transforms that are not a composite: keep one of them."
         raise TransformFileError(template, "path", file=name, count=len(transforms))
     if not transforms:
         raise TransformFileError("{file} holds no transform.", "path", file=name)
@@ -106,7 +106,9 @@ def read_mat(data: bytes, name: str) -> Affine:
         label, values, rest = _variable(rest, name)
         variables.append((label, values))
     if len(variables) != 2 or variables[1][0] != "fixed":
-        template = "{file} is no transform of ITK: it holds {names:list}, not a transform and its `fixed` parameters."
+        template = (
+            "{file} is not a transform of ITK: it holds {names:list}, not a transform and its `fixed` parameters."
+        )
         raise TransformFileError(template, "path", file=name, names=[label for label, _ in variables])
     return _linear(variables[0][0], variables[0][1], variables[1][1], name)
 
@@ -121,7 +123,9 @@ def _variable(data: bytes, name: str) -> tuple[str, np.ndarray, bytes]:
     order = "<" if struct.unpack("<i", data[:4])[0] in _MATLAB else ">"
     kind, rows, columns, imaginary, length = struct.unpack(order + "5i", data[:20])
     if kind not in _MATLAB or imaginary or not 0 < length < 256 or min(rows, columns) < 0:
-        raise TransformFileError("{file} is no MATLAB file of version 4, as ITK writes them.", "path", file=name)
+        raise TransformFileError(
+            "{file} is not a MATLAB file of version 4, the format that ITK writes.", "path", file=name
+        )
     precision = _MATLAB[kind]
     end = 20 + length + rows * columns * np.dtype(precision).itemsize
     if end > len(data):
@@ -145,7 +149,7 @@ def read_csv(data: bytes, name: str) -> Affine:
     axes = len(rows) - 1
     names = list(AXIS_NAMES[: max(axes, 2)])
     if not rows or rows[0] != ["axis", *names, "shift"] or [row[0] for row in rows[1:]] != names:
-        template = "{file} is no table of a linear map: it needs the header {header!r} and a row for each axis."
+        template = "{file} is not a table of a linear map: it needs the header {header!r} and a row for each axis."
         raise TransformFileError(template, "path", file=name, header=",".join(["axis", *names, "shift"]))
     try:
         affine = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]]).reshape(axes, axes + 1)

@@ -55,7 +55,7 @@ def read_metaimage(data: bytes, name: str) -> Field:
     channels = int(_numbers(header, "ElementNumberOfChannels", name, "1")[0])
     if axes not in (2, 3) or channels != axes or min(size) < 1:
         raise TransformFileError(
-            "{file} is no field of displacements: number of components: {channels}, number of axes: {axes}.",
+            "{file} is not a displacement field: number of components: {channels}, number of axes: {axes}.",
             "path", file=name, channels=channels, axes=axes,
         )  # fmt: skip
     kind = _TYPES.get(header.get("ElementType", ""))
@@ -84,7 +84,7 @@ def _header(data: bytes, name: str) -> tuple[dict[str, str], bytes]:
     start = data.find(LAST)
     end = data.find(b"\n", start)
     if start < 0 or end < 0 or not data[:10].strip().startswith((b"ObjectType", b"NDims", b"Comment")):
-        raise TransformFileError("{file} is no MetaImage file: its header is not there.", "path", file=name)
+        raise TransformFileError("{file} is not a MetaImage file: its header is missing.", "path", file=name)
     lines = data[:end].decode("latin-1").splitlines()
     pairs = [line.partition("=") for line in lines if line.strip()]
     return {key.strip(): value.strip() for key, _, value in pairs}, data[end + 1 :]
@@ -106,10 +106,10 @@ def _space(header: dict[str, str], axes: int, name: str) -> Space:
     origin = _numbers(header, "Offset", name, " ".join(["0"] * axes))
     spacing = _numbers(header, "ElementSpacing", name, " ".join(["1"] * axes))
     if (len(turn), len(origin), len(spacing)) != (axes * axes, axes, axes):
-        template = "{file} is damaged: its header does not say where its pixels lie."
+        template = "{file} is damaged: its header does not state the position of its pixels."
         raise TransformFileError(template, "path", file=name)
     affine = np.concatenate([turn.reshape(axes, axes).T * spacing, origin[:, None]], 1)
     if np.linalg.matrix_rank(affine[:, :-1]) < axes:
-        template = "{file} is damaged: its header does not say where its pixels lie."
+        template = "{file} is damaged: its header does not state the position of its pixels."
         raise TransformFileError(template, "path", file=name)
     return space_of_affine(affine)

@@ -124,7 +124,7 @@ def read_nifti(data: bytes, name: str) -> Field:
 
 def _header(data: bytes, name: str) -> np.ndarray:
     if len(data) < 348:
-        template = "{file} is no NIfTI file: it has {size} bytes, fewer than the header of 348."
+        template = "{file} is not a NIfTI file: it has {size} bytes, fewer than the header of 348."
         raise TransformFileError(template, "path", file=name, size=len(data))
     for kind in (HEADER.newbyteorder("<"), HEADER.newbyteorder(">")):
         header = np.frombuffer(data[:348], kind)[0]
@@ -132,7 +132,7 @@ def _header(data: bytes, name: str) -> np.ndarray:
             return np.asarray(header)
         if header["sizeof_hdr"] == 540:
             raise TransformFileError("{file} is a NIfTI-2 file; NIfTI-1 is read.", "path", file=name)
-    raise TransformFileError("{file} is no NIfTI-1 file that holds its data itself.", "path", file=name)
+    raise TransformFileError("{file} is not a NIfTI-1 file that contains its data.", "path", file=name)
 
 
 def _is_niftyreg(header: np.ndarray) -> bool:
@@ -146,13 +146,13 @@ def _sizes(header: np.ndarray, name: str) -> tuple[int, tuple[int, ...]]:
     axes = dim[5]
     if dim[0] != 5 or dim[4] != 1 or axes not in (2, 3) or (axes == 2 and dim[3] != 1) or min(dim[1:4]) < 1:
         raise TransformFileError(
-            "{file} is no field of displacements: it needs the sizes (x, y, z, 1, 3), or (x, y, 1, 1, 2) of an image; got "
+            "{file} is not a displacement field: it needs the sizes (x, y, z, 1, 3), or (x, y, 1, 1, 2) of an image; got "
             "{sizes:list}.",
             "path", file=name, sizes=dim[1 : max(1, min(dim[0], 7)) + 1],
         )  # fmt: skip
     if code not in (VECTOR, DISPLACEMENT):
         raise TransformFileError(
-            "{file} is no field of displacements: its intent code is {code}, not {vector}.",
+            "{file} is not a displacement field: its intent code is {code}, not {vector}.",
             "path", file=name, code=code, vector=VECTOR,
         )  # fmt: skip
     if niftyreg and int(header["intent_p1"]) not in (0, 1):
@@ -181,6 +181,6 @@ def _space(header: np.ndarray, axes: int, name: str) -> Space:
     if axes == 2:
         affine = affine[:2, [0, 1, 3]]
     if not flat or not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:, :-1]) < axes:
-        template = "{file} is damaged: its header does not say where its pixels lie."
+        template = "{file} is damaged: its header does not state the position of its pixels."
         raise TransformFileError(template, "path", file=name)
     return space_of_affine(affine)
