@@ -249,3 +249,18 @@ def test_a_file_on_bases_that_this_machine_does_not_find_is_refused_with_the_way
     monkeypatch.setattr("gequi.saving.bases_as_found", lambda: torch.no_grad())  # another machine finds others
     with pytest.raises(ModelFileError, match="load the file there with this version and save it again"):
         model_from_bytes(data)
+
+
+def test_training_is_not_resumed_from_a_checkpoint_on_other_bases(tmp_path):
+    x, y = np.random.default_rng(4).normal(size=(4, 1, 7, 7)), [0, 1, 0, 1]
+    head = [{"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 2}]
+    options = {"batch_size": 2, "seed": 1, "checkpoint": tmp_path / "run.gequi"}
+
+    def make():
+        return on("flipRot2dOnR2", conv("regular"), conv("regular"), *head, N=3)
+
+    with bases_as_found():
+        gequi.fit(make(), x, y, epochs=1, **options)
+    with pytest.raises(ModelFileError, match="training cannot be resumed. Train the network that load_model"):
+        gequi.fit(make(), x, y, epochs=2, **options)
+    assert gequi.load_model(tmp_path / "run.gequi").recipe == make().recipe

@@ -8,6 +8,10 @@
 #' [saveRDS()], [save()] and [save.image()] also store models, including trained weights. Python cannot read these
 #' files.
 #'
+#' A loaded model computes the same on every machine. The filter bases of files from early versions of gequiR depend on
+#' the machine on which they were saved. `load_model()` converts such a file there; saved again, it can be loaded
+#' everywhere.
+#'
 #' # Other R processes
 #'
 #' Models can be sent to the workers of [parallel::makePSOCKcluster()], `callr::r()` and `future::multisession`, and

@@ -74,7 +74,8 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
 def load_model(path: Any) -> nn.Module:
     """Load a model from a file written by `save_model()` or from a checkpoint of `fit()`.
 
-    Loading does not execute code from the file.
+    Loading does not execute code from the file. The model is the same on every machine. Files of early versions of
+    gequi have filter bases that depend on the machine on which they were saved; there they are converted.
 
     Args:
         path: str or Path: the file.
