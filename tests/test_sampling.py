@@ -1,7 +1,8 @@
-"""sampling: filter bases that are sampled in fewer operations are those of escnn."""
+"""sampling, lean: filter bases, filters and normalizations in fewer operations are those of escnn."""
 
 import escnn.nn
 import pytest
+import torch
 
 import gequi
 from gequi._escnn import bases_as_found
@@ -45,3 +46,43 @@ def test_sampled_bases_are_those_of_escnn(name):
                 row[key] == (pytest.approx(value) if isinstance(value, float) else value)
                 for key, value in other.items()
             )
+
+
+def escnn_values(layer, x):
+    """The output of a layer, and its gradients with respect to the input and the weights."""
+    x = x.clone().requires_grad_()
+    output = layer(escnn.nn.GeometricTensor(x, layer.in_type)).tensor
+    random = torch.randn(output.shape, generator=torch.Generator().manual_seed(2))
+    return [output, *torch.autograd.grad((output * random).sum(), [x, *layer.parameters()])]
+
+
+def assert_close(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).abs().max() <= 2e-6 * other.abs().max()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_filters_have_the_values_and_gradients_of_escnn(name):
+    ours, theirs = layers(name)
+    weights = torch.randn(ours.weights.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for layer in (ours, theirs):
+            layer.weights.copy_(weights)
+    shape = (2, ours.in_type.size, *[5] * ours.space.dimensionality)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    assert_close(escnn_values(ours.train(), x), escnn_values(theirs.train(), x))
+
+
+@pytest.mark.parametrize(
+    "fields", ["regular", [["trivial", 2], ["regular", 3]], [["regular", 1], ["trivial", 1], ["regular", 2]]]
+)
+def test_batch_normalization_has_the_values_and_gradients_of_escnn(fields):
+    net = gequi.equivariant_network(SPACES["C4"][0], fields, [{"layer": "batch_norm"}], seed=1)
+    ours = net.layers[0]
+    theirs = escnn.nn.InnerBatchNorm(ours.in_type)
+    x = 3 + torch.randn((4, ours.in_type.size, 5, 5), generator=torch.Generator().manual_seed(3))
+    for _ in range(2):
+        assert_close(escnn_values(ours.train(), x), escnn_values(theirs.train(), x))
+    statistics = [[value for name, value in each.named_buffers() if "running" in name] for each in (ours, theirs)]
+    assert_close(*statistics)

@@ -11,7 +11,7 @@ from escnn.group import Group, GroupElement, Representation
 from escnn.gspaces import GSpace
 from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 
-from . import sampling  # noqa: F401  replaces functions of the copies
+from . import lean, sampling  # noqa: F401  replace functions of the copies
 from .conversion import converted_weights
 from .layers import basis_samples, escnn, float_type, he_standard_deviations
 
