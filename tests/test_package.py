@@ -28,6 +28,16 @@ def test_every_public_name_is_a_function_with_its_arguments_result_errors_and_an
         assert "Raises:" in function.__doc__ or "never fails" in function.__doc__, name
 
 
+def test_what_rests_on_a_paper_names_it_in_both_languages():
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "rpkg" / "man").glob("*.Rd")]
+    with_papers = {
+        alias for page in pages if "\\references{" in page for alias in re.findall(r"\\alias\{(.*?)\}", page)
+    }
+    assert len(with_papers) > 20
+    missing = [name for name in gequi.__all__ if name in with_papers and "Source:" not in getattr(gequi, name).__doc__]
+    assert not missing
+
+
 def test_public_names_are_in_order_and_once():
     assert gequi.__all__ == sorted(set(gequi.__all__))
 

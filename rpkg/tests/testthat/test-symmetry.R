@@ -41,7 +41,8 @@ test_that("where no quarter turn is exact, the others are judged by the error of
   shift <- function(x) x[, , , c(2:25, 1), drop = FALSE]
   expect_true(is_equivariant(function(x) x^2, x, space, grey, grey))
   expect_false(is_equivariant(shift, x, space, grey, grey))
-  expect_refused(is_equivariant(abs, feature(1, 1, 5, 5), space, grey, grey), "`x` is too small for the test: 120", "input")
+  small <- feature(1, 1, 5, 5)
+  expect_refused(is_equivariant(abs, small, space, grey, grey), "`x` is too small for the test: 120", "input")
   expect_refused(is_equivariant(shift, x, space, grey, grey, elements = integer()), "is empty; NULL", "input")
   expect_refused(is_equivariant(shift, x, space, grey, grey, elements = 1), "other than the identity", "input")
   expect_refused(is_equivariant(abs, x^0, c4(), grey, grey), "does not change under any of the elements", "input")

@@ -43,6 +43,9 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
         InputError: a layer that requires a grid; the message names it.
         ShapeError: channels or points that do not match.
 
+    Source:
+        Romero and Cordonnier (2021), Group equivariant stand-alone self-attention for vision, arXiv 2010.00977.
+
     Example:
         >>> import gequi
         >>> net = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", seed=1, layers=[

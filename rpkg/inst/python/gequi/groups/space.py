@@ -48,6 +48,9 @@ def gspaces() -> list[dict[str, Any]]:
     Returns:
         a table, one dict a gspace: `name`, `dimension` (of the base space), `symmetry`, `options`.
 
+    Source:
+        Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv 1911.08251.
+
     Example:
         >>> [row["name"] for row in gspaces() if row["dimension"] == 2]
         ['flip2dOnR2', 'flipRot2dOnR2', 'rot2dOnR2', 'trivialOnR2']

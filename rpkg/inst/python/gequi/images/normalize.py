@@ -28,6 +28,9 @@ def normalize_image(x: Any) -> Any:
         ShapeError: not a matrix, or empty.
         InputError: values that are not finite.
 
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
+
     Example:
         >>> normalize_image([[1, 2], [3, 5]]).tolist()
         [[0.0, 0.25], [0.5, 1.0]]
@@ -54,6 +57,9 @@ def signed_image(x: Any) -> Any:
     Raises:
         ShapeError: not a matrix, or empty.
         InputError: values that are not finite.
+
+    Source:
+        Mishka (Michael Bukatin), "Multiplying monochrome images as matrices", JuliaCon 2021.
 
     Example:
         >>> signed_image([[1, 2], [3, 5]]).tolist()

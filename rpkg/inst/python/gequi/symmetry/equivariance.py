@@ -133,6 +133,9 @@ def is_equivariant(
         InputError: if the test is not informative: `elements` contains only the identity, no element changes `x`, or
             the interpolation error exceeds 2 %, as on small images.
 
+    Source:
+        Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv 1911.08251.
+
     Example:
         >>> import gequi, numpy as np
         >>> x = np.random.default_rng(0).normal(size=(1, 1, 32, 32))

@@ -45,6 +45,9 @@ def permutation_error(
         InputError: if an axis does not exist or the output contains only zeros.
         ShapeError: if an axis of `f(x)` has another size than the permuted axis of `x`.
 
+    Source:
+        Zaheer et al. (2017), Deep sets, arXiv 1703.06114.
+
     Example:
         >>> import gequi
         >>> image = gequi.sample_image("volcano")
