@@ -6,12 +6,17 @@ Tests of what workers do use the fixture `forked_workers`. For each module that 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.popen_forkserver
 import os
 import runpy
 import subprocess
 import sys
 from typing import Any
 
+import pytest
+
+# As they are before R starts in this process, which may put the standard library of another Python on the path.
+PATHS = list(sys.path)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["gequi.training._engine", "torchmetrics.classification", "gequi.folders"])
 
@@ -23,7 +28,9 @@ class Popen:
         python, flag, module, folder = command
         assert (python, flag) == (sys.executable, "-m")
         self._process = CONTEXT.Process(target=work, args=(module, folder, stdout.name, env))
-        self._process.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "path", PATHS)
+            self._process.start()
 
     def poll(self) -> int | None:
         return self._process.exitcode
