@@ -22,8 +22,9 @@ demo: setup
 
 ## Python, parity of the two languages, R
 # The processes of pytest share the cores: with one thread each they do not wait for each other. No test needs it.
+# worksteal: neighbors stay together and share their fixtures, and at the end no core waits for the longest file.
 test: setup
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -m "not slow" --numprocesses=auto --dist=loadfile  # a file shares its fixtures
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -m "not slow" --numprocesses=auto --dist=worksteal
 	cd rpkg/tests && Rscript --vanilla testthat.R
 
 ## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
