@@ -52,6 +52,10 @@ NETWORKS = {
     "attention of all points": (gequi.gspace("flipRot2dOnR2", N=1), [
         {"layer": "lifting_attention", "fields": {"regular": 2}, "heads": 2}, {"layer": "group_attention_block", "heads": 2},
     ]),
+    "posewise attention": (C4, [
+        conv(("regular", 2)), {"layer": "posewise_attention", "fields": {"regular": 4}},
+        {"layer": "posewise_attention_block", "heads": 2},
+    ]),
     "attention in windows": (gequi.gspace("rot2dOnR2", N=2), [
         {"layer": "lifting_attention", "fields": {"regular": 2}, "window": 5},
         {"layer": "group_attention", "fields": {"regular": 2}, "positions": "rotary", "window": 3},

@@ -57,6 +57,9 @@ NETWORKS = {
         {"layer": "lifting_attention", "fields": {"regular": 2}, "dropout": 0.5},
         {"layer": "group_attention", "fields": {"regular": 2}, "window": 3}, {"layer": "group_attention_block"},
     ]),
+    "posewise attention": (C4, [
+        CONV, {"layer": "posewise_attention", "fields": {"regular": 2}, "window": 3}, {"layer": "posewise_attention_block"},
+    ]),
     "edges": (C4, [{"layer": "oriented_gradients"}, {"layer": "ring_descriptor"}]),
     "tokens": (C4, [{"layer": "local_normalization"}, CONV, {"layer": "token_pool", "token": 2}]),
     "spheres": (SO3, [{"layer": "sphere_descriptor"}]),

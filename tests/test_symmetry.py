@@ -125,6 +125,7 @@ def test_every_kind_that_exists_is_checked_here():
 # Kinds of layers with a law of their own, checked by the tests of their subject.
 ELSEWHERE: set[str] = {
     "lifting_attention", "group_attention", "group_attention_block",  # test_group_attention.py
+    "posewise_attention", "posewise_attention_block",  # test_posewise_attention.py
     "sphere_descriptor",  # test_encoders.py
 }  # fmt: skip
 

@@ -62,6 +62,64 @@ layer_group_attention_block <- function(network, heads = 1, key_dim = NULL, freq
   add_layer(network, "group_attention_block")
 }
 
+#' Attention within each pose
+#'
+#' These layers compute self-attention on regular fields at the price of plain attention. A token is a pixel or point,
+#' and its features are regular fields, one value per pose (group element). Each pose is a head (or several), which
+#' attends to all positions. [layer_group_attention()] instead compares every pose with every other pose, which takes
+#' |G|^2 times as many pairs.
+#' * `layer_posewise_attention()` maps regular fields to regular fields.
+#' * `layer_posewise_attention_block()` adds a residual block: x + attention(norm(x)), then x + mlp(norm(x)).
+#'
+#' They can be combined with [layer_conv()], [layer_group_attention()] and all other layers for regular fields.
+#'
+#' The output at the position x_i and the pose g is
+#' \deqn{y(i, g) = \sum_j softmax_j(\langle R(g^{-1} x_i) q(i, g), R(g^{-1} x_j) k(j, g) \rangle / \sqrt{key\_dim})
+#'   v(j, g)}{y(i, g) = sum_j softmax_j(<R(g^-1 x_i) q(i, g), R(g^-1 x_j) k(j, g)> / sqrt(key_dim)) v(j, g)}
+#' where R(x) multiplies the features, as complex numbers, by exp(i <w, x>), with one wave vector w per number (rotary
+#' positions). Queries, keys, values and the output are linear maps that mix the poses:
+#' \deqn{q(i, g) = \sum_h W(g^{-1} h) f(i, h) + b}{q(i, g) = sum_h W(g^-1 h) f(i, h) + b}
+#'
+#' The layers are equivariant for all weights under two conditions: the head of the pose g uses positions turned back by
+#' g, and the weight between two poses depends only on \eqn{g^{-1} h}{g^-1 h}. Then a group element u, which moves the
+#' feature at (x, h) to (u x, u h), moves the output in the same way. Scores depend on differences of positions, so
+#' shifts of all points leave the output unchanged. On pixels, equivariance is exact to rounding for the elements that
+#' map the grid onto itself; on points (see [predict_points()]) it is exact for all elements of the group.
+#'
+#' @inheritParams layer_lifting_attention
+#' @param heads Integer, the number of attention heads per pose.
+#' @param key_dim Integer, the number of features per head, even. `NULL` is fields / heads.
+#' @param window Integer, the side of the neighborhood that a pixel attends to, in pixels. Must be odd. `NULL` is the
+#'   whole image. Volumes require `NULL`.
+#' @param learn_frequencies Logical, whether training changes the wave vectors. Their initial wavelengths are 2 to 16
+#'   pixels, in directions that are spread evenly.
+#' @param mlp_ratio Numeric, the number of hidden fields of the perceptron per field.
+#' @section Shape: (batch, channel, ...) to (batch, channel', ...), for images and volumes.
+#' @return The network with the layer added.
+#' @section Errors: `gequi_field_error` if the previous fields are not regular, or if the group is not a finite group of
+#'   the plane or of space; `gequi_input_error` for an invalid option. Messages name the layer.
+#' @family layers
+#' @references Islam et al. (2025), Platonic transformers: a solid choice for equivariance, arXiv:2510.03511. Octic
+#'   vision transformers: quicker ViTs through equivariance (2025), arXiv:2505.15441. Su et al. (2021), RoFormer:
+#'   enhanced transformer with rotary position embedding, arXiv:2104.09864.
+#' @export
+#' @examplesIf gequi_available()
+#' network <- equivariant_network(gspace("flipRot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_conv(c(regular = 4), kernel_size = 3) |>
+#'   layer_posewise_attention_block()
+#' equivariance_error(network, volcano[1:9, 1:9])
+layer_posewise_attention <- function(network, fields, heads = 1, key_dim = NULL, window = NULL, dropout = 0,
+                                     qk_norm = TRUE, learn_frequencies = TRUE) {
+  add_layer(network, "posewise_attention")
+}
+
+#' @rdname layer_posewise_attention
+#' @export
+layer_posewise_attention_block <- function(network, heads = 1, key_dim = NULL, window = NULL, dropout = 0,
+                                           qk_norm = TRUE, learn_frequencies = TRUE, mlp_ratio = 4) {
+  add_layer(network, "posewise_attention_block")
+}
+
 #' Image classifier based on group self-attention
 #'
 #' Creates a classifier whose output is invariant to rotations and reflections of the image. It consists of a
@@ -112,8 +170,8 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
 #' @param network A network of attention layers without a window, and of layers that act on each point or average over
 #'   all points.
 #' @param x Numeric array (batch, channel, point), the features.
-#' @param points Numeric array (point, 2) or (batch, point, 2), the coordinates: x to the right and y up, in units of
-#'   the pixel distance.
+#' @param points Numeric array (point, axis) or (batch, point, axis), the coordinates (x, y), or (x, y, z) in space: x to
+#'   the right, y up, z towards the viewer, in units of the pixel distance.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
 #' @return A numeric array (batch, channel, point), or (batch, channel) if the network averages over all points.
 #' @section Errors: `gequi_input_error` if a layer requires a grid (the message names it); `gequi_shape_error` for

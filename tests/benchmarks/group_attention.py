@@ -73,7 +73,7 @@ def work(kind: str, width: int, length: int):
     attention = PoseAttention(SPACE, (width, width), False, HEADS, width // HEADS, **options)
     draw_weights(attention, 1)
     module = Dense(attention) if kind == "dense" else attention
-    return lambda: module(x, pixel_points(length, length, x)).sum().backward()
+    return lambda: module(x, pixel_points((length, length), x)).sum().backward()
 
 
 def seconds(step) -> float:

@@ -20,6 +20,24 @@ def test_the_layers_give_the_same_numbers(r, both, same, random, positions):
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
 
 
+def test_attention_within_each_pose_gives_the_same_numbers(r, both, same, random):
+    layers = [
+        {"layer": "conv", "fields": {"regular": 4}, "kernel_size": 3},
+        {
+            "layer": "posewise_attention",
+            "fields": {"regular": 8},
+            "heads": 2,
+            "key_dim": 6,
+            "window": 3,
+            "dropout": 0.1,
+        },
+        {"layer": "posewise_attention_block", "qk_norm": False, "learn_frequencies": False, "mlp_ratio": 1.5},
+    ]
+    theirs, ours = both(layers)
+    x = random.normal(size=(2, 1, 7, 6))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+
+
 def test_a_ready_network_is_the_same_network(r, same, random):
     options = {
         "units": 3,

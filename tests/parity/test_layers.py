@@ -51,7 +51,9 @@ NETWORKS = {
 }  # fmt: skip
 
 # Kinds whose parity is tested with their own subject.
-ELSEWHERE = {"lifting_attention", "group_attention", "group_attention_block"}
+ELSEWHERE = {
+    "lifting_attention", "group_attention", "group_attention_block", "posewise_attention", "posewise_attention_block",
+}  # fmt: skip
 
 
 def test_every_kind_of_layer_is_tested_here():

@@ -8,6 +8,21 @@ test_that("lifting, attention and blocks are piped, and the network is equivaria
   expect_lte(max(equivariance_error(network, feature(1, 1, 6, 6))$error), 1e-12)
 })
 
+test_that("attention within each pose is piped, and the network is equivariant in the plane and in space", {
+  needs_python()
+  network <- equivariant_network(c4(), c(regular = 2), seed = 1, dtype = "float64") |>
+    layer_posewise_attention(c(regular = 4), heads = 2, window = 3) |>
+    layer_posewise_attention_block(learn_frequencies = FALSE)
+  expect_identical(kinds_of(network), c("posewise_attention", "posewise_attention_block"))
+  expect_lte(max(equivariance_error(network, feature(1, 8, 5, 5))$error), 1e-12)
+  octa <- equivariant_network(gspace("octaOnR3"), c(regular = 1), seed = 1, dtype = "float64") |>
+    layer_posewise_attention(c(regular = 2))
+  x <- feature(1, 24, 4)
+  points <- feature(4, 3)
+  expect_identical(dim(predict_points(octa, x, points)), c(1L, 48L, 4L))
+  expect_equal(predict_points(octa, x, points), predict_points(octa, x, points + 2), tolerance = 1e-12)
+})
+
 test_that("a ready network is a recipe like any other, and its output does not change when the image is turned", {
   needs_python()
   network <- gsa_network(c4(), units = 3, fields = 4, blocks = 1, seed = 1, dtype = "float64")
@@ -38,6 +53,11 @@ test_that("what does not fit is refused by name", {
     layer_group_attention(network, c(regular = 2)), "layer 1 (group_attention): the layer works on poses", "field"
   )
   expect_refused(layer_lifting_attention(network, c(regular = 2), window = 4), "`window` must be odd", "input")
+  expect_refused(
+    layer_posewise_attention_block(network), "layer 1 (posewise_attention_block): the layer works on poses", "field"
+  )
+  regular <- equivariant_network(c4(), c(regular = 2), seed = 1)
+  expect_refused(layer_posewise_attention_block(regular, key_dim = 3), "must be even", "input")
   expect_refused(gsa_network(c4(), patch_size = 3, size = 10), "`size` must be divisible by patch_size = 3", "input")
   expect_refused(gsa_network(c4(), patch_size = 3), "`size` is missing", "input")
   expect_refused(

@@ -152,6 +152,8 @@ guard_rows <- list(
   layer_norm_nonlinearity = alist(network = regular),
   layer_norm_pool = alist(network = regular),
   layer_oriented_gradients = alist(network = start),
+  layer_posewise_attention = alist(network = regular, fields = c(regular = 2), heads = 1, key_dim = 4),
+  layer_posewise_attention_block = alist(network = regular, heads = 1, key_dim = 4),
   layer_relu = alist(network = regular),
   layer_residual = alist(network = start, layers = function(n) layer_relu(n)),
   layer_restrict = alist(network = start, subgroup = 2),

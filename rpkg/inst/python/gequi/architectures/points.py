@@ -18,7 +18,7 @@ from ..networks import EquivariantNetwork, check_network, check_output, evaluati
 _WITHOUT_GRID = {
     "batch_norm", "dense", "dropout", "elu", "field_dropout", "flatten", "fourier_elu", "gated_nonlinearity",
     "global_avg_pool", "group_attention", "group_attention_block", "group_pool", "leaky_relu", "lifting_attention",
-    "linear", "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict",
+    "linear", "norm_nonlinearity", "norm_pool", "posewise_attention", "posewise_attention_block", "relu", "residual", "restrict",
 }  # fmt: skip
 
 
@@ -32,8 +32,8 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
         network: a network from `equivariant_network()` or `gsa_network()`, of attention layers without a window and of
             layers that act on each point or average over all points.
         x: array (batch, channel, point): the features.
-        points: array (point, 2) or (batch, point, 2): the coordinates: x to the right and y up, in units of the pixel
-            distance.
+        points: array (point, axis) or (batch, point, axis): the coordinates (x, y), or (x, y, z) in space: x to the
+            right, y up, z towards the viewer, in units of the pixel distance.
         dtype: str: "float32" or "float64". None uses the type of the network.
 
     Returns:
@@ -63,23 +63,29 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
             "x", size=network.in_type.size, fields=show_fields(network.in_type), channels=features.shape[1],
             shape=features.shape,
         )  # fmt: skip
-    coordinates = as_array(points, "points", ndim=(2, 3), axes="(point, 2) or (batch, point, 2)")
+    axes = network.space.dimensionality
+    if axes == 0:
+        raise InputError(
+            "`{argument}` works on vectors, which have no position: points need a plane or space.", "network"
+        )
+    coordinates = as_array(points, "points", ndim=(2, 3), axes=f"(point, {axes}) or (batch, point, {axes})")
     coordinates = coordinates[None] if coordinates.ndim == 2 else coordinates
     batch, _, count = features.shape
-    if coordinates.shape not in ((1, count, 2), (batch, count, 2)):
+    if coordinates.shape not in ((1, count, axes), (batch, count, axes)):
         raise ShapeError(
             "`{argument}` must have the shape {one} or {several}, as `{x:name}` has {count} points in a batch of "
             "{batch}; got {shape}.",
-            "points", one=(count, 2), several=(batch, count, 2), x="x", count=count, batch=batch, shape=np.shape(points),
+            "points", one=(count, axes), several=(batch, count, axes), x="x", count=count, batch=batch, shape=np.shape(points),
         )  # fmt: skip
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     token = points_in_place_of_pixels.set(own_tensor(coordinates, torch.float64, argument="points").to(device))
     try:
         with evaluating(network), torch.no_grad():
-            out = network(own_tensor(features, network.dtype, argument="x").to(device)[..., None])
+            tensor = own_tensor(features, network.dtype, argument="x").to(device)
+            out = network(tensor.reshape(*features.shape, *[1] * (axes - 1)))
     finally:
         points_in_place_of_pixels.reset(token)
-    return check_output(as_numpy(out[..., 0] if out.ndim == 4 else out), network)
+    return check_output(as_numpy(out.flatten(2) if out.ndim > 2 else out), network)
 
 
 def _need_no_grid(steps: list[Step]) -> None:

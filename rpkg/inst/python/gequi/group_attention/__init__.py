@@ -23,13 +23,25 @@ Rounding errors grow with the scores. With `qk_norm`, queries and keys have a bo
 to about 1e-5 for any size of the weights of the linear maps. Without `qk_norm`, the layer without positions is that of
 torch.
 
+Posewise attention (posewise.py) is the form without the pairs of poses, in the plane or in space. The tokens are the
+points, and each pose g is a head, which attends to the points only:
+
+    y(i, g) = sum_j softmax_j(<q(i, g) exp(i <v, g^-1 x_i>), k(j, g) exp(i <v, g^-1 x_j>)> / sqrt(key_dim)) v(j, g)
+
+The poses are mixed by the linear maps before and after the heads, y[g] = sum_h W[g^-1 h] x[h] + b. If a group element u
+moves the feature at (x, h) to (u x, u h), the head u g receives the queries, keys, values and rotated positions that
+the head g had, so it computes the same output. This holds for all weights and all finite groups. Its cost is that of
+plain attention with as many channels.
+
 Source: Romero & Cordonnier 2021 (arXiv 2010.00977). Their published code applies h^-1 to u^-1 w, which is already
 invariant, and is therefore not equivariant; here the query is located at the output pose. Fourier features: Rahimi &
 Recht 2007. Bounded queries and keys: Henry et al. 2020 (arXiv 2010.04245). Rotary positions: Su et al. 2021 (arXiv
-2104.09864); the permutation of their waves by the group is original to gequi.
+2104.09864); the permutation of their waves by the group is original to gequi. Posewise attention: Islam et al. 2025
+(arXiv 2510.03511), Octic Vision Transformers 2025 (arXiv 2505.15441).
 """
 
-from . import kinds
+from . import kinds, posewise_kinds
 from .poses import PoseAttention, pixel_points
+from .posewise import PoseLinear, PosewiseAttention
 
-__all__ = ["PoseAttention", "kinds", "pixel_points"]
+__all__ = ["PoseAttention", "PoseLinear", "PosewiseAttention", "kinds", "pixel_points", "posewise_kinds"]

@@ -17,7 +17,7 @@ from ..layers.plain import Unwrapped
 from ..layers.plan import Step, dimension_of, fields_after, kind, odd
 from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
 
-# The coordinates (batch or 1, point, 2) that `predict_points()` gives in place of the pixels.
+# The coordinates (batch or 1, point, axis) that `predict_points()` gives in place of the pixels.
 points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
 
 MOST_HIDDEN = 1024  # hidden units of a block for each field
@@ -44,7 +44,7 @@ def plan_lifting_attention(
     have bounded length;
     `positions`: "additive" (separate scores) or "rotary" (angles of queries and keys, without `frequencies`).
     """
-    _need_finite_plane(before)
+    need_finite(before, 2)
     if not all(field.is_trivial() for field in before.representations):
         raise FieldError(
             "the layer requires trivial fields; the fields before it are {fields}. For regular fields use "
@@ -52,7 +52,7 @@ def plan_lifting_attention(
             "layers", fields=show_fields(before),
         )  # fmt: skip
     after = fields_after(before, fields)
-    _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
+    need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped)
 
@@ -74,10 +74,10 @@ def plan_group_attention(
 
     The options are those of lifting_attention.
     """
-    _need_finite_plane(before)
-    _need_poses(before)
+    need_finite(before, 2)
+    need_poses(before)
     after = fields_after(before, fields)
-    _need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
+    need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped)
 
@@ -100,32 +100,35 @@ def plan_group_attention_block(
     The inputs of both parts are normalized. The options are those of lifting_attention; the perceptron has `mlp_ratio`
     hidden units per field.
     """
-    _need_finite_plane(before)
-    _need_poses(before)
+    need_finite(before, 2)
+    need_poses(before)
     options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
     return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped)
 
 
-def _need_finite_plane(before: FieldType) -> None:
-    dimension_of(before, 2)
+def need_finite(before: FieldType, *dimensions: int) -> None:
+    """Raise a FieldError unless a finite group acts on a base space of one of these dimensions."""
+    dimension = dimension_of(before, *dimensions)
     if before.gspace.fibergroup.order() < 1:
         raise FieldError(
-            "the layer requires a finite group; {group} is continuous. Use rot2dOnR2 or flipRot2dOnR2 with N = 8, for "
-            "example.",
+            "the layer requires a finite group; {group} is continuous. Use {example}, for example.",
             "layers", group=str(before.gspace.fibergroup),
+            example="rot2dOnR2 or flipRot2dOnR2 with N = 8" if dimension == 2 else "octaOnR3",
         )  # fmt: skip
 
 
-def _need_poses(before: FieldType) -> None:
+def need_poses(before: FieldType) -> None:
+    """Raise a FieldError unless all fields are regular."""
     message = (
         "the layer works on poses (regular fields), to which lifting_attention or conv lead; the fields before it are "
         "{fields}."
     )
-    _need_regular(before, message, "layers")
+    need_regular(before, message, "layers")
 
 
-def _need_regular(fields: FieldType, message: str, argument: str) -> None:
+def need_regular(fields: FieldType, message: str, argument: str) -> None:
+    """Raise a FieldError with this message unless all fields are regular."""
     if any(field != fields.gspace.regular_repr for field in fields.representations):
         raise FieldError(message, argument, fields=show_fields(fields))
 
@@ -140,13 +143,7 @@ def _attention_options(
     qk_norm: Any,
     positions: Any,
 ) -> dict[str, Any]:
-    count, heads = len(fields), check_integer(heads, "heads", minimum=1)
-    if key_dim is None and count % heads:
-        raise InputError(
-            "`{argument}` must divide the number of fields, {count}, if `{other:name}` is not given; got {heads}.",
-            "heads", count=count, other="key_dim", heads=heads,
-        )  # fmt: skip
-    key_dim = count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
+    heads, key_dim = head_features(fields, heads, key_dim)
     if check_choice(positions, "positions", ("additive", "rotary")) == "rotary":
         check_rotary(fields.gspace, key_dim)
     return {
@@ -158,6 +155,27 @@ def _attention_options(
         "qk_norm": check_flag(qk_norm, "qk_norm"),
         "positions": positions,
     }
+
+
+def head_features(fields: FieldType, heads: Any, key_dim: Any) -> tuple[int, int]:
+    """Return the checked numbers of heads and of features per head."""
+    count, heads = len(fields), check_integer(heads, "heads", minimum=1)
+    if key_dim is None and count % heads:
+        raise InputError(
+            "`{argument}` must divide the {count} fields where `{other:name}` is not given; got {heads}.",
+            "heads", count=count, other="key_dim", heads=heads,
+        )  # fmt: skip
+    return heads, count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
+
+
+def points_of(x: torch.Tensor, window: int | None) -> torch.Tensor:
+    """Return the coordinates (batch or 1, point, axis) of features (batch, channel, *size), or the points given."""
+    points = points_in_place_of_pixels.get()
+    if points is None:
+        return pixel_points(x.shape[2:], x)
+    if window is not None:
+        raise InputError("an attention layer with a window needs the grid of an image; points have none.", "network")
+    return points
 
 
 class AttentionLayer(EquivariantModule):
@@ -172,14 +190,8 @@ class AttentionLayer(EquivariantModule):
         self.attention = PoseAttention(in_type.gspace, (len(in_type), len(out_type)), lifting, **options)
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        rows, columns = size = x.tensor.shape[2:]
-        points = points_in_place_of_pixels.get()
-        if points is None:
-            points = pixel_points(rows, columns, x.tensor)
-        elif self.window is not None:
-            raise InputError(
-                "an attention layer with a window needs the grid of an image; points have none.", "network"
-            )
+        size = x.tensor.shape[2:]
+        points = points_of(x.tensor, self.window)
         features = x.tensor.unflatten(1, (len(self.in_type), self.poses)).flatten(3)
         out = self.attention(features, points, size, self.window)
         return GeometricTensor(out.flatten(1, 2).unflatten(2, size), self.out_type)

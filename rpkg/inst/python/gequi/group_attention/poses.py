@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from ..attention import attend
 from ..errors import InputError
 
 
-def pixel_points(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-    """Return the coordinates (1, point, 2) of the pixels about the center of an image, x to the right and y up."""
-    x = torch.arange(columns, dtype=torch.float64, device=like.device) - (columns - 1) / 2
-    y = (rows - 1) / 2 - torch.arange(rows, dtype=torch.float64, device=like.device)
-    return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], -1).reshape(1, -1, 2)
+def pixel_points(size: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """Return the coordinates (1, point, axis) of the pixels about the center of an image or volume.
+
+    x is to the right, y up, and z towards smaller depths, as the group acts on them.
+    """
+    axes = [torch.arange(n, dtype=torch.float64, device=like.device) - (n - 1) / 2 for n in size]
+    grid = torch.meshgrid(*[-axis for axis in axes[:-1]], axes[-1], indexing="ij")
+    return torch.stack(grid[::-1], -1).flatten(0, -2)[None]
 
 
 class AdditiveScores(nn.Module):
@@ -265,12 +269,12 @@ class PoseAttention(nn.Module):
             out = out.unflatten(2, (self.scores.order, count))
         else:
             assert size is not None
-            out = _attend_in_windows(query, key, value, scale, size, window)
+            out = attend_in_windows(query, key, value, scale, size, window)
         out = functional.linear(out.permute(0, 2, 3, 1, 4).flatten(3), self.output, self.output_bias)
         return functional.dropout(out, self.dropout, self.training).permute(0, 3, 1, 2)
 
 
-def _attend_in_windows(
+def attend_in_windows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, size: tuple[int, int], window: int
 ) -> torch.Tensor:
     """Attend from the poses of each pixel to those of the window around it, without pixels outside the image."""

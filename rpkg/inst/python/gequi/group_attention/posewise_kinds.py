@@ -1,0 +1,175 @@
+"""The kinds of layers that attend within each pose, on regular fields of the plane or of space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .._escnn import EquivariantModule, FieldType, GeometricTensor
+from .._limits import check_memory
+from ..arrays import check_flag, check_integer, check_number
+from ..errors import FieldError, InputError
+from ..layers.plain import Unwrapped, with_weights
+from ..layers.plan import Step, fields_after, kind, odd
+from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
+from .posewise import PoseLinear, PoseMLP, PosewiseAttention, TokenNorm, image_of, tokens_of
+
+
+@kind
+def plan_posewise_attention(
+    before: FieldType,
+    *,
+    fields: Any,
+    heads: int = 1,
+    key_dim: int | None = None,
+    window: int | None = None,
+    dropout: float = 0.0,
+    qk_norm: bool = True,
+    learn_frequencies: bool = True,
+) -> Step:
+    """Attention between the points within each pose: regular fields in, regular fields out.
+
+    Each pose has `heads` heads with `key_dim` features (None: fields / heads; even, as positions are rotary);
+    `window`: the side of the neighborhood of a pixel (odd; None: the whole image); `dropout` of the output; `qk_norm`:
+    whether queries and keys have bounded length; `learn_frequencies`: whether training changes the frequencies of the
+    positions.
+    """
+    _need_space(before)
+    after = fields_after(before, fields)
+    need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
+    options = _options(before, after, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
+    return Step(after, lambda: PosewiseLayer(before, after, **options), _plain)
+
+
+@kind
+def plan_posewise_attention_block(
+    before: FieldType,
+    *,
+    heads: int = 1,
+    key_dim: int | None = None,
+    window: int | None = None,
+    dropout: float = 0.0,
+    qk_norm: bool = True,
+    learn_frequencies: bool = True,
+    mlp_ratio: float = 4.0,
+) -> Step:
+    """Residual block on regular fields: posewise_attention, then two equivariant linear maps with GELU between them.
+
+    The inputs of both parts are normalized over all channels of a token. The options are those of posewise_attention;
+    `mlp_ratio`: hidden fields per field.
+    """
+    _need_space(before)
+    options = _options(before, before, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
+    hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
+    check_memory(4 * before.size * hidden * before.gspace.fibergroup.order(), "mlp_ratio")
+    return Step(before, lambda: PosewiseBlock(before, hidden, options), _plain)
+
+
+def _need_space(before: FieldType) -> None:
+    need_finite(before, 2, 3)
+    need_poses(before)
+
+
+def _options(
+    before: FieldType,
+    after: FieldType,
+    heads: Any,
+    key_dim: Any,
+    window: Any,
+    dropout: Any,
+    qk_norm: Any,
+    learn_frequencies: Any,
+) -> dict[str, Any]:
+    heads, key_dim = head_features(after, heads, key_dim)
+    if key_dim % 2:
+        raise InputError(
+            "`{argument}` (fields / heads, where it is not given) must be even, because rotary positions act on pairs "
+            "of features; got {key_dim}.",
+            "key_dim", key_dim=key_dim,
+        )  # fmt: skip
+    if window is not None and before.gspace.dimensionality != 2:
+        raise FieldError("`{argument}` needs images; the features before it are volumes.", "window")
+    check_memory(4 * before.size * 3 * heads * key_dim * before.gspace.fibergroup.order(), "key_dim")
+    return {
+        "window": None if window is None else odd(window, "window"),
+        "dropout": check_number(dropout, "dropout", 0, 1),
+        "heads": heads,
+        "key_dim": key_dim,
+        "qk_norm": check_flag(qk_norm, "qk_norm"),
+        "learn_frequencies": check_flag(learn_frequencies, "learn_frequencies"),
+    }
+
+
+def _plain(layer: Any) -> nn.Module:
+    """Return a copy on plain tensors, with the matrices of its linear maps computed once."""
+    form = Unwrapped(layer)
+    for module in list(form.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, PoseLinear):
+                matrix = child.matrix()
+                setattr(module, name, with_weights(nn.Linear, matrix, child.offset(), *matrix.mT.shape))
+    return form
+
+
+class _OnTokens(EquivariantModule):
+    """A map of tokens at the pixels of an image or volume, or at the points of a set if one is given."""
+
+    window: int | None
+
+    def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
+        super().__init__()
+        self.in_type, self.out_type = in_type, out_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        size = x.tensor.shape[2:]
+        points = points_of(x.tensor, self.window)
+        out = self.at_tokens(tokens_of(x.tensor), lambda layer, tokens: layer(tokens, points, size, self.window))
+        return GeometricTensor(image_of(out, size), self.out_type)
+
+    def at_tokens(
+        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        raise NotImplementedError
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_type.size, *input_shape[2:])
+
+
+class PosewiseLayer(_OnTokens):
+    """Attention within each pose."""
+
+    def __init__(
+        self, in_type: FieldType, out_type: FieldType, window: int | None, dropout: float, **options: Any
+    ) -> None:
+        super().__init__(in_type, out_type)
+        self.window, self.dropout = window, dropout
+        self.attention = PosewiseAttention(in_type.gspace, (len(in_type), len(out_type)), **options)
+
+    def at_tokens(
+        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return functional.dropout(attend(self.attention, tokens), self.dropout, self.training)
+
+
+class PosewiseBlock(_OnTokens):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, in_type: FieldType, hidden: int, options: dict[str, Any]) -> None:
+        super().__init__(in_type, in_type)
+        self.window, self.dropout = options["window"], options["dropout"]
+        rest = {name: value for name, value in options.items() if name not in ("window", "dropout")}
+        space, fields = in_type.gspace, len(in_type)
+        self.norm, self.mlp_norm = (TokenNorm(fields, space.fibergroup.order()) for _ in range(2))
+        self.attention = PosewiseAttention(space, (fields, fields), **rest)
+        self.mlp = PoseMLP(space, fields, hidden)
+
+    def at_tokens(
+        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        out = attend(self.attention, self.norm(tokens))
+        tokens = tokens + functional.dropout(out, self.dropout, self.training)
+        return tokens + functional.dropout(self.mlp(self.mlp_norm(tokens)), self.dropout, self.training)
