@@ -1,11 +1,12 @@
 """Group self-attention beside torch.nn.MultiheadAttention and beside a dense array of position scores; digits, turned.
 
-Run as a program; it prints three tables. Times are of forward and backward, on one core; ratios are medians of pairs
+Run as a program; it prints its tables. Times are of forward and backward, on one core; ratios are medians of pairs
 run in turn, so a machine that slows down slows both. Peak memory is what torch allocates in one step beyond what it
 held before.
 
     python tests/benchmarks/group_attention.py            # cost
     python tests/benchmarks/group_attention.py digits     # trains for some minutes
+    python tests/benchmarks/group_attention.py posewise   # posewise_attention_block beside torch's TransformerEncoderLayer
 """
 
 import json
@@ -122,6 +123,53 @@ def cost() -> None:
         print("memory grows as tokens to the power of " + ", ".join(f"{k} {e:.2f}" for k, e in exponents.items()))
 
 
+# ---- posewise attention ---------------------------------------------------------------------------------
+
+
+def posewise() -> None:
+    """Compare blocks of equal width, D4 and 8 heads, in CPU time of forward and backward, one image a step."""
+    options = {
+        "block": {},
+        "fixed frequencies": {"learn_frequencies": False},
+        "without qk_norm": {"qk_norm": False},
+        "fixed, without": {"learn_frequencies": False, "qk_norm": False},
+    }
+    print("posewise_attention_block / TransformerEncoderLayer: CPU time of forward and backward, medians of pairs")
+    print(
+        f"{'width':>6s}{'tokens':>7s}{'torch, ms':>10s}" + "".join(f"{name:>19s}" for name in options) + "  parameters"
+    )
+    space = gequi.gspace("flipRot2dOnR2", N=4)
+    for width in (128, 256, 512):
+        for length in (14, 28):
+            theirs = nn.TransformerEncoderLayer(
+                width, 8, 4 * width, dropout=0, activation="gelu", batch_first=True, norm_first=True
+            )
+            x = torch.randn(1, width, length, length)
+            tokens = x.flatten(2).mT.contiguous()
+            steps = [lambda layer=theirs, x=tokens: layer(x).square().mean().backward()]
+            for each in options.values():
+                layers = [{"layer": "posewise_attention_block", **each}]
+                ours = gequi.equivariant_network(space, {"regular": width // 8}, layers, seed=1)
+                steps.append(lambda layer=ours, x=x: layer(x).square().mean().backward())
+            for step in steps:
+                step()
+            timed = [[cpu_seconds(step) for step in steps] for _ in range(9 if length < 28 else 5)]
+            ratios = [statistics.median(row[k] / row[0] for row in timed) for k in range(1, len(steps))]
+            weights = [sum(p.numel() for p in model.parameters()) for model in (ours, theirs)]
+            print(
+                f"{width:6d}{length**2:7d}{1000 * statistics.median(row[0] for row in timed):10.1f}"
+                + "".join(f"{ratio:19.2f}" for ratio in ratios)
+                + f"{weights[0] / weights[1]:12.3f}",
+                flush=True,
+            )
+
+
+def cpu_seconds(step) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
 # ---- digits ---------------------------------------------------------------------------------------------
 
 
@@ -171,5 +219,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["digits"]:
             digits()
+        case ["posewise"]:
+            posewise()
         case _:
             cost()
