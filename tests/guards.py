@@ -2,7 +2,7 @@
 
 `python tests/guards.py` prints the table of counts; with names of exports it is limited to them. Of a valid call one
 argument at a time is replaced by each bad value, and each two neighbours are swapped. What may come of it is a result
-without NaN, or an error of gequi's own that names an argument; see `outcome_of()`.
+without NaN, or an error of gequi's own that names the argument; see `outcome_of()`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ C4 = gequi.gspace("rot2dOnR2", N=4)
 GREY = {"trivial": 1}
 MATRIX = RANDOM.uniform(1, 2, (5, 5))
 BATCH = RANDOM.uniform(1, 2, (2, 1, 5, 5))
+POINTS = RANDOM.normal(size=(5, 2))
 IMAGE = gequi.sample_image("volcano")[:32, :32]
 
 
@@ -122,6 +123,10 @@ def squares(x: Any) -> Any:
     return x * x
 
 
+def same(x: Any) -> Any:
+    return x
+
+
 Y = np.arange(2)
 OPTIONS_OF_FIT = dict(loss=None, epochs=1, batch_size=2, learning_rate=1e-3, optimizer="adam", schedule="constant",
                       validation=None, augment=None, class_weights=None, ignore=None, precision=None, device="cpu",
@@ -134,7 +139,7 @@ SEARCH = dict(transform="translation", contrast="same", dtype="float32")
 # call is made by a function of `CALLS`.
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "as_dot": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), direction="TB"),
-    "broadcast_over": lambda: dict(f=squares, axis="c", spec="a c -> a c", operand_1=MATRIX),
+    "broadcast_over": lambda: dict(f=same, axis="c", spec="a c -> a c", operand_1=MATRIX),
     "cayley_table": lambda: dict(space=C4),
     "collect_job": lambda: dict(folder=job(), model=copy.deepcopy(network())),
     "collect_prediction": lambda: dict(folder=prediction()),
@@ -204,7 +209,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
     "predict_points": lambda: dict(
-        network=points_network(), x=BATCH[:, 0, :1, :], points=RANDOM.normal(size=(5, 2)), dtype="float32"
+        network=points_network(), x=BATCH[:, 0, :1, :], points=POINTS, dtype="float32"
     ),
     "prepare_job": lambda: dict(folder=new(), model=network(), x=BATCH, y=Y, metadata=None, **OPTIONS_OF_FIT),
     "prepare_prediction": lambda: dict(
@@ -422,7 +427,7 @@ def cases(name: str) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
     for first, second in itertools.pairwise(names):
         yield (
             first,
-            f"swapped with {second}",
+            f"{SWAPPED}{second}",
             lambda a=first, b=second: {**ROWS[name](), a: ROWS[name]()[b], b: ROWS[name]()[a]},
         )
 
@@ -459,7 +464,10 @@ def alarm() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def outcome_of(name: str, argument: str, make: Callable[[], dict[str, Any]]) -> tuple[str, str]:
+SWAPPED = "swapped with "
+
+
+def outcome_of(name: str, argument: str, label: str, make: Callable[[], dict[str, Any]]) -> tuple[str, str]:
     """What comes of a call: "refused", "worked", "passed on" (an error of a function
     that was given), or what must not be ("foreign", "unnamed", "NaN", "changed", "hang",
     "memory", "printed", "crash"), with the reason.
@@ -475,7 +483,7 @@ def outcome_of(name: str, argument: str, make: Callable[[], dict[str, Any]]) -> 
             value = CALLS.get(name, getattr(gequi, name))(**given)
     except gequi.GequiError as error:
         fate, reason = "refused", str(error)
-        if not names_argument(error, argument, given):
+        if not names_argument(name, argument, label, error):
             fate = "unnamed"
         elif len(reason) > 1500:
             fate, reason = "long", reason[:300]
@@ -511,13 +519,45 @@ def is_of_function(error: Exception, function: Any) -> bool:
     return False
 
 
-def names_argument(error: gequi.GequiError, argument: str, given: dict[str, Any]) -> bool:
-    """Whether an error names one of the arguments of the call, or an entry of one."""
-    text = str(error)
-    known = [name.replace("_1", " 1").replace("_2", " 2") if "operand" in name else name for name in given]
+# Errors that rightly name another argument than the bad one: of two that do not fit each other, the second.
+OTHERS: dict[tuple[str, str], set[str]] = {
+    ("equivariance_error", "f"): {"space"},  # a network has a space and fields of its own
+    ("equivariance_error", "x"): {"f(x)"},
+    ("evaluate", "ignore"): {"y"},
+    ("evaluate", "x"): {"y"},
+    ("evaluate_registration", "found"): {"landmarks"},  # a pair for each registration
+    ("fit", "x"): {"y"},
+    ("fit", "ignore"): {"y"},
+    ("gsa_network", "patch_size"): {"size"},
+    ("identity_resnet", "space"): {"widths"},  # multiples of the order of the group
+    ("image_value", "a"): {"f"},  # whose weights must not be negative
+    ("invert_input", "f"): {"target"},  # of the shape of f(start)
+    ("invert_input", "start"): {"target"},
+    ("invert_input", "target"): {"start"},
+    ("is_equivariant", "f"): {"space"},
+    ("is_equivariant", "x"): {"f(x)"},
+    ("map_jacobian", "moving_spacing"): {"map"},  # the product of the two is too large
+    ("permutation_error", "x"): {"f(x)"},
+    ("prepare_job", "x"): {"y"},
+    ("prepare_job", "ignore"): {"y"},
+    ("prepare_job", "nodes"): {"batch_size"},  # an example for each process
+    ("register_images", "moving_spacing"): {"fixed"},  # too few pixels of the larger spacing
+    ("rearrange", "x"): {"a"},
+    ("scaled_dot_product_attention", "key"): {"value"},
+    ("scaled_dot_product_attention", "query"): {"mask"},
+    ("unet", "space"): {"width"},
+}
+
+
+def names_argument(name: str, argument: str, label: str, error: gequi.GequiError) -> bool:
+    """Whether an error names the bad argument, or an entry of it; where two are swapped, one of them."""
+    known = {argument, *OTHERS.get((name, argument), ())}
+    if label.startswith(SWAPPED):
+        known.add(label.removeprefix(SWAPPED))
+    known |= {each.replace("_", " ") for each in known if each.startswith("operand")}
     return any(
-        f"`{name}" in text or ("operand" in name and name in text) or f"{name}" == (error.argument or "").split("$")[0]
-        for name in known
+        re.search(rf"`{re.escape(each)}(?!\w)", str(error)) or each == (error.argument or "").split("$")[0]
+        for each in known
     )
 
 
@@ -563,7 +603,7 @@ def examine(name: str, every: int = 1) -> tuple[collections.Counter[str], list[s
     counts: collections.Counter[str] = collections.Counter()
     bad = []
     for argument, label, make in itertools.islice(cases(name), None, None, every):
-        fate, reason = outcome_of(name, argument, make)
+        fate, reason = outcome_of(name, argument, label, make)
         counts[fate] += 1
         if fate not in FINE:
             bad.append(f"{name}({argument} = {label}): {fate}: {reason}")

@@ -664,6 +664,7 @@ def test_the_exchange_and_the_cycle_come_first(count, names):
     [
         (("f", np.eye(3), 0), InputError, "`f` must be a function"),
         ((np.sort, np.eye(3), 2), InputError, "`input` must be from 0 to 1; got 2"),
+        ((np.sort, 3.0, 0), ShapeError, "`x` must have at least one axis"),
         ((np.sum, np.eye(3), 0, 0), InputError, "`output`"),
         ((lambda a: a, np.eye(3, 4), (0, 1)), ShapeError, "`x` must have the size 3 along `input`, .*; got 4"),
         ((lambda a: a, np.eye(3, 4), 0, 1), ShapeError, r"`f\(x\)` must have the size 3 along `output`, .*; got 4"),

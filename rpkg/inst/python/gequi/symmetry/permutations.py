@@ -60,6 +60,8 @@ def permutation_error(
     check_function(f, "f")
     kind = np.dtype(str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch."))
     array = as_array(x, "x").astype(kind)
+    if not array.ndim:
+        raise ShapeError("`{argument}` must have at least one axis, which is permuted; got a single number.", "x")
     value = as_array(f(array), "f(x)")
     scale = scale_of(value)
     axes = {
