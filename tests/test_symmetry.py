@@ -451,7 +451,7 @@ def test_what_lies_in_the_corners_does_not_count_and_the_rim_of_the_disc_does():
 def test_the_largest_floor_decides_whether_the_input_is_too_small():
     x = np.random.default_rng(3).normal(size=(1, 1, 9, 9))
     for elements in ([1], [1, 3], [1, 2, 3]):
-        with pytest.raises(InputError, match="`x` is too small to tell"):
+        with pytest.raises(InputError, match="`x` is too small for the test"):
             gequi.is_equivariant(np.square, x, gequi.gspace("rot2dOnR2", N=12), "trivial", "trivial", elements)
 
 
