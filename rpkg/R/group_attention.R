@@ -69,7 +69,7 @@ layer_group_attention_block <- function(network, heads = 1, key_dim = NULL, freq
 #' attends to all positions. [layer_group_attention()] instead compares every pose with every other pose, which takes
 #' |G|^2 times as many pairs.
 #' * `layer_posewise_attention()` maps regular fields to regular fields.
-#' * `layer_posewise_attention_block()` adds a residual block: x + attention(norm(x)), then x + mlp(norm(x)).
+#' * `layer_posewise_attention_block()` adds a residual block: x + attention(norm(x)), then x + perceptron(norm(x)).
 #'
 #' They can be combined with [layer_conv()], [layer_group_attention()] and all other layers for regular fields.
 #'
