@@ -170,8 +170,16 @@ def test_attention_leaves_its_arguments_as_they_were():
             ShapeError,
             "`mask` must have the shape",
         ),
-        ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.zeros((1, 3), bool)), InputError, "without any key"),
-        ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.full((1, 3), -np.inf)), InputError, "without any key"),
+        (
+            (tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.zeros((1, 3), bool)),
+            InputError,
+            "each query needs at least one key",
+        ),
+        (
+            (tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.full((1, 3), -np.inf)),
+            InputError,
+            "each query needs at least one key",
+        ),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, np.full((1, 3), np.nan)), InputError, "`mask` must hold"),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, None, 1), InputError, "`weights` must be true or false"),
         ((tokens(1, 4), tokens(3, 4), tokens(3, 4), None, None, False, "half"), InputError, "`dtype` must be one of"),

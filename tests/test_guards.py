@@ -265,7 +265,7 @@ SINGLE = {
     "a mask of keys of another number": (
         lambda: gequi.scaled_dot_product_attention(BASE, BASE, BASE, mask=FLAGS[0, :4]), r"`mask` must have the shape .*got \(4,\)"
     ),
-    "a mask without a key": (lambda: gequi.scaled_dot_product_attention(BASE, BASE, BASE, mask=~FLAGS[0]), "`mask` leaves a query"),
+    "a mask without a key": (lambda: gequi.scaled_dot_product_attention(BASE, BASE, BASE, mask=~FLAGS[0]), "`mask` masks every key of a query"),
     "a network for image_value": (lambda: gequi.image_value(BASE, network()), "`f` must be a function of arrays; got a network"),
     "a network for normalize_rows": (lambda: gequi.normalize_rows(BASE, MODULE), "`f` must be a function of arrays; got a network"),
     "a network for normalize_columns": (lambda: gequi.normalize_columns(BASE, MODULE), "`f` must be a function of arrays"),

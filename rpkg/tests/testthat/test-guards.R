@@ -269,7 +269,7 @@ single_inputs <- list(
     "`mask` must have the shape (..., query, key) = (5, 5); got (2)"
   ),
   list(
-    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = logical(5))), "`mask` leaves a query without any key"
+    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = logical(5))), "`mask` masks every key of a query"
   ),
   list(quote(image_value(numbers, network)), "`f` must be a function of arrays; got a network"),
   list(quote(normalize_rows(numbers, network)), "`f` must be a function of arrays; got a network"),

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from .._limits import check_memory
-from ..arrays import check_flag, check_integer, check_number
+from ..arrays import check_flag, check_number
 from ..errors import FieldError, InputError
 from ..layers.plain import Unwrapped, with_weights
 from ..layers.plan import Step, fields_after, kind, odd
