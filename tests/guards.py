@@ -538,6 +538,7 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("is_equivariant", "x"): {"f(x)"},
     ("map_jacobian", "moving_spacing"): {"map"},  # the product of the two is too large
     ("permutation_error", "x"): {"f(x)"},
+    ("plot_equivariance", "network"): {"space"},  # which a function does not have
     ("prepare_job", "x"): {"y"},
     ("prepare_job", "ignore"): {"y"},
     ("prepare_job", "nodes"): {"batch_size"},  # an example for each process
@@ -556,7 +557,9 @@ def names_argument(name: str, argument: str, label: str, error: gequi.GequiError
         known.add(label.removeprefix(SWAPPED))
     known |= {each.replace("_", " ") for each in known if each.startswith("operand")}
     return any(
-        re.search(rf"`{re.escape(each)}(?!\w)", str(error)) or each == (error.argument or "").split("$")[0]
+        re.search(rf"`{re.escape(each)}(?!\w)", str(error))
+        or (each.startswith("operand ") and each in str(error))
+        or each == (error.argument or "").split("$")[0]
         for each in known
     )
 

@@ -170,8 +170,8 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
 #' @param network A network of attention layers without a window, and of layers that act on each point or average over
 #'   all points.
 #' @param x Numeric array (batch, channel, point), the features.
-#' @param points Numeric array (point, axis) or (batch, point, axis), the coordinates (x, y), or (x, y, z) in space: x to
-#'   the right, y up, z towards the viewer, in units of the pixel distance.
+#' @param points Numeric array (point, axis) or (batch, point, axis), the coordinates (x, y), or (x, y, z) in space: x
+#'   to the right, y up, z towards the viewer, in units of the pixel distance.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
 #' @return A numeric array (batch, channel, point), or (batch, channel) if the network averages over all points.
 #' @section Errors: `gequi_input_error` if a layer requires a grid (the message names it); `gequi_shape_error` for

@@ -71,7 +71,7 @@ test_that("a trained encoder keeps its weights and its history, and registers", 
 test_that("what is no encoder, or nothing to learn from, is refused", {
   needs_python()
   expect_refused(register_images(face(), face(), encoder = "designed"), "`encoder` must be a network", "input")
-  expect_refused(registration_encoder(list(matrix(0, 60, 60))), "number 1 is constant", "input")
+  expect_refused(registration_encoder(list(matrix(0, 60, 60))), "image 1 is", "input")
   expect_refused(registration_encoder(face()[1:40, ]), "at least 48 pixels", "shape")
   expect_refused(registration_encoder(list(face()), dimension = 3), "must have 3 or 4 axes", "shape")
   expect_refused(registration_encoder("multimodal", dimension = 3), "`dimension` must be 2", "input")

@@ -234,8 +234,12 @@ test_that("no bad value leads to anything but a result or a refusal that names a
 
 # Calls that once worked, or failed in words of their own: the code, and what the error says of the argument.
 single_inputs <- list(
-  list(quote(fit(network, x, c(0, 1), epochs = 1, validation = 0)), "`validation` must be a fraction greater than 0, or NULL"),
-  list(quote(warp_image(numbers > 2, map + 9, "nearest", 0.5)), "`fill` must be a value of the type of the result, bool"),
+  list(
+    quote(fit(network, x, c(0, 1), epochs = 1, validation = 0)), "`validation` must be a fraction greater than 0, or NULL"
+  ),
+  list(
+    quote(warp_image(numbers > 2, map + 9, "nearest", 0.5)), "`fill` must be a value of the type of the result, bool"
+  ),
   list(quote(softmax(numbers, dtype = 0)), "`dtype` must be one of \"float32\", \"float64\"; got 0"),
   list(quote(equivariant_network(space, c(trivial = 1), dtype = 0)), "`dtype` must be one of"),
   list(quote(fit(network, x, c(0, 1), epochs = 1, learning_rate = day)), "`learning_rate` must not be a date or time"),
@@ -248,7 +252,9 @@ single_inputs <- list(
   list(quote(einsum(NULL, numbers)), "`spec` must read as"),
   list(quote(einsum()), "`spec` is missing"),
   list(
-    quote(equivariant_network(space, c(trivial = 1), list(list(layer = "relu"), list(layer = "conv", kernel_size = NA)))),
+    quote(equivariant_network(
+      space, c(trivial = 1), list(list(layer = "relu"), list(layer = "conv", kernel_size = NA))
+    )),
     "layer 2 (conv) of `layers`: `kernel_size` must not be NA"
   ),
   list(
@@ -269,7 +275,8 @@ single_inputs <- list(
     "`mask` must have the shape (..., query, key) = (5, 5); got (2)"
   ),
   list(
-    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = logical(5))), "`mask` masks every key of a query"
+    quote(scaled_dot_product_attention(numbers, numbers, numbers, mask = logical(5))),
+    "`mask` masks every key of a query"
   ),
   list(quote(image_value(numbers, network)), "`f` must be a function of arrays; got a network"),
   list(quote(normalize_rows(numbers, network)), "`f` must be a function of arrays; got a network"),
