@@ -235,7 +235,8 @@ test_that("no bad value leads to anything but a result or a refusal that names a
 # Calls that once worked, or failed in words of their own: the code, and what the error says of the argument.
 single_inputs <- list(
   list(
-    quote(fit(network, x, c(0, 1), epochs = 1, validation = 0)), "`validation` must be a fraction greater than 0, or NULL"
+    quote(fit(network, x, c(0, 1), epochs = 1, validation = 0)),
+    "`validation` must be a fraction greater than 0, or NULL"
   ),
   list(
     quote(warp_image(numbers > 2, map + 9, "nearest", 0.5)), "`fill` must be a value of the type of the result, bool"
