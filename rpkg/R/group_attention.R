@@ -64,10 +64,10 @@ layer_group_attention_block <- function(network, heads = 1, key_dim = NULL, freq
 
 #' Attention within each pose
 #'
-#' These layers compute self-attention on regular fields at the price of plain attention. A token is a pixel or point,
-#' and its features are regular fields, one value per pose (group element). Each pose is a head (or several), which
-#' attends to all positions. [layer_group_attention()] instead compares every pose with every other pose, which takes
-#' |G|^2 times as many pairs.
+#' These layers compute self-attention on regular fields. A token is a pixel or point, and its features are regular
+#' fields, one value per pose (group element). Each pose is a head (or several), which attends to all positions, so the
+#' number of compared pairs is that of plain attention with |G| heads. [layer_group_attention()] instead compares every
+#' pose with every other pose, which is |G| times as many pairs.
 #' * `layer_posewise_attention()` maps regular fields to regular fields.
 #' * `layer_posewise_attention_block()` adds a residual block: x + attention(norm(x)), then x + perceptron(norm(x)).
 #'

@@ -162,7 +162,7 @@ def head_features(fields: FieldType, heads: Any, key_dim: Any) -> tuple[int, int
     count, heads = len(fields), check_integer(heads, "heads", minimum=1)
     if key_dim is None and count % heads:
         raise InputError(
-            "`{argument}` must divide the {count} fields where `{other:name}` is not given; got {heads}.",
+            "`{argument}` must divide the number of fields, {count}, if `{other:name}` is not given; got {heads}.",
             "heads", count=count, other="key_dim", heads=heads,
         )  # fmt: skip
     return heads, count // heads if key_dim is None else check_integer(key_dim, "key_dim", minimum=1)
