@@ -20,6 +20,7 @@ small <- function() {
 quick <- function(...) fit(small(), ..., epochs = 2, seed = 1, batch_size = 4, progress = FALSE)
 
 test_that("a labelled folder, a data frame and image_files() train as their arrays do", {
+  needs_python()
   folder <- labelled()
   images <- image_files(folder)
   expect_identical(images$labels, y)
@@ -42,6 +43,7 @@ test_that("a labelled folder, a data frame and image_files() train as their arra
 })
 
 test_that("the levels of labels are kept, and images are chosen as from a vector", {
+  needs_python()
   folder <- labelled()
   table <- as.data.frame(image_files(folder))
   table$label <- factor(table$label, c("dog", "cat"))

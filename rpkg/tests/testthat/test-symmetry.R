@@ -6,6 +6,7 @@ convolution <- function(space = c4(), ...) {
 }
 
 test_that("the errors of a network are a table of its elements, from 1", {
+  needs_python()
   table <- equivariance_error(convolution(), volcano)
   expect_s3_class(table, c("gequi_equivariance", "data.frame"), exact = FALSE)
   expect_named(table, c("element", "name", "exact", "error"))
@@ -86,6 +87,7 @@ test_that("what does not fit is refused", {
 })
 
 test_that("the errors print as a short table", {
+  needs_python()
   table <- equivariance_error(convolution(), volcano)
   table$error <- c(0, 1.23e-7, 1, 2e-10)
   expect_identical(printed_in_utf8(print(table)), c(
