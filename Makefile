@@ -29,8 +29,8 @@ test: setup
 
 ## the types, the style of both languages, the manual pages, and R CMD check as CRAN runs it
 check: setup
-	$(PYTHON) -m ruff check rpkg/inst/python tests
-	$(PYTHON) -m ruff format --check rpkg/inst/python tests
+	$(PYTHON) -m ruff check rpkg/inst/python tests .ci
+	$(PYTHON) -m ruff format --check rpkg/inst/python tests .ci
 	$(PYTHON) -m mypy
 	$(PYTHON) -m codespell_lib README.md CONTRIBUTING.md rpkg tests .ci
 	Rscript --vanilla .ci/check-r.R
