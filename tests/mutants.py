@@ -34,7 +34,7 @@ CORE = ROOT / "rpkg" / "inst" / "python"
 SUBJECTS = {  # its modules, and the tests that must notice
     "groups": (["groups/element", "groups/representation", "groups/space"], ["test_groups.py"]),
     "fields": (["fields"], ["test_fields.py"]),
-    "maps": (["maps"], ["test_maps.py"]),
+    "maps": (["maps", "geometry/tensor_maps"], ["test_maps.py"]),
     "symmetry": (
         ["symmetry/equivariance", "symmetry/interpolation", "symmetry/operators", "symmetry/permutations"],
         ["test_symmetry.py"],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import fft, ndimage
 
-from gequi.geometry import filters, grids
+from gequi.geometry import filters, grids, sampling
 from gequi.geometry.linalg import determinant, solve, vector_norm
 from gequi.geometry.rotations import cube_rotations, nearest_rotation, on_array_axes, rotation_matrix
 from gequi.geometry.sampling import grid_sample, inside, nearest_pixels
@@ -302,3 +302,30 @@ def test_long_images_are_filtered_in_strips_with_the_same_result():
     torch.testing.assert_close(
         turned, torch.rot90(filters.gaussian_filter(x, (2.5, 6.0)), 1, (2, 3)), rtol=0, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [255, 256, 257, 700])
+def test_the_blocks_of_a_long_axis_give_the_spline_of_the_whole_axis(size, dtype):
+    values = torch.rand(2, 1, size, 3, generator=torch.Generator().manual_seed(size), dtype=dtype)
+    whole = torch.einsum("nm,bcmk->bcnk", grids.spline_coefficients(size, dtype), values)
+    torch.testing.assert_close(sampling.spline_filter(values, 2), whole, rtol=0, atol=100 * torch.finfo(dtype).eps)
+    across = sampling.spline_filter(values.transpose(2, 3), 3).transpose(2, 3)
+    torch.testing.assert_close(across, whole, rtol=0, atol=100 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 5, 6)])
+def test_slopes_are_those_of_linear_interpolation(shape):
+    generator = torch.Generator().manual_seed(3)
+    image = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
+    points = torch.rand(len(shape), 40, generator=generator, dtype=torch.float64)
+    points = points * (torch.tensor(shape)[:, None] - 1)
+    values, slopes = sampling.sample_with_slopes(image, points)
+    torch.testing.assert_close(values, grid_sample(image[None], points[None])[0], rtol=0, atol=1e-12)
+    for axis in range(len(shape)):
+        step = torch.zeros_like(points)
+        step[axis] = 1e-7 * torch.where(points[axis] % 1 < 0.5, 1, -1)  # within one cell
+        change = grid_sample(image[None], (points + step)[None], symmetric=True)[0] - values
+        torch.testing.assert_close(slopes[:, axis], change / step[axis], rtol=0, atol=1e-6)
+    corner = torch.tensor(shape, dtype=torch.float64)[:, None] - 1
+    torch.testing.assert_close(sampling.sample_with_slopes(image, corner)[0], image.flatten(1)[:, -1:], rtol=0, atol=0)

@@ -30,8 +30,9 @@ from .arrays import (
 )
 from .errors import InputError, ShapeError
 from .geometry.grids import pixel_grid
-from .geometry.linalg import determinant, solve, vector_norm
+from .geometry.linalg import determinant
 from .geometry.sampling import INTERPOLATIONS, grid_sample, inside, nearest_pixels
+from .geometry.tensor_maps import inverse_points, jacobian_matrix, sample_map
 
 MAP_AXES = "(axis, row, column) or (axis, depth, row, column)"
 
@@ -302,67 +303,3 @@ def check_shape(shape: Any, argument: str) -> tuple[int, ...]:
 def _dtype_of(*arrays: np.ndarray) -> torch.dtype:
     """Return float32 if all arrays are float32, otherwise float64."""
     return torch.float32 if all(array.dtype == np.float32 for array in arrays) else torch.float64
-
-
-# ---- the same on tensors, differentiable ------------------------------------------------------------------
-
-
-def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out), or extrapolate it linearly."""
-    shape = map.shape[2:]
-    nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
-    beyond = points - nearest
-    if not bool(beyond.any()):
-        return grid_sample(map, points, symmetric=True)
-    onward = torch.einsum("bij,bj...->bi...", mean_linear(map).expand(len(points), -1, -1), beyond)
-    return grid_sample(map, nearest, symmetric=True) + onward
-
-
-def mean_linear(map: torch.Tensor) -> torch.Tensor:
-    """Return the mean derivative (batch, axis, axis) of maps (batch, axis, *shape); along 1 pixel, the identity."""
-    axes = map.shape[1]
-    columns = []
-    for j, size in enumerate(map.shape[2:]):
-        ends = map.select(j + 2, size - 1) - map.select(j + 2, 0)
-        unit = torch.eye(axes, dtype=map.dtype, device=map.device)[j].expand(len(map), -1)
-        columns.append(ends.flatten(2).mean(-1) / (size - 1) if size > 1 else unit)
-    return torch.stack(columns, -1)
-
-
-def jacobian_matrix(map: torch.Tensor) -> torch.Tensor:
-    """Return the derivatives (axis, axis, *shape) of a map (axis, *shape)."""
-    return torch.stack([torch.stack(torch.gradient(part)) for part in map])
-
-
-def inverse_points(map: torch.Tensor, points: torch.Tensor, steps: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find where a map (axis, *shape) takes the values `points` (axis, point), and the remaining distances (point).
-
-    The method is Newton's, starting from the mean linear map. A step that does not reduce the distance of a point is
-    halved.
-    """
-    axes = len(map)
-    linear = mean_linear(map[None])[0]
-    centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
-    middle = map.reshape(axes, -1).mean(1)
-    if bool(torch.linalg.matrix_rank(linear, rtol=1e-6) < axes):  # a mean of 0 is 0 up to rounding only
-        linear = torch.eye(axes, dtype=map.dtype, device=map.device)
-    x = torch.linalg.solve(linear, points - middle[:, None]) + centre[:, None]
-    derivatives = jacobian_matrix(map).reshape(1, axes * axes, *map.shape[1:])
-
-    def residual(at: torch.Tensor) -> torch.Tensor:
-        return points - sample_map(map[None], at[None])[0]
-
-    rest = residual(x)
-    distance, stride = vector_norm(rest, 0), torch.ones(x.shape[1], dtype=x.dtype)
-    for _ in range(steps):
-        if bool((distance < 1e-10).all()):
-            break
-        slope = grid_sample(derivatives, x[None], symmetric=True)[0].reshape(axes, axes, -1)
-        step = solve(slope, rest)
-        trial = x + stride * step
-        left = residual(trial)
-        better = vector_norm(left, 0) < distance
-        x, rest = torch.where(better, trial, x), torch.where(better, left, rest)
-        distance = vector_norm(rest, 0)
-        stride = torch.where(better, torch.ones_like(stride), stride / 2)
-    return x, distance

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +16,12 @@ from .grids import mirrored, size_of, spline_coefficients
 INTERPOLATIONS = ("linear", "cubic", "nearest")
 PADDINGS = ("border", "zeros", "reflection")
 
-Tap = tuple[torch.Tensor, torch.Tensor]  # the index of a pixel along an axis, and its weight
+# A spline's coefficients decay by 2 - sqrt(3) per pixel: to 1e-16 of the first within 28 pixels.
+_REACH, _BLOCK = 32, 64
+POINTS_AT_ONCE = 2**15  # so that the intermediate values stay in the cache
+
+# Along an axis: the pixel below each point (int32), and the weights of the pixels around it.
+Taps = tuple[torch.Tensor, list[torch.Tensor]]
 
 
 def grid_sample(
@@ -37,7 +45,7 @@ def grid_sample(
         size: tuple of int: the size of the image in whose pixels `points` are given, if the cells of `image` cover that
             image evenly (linear only). None means that the cells are the pixels.
         symmetric: bool: whether to add the four (eight) products of linear interpolation in an order that is the same
-            for an image and its quarter turns, so that the results agree in every bit. It is 7 to 9 times slower.
+            for an image and its quarter turns, so that the results agree in every bit. It is several times slower.
 
     Returns:
         a tensor (batch, channel, *out).
@@ -48,10 +56,9 @@ def grid_sample(
     if interpolation == "linear" and not (symmetric and padding == "border"):
         return _torch_sample(image, points, padding, shape if size is None else size)
     if interpolation == "cubic":
-        for axis, n in enumerate(shape):
-            image = _apply_along(spline_coefficients(n, image.dtype, image.device), image, axis + 2)
-    taps = {"linear": _linear_taps, "cubic": _cubic_taps, "nearest": _nearest_taps}[interpolation]
-    sampled = _gather(image, [taps(p.clamp(0, n - 1), n) for p, n in zip(points.unbind(1), shape, strict=True)])
+        for axis in range(len(shape)):
+            image = spline_filter(image, axis + 2)
+    sampled = _gather(_extended(image, interpolation), points, shape, interpolation)
     if padding == "zeros":
         reach = 0.5 if interpolation == "nearest" else 0.0
         sampled = sampled * inside(points, shape, reach)[:, None]
@@ -88,58 +95,139 @@ def _torch_sample(image: torch.Tensor, points: torch.Tensor, padding: str, size:
     return sampled.reshape(*sampled.shape[:2], *out)
 
 
-def _gather(image: torch.Tensor, taps: Sequence[Sequence[Tap]]) -> torch.Tensor:
-    """Compute the weighted sum of the pixels at the taps of each axis, with opposite corners of a cell first."""
-    batch, *out = taps[0][0][0].shape
-    shape, channels, values = size_of(image), image.shape[1], image.flatten(2)
-    corners = list(itertools.product(*(range(len(tap)) for tap in taps)))
+def _extended(image: torch.Tensor, interpolation: str) -> torch.Tensor:
+    """Add the pixels beyond the border of an image (batch, channel, *shape) that an interpolation reads.
 
-    def corner(which: tuple[int, ...]) -> torch.Tensor:
-        index, weight = taps[0][0][0].new_zeros(1), image.new_ones(1)
-        for tap, number, n in zip(taps, which, shape, strict=True):
-            position, part = tap[number]
-            index, weight = index * n + position, weight * part
-        index = index.reshape(batch, 1, -1)
-        if len(values) == 1:
-            picked = values[0][:, index[:, 0]].transpose(0, 1)
-        else:
-            picked = values.gather(2, index.expand(-1, channels, -1))
-        return picked * weight.reshape(batch, 1, -1)
+    Linear interpolation reads one after the last pixel, with a weight of 0. The spline reads one before the first pixel
+    and two after the last one, mirrored.
+    """
+    for axis, n in enumerate(size_of(image), 2):
+        before, after = {"linear": ([], [n - 1]), "cubic": ([1], [n - 2, n - 3]), "nearest": ([], [])}[interpolation]
+        start, end = ([image.narrow(axis, min(abs(at), n - 1), 1) for at in some] for some in (before, after))
+        image = torch.cat([*start, image, *end], axis) if end else image
+    return image
+
+
+def _gather(image: torch.Tensor, points: torch.Tensor, shape: Sequence[int], interpolation: str) -> torch.Tensor:
+    """Sample an extended image of this shape without its extension at points, in blocks that stay in the cache."""
+    batch, _, *out = points.shape
+    taps = {"linear": _linear_taps, "cubic": _cubic_taps, "nearest": _nearest_taps}[interpolation]
+    sampled = []
+    for number, at in enumerate(points.flatten(2)):
+        values = image[number if len(image) > 1 else 0].flatten(1)
+        blocks = [
+            _gather_block(values, size_of(image), [taps(p.clamp(0, n - 1)) for p, n in zip(some, shape, strict=True)])
+            for some in at.split(POINTS_AT_ONCE, 1)
+        ]
+        sampled.append(torch.cat(blocks, 1))
+    return torch.stack(sampled).reshape(batch, image.shape[1], *out)
+
+
+def _gather_block(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:
+    """Compute the weighted sum of the pixels at the taps of each axis, with opposite corners of a cell first.
+
+    In an extended image every corner of a cell is at a fixed distance in memory from its lowest pixel. One index
+    therefore serves them all.
+
+    Args:
+        values: tensor (channel, pixel): an extended image of this `shape`.
+    """
+    index = _cell_index([low for low, _ in taps], shape)
+    corners = list(itertools.product(*(weights for _, weights in taps)))
+    ahead = _corners_ahead([len(weights) for _, weights in taps], shape)
+
+    def terms(number: int) -> list[torch.Tensor]:
+        weight = functools.reduce(operator.mul, corners[number])
+        return [channel[ahead[number] :].index_select(0, index) * weight for channel in values]
 
     if len(corners) == 1:
-        return corner(corners[0]).reshape(batch, channels, *out)
-    total = image.new_zeros(1)
-    for first, last in zip(corners[: len(corners) // 2], reversed(corners), strict=False):
-        total = total + (corner(first) + corner(last))
-    return total.reshape(batch, channels, *out)
+        return torch.stack(terms(0))
+    totals: list[torch.Tensor] = []
+    for number in range(len(corners) // 2):
+        both = [one + other for one, other in zip(terms(number), terms(-1 - number), strict=True)]
+        totals = [total + more for total, more in zip(totals, both, strict=True)] if totals else both
+    return torch.stack(totals)
 
 
-def _apply_along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
-    """Apply a matrix (out, in) along one axis of x."""
-    return torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)
+def _cell_index(low: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
+    """Return the place in memory of pixels, from their index along each axis."""
+    index = low[0].long() if math.prod(shape) >= 2**31 else low[0]
+    for along, n in zip(low[1:], shape[1:], strict=True):
+        index = index * n + along
+    return index
+
+
+def _corners_ahead(pixels: Sequence[int], shape: Sequence[int]) -> list[int]:
+    """Return how far ahead in memory of the lowest pixel of a cell each of its pixels is."""
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return [sum(map(operator.mul, corner, strides)) for corner in itertools.product(*map(range, pixels))]
+
+
+def sample_with_slopes(image: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Interpolate an image (channel, *shape) linearly at points (axis, point) within it, with the derivatives there.
+
+    Returns:
+        the values (channel, point) and their derivatives along each axis (channel, axis, point). Between two pixels
+        these are the differences of the pixels; at a pixel, those to the next one.
+    """
+    shape, channels = image.shape[1:], image.flatten(1)
+    below = [_below(p, n - 2) for p, n in zip(points, shape, strict=True)]
+    index = _cell_index([low for low, _ in below], shape)
+    ahead = _corners_ahead([2] * len(shape), shape)
+    read = [channel[step:].index_select(0, index) for step in ahead for channel in channels]
+    values = torch.stack(read).reshape(*[2] * len(shape), len(channels), -1)
+    slopes: list[torch.Tensor] = []
+    for _, part in below:
+        slopes = [slope[0] + part * (slope[1] - slope[0]) for slope in slopes]
+        slopes.append(values[1] - values[0])
+        values = values[0] + part * slopes[-1]
+    return values, torch.stack(slopes, 1)
+
+
+def spline_filter(image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return the coefficients of the cubic B-spline through the values along an axis, mirrored at its ends.
+
+    A coefficient depends on the values within `_REACH` pixels, up to rounding. The matrix of a long axis is therefore
+    applied to blocks of `_BLOCK` pixels and their surroundings.
+    """
+    n = image.shape[axis]
+    whole = _BLOCK + 2 * _REACH
+    if n < 2 * whole:
+        matrix = spline_coefficients(n, image.dtype, image.device)
+        return torch.tensordot(image, matrix, dims=([axis], [1])).movedim(-1, axis)
+    matrix = spline_coefficients(whole, image.dtype, image.device)[_REACH : _REACH + _BLOCK]
+    blocks = -(-n // _BLOCK)
+    index = mirrored(torch.arange(-_REACH, blocks * _BLOCK + _REACH, device=image.device), n)
+    windows = image.index_select(axis, index).unfold(axis, whole, _BLOCK)
+    filtered = torch.tensordot(windows, matrix, dims=([-1], [1]))
+    return filtered.movedim(-1, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, n)
 
 
 def _nearest(p: torch.Tensor, size: int) -> torch.Tensor:
     return (p.clamp(0, size - 1) + 0.5).floor().clamp(max=size - 1).long()
 
 
-def _nearest_taps(p: torch.Tensor, size: int) -> list[Tap]:
-    return [(_nearest(p, size), torch.ones_like(p))]
+def _nearest_taps(p: torch.Tensor) -> Taps:
+    return (p + 0.5).int(), [torch.ones_like(p)]
 
 
-def _linear_taps(p: torch.Tensor, size: int) -> list[Tap]:
-    """Return the 2 pixels around p, which is within the image."""
-    low = p.detach().floor().clamp(max=max(size - 2, 0))
-    part = p - low
-    return [(low.long(), 1 - part), ((low + 1).clamp(max=size - 1).long(), part)]
+def _below(p: torch.Tensor, last: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the pixel below each point, at most the pixel `last`, and how far the point is from it."""
+    low = p.detach().int()  # the size along one axis is always below 2^31
+    low = low if last is None else low.clamp(max=last)
+    return low, p - low
 
 
-def _cubic_taps(p: torch.Tensor, size: int) -> list[Tap]:
-    """Return the 4 spline coefficients around p, mirrored at the ends."""
-    low = p.detach().floor().clamp(max=max(size - 2, 0))
-    right = p - low
+def _linear_taps(p: torch.Tensor) -> Taps:
+    """Return the weights of the 2 pixels around p."""
+    low, part = _below(p)
+    return low, [1 - part, part]
+
+
+def _cubic_taps(p: torch.Tensor) -> Taps:
+    """Return the weights of the 4 spline coefficients around p. The image starts with one more than its pixels."""
+    low, right = _below(p)
     left = 1 - right
-    weights = [left**3 / 6, 2 / 3 - right**2 * (2 - right) / 2, 2 / 3 - left**2 * (2 - left) / 2, right**3 / 6]
-    return [
-        (mirrored(low.long() + offset, size), weight) for offset, weight in zip((-1, 0, 1, 2), weights, strict=True)
-    ]
+    cubes = [part * part * part / 6 for part in (left, right)]
+    middle = [2 / 3 - part * part * (1 - part / 2) for part in (right, left)]
+    return low, [cubes[0], *middle, cubes[1]]

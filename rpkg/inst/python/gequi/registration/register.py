@@ -18,7 +18,8 @@ from ..errors import AmbiguousRegistrationWarning, GequiError, InputError, Shape
 from ..geometry.grids import Kind, cubic_resample, kind_of, pixel_grid
 from ..geometry.linalg import determinant
 from ..geometry.sampling import INTERPOLATIONS, grid_sample
-from ..maps import check_spacing, jacobian_matrix, sample_map
+from ..geometry.tensor_maps import jacobian_matrix, sample_map
+from ..maps import check_spacing
 from ..networks import EquivariantNetwork
 from .comparisons import compared
 from .descriptors import CONTRASTS, check_encoder, ready

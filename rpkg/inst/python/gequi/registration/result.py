@@ -17,7 +17,8 @@ from ..errors import GequiError, ShapeError
 from ..geometry.grids import pixel_grid
 from ..geometry.linalg import vector_norm
 from ..geometry.sampling import inside
-from ..maps import sample_map, warp_image, warp_points
+from ..geometry.tensor_maps import sample_map
+from ..maps import warp_image, warp_points
 from .decomposition import decompose, say
 from .extrapolation import bend_of, distance_beyond, extrapolated
 from .warping import KINDS, carry_pixels, choose_interpolation
@@ -37,8 +38,7 @@ class Registration:
     """The map that aligns a moving image with a fixed image: moving(map(x)) = fixed(x).
 
     Returned by `register_images()`. All arrays are read-only. Positions are in pixels (voxels) from 0. Axes are (row,
-    column) in images and (depth, row, column) in volumes. Below, `size` stands for the sizes of an image along its
-    axes.
+    column) in images and (depth, row, column) in volumes. `size` stands for the sizes of an image along its axes.
 
     Attributes:
         map: float64 array (axis, *size of fixed): the position in the moving image for each pixel of the fixed image.

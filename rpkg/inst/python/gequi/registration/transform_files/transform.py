@@ -13,7 +13,8 @@ import torch
 from ...arrays import as_array, as_numpy, check_choice, freeze_arrays, own_tensor
 from ...errors import InputError, ShapeError
 from ...geometry.grids import pixel_grid
-from ...maps import check_shape, inverse_points, warp_points
+from ...geometry.tensor_maps import inverse_points
+from ...maps import check_shape, warp_points
 from ..result import DIRECTIONS, as_size, check_points
 from ..warping import KINDS, carry_pixels, choose_interpolation
 from .space import Space, apply, inverse
