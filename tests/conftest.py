@@ -1,5 +1,7 @@
-"""What all tests share: the laws in both floating-point types, and workers that need no time to start."""
+"""What all tests share: the laws in both floating-point types, workers that start at once, and another order."""
 
+import os
+import random as randomness
 import sys
 from pathlib import Path
 
@@ -10,6 +12,37 @@ from gequi import jobs
 
 sys.path.insert(0, str(Path(__file__).parent))
 import forked_workers as forks
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--order-seed",
+        type=int,
+        default=os.environ.get("GEQUI_ORDER_SEED") or None,
+        help="run the test files, and the tests of each file, in the random order of this seed (GEQUI_ORDER_SEED)",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Another order of the files, and of the tests of each. Every process of pytest-xdist computes the same one."""
+    seed = config.getoption("order_seed")
+    if seed is None:
+        return
+    files = {}
+    for item in items:
+        files.setdefault(item.nodeid.split("::")[0], []).append(item)
+    order = randomness.Random(seed)
+    names = list(files)
+    order.shuffle(names)
+    for name in names:
+        order.shuffle(files[name])
+    items[:] = [item for name in names for item in files[name]]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("order_seed") is not None:
+        terminalreporter.write_line(f"The order of the tests: --order-seed {config.getoption('order_seed')}")
 
 
 @pytest.fixture(params=["float32", "float64"])
