@@ -97,6 +97,16 @@ def test_other_angles_turn_a_smooth_image_about_its_centre():
     np.testing.assert_allclose(turned, blob(4 * np.cos(np.pi / 4), 4 * np.sin(np.pi / 4)), atol=2e-3)
 
 
+def test_an_element_mixes_the_channels_of_turned_images_by_its_matrix(random):
+    space = gequi.gspace("rot2dOnR2", N=8)
+    type, trivial = gequi.field_type(space, {"irrep_1": 1, "irrep_3": 1}), gequi.field_type(space, {"trivial": 4})
+    x = random.normal(size=(2, 4, 6, 7))
+    for element in range(8):
+        rho = np.asarray(type.representation(gequi.groups.elements(space)[element]))
+        expected = np.einsum("ij, bjrc -> birc", rho, gequi.transform_field(x, trivial, element))
+        np.testing.assert_allclose(gequi.transform_field(x, type, element), expected, rtol=0, atol=1e-12)
+
+
 def test_the_input_is_left_as_it_was(random):
     x = random.normal(size=(1, 1, 5, 5))
     before = x.copy()
@@ -162,6 +172,7 @@ def test_whole_numbers_and_short_ones_are_computed_with_in_float64(number):
         (lambda: gequi.field_type(C4, {"regular": 4.7}), InputError, r"`fields\$regular` must be a whole number; got 4.7"),
         (lambda: gequi.field_type(C4, {"regular": 0}), InputError, r"`fields\$regular` must be at least 1"),
         (lambda: gequi.field_type("C4", {"regular": 1}), InputError, "`space` must be a gspace"),
+        (lambda: gequi.field_type("C4", {}), InputError, "`space` must be a gspace"),
         (lambda: gequi.transform_field(np.ones((1, 2, 3, 3)), gequi.field_type(C4, "trivial"), 1), ShapeError,
          r"`x` must have 1 on its axis 'channel' \(1 trivial\); got 2"),
         (lambda: gequi.transform_field(np.ones((2, 3, 3)), gequi.field_type(C4, "trivial"), 1), ShapeError, "axes"),

@@ -99,6 +99,26 @@ def test_outside_the_image_is_the_nearest_pixel_or_the_fill():
     np.testing.assert_array_equal(warp_image(image, identity_map((3, 3)) + 0.49, "nearest", fill=-1), image)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "taken", "refused"),
+    [
+        (bool, [0, 1], [-1, 2, 0.5]),
+        (np.uint8, [0, 255, 7.0], [-1, 256, 7.5]),
+        (np.int16, [-(2**15), 2**15 - 1], [-(2**15) - 1, 2**15, -0.5]),
+        (np.float32, [0.5, -3.4e38, float(np.finfo(np.float32).max)], [3.5e38, -1e300]),
+    ],
+)
+def test_the_fill_is_a_value_of_the_type_of_the_image(dtype, taken, refused):
+    image, away = np.ones((3, 3), dtype), (identity_map((3, 3)) + 9).astype(np.float32)
+    for fill in taken:
+        filled = warp_image(image, away, "nearest", fill=fill)
+        assert filled.dtype == dtype
+        np.testing.assert_array_equal(filled, np.full((3, 3), fill, dtype))
+    for fill in refused:
+        with pytest.raises(InputError, match=rf"`fill` must be a value of the type of the result, {np.dtype(dtype)}"):
+            warp_image(image, away, "nearest", fill=fill)
+
+
 def test_channels_are_warped_alike(random):
     image, map = random.normal(size=(3, 8, 9)), wavy((8, 9), random)
     for interpolation in ("linear", "cubic", "nearest"):
