@@ -74,3 +74,13 @@ with_internal <- function(name, value, code) {
   put(value)
   force(code)
 }
+
+# A function that computes its value when it is first called, and gives that value again later: for objects that
+# several tests read and none changes.
+once <- function(compute) {
+  value <- NULL
+  function() {
+    if (is.null(value)) value <<- compute()
+    value
+  }
+}

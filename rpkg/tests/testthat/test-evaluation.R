@@ -2,7 +2,7 @@
 # `turned`.
 upright <- function() sample_image("cat")[51:130, 151:230]
 turned <- function() t(upright())[80:1, ]
-registered <- function() register_images(moving = turned(), fixed = upright(), transform = "rigid")
+registered <- once(function() register_images(moving = turned(), fixed = upright(), transform = "rigid"))
 points <- data.frame(row = c(10, 40, 70), column = c(20, 40, 30))
 points_turned <- data.frame(row = 81 - points$column, column = points$row)
 

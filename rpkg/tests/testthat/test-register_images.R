@@ -2,7 +2,7 @@
 # `turned`.
 upright <- function() sample_image("cat")[51:130, 151:230]
 turned <- function() t(upright())[80:1, ]
-registered <- function() register_images(moving = turned(), fixed = upright())
+registered <- once(function() register_images(moving = turned(), fixed = upright()))
 
 test_that("images are read in any form, and kept", {
   needs_python()
