@@ -91,3 +91,48 @@ def test_the_version_and_the_requirements_are_those_of_python(r):
         assert list(r.code(f"gequiR:::requirements_of_{name}")) == project["optional-dependencies"][extra]
     at_least = r.code('packageDescription("gequiR")$SystemRequirements')[0]
     assert f"Python ({project['requires-python'].replace('>=', '>= ')})" in at_least
+
+
+# ---- the page "Coming from ..." -------------------------------------------------------------------------
+
+PAGE = HERE.parents[1] / "rpkg/vignettes/articles/coming-from.Rmd"
+
+# The names of functions in R code that neither gequiR, its imports nor base R has, and of arguments that no method takes.
+UNKNOWN = r"""
+faults <- character()
+walk <- function(x) {
+  if (!is.call(x)) return(invisible())
+  name <- if (is.name(x[[1]])) as.character(x[[1]]) else ""
+  ours <- name %in% getNamespaceExports("gequiR")
+  if (grepl("^[a-z]", name) && !ours && !exists(name, parent.env(asNamespace("gequiR")))) faults <<- c(faults, name)
+  if (ours) {
+    methods <- grep(paste0("^", name, "[.]"), ls(asNamespace("gequiR"), all.names = TRUE), value = TRUE)
+    known <- unlist(lapply(c(name, methods), function(each) names(formals(get(each, asNamespace("gequiR"))))))
+    if (name == "gspace") known <- c(known, "N")
+    faults <<- c(faults, setdiff(names(x), c("", known)))
+  }
+  for (part in as.list(x)[-1]) if (!missing(part)) walk(part)
+}
+for (expression in parse(text = code)) walk(expression)
+faults
+"""
+
+
+def own_calls():
+    """The R code in the last column of the tables, by the package of the first; `...` at the end of a pipe is left out."""
+    found = {}
+    for section in PAGE.read_text().split("\n## ")[1:]:
+        rows = [line[1:-1].replace("|>", "\0").split("|") for line in section.splitlines() if line.startswith("| ")]
+        if rows:
+            spans = [span.replace("\0", "|>") for row in rows[1:] for span in re.findall("`([^`]+)`", row[1])]
+            code = [re.sub(r" \|> \.\.\.$", "", span) for span in spans if not span.endswith("=")]
+            found[section.splitlines()[0]] = (len(rows) - 1, code)
+    return found
+
+
+def test_the_calls_beside_those_of_other_packages_have_functions_and_arguments_that_exist(r):
+    tables = own_calls()
+    assert list(tables) == ["escnn", "torch and luz", "keras3", "ANTsR", "RNiftyReg", "EBImage"]
+    for package, (rows, code) in tables.items():
+        assert rows >= 8, package
+        assert [(each, list(unknown)) for each in code if len(unknown := r.code(UNKNOWN, code=each))] == []
