@@ -103,10 +103,10 @@ faults <- character()
 walk <- function(x) {
   if (!is.call(x)) return(invisible())
   name <- if (is.name(x[[1]])) as.character(x[[1]]) else ""
-  ours <- name %in% getNamespaceExports("gequiR")
+  methods <- grep(paste0("^", name, "[.]"), ls(asNamespace("gequiR"), all.names = TRUE), value = TRUE)
+  ours <- nzchar(name) && (length(methods) > 0 || name %in% getNamespaceExports("gequiR"))
   if (grepl("^[a-z]", name) && !ours && !exists(name, parent.env(asNamespace("gequiR")))) faults <<- c(faults, name)
   if (ours) {
-    methods <- grep(paste0("^", name, "[.]"), ls(asNamespace("gequiR"), all.names = TRUE), value = TRUE)
     known <- unlist(lapply(c(name, methods), function(each) names(formals(get(each, asNamespace("gequiR"))))))
     if (name == "gspace") known <- c(known, "N")
     faults <<- c(faults, setdiff(names(x), c("", known)))
