@@ -8,9 +8,11 @@ import torch
 
 import gequi
 from gequi import groups
+from gequi._escnn import float_type
 from gequi.errors import FieldError, InputError, ShapeError
 from gequi.group_attention import PoseLinear
-from gequi.group_attention.posewise import TokenNorm
+from gequi.group_attention.fourier import GroupFourier, TokenNorm
+from gequi.group_attention.posewise import rotate
 from gequi.networks import draw_weights
 
 C4, D4, C8 = gequi.gspace("rot2dOnR2", N=4), gequi.gspace("flipRot2dOnR2", N=4), gequi.gspace("rot2dOnR2", N=8)
@@ -96,12 +98,10 @@ def test_the_same_check_fails_where_one_part_is_not_equivariant(fault, random):
     layer = net.layers[0]
     if fault == "heads":  # the waves of all heads are those of the identity
         layer.attention.matrices[:] = torch.eye(2)
-    elif fault == "linear":  # W[g h^-1] in place of W[g^-1 h]
-        table = torch.tensor(gequi.cayley_table(D4))
-        layer.mlp.inner.choice.copy_(torch.eye(8)[table[:, table.argmin(1)].flatten()])
-    else:  # one weight for each channel
-        layer.norm.order = 1
-        layer.norm.weight, layer.norm.bias = (torch.nn.Parameter(torch.randn(32).double()) for _ in range(2))
+    elif fault == "linear":  # the runs of the irrep of size 2 are not its runs
+        layer.fourier.rows[4:] = layer.fourier.rows[[4, 6, 5, 7]]
+    else:  # each run has its own scale
+        layer.norm.forward = lambda bands: [band * torch.arange(1.0, len(band) + 1)[:, None, None] for band in bands]
     table = gequi.equivariance_error(net, random.normal(size=(1, 32, 7, 7)))
     assert worst(table) > 1e-3
 
@@ -192,16 +192,56 @@ def test_the_layer_computes_its_formula(space, random):
     np.testing.assert_allclose(out, expected.reshape(-1, 5), atol=1e-11 * np.abs(expected).max())
 
 
-def test_linear_maps_are_all_that_commute(random):
-    """The dense matrix commutes with the group, and escnn's basis of such maps is as large as the weights."""
-    layer = PoseLinear(D4, 2, 3, columns="field", rows="field").double()
+GROUPS = [
+    PLANE, C4, C8, gequi.gspace("rot2dOnR2", N=5), D3, D4, OCTA, gequi.gspace("fullOctaOnR3"), gequi.gspace("icoOnR3"),
+    gequi.gspace("dihedralOnR3", N=5), gequi.gspace("mirOnR3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("space", GROUPS, ids=str)
+def test_linear_maps_in_the_fourier_basis_are_the_dense_ones(space, dtype, random):
+    kind = getattr(torch, dtype)
+    with float_type(kind):
+        fourier, layer, norm = GroupFourier(space), PoseLinear(space, 2, 3), TokenNorm(2, space.fibergroup.order())
     draw_weights(layer, 1)
-    matrix = layer.matrix().detach().numpy()
-    before, after = (gequi.field_type(D4, {"regular": n}) for n in (2, 3))
-    for element in groups.elements(D4):
-        np.testing.assert_allclose(after.representation(element) @ matrix, matrix @ before.representation(element))
-    oracle = network(D4, [{"layer": "conv", "fields": {"regular": 3}, "kernel_size": 1, "bias": False}], {"regular": 2})
-    assert layer.weight.numel() == sum(weight.size for weight in gequi.get_weights(oracle).values())
+    norm.weight.data, norm.bias.data = (torch.tensor(random.normal(size=2), dtype=kind) for _ in range(2))
+    x = torch.tensor(random.normal(size=(fourier.order, 2, 5)), dtype=kind)
+    members = groups.elements(space)
+    number = {element: i for i, element in enumerate(members)}
+    relative = torch.tensor([[number[~g @ h] for h in members] for g in members])
+    dense = layer.weight.double()[relative]  # (g, h, output, input)
+    inner = x.double() * norm.weight[:, None] + norm.bias[:, None]
+    for expected, out in (
+        (torch.einsum("ghoi,hin->gon", dense, x.double()), layer(fourier(x))),
+        (torch.einsum("ghoi,hin->gon", dense, inner), layer(fourier(x), norm)),
+        (torch.einsum("ghoi,hin->gon", dense, inner), layer.ready(norm)(fourier(x))),
+    ):
+        found = fourier.inverse(out).double()
+        error = (found - expected - layer.bias[:, None]).abs().max() / expected.abs().max()
+        assert error <= {"float32": 1e-6, "float64": 1e-13}[dtype]
+
+
+@pytest.mark.parametrize("space", [C4, D4, D3, OCTA], ids=str)
+def test_linear_maps_are_those_of_escnn(space, random):
+    """A map of escnn, with its own basis, is the map whose weights are those of its matrix to the identity."""
+    fields = [gequi.field_type(space, {"regular": n}) for n in (2, 3)]
+    conv = {"layer": "conv", "fields": {"regular": 3}, "kernel_size": 1, "bias": False}
+    net = network(space, [conv], {"regular": 2}, dtype="float64")
+    with float_type(torch.float64):
+        layer, fourier = PoseLinear(space, 2, 3), GroupFourier(space)
+    assert layer.weight.numel() == sum(weight.size for weight in gequi.get_weights(net).values())
+    order = fourier.order
+    matrix = net.layers[0].expand_parameters()[0].flatten(1).view(3, order, 2, order)
+    identity = groups.elements(space).index(space.fibergroup.identity)
+    layer.weight.data, layer.bias.data = (
+        matrix[:, identity].permute(2, 0, 1).contiguous().detach(),
+        torch.zeros(3).double(),
+    )
+    x = random.normal(size=(1, fields[0].size, *[2] * space.dimensionality))
+    tokens = torch.tensor(x).flatten(2)[0].view(2, order, -1).transpose(0, 1)
+    out = fourier.inverse(layer(fourier(tokens))).transpose(0, 1).flatten(0, 1).detach()
+    expected = gequi.predict(net, x).reshape(fields[1].size, -1)
+    np.testing.assert_allclose(out, expected, atol=1e-13 * np.abs(expected).max())
 
 
 def test_with_the_trivial_group_a_block_is_that_of_torch(random):
@@ -232,6 +272,13 @@ def test_a_window_that_reaches_all_pixels_is_the_whole_image_and_a_small_one_is_
     np.testing.assert_array_equal(changed, expected)
 
 
+def test_first_and_second_derivatives_of_rotations_are_those_of_differences(random):
+    x, angles = (torch.tensor(random.normal(size=size), requires_grad=True)
+                 for size in ((2, 2, 1, 4, 2, 3), (2, 1, 1, 2, 1, 3)))  # fmt: skip
+    assert torch.autograd.gradcheck(rotate, (x, angles))
+    assert torch.autograd.gradgradcheck(rotate, (x, angles))
+
+
 def test_positions_matter_and_every_head_has_its_own(random):
     net = network(C4, [attention()], dtype="float64")
     x, points = random.normal(size=(1, 16, 9)), random.normal(size=(9, 2)) * 3
@@ -246,14 +293,16 @@ def test_dropout_drops_while_training_only(random):
     assert (gequi.predict(net, x) != 0).all()
     whole = network(C4, [block(dropout=1)])
     dropped = whole(torch.tensor(x, dtype=torch.float32)).detach().numpy()
-    np.testing.assert_array_equal(dropped, x.astype(np.float32))
+    np.testing.assert_allclose(dropped, x, rtol=0, atol=2e-6)  # to the Fourier basis and back
 
 
 def test_norms_use_all_channels_of_a_token(random):
-    x = torch.tensor(random.normal(size=(2, 5, 24)))
-    norm = TokenNorm(6, 4).double()
-    expected = torch.nn.functional.layer_norm(x, (24,))
-    np.testing.assert_allclose(norm(x).detach(), expected, atol=1e-14)
+    x = torch.tensor(random.normal(size=(8, 6, 5)) + 3)
+    norm = TokenNorm(6, 8)
+    with float_type(torch.float64):
+        fourier = GroupFourier(D4)
+    expected = torch.nn.functional.layer_norm(x.flatten(0, 1).T, (48,)).T.view(8, 6, 5)
+    np.testing.assert_allclose(fourier.inverse(norm(fourier(x))), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("learn", [True, False], ids=["learned", "fixed"])

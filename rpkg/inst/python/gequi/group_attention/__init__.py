@@ -30,8 +30,9 @@ points, and each pose g is a head, which attends to the points only:
 
 The poses are mixed by the linear maps before and after the heads, y[g] = sum_h W[g^-1 h] x[h] + b. If a group element u
 moves the feature at (x, h) to (u x, u h), the head u g receives the queries, keys, values and rotated positions that
-the head g had, so it computes the same output. This holds for all weights and all finite groups. The number of
-compared pairs is that of plain attention with |G| heads; tests/benchmarks/group_attention.py measures the time.
+the head g had, so it computes the same output. This holds for all weights and all finite groups. The linear maps are
+computed in the Fourier basis of the group, where they are block diagonal (fourier.py). The number of compared pairs is
+that of plain attention with |G| heads; tests/benchmarks/group_attention.py measures the time.
 
 Source: Romero & Cordonnier 2021 (arXiv 2010.00977). Their published code applies h^-1 to u^-1 w, which is already
 invariant, and is therefore not equivariant; here the query is located at the output pose. Fourier features: Rahimi &
@@ -41,7 +42,16 @@ Recht 2007. Bounded queries and keys: Henry et al. 2020 (arXiv 2010.04245). Rota
 """
 
 from . import kinds, posewise_kinds
+from .fourier import GroupFourier, PoseLinear
 from .poses import PoseAttention, pixel_points
-from .posewise import PoseLinear, PosewiseAttention
+from .posewise import PosewiseAttention
 
-__all__ = ["PoseAttention", "PoseLinear", "PosewiseAttention", "kinds", "pixel_points", "posewise_kinds"]
+__all__ = [
+    "GroupFourier",
+    "PoseAttention",
+    "PoseLinear",
+    "PosewiseAttention",
+    "kinds",
+    "pixel_points",
+    "posewise_kinds",
+]

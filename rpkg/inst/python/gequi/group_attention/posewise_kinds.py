@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,10 +12,11 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from .._limits import check_memory
 from ..arrays import check_flag, check_number
 from ..errors import FieldError, InputError
-from ..layers.plain import Unwrapped, with_weights
+from ..layers.plain import Unwrapped
 from ..layers.plan import Step, fields_after, kind, odd
+from .fourier import GroupFourier, PoseLinear, TokenNorm
 from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
-from .posewise import PoseLinear, PoseMLP, PosewiseAttention, TokenNorm, image_of, tokens_of
+from .posewise import PoseMLP, PosewiseAttention, image_of, poses_of
 
 
 @kind
@@ -107,32 +107,33 @@ def _options(
 def _plain(layer: Any) -> nn.Module:
     """Return a copy on plain tensors, with the matrices of its linear maps computed once."""
     form = Unwrapped(layer)
+    built = form.layer
+    norms = (
+        {built.attention.maps: built.norm, built.mlp.inner: built.mlp_norm} if isinstance(built, PosewiseBlock) else {}
+    )
     for module in list(form.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, PoseLinear):
-                matrix = child.matrix()
-                setattr(module, name, with_weights(nn.Linear, matrix, child.offset(), *matrix.mT.shape))
+                setattr(module, name, child.ready(norms.get(child)))
     return form
 
 
 class _OnTokens(EquivariantModule):
-    """A map of tokens at the pixels of an image or volume, or at the points of a set if one is given."""
+    """A map of features at the pixels of an image or volume, or at the points of a set if one is given."""
 
-    window: int | None
-
-    def __init__(self, in_type: FieldType, out_type: FieldType) -> None:
+    def __init__(self, in_type: FieldType, out_type: FieldType, window: int | None, dropout: float) -> None:
         super().__init__()
-        self.in_type, self.out_type = in_type, out_type
+        self.in_type, self.out_type, self.window, self.dropout = in_type, out_type, window, dropout
+        self.fourier = GroupFourier(in_type.gspace)
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        size = x.tensor.shape[2:]
-        points = points_of(x.tensor, self.window)
-        out = self.at_tokens(tokens_of(x.tensor), lambda layer, tokens: layer(tokens, points, size, self.window))
-        return GeometricTensor(image_of(out, size), self.out_type)
+        batch, _, *size = x.tensor.shape
+        bands = self.fourier(poses_of(x.tensor, self.fourier.order))
+        where = {"points": points_of(x.tensor, self.window), "size": tuple(size), "window": self.window}
+        return GeometricTensor(image_of(self.at_poses(bands, where), batch, size), self.out_type)
 
-    def at_tokens(
-        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def at_poses(self, bands: list[torch.Tensor], where: dict[str, Any]) -> torch.Tensor:
+        """Compute the output (pose, field, point); `where` are the options of attention that depend on the image."""
         raise NotImplementedError
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -145,31 +146,33 @@ class PosewiseLayer(_OnTokens):
     def __init__(
         self, in_type: FieldType, out_type: FieldType, window: int | None, dropout: float, **options: Any
     ) -> None:
-        super().__init__(in_type, out_type)
-        self.window, self.dropout = window, dropout
+        super().__init__(in_type, out_type, window, dropout)
         self.attention = PosewiseAttention(in_type.gspace, (len(in_type), len(out_type)), **options)
 
-    def at_tokens(
-        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return functional.dropout(attend(self.attention, tokens), self.dropout, self.training)
+    def at_poses(self, bands: list[torch.Tensor], where: dict[str, Any]) -> torch.Tensor:
+        out = self.fourier.inverse(self.attention(bands, self.fourier, **where))
+        return functional.dropout(out, self.dropout, self.training)
 
 
 class PosewiseBlock(_OnTokens):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)). The sums are those of the bands."""
 
     def __init__(self, in_type: FieldType, hidden: int, options: dict[str, Any]) -> None:
-        super().__init__(in_type, in_type)
-        self.window, self.dropout = options["window"], options["dropout"]
+        super().__init__(in_type, in_type, options["window"], options["dropout"])
         rest = {name: value for name, value in options.items() if name not in ("window", "dropout")}
         space, fields = in_type.gspace, len(in_type)
         self.norm, self.mlp_norm = (TokenNorm(fields, space.fibergroup.order()) for _ in range(2))
         self.attention = PosewiseAttention(space, (fields, fields), **rest)
         self.mlp = PoseMLP(space, fields, hidden)
 
-    def at_tokens(
-        self, tokens: torch.Tensor, attend: Callable[[nn.Module, torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        out = attend(self.attention, self.norm(tokens))
-        tokens = tokens + functional.dropout(out, self.dropout, self.training)
-        return tokens + functional.dropout(self.mlp(self.mlp_norm(tokens)), self.dropout, self.training)
+    def at_poses(self, bands: list[torch.Tensor], where: dict[str, Any]) -> torch.Tensor:
+        out = self.attention(self.norm(bands), self.fourier, norm=self.norm, **where)
+        bands = self._sums(bands, out)
+        out = self.mlp(self.mlp_norm(bands), self.fourier, self.mlp_norm)
+        return self.fourier.inverse(self._sums(bands, out))
+
+    def _sums(self, bands: list[torch.Tensor], others: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Add the bands of both, after dropout of the values that the others have at poses."""
+        if self.training and self.dropout > 0:
+            others = self.fourier(functional.dropout(self.fourier.inverse(others), self.dropout))
+        return [band + other for band, other in zip(bands, others, strict=True)]

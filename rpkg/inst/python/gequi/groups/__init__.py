@@ -9,16 +9,19 @@ turn of an image (`numpy.rot90`).
 """
 
 from .element import base_matrix, cayley_table, check_element, elements, group_elements, keeps_grid
+from .fourier import Band, fourier_bands
 from .representation import representation_matrix, representation_of, representations, trivial
 from .space import check_gspace, describe_gspace, gspace, gspaces
 
 __all__ = [
+    "Band",
     "base_matrix",
     "cayley_table",
     "check_element",
     "check_gspace",
     "describe_gspace",
     "elements",
+    "fourier_bands",
     "group_elements",
     "gspace",
     "gspaces",
