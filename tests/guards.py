@@ -243,6 +243,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "set_weights": lambda: dict(model=copy.deepcopy(network()), weights=gequi.get_weights(network())),
     "signed_image": lambda: dict(x=MATRIX),
     "softmax": lambda: dict(x=MATRIX, axis=0, dtype="float64"),
+    "symmetrize": lambda: dict(model=squares, space=C4, input=GREY, output=GREY),
     "to_grayscale": lambda: dict(x=BATCH[0].transpose(1, 2, 0)),
     "trace_shapes": lambda: dict(model=network(), input_shape=(1, 1, 5, 5)),
     "transform_field": lambda: dict(x=BATCH, type=gequi.field_type(C4, GREY), element=1),
@@ -546,6 +547,7 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("rearrange", "x"): {"a"},
     ("scaled_dot_product_attention", "key"): {"value"},
     ("scaled_dot_product_attention", "query"): {"mask"},
+    ("symmetrize", "model"): {"input", "output"},  # of as many channels as a network has
     ("unet", "space"): {"width"},
 }
 

@@ -118,7 +118,10 @@ def test_a_bar_ends_at_its_error_and_its_color_says_whether_the_element_interpol
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "equivariance error, relative"
     legend = axes.figure.legends[0].get_texts()
-    assert [text.get_text() for text in legend] == ["moves pixels only", "has to interpolate"]
+    marks = ["rms inside the disc", "floor: interpolation alone"]
+    assert [text.get_text() for text in legend] == ["moves pixels only", "has to interpolate", *marks]
+    for line, column in zip(axes.lines, ("rms", "floor"), strict=True):
+        assert line.get_xydata().tolist() == [[n, row[column]] for n, row in enumerate(errors()) if not row["exact"]]
 
 
 def test_an_error_of_zero_has_no_bar_and_is_marked():

@@ -70,7 +70,7 @@ atomic_to_python <- function(x) {
 # An argument that is not evaluated yet holds on to the frames of its callers, call_core_with()'s with the Python
 # functions among them: a circle through both languages, which no garbage collector sees.
 function_to_python <- function(f, argument, call) {
-  force(f)
+  f <- if (inherits(f, "nn_module")) function_of_module(f) else f
   force(argument)
   force(call)
   reticulate::r_to_py(function(...) {
@@ -79,6 +79,24 @@ function_to_python <- function(f, argument, call) {
       reticulate::r_to_py(list(failed_in_r = TRUE)) # not stop(): reticulate never lets go of its exceptions
     })
   }, convert = TRUE)
+}
+
+# A module of the package torch as a function of arrays, in evaluation mode and without gradients.
+function_of_module <- function(module) {
+  force(module)
+  torch <- torch_for_r()
+  function(x) {
+    if (isTRUE(module$training)) {
+      module$eval()
+      on.exit(module$train())
+    }
+    torch$with_no_grad(torch$as_array(module(torch$torch_tensor(x))))
+  }
+}
+
+torch_for_r <- function() {
+  names <- c("torch_tensor", "as_array", "with_no_grad")
+  stats::setNames(lapply(names, getExportedValue, ns = "torch"), names)
 }
 
 # What the core returned, as R has it: numpy arrays with the same axes, dicts as named lists. Objects of escnn and

@@ -4,6 +4,14 @@
 #' \deqn{error(g) = \max |f(g x) - g f(x)| / \max |f(x)|}{error(g) = max |f(g x) - g f(x)| / max |f(x)|}
 #' To test invariance, declare trivial output fields.
 #'
+#' Two further measures separate the model from the resampling of images:
+#' \deqn{rms(g) = mean_i |f(g x_i) - g f(x_i)| / |f(x)|}{rms(g) = mean_i |f(g x_i) - g f(x_i)| / |f(x)|}
+#' \deqn{floor(g) = mean_i |g^{-1} g x_i - x_i| / |x| + |g^{-1} g f(x_i) - f(x_i)| / |f(x)|}{floor(g) =
+#' mean_i |g^-1 g x_i - x_i| / |x| + |g^-1 g f(x_i) - f(x_i)| / |f(x)|}
+#' Here |.| is the root mean square over the disc (or ball) that no rotation leaves, without the corners, and the mean
+#' is that over the images i. `floor` is the error that interpolation alone makes on these images, there and back
+#' again. An `rms` of this size is no evidence against equivariance.
+#'
 #' `is_equivariant()` tests whether all errors are at most `tolerance`. By default it uses the elements that map the
 #' pixel grid onto itself. If the group has no such rotation, for example a group of 3 rotations, it uses at most 12 of
 #' the other elements as well.
@@ -13,23 +21,28 @@
 #' derived from `x`. A coarse kernel, such as 3 x 3 with a group of 3 rotations, can exceed this tolerance.
 #' `is_equivariant()` then returns `FALSE`, and `equivariance_error()` reports the size of the error.
 #'
-#' @param f A network, which declares its own gspace and fields, or an R function from an array to an array.
+#' @param f The map. A network or the result of [symmetrize()] declares its own gspace and fields. For all others,
+#'   `space`, `input` and `output` are required: an R function from an array to an array; the path of a TorchScript file
+#'   (`.pt`) or of an ONNX file (`.onnx`, which requires the Python package onnxruntime); a module of the package torch;
+#'   a model of the package keras3, whose channels are last; or, from reticulate, a torch module or a predictor as in
+#'   scikit-learn, whose features are the values of an input.
 #' @param x Numeric array, an input of `f`: (batch, channel, row, column), (batch, channel, depth, row, column) or
 #'   (batch, channel). A matrix (row, column) is accepted if the input has one channel. `f` receives an array with all
 #'   axes.
-#' @param space A gspace, created by [gspace()]. Required for a function.
-#' @param input The fields of `x`, as in [field_type()], such as `c(trivial = 1)`, or a field type. Required for a
-#'   function.
-#' @param output The fields of `f(x)`, in the same form. Required for a function. An output (batch, channel) is
-#'   transformed by its representation only.
+#' @param space A gspace, created by [gspace()].
+#' @param input The fields of `x`, as in [field_type()], such as `c(trivial = 1)`, or a field type.
+#' @param output The fields of `f(x)`, in the same form. An output (batch, channel) is transformed by its representation
+#'   only.
 #' @param elements Integer vector, the group elements to check, from 1, as in [group_elements()]. `NULL` checks all.
 #' @param dtype Character, `"float32"` or `"float64"`, the precision of the computation. `NULL` uses the type of the
-#'   network, and `"float64"` for a function.
+#'   network or module, and `"float64"` for a function. Files and predictors compute in their own type.
 #' @param tolerance Numeric, the largest relative error that passes. `NULL` is 1e-4 in float32 and 1e-9 in float64 for
 #'   elements that do not interpolate, and 8 times the interpolation error for the others.
 #' @return `equivariance_error()`: a data frame of class `gequi_equivariance` with one row per element: `element`,
-#'   `name`, `exact` (whether the element needs no interpolation) and `error`. Elements that are not in the group of the
-#'   output, after a restriction, are omitted. `is_equivariant()`: `TRUE` or `FALSE`. It returns `TRUE` for every `f` if
+#'   `name`, `exact` (whether the element needs no interpolation), `error`, `rms`, `rms_low` and `rms_high` (the 95 %
+#'   interval of this mean by Student's t; `NA` for one image) and `floor` (0 for exact elements). `rms` and `floor` are
+#'   `NA` if `x` or `f(x)` is 0 inside the disc. Elements that are not in the group of the output, after a restriction,
+#'   are omitted. `is_equivariant()`: `TRUE` or `FALSE`. It returns `TRUE` for every `f` if
 #'   the group contains only the identity. `plot()`: a ggplot object.
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for fields that are missing or do not match;
 #'   `gequi_shape_error` if the output does not match `output` or its shape depends on the element. An error inside `f`
@@ -115,9 +128,15 @@ permutation_error <- function(f, x, input, output = NULL, permutations = 5, seed
 print.gequi_equivariance <- function(x, ..., n = 24) {
   refuse_dots(..., .also = of_print)
   shown <- as.data.frame(x)
-  if (is.numeric(x$error)) shown$error <- formatC(x$error, digits = 1, format = "e")
+  measures <- intersect(c("error", "rms", "rms_low", "rms_high", "floor"), names(shown))
+  shown[measures[vapply(shown[measures], function(each) all(is.na(each)), NA)]] <- NULL # as the interval of one image
+  for (each in intersect(measures, names(shown))) {
+    if (is.numeric(shown[[each]])) {
+      shown[[each]] <- ifelse(is.na(shown[[each]]), NA, formatC(shown[[each]], digits = 1, format = "e"))
+    }
+  }
   cat(cli::col_grey("Equivariance error, relative to the scale of the output"), "\n", sep = "")
-  print_table(shown, n = n, right = "error")
+  print_table(shown, n = n, right = measures)
   invisible(x)
 }
 
@@ -130,6 +149,8 @@ as.data.frame.gequi_equivariance <- function(x, row.names = NULL, optional = FAL
 
 #' @param ... Not used.
 #' @rdname equivariance_error
+#' @details `plot()` draws one bar of `error` per element. For elements that interpolate, a dot marks `rms` and a cross
+#'   `floor`.
 #' @export
 plot.gequi_equivariance <- function(x, ...) {
   refuse_dots(...)
@@ -140,6 +161,12 @@ plot.gequi_equivariance <- function(x, ...) {
     place = seq_len(nrow(x)), error = pmax(x$error, floor), kind = factor(ifelse(x$exact, kinds[1], kinds[2]), kinds),
     zero = ifelse(x$error > 0, "", "0")
   )
+  marks <- do.call(rbind, lapply(names(marks_of_errors), function(column) {
+    known <- which(!x$exact & !is.na(x[[column]]))
+    if (length(known)) {
+      data.frame(place = known, value = pmax(x[[column]][known], floor), mark = unname(marks_of_errors[column]))
+    }
+  }))
   # Long names read better beside horizontal bars.
   flat <- nrow(x) > 12 || max(nchar(x$name)) > 12
   picture <- ggplot2::ggplot(bars, ggplot2::aes(.data$place, .data$error, fill = .data$kind)) +
@@ -159,10 +186,19 @@ plot.gequi_equivariance <- function(x, ...) {
     ggplot2::labs(x = NULL, y = "equivariance error, relative") +
     ggplot2::theme_minimal() +
     ggplot2::theme(
-      plot.background = white(), legend.position = "top",
+      plot.background = white(), legend.position = "top", legend.box = "vertical",
+      legend.spacing.y = grid::unit(0, "pt"),
       legend.text = ggplot2::element_text(margin = ggplot2::margin(r = 12)),
       panel.grid.minor = ggplot2::element_blank(), panel.grid.major.x = ggplot2::element_blank()
     )
+  if (!is.null(marks)) {
+    picture <- picture +
+      ggplot2::geom_point(ggplot2::aes(.data$place, .data$value, shape = .data$mark), marks, inherit.aes = FALSE) +
+      ggplot2::scale_shape_manual(
+        values = stats::setNames(c(16, 4), marks_of_errors), breaks = marks_of_errors, name = NULL
+      ) +
+      ggplot2::guides(fill = ggplot2::guide_legend(order = 1), shape = ggplot2::guide_legend(order = 2))
+  }
   if (flat) {
     picture + ggplot2::coord_flip() +
       ggplot2::theme(panel.grid.major.y = ggplot2::element_blank(), panel.grid.major.x = ggplot2::element_line())
@@ -170,6 +206,9 @@ plot.gequi_equivariance <- function(x, ...) {
     picture
   }
 }
+
+# What is marked beside the bars of elements that interpolate.
+marks_of_errors <- c(rms = "rms inside the disc", floor = "floor: interpolation alone")
 
 # Whole powers of ten within the limits of a logarithmic axis, at most 8 or so; and their labels.
 decades <- function(limits) {

@@ -84,8 +84,12 @@ def test_equivariance_errors(r, data, words):
     np.testing.assert_allclose(10 ** bars["ymax"], [bar.get_y() + bar.get_height() for bar in axes.patches])
     assert list(bars["fill"]) == [to_hex(bar.get_facecolor()) for bar in axes.patches]
     assert words(theirs, "y") == axes.get_ylabel()
-    assert sorted(set(data(theirs)["kind"]), reverse=True) == [t.get_text() for t in axes.figure.legends[0].get_texts()]
+    kinds = sorted(set(data(theirs)["kind"]), reverse=True)
+    marks = r.value(r.code("gequiR:::marks_of_errors"))
+    assert kinds + marks == [t.get_text() for t in axes.figure.legends[0].get_texts()]
     assert list(data(theirs, 2)["label"]).count("0") == len(axes.texts)
+    points = np.concatenate([line.get_xydata() for line in axes.lines])
+    np.testing.assert_allclose(np.c_[data(theirs, 3)["x"] - 1, 10 ** data(theirs, 3)["y"]], points)
 
 
 def test_equivariance_maps(r, data):

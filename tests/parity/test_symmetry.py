@@ -40,3 +40,16 @@ def test_permutation_error(r, same, counted_from_one, random):
         in_r = None if carried is None else [place + 1 for place in np.atleast_1d(carried).tolist()]
         theirs = r.permutation_error(r.code("image_value"), x, axis + 1, in_r, permutations=4, seed=7)
         same(r.value(theirs), counted_from_one(table))
+
+
+def test_symmetrize(r, same, both, random):
+    x = random.normal(size=(2, 1, 5, 6))
+    fields = {"input": {"trivial": 1}, "output": {"trivial": 1}}
+    theirs = r.symmetrize(r.code("function(x) x * x[, , , rev(seq_len(dim(x)[4])), drop = FALSE]"),
+                          r.gspace("rot2dOnR2", N=8), **fields)  # fmt: skip
+    ours = gequi.symmetrize(lambda x: x * np.flip(x, 3), gequi.gspace("rot2dOnR2", N=8), **fields)
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+    theirs, ours = both()
+    theirs, ours = r.symmetrize(theirs, r.gspace("flip2dOnR2")), gequi.symmetrize(ours, gequi.gspace("flip2dOnR2"))
+    x = random.normal(size=(2, 1, 9, 9))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))

@@ -118,6 +118,7 @@ guard_rows <- list(
   set_weights = alist(model = network, weights = get_weights(network)),
   signed_image = alist(x = numbers),
   softmax = alist(x = numbers, axis = 1, dtype = "float64"),
+  symmetrize = alist(model = function(x) x^2, space = space, input = c(trivial = 1), output = c(trivial = 1)),
   to_grayscale = alist(x = numbers),
   trace_shapes = alist(model = network, input_shape = c(1, 1, 5, 5)),
   transform_field = alist(x = x, type = field_type(space, c(trivial = 1)), element = 2),

@@ -9,7 +9,8 @@ test_that("the errors of a network are a table of its elements, from 1", {
   needs_python()
   table <- equivariance_error(convolution(), volcano)
   expect_s3_class(table, c("gequi_equivariance", "data.frame"), exact = FALSE)
-  expect_named(table, c("element", "name", "exact", "error"))
+  expect_named(table, c("element", "name", "exact", "error", "rms", "rms_low", "rms_high", "floor"))
+  expect_identical(table$floor, rep(0, 4))
   expect_identical(table$element, 1:4)
   expect_lt(max(table$error), 1e-5)
   double <- equivariance_error(convolution(), volcano, dtype = "float64", elements = c(2, 4))
@@ -90,13 +91,14 @@ test_that("the errors print as a short table", {
   needs_python()
   table <- equivariance_error(convolution(), volcano)
   table$error <- c(0, 1.23e-7, 1, 2e-10)
+  table$rms <- c(0, 1e-8, 0.5, NA)
   expect_identical(printed_in_utf8(print(table)), c(
     "Equivariance error, relative to the scale of the output",
-    "  element  name  exact    error",
-    "        1  0\u00b0    yes    0.0e+00",
-    "        2  90\u00b0   yes    1.2e-07",
-    "        3  180\u00b0  yes    1.0e+00",
-    "        4  270\u00b0  yes    2.0e-10"
+    "  element  name  exact    error      rms    floor",
+    "        1  0\u00b0    yes    0.0e+00  0.0e+00  0.0e+00",
+    "        2  90\u00b0   yes    1.2e-07  1.0e-08  0.0e+00",
+    "        3  180\u00b0  yes    1.0e+00  5.0e-01  0.0e+00",
+    "        4  270\u00b0  yes    2.0e-10           0.0e+00"
   ))
   expect_identical(class(as.data.frame(table)), "data.frame")
   expect_output(print(table[table$error > 1, c("element", "error")]))
@@ -113,6 +115,16 @@ test_that("they are plotted as bars on a logarithmic scale, exact elements colou
   expect_equal(built$ymax[2:8], log10(table$error[2:8]))
   expect_true(all(built$ymin <= min(built$ymax)))
   expect_silent(ggplot2::ggplotGrob(picture))
+  marks <- picture$layers[[3]]$data
+  expect_equal(marks$value, c(table$rms[!table$exact], table$floor[!table$exact]))
+  expect_length(plot(table[table$exact, ])$layers, 2)
   table$name <- paste("turn by", table$name, "about an axis")
   expect_s3_class(plot(table)$coordinates, "CoordFlip")
+})
+
+test_that("several images have an interval of their mean", {
+  needs_python()
+  table <- equivariance_error(function(x) x^2, feature(3, 1, 9, 9), gspace("rot2dOnR2", N = 8), grey, grey)
+  expect_true(all(table$rms_low <= table$rms & table$rms <= table$rms_high))
+  expect_output(print(table), "rms low")
 })

@@ -68,7 +68,7 @@ from .registration import (
     write_transform,
 )
 from .saving import load_model, save_model
-from .symmetry import equivariance_error, is_equivariant, permutation_error
+from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
 
@@ -143,6 +143,7 @@ __all__ = [
     "set_weights",
     "signed_image",
     "softmax",
+    "symmetrize",
     "to_grayscale",
     "trace_shapes",
     "transform_field",

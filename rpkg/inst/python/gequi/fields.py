@@ -202,35 +202,42 @@ def check_type(type: object, argument: str = "type") -> FieldType:
 
 def act(x: np.ndarray, fields: FieldType, element: GroupElement) -> np.ndarray:
     """The action of an element on features with the axes of their gspace, or with no more than (batch, channel)."""
+    dtype = torch.float32 if x.dtype == np.float32 else torch.float64
+    return as_numpy(act_on_tensor(own_tensor(x, dtype), *action_matrices(fields, element)))
+
+
+def action_matrices(fields: FieldType, element: GroupElement) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices by which an element acts on the channels and on the points of the base space."""
     rho = np.asarray(fields.representation(element), dtype=np.float64)
-    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    on_fibre = _act_on_channels(x.astype(dtype, copy=False), rho)
-    if fields.gspace.dimensionality == 0 or x.ndim == 2:
-        return on_fibre
-    return move_grid(on_fibre, groups.base_matrix(fields.gspace, element))
+    return rho, groups.base_matrix(fields.gspace, element)
 
 
-def _act_on_channels(x: np.ndarray, rho: np.ndarray) -> np.ndarray:
+def act_on_tensor(x: torch.Tensor, rho: np.ndarray, matrix: np.ndarray) -> torch.Tensor:
+    """The action of the matrices of an element: `rho` on the channels, `matrix` on the axes behind them, if any."""
+    on_fibre = _act_on_channels(x, rho)
+    return on_fibre if x.ndim == 2 or not len(matrix) else _move_grid(on_fibre, matrix)
+
+
+def _act_on_channels(x: torch.Tensor, rho: np.ndarray) -> torch.Tensor:
     """rho applied to axis 1. A permutation of channels is done as one: to the bit, as the law says."""
     rounded = rho.round()
     if np.allclose(rho, rounded, atol=1e-9) and (np.abs(rounded).sum(axis=1) == 1).all():
         source = np.abs(rounded).argmax(axis=1)
-        sign = rounded[np.arange(len(rho)), source].astype(x.dtype)
-        return x[:, source] * sign.reshape(-1, *[1] * (x.ndim - 2))
-    return np.moveaxis(np.tensordot(x, rho.astype(x.dtype), axes=(1, 1)), -1, 1)
+        sign = torch.as_tensor(rounded[np.arange(len(rho)), source]).to(x)
+        return x[:, torch.as_tensor(source, device=x.device)] * sign.reshape(-1, *[1] * (x.ndim - 2))
+    return torch.tensordot(x, torch.as_tensor(rho).to(x), dims=([1], [1])).movedim(-1, 1)
 
 
-def move_grid(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Arrays (..., row, column) or (..., depth, row, column) moved by a matrix that acts on (x, y[, z])."""
+def _move_grid(x: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
+    """Tensors (..., row, column) or (..., depth, row, column) moved by a matrix that acts on (x, y[, z])."""
     n = len(matrix)
     on_axes = on_array_axes(matrix)
     spatial = list(range(x.ndim - n, x.ndim))
     if groups.keeps_grid(on_axes):
         rounded = on_axes.round()
         source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
-        moved = x.transpose([*range(x.ndim - n), *(spatial[s] for s in source)])
-        reversed_axes = tuple(spatial[i] for i in range(n) if rounded[i, source[i]] < 0)
-        return np.array(np.flip(moved, reversed_axes), order="C")  # of positive strides, also along an axis of 1
-    channels = own_tensor(x.reshape(1, -1, *x.shape[-n:]), torch.float64)
-    points = turned_grid(x.shape[-n:], torch.as_tensor(on_axes[None]))
-    return as_numpy(grid_sample(channels, points, "cubic", "zeros")).reshape(x.shape).astype(x.dtype, copy=False)
+        moved = x.permute([*range(x.ndim - n), *(spatial[s] for s in source)])
+        return moved.flip([spatial[i] for i in range(n) if rounded[i, source[i]] < 0]).contiguous()
+    channels = x.reshape(1, -1, *x.shape[-n:]).double()
+    points = turned_grid(x.shape[-n:], torch.as_tensor(on_axes[None], device=x.device))
+    return grid_sample(channels, points, "cubic", "zeros").reshape(x.shape).to(x)

@@ -93,6 +93,9 @@ def predict(
             stop = min(start + size, count)
             output = run(*(own_tensor(each[start:stop], kind, argument=name).to(device)
                            for each, name in zip(arrays, names, strict=True)))  # fmt: skip
+            if not isinstance(output, torch.Tensor):
+                template = "`{argument}` must return one tensor; it returned {kind}."
+                raise InputError(template, "model", kind=type(output).__name__)
             if found is None:
                 found = torch.empty((count, *output.shape[1:]), dtype=output.dtype)
             found[start:stop] = output

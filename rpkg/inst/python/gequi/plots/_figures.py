@@ -50,7 +50,8 @@ def style(axes: Axes, grid: str = "both") -> None:
 
 
 def legend_above(figure: Figure, handles: Sequence[Any]) -> None:
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize="small")
+    columns = len(handles) if len(handles) <= 3 else 2
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="small")
 
 
 def patch(color: str, label: str) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Marks beside the bars of elements that interpolate: column, label, and the shape in matplotlib.
+MARKS = (("rms", "rms inside the disc", "o"), ("floor", "floor: interpolation alone", "x"))
 KINDS = {True: ("moves pixels only", GREEN), False: ("has to interpolate", LILAC)}
 SMALLEST = 1e-7  # no axis of errors begins above this
 MOST_UPRIGHT, LONGEST_UPRIGHT = 12, 12  # bars, and letters of a name, that fit below upright bars
@@ -29,7 +31,9 @@ def plot_equivariance_error(errors: Any) -> Figure:
     """Plot a table of equivariance errors as a bar chart on a logarithmic scale, with one bar per group element.
 
     Elements that move the pixel grid without interpolation are green, the others are lilac. An error of 0 has no bar,
-    and is marked with "0". The bars are horizontal for more than 12 elements and for long names.
+    and is marked with "0". For elements that interpolate, a dot is the error `rms` inside the disc, and a cross is
+    `floor`, the error that interpolation alone makes. The bars are horizontal for more than 12 elements and for long
+    names.
 
     Args:
         errors: list of dict: the result of `equivariance_error()` or `permutation_error()`.
@@ -68,8 +72,24 @@ def plot_equivariance_error(errors: Any) -> Figure:
     axes = figure.subplots()
     floor = 10 ** (math.floor(math.log10(min([value for value in values if value > 0] + [SMALLEST]))) - 1)
     _draw_bars(axes, names, np.array(values), [KINDS[each][1] for each in exact], floor, flat)
-    legend_above(figure, [patch(color, label) for kind, (label, color) in KINDS.items() if kind in exact])
+    handles = [patch(color, label) for kind, (label, color) in KINDS.items() if kind in exact]
+    legend_above(figure, handles + _draw_marks(axes, rows, floor, flat))
     return figure
+
+
+def _draw_marks(axes: Axes, rows: list[dict[str, Any]], least: float, flat: bool) -> list[Any]:
+    """Mark `rms` and `floor` of the elements that interpolate, where the table has them; return their legend."""
+    handles = []
+    for column, label, shape in MARKS:
+        marked = [(place, row.get(column)) for place, row in enumerate(rows) if not row["exact"]]
+        known = [
+            (place, max(check_value(value, "errors", column), least)) for place, value in marked if value is not None
+        ]
+        if known:
+            places, values = zip(*known, strict=True)
+            at = (values, places) if flat else (places, values)
+            handles += axes.plot(*at, shape, color="black", markersize=4.5, label=label)
+    return handles
 
 
 def _draw_bars(axes: Axes, names: list[str], values: np.ndarray, colors: list[str], floor: float, flat: bool) -> None:

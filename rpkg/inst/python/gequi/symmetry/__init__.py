@@ -1,11 +1,12 @@
-"""Measurement of equivariance: how far an operator is from commuting with its group.
+"""Measurement of equivariance: how far an operator is from commuting with its group; and its mending.
 
 f is equivariant if f(g x) = g f(x) for every element g: transforming the input transforms the output, each by the
 representation of its fields. f is invariant if it is equivariant and its output fields are trivial.
 `permutation_error()` measures the same for the group of permutations along an axis.
 """
 
+from .averaging import symmetrize
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
 from .permutations import permutation_error
 
-__all__ = ["equivariance_error", "equivariance_maps", "is_equivariant", "permutation_error"]
+__all__ = ["equivariance_error", "equivariance_maps", "is_equivariant", "permutation_error", "symmetrize"]

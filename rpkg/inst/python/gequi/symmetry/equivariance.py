@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..fields import act, check_features
 from ..groups import group_elements
 from ..networks import EquivariantNetwork
 from .interpolation import within_interpolation
+from .measures import floors, image_lengths, length, mean_and_interval
 from .operators import Operator, check_indexes, make_operator, scale_of
 
 # Rounding errors grow with the number of terms in a sum. These tolerances suffice for networks of some tens of layers.
@@ -24,7 +25,7 @@ MOST_SAMPLED = 12  # number of elements that interpolate, if `elements` is None
 
 
 def equivariance_error(
-    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    f: Any,
     x: Any,
     space: GSpace | None = None,
     input: Any = None,
@@ -35,24 +36,35 @@ def equivariance_error(
     """Measure the equivariance error of a map for each element of a group, relative to the scale of its output.
 
     error(g) = max |f(g x) - g f(x)| / max |f(x)|
+    rms(g) = mean over the images of |f(g x) - g f(x)| / |f(x)|
+    floor(g) = mean over the images of |g^-1 g x - x| / |x| + |g^-1 g f(x) - f(x)| / |f(x)|
+
+    In `rms` and `floor`, |.| is the root mean square over the disc (or ball) that no rotation leaves, without the
+    corners. The divisors |x| and |f(x)| are those of all images. `floor` is the error that interpolation alone makes
+    on these images, there and back again: an `rms` of this size is no evidence against equivariance.
 
     Args:
-        f: EquivariantNetwork or callable: a network, which declares its own gspace and fields, or a function from an
-            array to an array, for which `space`, `input` and `output` are required.
-        x: array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel): an input of
+        f: the map. An EquivariantNetwork or the result of `symmetrize()` declares its own gspace and fields. For all
+            others, `space`, `input` and `output` are required: a torch module; the path of a TorchScript file (.pt) or
+            ONNX file (.onnx, which requires onnxruntime); a predictor with `predict_proba()` or `predict()` as in
+            scikit-learn, whose features are the values of an input; a keras model, whose channels are last; or a
+            function from an array to an array.
+        x: array (batch, channel, row, column), (batch, channel, depth, row, column) or (batch, channel): inputs of
             `f`.
-        space: GSpace, optional: a gspace, created by `gspace()`. Required for a function.
-        input: dict, list or FieldType, optional: the fields of `x`, such as `{"trivial": 1}`. Required for a function.
-        output: dict, list or FieldType, optional: the fields of `f(x)`. Required for a function. An output (batch,
-            channel) is transformed by its representation only.
+        space: GSpace, optional: a gspace, created by `gspace()`.
+        input: dict, list or FieldType, optional: the fields of `x`, such as `{"trivial": 1}`.
+        output: dict, list or FieldType, optional: the fields of `f(x)`. An output (batch, channel) is transformed by
+            its representation only.
         elements: list of int, optional: the numbers of the elements to check. None checks all.
         dtype: str, optional: "float32" or "float64", the precision of the computation. None uses the type of the
-            network, and "float64" for a function.
+            network or module, and "float64" for a function. Files and predictors compute in their own type.
 
     Returns:
         list of dict: a table with one dict per element: `element` (its number), `name`, `exact` (whether the element
-        moves the pixel grid without interpolation; only then can the error be as small as rounding) and `error`.
-        Elements that are not in the group of the output, after a restriction, are omitted.
+        moves the pixel grid without interpolation; only then can the error be as small as rounding), `error`, `rms`,
+        `rms_low` and `rms_high` (the 95 % interval of this mean by Student's t; None for one image) and `floor` (0 for
+        exact elements). `rms` and `floor` are None if `x` or `f(x)` is 0 inside the disc. Elements that are not in the
+        group of the output, after a restriction, are omitted.
 
     Raises:
         InputError, FieldError: if fields are missing for a function or do not match.
@@ -95,12 +107,24 @@ def equivariance_error(
                 "f", shape=moved.shape, element=rows[number]["name"], expected=expected.shape,
             )  # fmt: skip
         row = {key: rows[number][key] for key in ("element", "name", "exact")}
-        table.append({**row, "error": float(np.abs(moved - expected).max()) / scale})
+        row["error"] = float(np.abs(moved - expected).max()) / scale
+        table.append({**row, **_inside(operator, x, value, moved - expected, element, row["exact"])})
     return table
 
 
+def _inside(
+    operator: Operator, x: np.ndarray, value: np.ndarray, difference: np.ndarray, element: GroupElement, exact: bool
+) -> dict[str, Any]:
+    """Return `rms` with its interval and `floor`, which are None if x or f(x) is 0 inside the disc."""
+    lengths = length(x), length(value)
+    if not all(lengths):
+        return dict.fromkeys(("rms", "rms_low", "rms_high", "floor"))
+    floor = 0.0 if exact else float(np.mean(np.add(*floors(operator, x, value, element))))
+    return {**mean_and_interval(image_lengths(difference) / lengths[1], "rms"), "floor": floor}
+
+
 def is_equivariant(
-    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    f: Any,
     x: Any,
     space: GSpace | None = None,
     input: Any = None,
@@ -196,7 +220,7 @@ def _check_moved(operator: Operator, x: np.ndarray, members: list[GroupElement])
 
 
 def equivariance_maps(
-    f: EquivariantNetwork | Callable[[np.ndarray], Any],
+    f: Any,
     x: Any,
     element: int = 1,
     field: int = 0,

@@ -13,6 +13,7 @@ the fourth power of the smoothness, whereas the error of a map that is not equiv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..arrays import as_numpy, own_tensor
 from ..errors import InputError
 from ..fields import act
 from ..geometry.filters import gaussian_filter
+from .measures import floors, length
 from .operators import Operator
 
 # Set by tests/benchmarks/equivariance.py: the error of maps that are equivariant between the pixels is at most FACTOR
@@ -60,14 +62,12 @@ def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[st
 
 def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) -> tuple[float, float]:
     """Compute error(g) and floor(g) of one element."""
-    on_output = operator.to_output(element)
     value = operator(x)
-    if not _length(x) or not _length(value):
+    if not length(x) or not length(value):
         raise InputError("`{argument}` is 0 after smoothing, or its output is, so the test is not informative.", "x")
-    moved, expected = act(x, operator.in_type, element), act(value, operator.out_type, on_output)
-    floor = _length(act(moved, operator.in_type, ~element) - x) / _length(x)
-    floor += _length(act(expected, operator.out_type, ~on_output) - value) / _length(value)
-    return _length(operator(moved) - expected) / _length(value), floor
+    floor = sum(math.sqrt(float(np.mean(part**2))) for part in floors(operator, x, value, element))
+    expected = act(value, operator.out_type, operator.to_output(element))
+    return length(operator(act(x, operator.in_type, element)) - expected) / length(value), floor
 
 
 def smooth_input(x: np.ndarray) -> np.ndarray:
@@ -83,13 +83,3 @@ def smooth_input(x: np.ndarray) -> np.ndarray:
     )
     scale = np.abs(x).max() / max(float(np.abs(smooth).max()), np.finfo(np.float64).tiny)
     return np.asarray((scale * smooth * (window * blobs / np.max(blobs))).astype(x.dtype))
-
-
-def _length(value: np.ndarray) -> float:
-    """Compute the root mean square over the disc that rotations keep inside the image."""
-    if value.ndim > 2:
-        size = value.shape[2:]
-        squares = [(np.arange(n) - (n - 1) / 2) ** 2 for n in size]
-        disc = sum(np.meshgrid(*squares, indexing="ij")) <= ((min(size) - 1) / 2) ** 2 + 1e-9
-        value = value[:, :, disc]
-    return float(np.sqrt(np.mean(np.square(value, dtype=np.float64))))

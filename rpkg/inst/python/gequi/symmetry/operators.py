@@ -6,19 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from .._escnn import FieldType
-from ..arrays import as_array, check_dtype, check_function, check_index, entries
+from ..arrays import as_array, check_dtype, check_index, entries
 from ..errors import InputError, ShapeError
 from ..fields import parse_fields, show_fields
 from ..groups import check_gspace
-from ..networks import EquivariantNetwork, predict, with_dtype
+from ..networks import EquivariantNetwork, predict
+from .averaging import SymmetrizedModel
+from .foreign import ArrayFunction, module_type, open_model, with_type
 
 
 class Operator:
     """A map on numpy arrays with declared field types."""
 
-    def __init__(self, f: Callable[[np.ndarray], Any], in_type: FieldType, out_type: FieldType, dtype: Any) -> None:
+    def __init__(self, f: ArrayFunction, dtype: str, in_type: FieldType, out_type: FieldType) -> None:
         self.f, self.in_type, self.out_type, self.dtype = f, in_type, out_type, np.dtype(dtype)
         self.to_output: Callable[[Any], Any] = lambda element: element
 
@@ -35,24 +39,22 @@ class Operator:
 
 
 def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> Operator:
-    if isinstance(f, EquivariantNetwork):
+    if isinstance(f, EquivariantNetwork | SymmetrizedModel):
         if any(given is not None for given in (space, input, output)):
             raise InputError(
                 "`{argument}`, `{input:name}` and `{output:name}` are declared by the network; leave them out.",
                 "space", input="input", output="output",
             )  # fmt: skip
-        network = f if dtype is None else with_dtype(f, dtype)
-        name = str(network.dtype).removeprefix("torch.")
-        operator = Operator(lambda x: predict(network, x), network.in_type, network.out_type, name)
-        operator.to_output = network.to_output
+        operator = Operator(*_function_of(f, dtype), f.in_type, f.out_type)
+        operator.to_output = f.to_output
         return operator
-    if not callable(f):
-        raise InputError("`{argument}` must be a network or a function; got {f!r:.80}.", "f", f=f)
-    check_function(f, "f")
+    model = open_model(f, "f")
     for name, given in (("space", space), ("input", input), ("output", output)):
         if given is None:
             raise InputError(
-                "`{argument}` is missing: it is required for a function, which does not declare how it transforms.",
+                "`{argument}` is missing: it is required for a function, which does not declare how it transforms."
+                if not isinstance(model, nn.Module)
+                else "`{argument}` is missing: it is required for a module, which does not declare how it transforms.",
                 name,
             )
     check_gspace(space)
@@ -60,9 +62,17 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
         fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
         for name, fields in (("input", input), ("output", output))
     )
-    return Operator(
-        f, in_type, out_type, str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch.")
-    )
+    return Operator(*_function_of(model, dtype), in_type, out_type)
+
+
+def _function_of(model: nn.Module | ArrayFunction, dtype: str | None) -> tuple[ArrayFunction, str]:
+    """A model as a function of arrays, and the type in which it computes."""
+    wanted = None if dtype is None else check_dtype(dtype)
+    if isinstance(model, nn.Module):
+        own = model.dtype if isinstance(model, EquivariantNetwork) else module_type(model)
+        module = model if wanted is None else with_type(model, wanted)
+        return (lambda x: predict(module, x)), str(wanted or own).removeprefix("torch.")
+    return model, str(wanted or torch.float64).removeprefix("torch.")
 
 
 def scale_of(value: np.ndarray) -> float:
