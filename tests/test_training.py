@@ -515,6 +515,56 @@ def test_motions_are_drawn_evenly():
     assert (np.abs(np.bincount(drawn) - 1000) < 120).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "degrees"),
+    [("rot2dOnR2", {"N": 8}, 22.5), ("flipRot2dOnR2", {"N": 4}, 45), ("flip2dOnR2", {}, 8), ("rot2dOnR2", {"maximum_frequency": 2}, 8)],
+)  # fmt: skip
+def test_jitter_turns_by_half_a_step_of_the_group_and_shifts_by_half_a_pixel(name, options, degrees):
+    net = gequi.equivariant_network(gequi.gspace(name, **options), "trivial", [], seed=1)
+    augmentation = Augmentation("jitter", net, Task("cross_entropy", (1, 9, 9), (2,)), 2)
+    drawn = augmentation.draw(4000, torch.Generator().manual_seed(1)).numpy()
+    for column, largest in zip(drawn.T, (np.deg2rad(degrees), 0.5, 0.5), strict=True):
+        assert 0.99 * largest < np.abs(column).max() <= largest
+        assert abs(column.mean()) < 0.05 * largest
+        assert column.std() == pytest.approx(largest / np.sqrt(3), rel=0.03)  # of a uniform distribution
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
+
+
+def test_jitter_moves_an_image_and_its_target_by_the_angle_and_the_shifts():
+    net, _, _ = example_of("field")
+    rows, columns = np.indices((31, 31)) - 15.0
+
+    def blob(angle, down, right):
+        """The image and its slopes at the point from which each pixel of the moved image is taken."""
+        y = np.cos(angle) * rows + np.sin(angle) * columns + down
+        x = -np.sin(angle) * rows + np.cos(angle) * columns + right
+        value = np.exp(-((x - 3) ** 2 + (y + 2) ** 2) / 40)
+        slope = [-(x - 3) / 20 * value, (y + 2) / 20 * value]  # x to the right, y up
+        turned = [
+            np.cos(angle) * slope[0] - np.sin(angle) * slope[1],
+            np.sin(angle) * slope[0] + np.cos(angle) * slope[1],
+        ]
+        return torch.tensor(value)[None, None], torch.tensor(np.stack(turned))[None]
+
+    augmentation = Augmentation("jitter", net, Task("mse", (2, 31, 31), (2, 31, 31)), 2)
+    for motion in ((0.3, 0.0, 0.0), (0.0, 0.4, -0.3), (-0.5, 0.25, 0.45)):
+        x, y = augmentation(*blob(0, 0, 0), torch.tensor([motion], dtype=torch.float64))
+        expected, slopes = blob(*motion)
+        inside = (slice(None), slice(None), slice(6, 25), slice(6, 25))
+        assert float((x - expected)[inside].abs().max()) < 0.02
+        assert float((y - slopes)[inside].abs().max()) < 0.02 * 0.2
+
+
+def test_a_module_without_a_group_is_jittered_too_and_the_numbers_are_those_of_the_seed():
+    x, y = np.random.default_rng(0).normal(size=(12, 1, 7, 7)), np.arange(12) % 2
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(49, 2))
+        losses.append(gequi.fit(model, x, y, augment="jitter", **{**OPTIONS, "seed": seed})[-1]["loss"])
+    assert losses[0] == losses[1] != losses[2]
+
+
 # ---- stopping and going on ------------------------------------------------------------------------------
 
 
@@ -689,7 +739,7 @@ def test_a_callback_changes_nothing_whatever_it_draws_and_looks_at():
 )
 def test_a_callback_ends_the_run_with_false_and_the_run_can_go_on(tmp_path, event, step, done, rows):
     x, y = stripes(30)
-    options = {**OPTIONS, "schedule": "one_cycle", "augment": "group", "validation": 0.2, "patience": 3}
+    options = {**OPTIONS, "schedule": "one_cycle", "augment": "jitter", "validation": 0.2, "patience": 3}
     options["batch_size"] = 8
     path, unbroken, stopped, resumed = tmp_path / "run.gequi", network(), network(), network()
     history = gequi.fit(unbroken, x, y, **options)
@@ -1028,7 +1078,7 @@ def test_a_loss_that_is_no_longer_finite_stops_before_it_reaches_the_weights():
         (lambda: fitted(validation=0.99), InputError, "leaves none to learn from"),
         (lambda: fitted(validation=(1, 2, 3)), InputError, "`validation` must be a fraction or a pair"),
         (lambda: fitted(validation=(np.ones((2, 1, 7, 7)), [0])), ShapeError, r"`validation\$y` must have 2 targets"),
-        (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation'"),
+        (lambda: fitted(augment="flip"), InputError, "`augment` must be one of 'group', 'rotation', 'jitter'"),
         (lambda: fitted(model=torch.nn.Flatten(), y=np.ones((12, 49)), augment="group"), InputError, "requires a network, which declares"),
         (lambda: Augmentation("rotation", network(input="regular", layers=[]), Task("mse", (1,), (1,)), 2), FieldError, "which not all of the fields 1 regular allow"),
         (lambda: Augmentation("rotation", network(), Task("mse", (1,), (1,)), 3), InputError, "rotates images in the plane"),

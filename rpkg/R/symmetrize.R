@@ -2,8 +2,8 @@
 #'
 #' Averages a model over a finite group:
 #' \deqn{(S f)(x) = \frac{1}{|G|} \sum_g g^{-1} f(g x)}{(S f)(x) = 1 / |G| sum over g of g^-1 f(g x)}
-#' The group acts on x by the fields `input` and on f(x) by the fields `output`. With trivial output fields and an output
-#' (batch, channel), the result is invariant.
+#' The group acts on x by the fields `input` and on f(x) by the fields `output`. With trivial output fields and an
+#' output (batch, channel), the result is invariant.
 #'
 #' The model is called once with the inputs moved by all elements. The symmetry is exact, up to rounding, for the
 #' elements that map the pixel grid onto itself, also if the group has others: those interpolate with a cubic spline, as

@@ -72,6 +72,7 @@ def compare_digits() -> None:
         ("plain, turned by any angle", plain(), 60, "rotation"),
         ("C8, upright", equivariant(), 20, None),
         ("C8, turned by any angle", equivariant(), 15, "rotation"),
+        ("C8, upright with jitter", equivariant(), 20, "jitter"),
     ):
         start = time.perf_counter()
         gequi.fit(network, x, y, epochs=epochs, augment=augment, optimizer=decay, **options)

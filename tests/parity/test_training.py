@@ -21,7 +21,8 @@ def without_times(rows):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"augment": "rotation", "schedule": "one_cycle"}, {"class_weights": "balanced"}]
+    "options",
+    [{}, {"augment": "rotation", "schedule": "one_cycle"}, {"augment": "jitter", "class_weights": "balanced"}],
 )
 def test_fit(r, both, same, examples, options):
     theirs, ours = both()

@@ -76,7 +76,9 @@ def fit(
             `seed`), or validation examples.
         augment: str, optional: data augmentation. "group" transforms each example by a random element of the group of
             the network (for a continuous group, one of `group_elements()`). "rotation" rotates images by a random
-            angle. Targets with spatial axes or directions are transformed accordingly.
+            angle. "jitter" turns images by up to half the smallest angle of the group (by up to 8 degrees if the model
+            has no finite group of rotations) and shifts them by up to half a pixel, so that each is resampled, as an
+            image at another angle is. Targets with spatial axes or directions are transformed accordingly.
         class_weights: array (class) or str, optional: one weight per class, or "balanced".
         ignore: int, optional: a class of pixels in `y` to exclude from the loss and the metrics.
         precision: str, optional: "bfloat16" for mixed precision. None uses the type of the model.

@@ -18,7 +18,7 @@ from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._tasks import LOSSES
 
 LARGEST_RATE = 1e30  # below the maximum of float32, the type of the weights
-AUGMENTATIONS = ("group", "rotation")
+AUGMENTATIONS = ("group", "rotation", "jitter")
 # Options that do not affect the weights. They may differ if a checkpoint is resumed.
 _ELSEWHERE = ("device", "devices", "nodes", "checkpoint", "validation")
 
