@@ -244,6 +244,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "signed_image": lambda: dict(x=MATRIX),
     "softmax": lambda: dict(x=MATRIX, axis=0, dtype="float64"),
     "symmetrize": lambda: dict(model=squares, space=C4, input=GREY, output=GREY),
+    "symmetry_report": lambda: dict(model=squares, x=BATCH, spaces=[C4], input=GREY, output=GREY, dtype="float64"),
     "to_grayscale": lambda: dict(x=BATCH[0].transpose(1, 2, 0)),
     "trace_shapes": lambda: dict(model=network(), input_shape=(1, 1, 5, 5)),
     "transform_field": lambda: dict(x=BATCH, type=gequi.field_type(C4, GREY), element=1),
@@ -548,6 +549,9 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("scaled_dot_product_attention", "key"): {"value"},
     ("scaled_dot_product_attention", "query"): {"mask"},
     ("symmetrize", "model"): {"input", "output"},  # of as many channels as a network has
+    ("symmetry_report", "input"): {"x"},  # of as many channels
+    ("symmetry_report", "model"): {"output"},
+    ("symmetry_report", "x"): {"model(x)"},
     ("unet", "space"): {"width"},
 }
 

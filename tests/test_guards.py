@@ -78,6 +78,7 @@ ROWS = {
     "set_weights": (lambda x: gequi.set_weights(network(), {"layers.0.bias": x[:1, 0]}), "weights"),
     "signed_image": (gequi.signed_image, "x"),
     "softmax": (lambda x: gequi.softmax(x, dtype="float32"), "x"),
+    "symmetry_report": (lambda x: gequi.symmetry_report(network(), as_batch(x), [C4]), "x"),
     "to_grayscale": (gequi.to_grayscale, "x"),
     "transform_field": (lambda x: gequi.transform_field(x, gequi.field_type(C4, GREY), 1), "x"),
     "warp_image": (lambda x: gequi.warp_image(x, gequi.identity_map(x.shape) + 0.5, "cubic"), "image"),

@@ -299,3 +299,68 @@ def test_where_the_disc_is_empty_or_its_values_are_zero_there_is_no_relative_err
     for x in (corner, np.ones((1, 1, 2, 2))):
         row = gequi.equivariance_error(np.square, x, C4, "trivial", "trivial")[1]
         assert (row["error"], row["rms"], row["floor"]) == (0.0, None, None)
+
+
+# ---- which group ----------------------------------------------------------------------------------------
+
+
+def test_the_largest_group_that_fits_comes_first(random):
+    x = random.normal(size=(6, 1, 9, 9))
+    weights = random.normal(size=(9, 9))
+    plans = {
+        "flip2dOnR2": {},
+        "rot2dOnR2(N = 2)": {"N": 2},
+        "rot2dOnR2(N = 4)": {"N": 4},
+        "flipRot2dOnR2(N = 4)": {"N": 4},
+    }
+    for name, options in plans.items():
+        space = gequi.gspace(name.split("(")[0], **options)
+        scores = gequi.symmetrize(
+            lambda x: np.stack([(np.roll(x, k, 2) * np.roll(x, 2 * k, 3) * weights).sum((1, 2, 3)) for k in (1, 2, 3)], 1),
+            space, "trivial", {"trivial": 3},
+        )  # fmt: skip
+        rows = gequi.symmetry_report(scores, x)
+        assert rows[0]["space"] == name
+        assert (rows[0]["excess"], rows[0]["changed"]) == (pytest.approx(0, abs=1e-12), 0.0)
+        fits = [row["excess"] <= 1e-12 for row in rows]
+        assert fits == sorted(fits, reverse=True)
+        assert (
+            sum(fits)
+            == {"flip2dOnR2": 1, "rot2dOnR2(N = 2)": 1, "rot2dOnR2(N = 4)": 2, "flipRot2dOnR2(N = 4)": 5}[name]
+        )
+        assert rows[-1]["excess"] > 0.05
+
+
+def test_the_share_of_changed_classes_counts_images_and_not_elements():
+    x = np.zeros((4, 1, 5, 5))
+    for number, place in enumerate([(2, 2), (0, 2), (2, 4), (2, 2)]):
+        x[(number, 0, *place)] = 1
+
+    def upper(x):  # class 0 above the middle, and 1 for the others
+        return np.stack([x[:, 0, :2].sum((1, 2)), 0.5 * np.ones(len(x))], 1)
+
+    rows = gequi.symmetry_report(
+        upper, x, [C4, gequi.gspace("rot2dOnR2", N=2), gequi.gspace("flip2dOnR2", axis=np.pi / 2)]
+    )
+    shares = {row["space"]: row["changed"] for row in rows}
+    assert sorted(shares.values()) == [0.0, 0.25, 0.5]
+    assert rows[0]["changed"] == 0.0
+    images = gequi.symmetry_report(np.square, x, C4)
+    assert (images[0]["changed"], images[0]["excess"]) == (None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((np.square, np.ones((2, 3))), InputError, "`spaces` is missing: there are candidates for images"),
+        ((np.square, np.ones((2, 1, 5, 5)), []), InputError, "`spaces` is empty"),
+        ((np.square, np.ones((2, 1, 5, 5)), ["C4"]), InputError, "`spaces` must be a gspace"),
+        ((np.square, np.ones(5)), ShapeError, "`x` must have the axes"),
+        ((lambda x: x[:, 0, 0, 0], np.ones((2, 1, 5, 5))), ShapeError, "`model` must return features"),
+        ((lambda x: x[:, :, :4], np.ones((2, 1, 5, 5))), ShapeError, "`model` gives shape"),
+        (("a", np.ones((2, 1, 5, 5))), InputError, "`model` must be a network or a function"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_refused(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        gequi.symmetry_report(*arguments)

@@ -32,9 +32,9 @@
 #'   =)`.
 #' @param augment Character, data augmentation. `"group"` transforms each example by a random element of the group of
 #'   the network (for a continuous group, one of [group_elements()]). `"rotation"` rotates images by a random angle.
-#'   `"jitter"` turns images by up to half the smallest angle of the group (by up to 8 degrees if the model has no finite
-#'   group of rotations) and shifts them by up to half a pixel, so that each is resampled, as an image at another angle
-#'   is. Targets with spatial axes or directions are transformed accordingly.
+#'   `"jitter"` turns images by up to half the smallest angle of the group (by up to 8 degrees if the model has no
+#'   finite group of rotations) and shifts them by up to half a pixel, so that each is resampled, as an image at another
+#'   angle is. Targets with spatial axes or directions are transformed accordingly.
 #' @param class_weights Numeric vector, one weight per class, or `"balanced"`.
 #' @param ignore A value of `y` to exclude from the loss, such as `ignore = 0`.
 #' @param precision Character, `"bfloat16"` for mixed precision. `NULL` uses the type of the network.

@@ -53,3 +53,17 @@ def test_symmetrize(r, same, both, random):
     theirs, ours = r.symmetrize(theirs, r.gspace("flip2dOnR2")), gequi.symmetrize(ours, gequi.gspace("flip2dOnR2"))
     x = random.normal(size=(2, 1, 9, 9))
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+
+
+def test_symmetry_report(r, same, both, random):
+    x = random.normal(size=(4, 1, 9, 9))
+    theirs, ours = both()
+    same(r.value(r.symmetry_report(theirs, x, dtype="float64")), gequi.symmetry_report(ours, x, dtype="float64"))
+    volumes = random.normal(size=(2, 1, 4, 4, 4))
+    found = r.symmetry_report(
+        r.code("function(x) x^2"), volumes, r.code("list(gequiR::gspace('octaOnR3'), gequiR::gspace('invOnR3'))")
+    )
+    same(
+        r.value(found),
+        gequi.symmetry_report(np.square, volumes, [gequi.gspace(name) for name in ("octaOnR3", "invOnR3")]),
+    )

@@ -119,6 +119,7 @@ guard_rows <- list(
   signed_image = alist(x = numbers),
   softmax = alist(x = numbers, axis = 1, dtype = "float64"),
   symmetrize = alist(model = function(x) x^2, space = space, input = c(trivial = 1), output = c(trivial = 1)),
+  symmetry_report = alist(model = network, x = x, spaces = list(space), dtype = "float32"),
   to_grayscale = alist(x = numbers),
   trace_shapes = alist(model = network, input_shape = c(1, 1, 5, 5)),
   transform_field = alist(x = x, type = field_type(space, c(trivial = 1)), element = 2),

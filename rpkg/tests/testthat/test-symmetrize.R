@@ -73,3 +73,17 @@ test_that("what cannot be averaged is refused", {
   expect_refused(predict(model, feature(1, 1, 5, 5)), "`model` must return features with 1", "shape")
   expect_error(predict(symmetrize(function(x) stop("my own"), c4(), grey, grey), feature(1, 1, 5, 5)), "my own")
 })
+
+test_that("the groups are ranked, the largest that fits first", {
+  needs_python()
+  x <- feature(3, 1, 8, 8)
+  mirrored <- function(x) apply(x * x[, , , rev(seq_len(dim(x)[4])), drop = FALSE], 1:2, mean)
+  table <- symmetry_report(mirrored, x)
+  expect_s3_class(table, "gequi_table")
+  expect_named(table, c("space", "elements", "error", "rms", "floor", "excess", "changed"))
+  expect_identical(table$space[1], "flipRot2dOnR2(N = 2)")
+  expect_lt(table$excess[1], 1e-12)
+  expect_true(all(is.na(table$changed)))
+  expect_identical(symmetry_report(mirrored, x, list(c4()))$elements, 4L)
+  expect_refused(symmetry_report(mirrored, x, list()), "`spaces` is empty", "input")
+})

@@ -68,7 +68,7 @@ from .registration import (
     write_transform,
 )
 from .saving import load_model, save_model
-from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize
+from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
 
@@ -144,6 +144,7 @@ __all__ = [
     "signed_image",
     "softmax",
     "symmetrize",
+    "symmetry_report",
     "to_grayscale",
     "trace_shapes",
     "transform_field",

@@ -8,5 +8,13 @@ representation of its fields. f is invariant if it is equivariant and its output
 from .averaging import symmetrize
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
 from .permutations import permutation_error
+from .report import symmetry_report
 
-__all__ = ["equivariance_error", "equivariance_maps", "is_equivariant", "permutation_error", "symmetrize"]
+__all__ = [
+    "equivariance_error",
+    "equivariance_maps",
+    "is_equivariant",
+    "permutation_error",
+    "symmetrize",
+    "symmetry_report",
+]

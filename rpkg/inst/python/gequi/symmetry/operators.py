@@ -25,15 +25,16 @@ class Operator:
     def __init__(self, f: ArrayFunction, dtype: str, in_type: FieldType, out_type: FieldType) -> None:
         self.f, self.in_type, self.out_type, self.dtype = f, in_type, out_type, np.dtype(dtype)
         self.to_output: Callable[[Any], Any] = lambda element: element
+        self.argument = "f"  # by which messages call the map
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        value = as_array(self.f(x), "f(x)")
+        value = as_array(self.f(x), f"{self.argument}(x)")
         axes = {2, 2 + self.out_type.gspace.dimensionality}
         if value.ndim not in axes or value.shape[1] != self.out_type.size:
             raise ShapeError(
                 "`{f:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
                 "({fields}); it returned shape {shape}.",
-                "output", f="f", size=self.out_type.size, axis=1, fields=show_fields(self.out_type), shape=value.shape,
+                "output", f=self.argument, size=self.out_type.size, axis=1, fields=show_fields(self.out_type), shape=value.shape,
             )  # fmt: skip
         return value.astype(self.dtype, copy=False)
 
@@ -57,6 +58,13 @@ def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None
                 else "`{argument}` is missing: it is required for a module, which does not declare how it transforms.",
                 name,
             )
+    return declared_operator(model, space, input, output, dtype)
+
+
+def declared_operator(
+    model: nn.Module | ArrayFunction, space: Any, input: Any, output: Any, dtype: str | None
+) -> Operator:
+    """The operator of a model that transforms as `input` and `output` say, whatever it declares itself."""
     check_gspace(space)
     in_type, out_type = (
         fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
