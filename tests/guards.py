@@ -111,6 +111,12 @@ def prediction() -> Path:
     return FOLDER / "prediction"
 
 
+@functools.cache
+def registrations() -> Path:
+    gequi.register_folder(TABLE, FOLDER / "registrations")
+    return FOLDER / "registrations"
+
+
 _counter = iter(range(10**9))
 
 
@@ -133,6 +139,7 @@ OPTIONS_OF_FIT = dict(loss=None, epochs=1, batch_size=2, learning_rate=1e-3, opt
                       seed=1, checkpoint=None, patience=None, devices=1, nodes=1, batches=None)  # fmt: skip
 MAP = gequi.identity_map((5, 5)) + 0.25
 SMALL = {"seed": 1, "dtype": "float32"}
+TABLE = [{"moving": "missing-1.png", "fixed": "missing-2.png"}]  # a row with its error, which takes no time
 SEARCH = dict(transform="translation", contrast="same", dtype="float32")
 
 # The valid call of each export, all arguments by name. Where an argument has no name of its own (`*operands`), the
@@ -143,6 +150,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "cayley_table": lambda: dict(space=C4),
     "collect_job": lambda: dict(folder=job(), model=copy.deepcopy(network())),
     "collect_prediction": lambda: dict(folder=prediction()),
+    "collect_registration": lambda: dict(folder=registrations()),
     "compose_maps": lambda: dict(outer=MAP, inner=MAP),
     "einsum": lambda: dict(spec="i j, j k -> i k", operand_1=MATRIX, operand_2=MATRIX, dtype="float64"),
     "equivariance_error": lambda: dict(f=squares, x=BATCH, space=C4, input=GREY, output=GREY, elements=[1], dtype="float64"),
@@ -208,6 +216,14 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_trace": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), depth=1),
     "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
+    "register_folder": lambda: dict(
+        images=TABLE, folder=new(), fixed=None, dimension=2, spacing=None, moving_spacing=None, **SEARCH, mirror=False,
+        mask="auto", min_probability=0.5, warped=True, device="cpu", workers=1, progress=None,
+    ),
+    "prepare_registration": lambda: dict(
+        folder=new(), images=TABLE, fixed=None, dimension=2, spacing=None, moving_spacing=None, **SEARCH, mirror=False,
+        mask="auto", min_probability=0.5, warped=True, device="cpu", devices=1, nodes=1, metadata=None,
+    ),
     "predict_points": lambda: dict(
         network=points_network(), x=BATCH[:, 0, :1, :], points=POINTS, dtype="float32"
     ),
@@ -405,7 +421,7 @@ def _with(x: np.ndarray, value: float) -> np.ndarray:
 
 
 # What is valid, and starts processes or trains for long.
-COSTLY = {("fit", "devices"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"),
+COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"),
           ("identity_resnet", "components")}  # fmt: skip
 MANY = ("300", "numpy integer", "no axes")
 

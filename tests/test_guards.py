@@ -88,12 +88,13 @@ ROWS = {
 # and encoders go through registration's door, prepare_job() through that of fit().
 ELSEWHERE = {
     "evaluate_registration", "fourier_features", "image_files", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
+    "prepare_registration", "register_folder",
     "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
     "write_image", "write_transform",
 }  # fmt: skip
 # Exports that take no array of numbers.
 WITHOUT = {
-    "as_dot", "cayley_table", "collect_job", "collect_prediction", "equivariant_network", "export_model", "field_type",
+    "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
     "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",

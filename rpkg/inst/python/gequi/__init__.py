@@ -27,7 +27,16 @@ from .errors import (
 )
 from .export import export_model
 from .fields import field_type, transform_field
-from .folders import collect_prediction, image_files, predict_folder, prepare_prediction, write_image
+from .folders import (
+    collect_prediction,
+    collect_registration,
+    image_files,
+    predict_folder,
+    prepare_prediction,
+    prepare_registration,
+    register_folder,
+    write_image,
+)
 from .groups import cayley_table, group_elements, gspace, gspaces, representation_matrix, representations
 from .images import (
     gram_image,
@@ -78,6 +87,7 @@ __all__ = [
     "cayley_table",
     "collect_job",
     "collect_prediction",
+    "collect_registration",
     "compose_maps",
     "einsum",
     "equivariance_error",
@@ -129,9 +139,11 @@ __all__ = [
     "predict_points",
     "prepare_job",
     "prepare_prediction",
+    "prepare_registration",
     "read_transform",
     "rearrange",
     "register_curves",
+    "register_folder",
     "register_images",
     "registration_encoder",
     "registration_steps",

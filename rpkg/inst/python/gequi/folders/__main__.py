@@ -1,9 +1,11 @@
-"""The worker `python -m gequi.folders FOLDER`, started by torchrun or srun, which predicts its part of a job."""
+"""The worker `python -m gequi.folders FOLDER`, started by torchrun or srun, which does its part of a job."""
 
 import sys
 from pathlib import Path
 
-from .prediction import work
+from ..jobs import read_job
+from . import prediction, registration
 
 if __name__ == "__main__":
-    work(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    (registration if "pairs" in (read_job(folder) or {}) else prediction).work(folder)

@@ -45,7 +45,7 @@ class ImageFiles(LazyArray):
         return np.stack([self._image(self.files[index]) for index in indexes])
 
     def _image(self, file: Path) -> np.ndarray:
-        image = _with_channels(_read(file).astype(np.float32), self.channels)
+        image = with_channels(_read(file).astype(np.float32), self.channels)
         if self.size is not None:
             return _resized(image, self.size, self.resize)
         if image.shape != self.shape[1:]:
@@ -173,7 +173,7 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if len(image) == 2:  # gray and alpha
         image = image[:1]
     if len(image) == channels:

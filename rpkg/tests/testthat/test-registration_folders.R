@@ -1,0 +1,25 @@
+image <- function() sample_image("cat")[51:98, 151:198]
+
+test_that("pairs of files are registered once, and a bad image is a row", {
+  needs_python()
+  folder <- tempfile()
+  dir.create(folder)
+  files <- file.path(folder, c("fixed.png", "flat.png", "turned.png"))
+  png::writePNG(image(), files[1])
+  png::writePNG(image() * 0, files[2])
+  png::writePNG(t(image())[48:1, ], files[3])
+  results <- file.path(folder, "results")
+  found <- register_folder(files, results, files[1], transform = "rigid", progress = FALSE)
+  expect_s3_class(found, "data.frame")
+  expect_identical(found$pair, c("flat", "turned"))
+  expect_identical(found$condition, c("InputError", NA))
+  expect_equal(found$rotation, c(NA, 90), tolerance = 1e-3)
+  told <- list()
+  again <- register_folder(data.frame(moving = files[2:3]), results, files[1], transform = "rigid",
+                           progress = function(info) told <<- c(told, list(info)))
+  expect_identical(again, found)
+  expect_length(told, 0)
+  expect_identical(collect_registration(results), found)
+  expect_refused(register_folder(files[2], folder, files[1]), "is not empty and holds no registrations", "input")
+  expect_refused(collect_registration(folder), "holds no registrations", "input")
+})
