@@ -9,6 +9,7 @@ held before.
     python tests/benchmarks/group_attention.py posewise   # posewise_attention_block beside torch's TransformerEncoderLayer
 """
 
+import itertools
 import json
 import math
 import statistics
@@ -139,8 +140,8 @@ def posewise() -> None:
         f"{'width':>6s}{'tokens':>7s}{'torch, ms':>10s}" + "".join(f"{name:>19s}" for name in options) + "  parameters"
     )
     space = gequi.gspace("flipRot2dOnR2", N=4)
-    for width in (128, 256, 512):
-        for length in (14, 28):
+    for width, length in itertools.product((128, 256, 512, 1024), (14, 28)):
+        if (width, length) != (1024, 28):
             theirs = nn.TransformerEncoderLayer(
                 width, 8, 4 * width, dropout=0, activation="gelu", batch_first=True, norm_first=True
             )
