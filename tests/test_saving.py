@@ -334,6 +334,16 @@ def test_a_basis_with_one_sign_turned_has_another_fingerprint(monkeypatch):
     assert abs(saving.basis_fingerprint(net)[0] - before[0]) > 1e-4
 
 
+@pytest.mark.parametrize(("space", "options", "number"), [
+    ("rot2dOnR2", {"N": 4}, 0.573933664), ("flipRot2dOnR2", {"N": 3}, 0.390174599),
+])  # fmt: skip
+def test_fingerprints_stay_as_the_files_of_format_1_have_them(space, options, number):
+    """Numbers of version 0.1.0: another rule would make every file on disk foreign."""
+    layer = {"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}
+    net = gequi.equivariant_network(gequi.gspace(space, **options), "trivial", [layer])
+    np.testing.assert_allclose(saving.basis_fingerprint(net), [number], rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(("change", "same"), [(1e-8, True), (1e-4, False)])
 def test_bases_are_the_same_up_to_rounding_only(monkeypatch, change, same):
     data = model_to_bytes(network())

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 import gequi
 from gequi.errors import ExactnessWarning, FieldError, InputError, ShapeError
-from gequi.symmetry import equivariance_maps
+from gequi.symmetry import equivariance_maps, interpolation
 from gequi.symmetry.interpolation import error_and_floor, smooth_input
 from gequi.symmetry.operators import make_operator
 
@@ -678,3 +678,15 @@ def test_the_exchange_and_the_cycle_come_first(count, names):
 def test_a_permutation_law_that_cannot_be_measured_is_refused(arguments, kind, message):
     with pytest.raises(kind, match=message):
         gequi.permutation_error(*arguments)
+
+
+@pytest.mark.parametrize(("floor", "decided"), [(0.0199, True), (0.0201, False)])
+def test_a_floor_that_would_let_16_percent_pass_decides_nothing(floor, decided, monkeypatch):
+    space = gequi.gspace("rot2dOnR2", N=3)
+    monkeypatch.setattr(interpolation, "error_and_floor", lambda operator, x, element: (0.0, floor))
+    arguments = (np.square, np.ones((1, 1, 15, 15)), space, {"trivial": 1}, {"trivial": 1})
+    if decided:
+        assert gequi.is_equivariant(*arguments)
+    else:
+        with pytest.raises(InputError, match="`x` is too small for the test"):
+            gequi.is_equivariant(*arguments)

@@ -1,9 +1,10 @@
 """Data augmentation: examples and their targets are transformed by random elements of a group.
 
 An input is transformed according to its fields, (g f)(p) = rho(g) f(g^-1 p), with linear interpolation and 0 outside
-the image. The kinds are "group" (elements of the group of a network), "rotation" (any angle) and "jitter" (turns between
-the elements of the group and shifts of less than a pixel, which together resample every image). The target is transformed accordingly: classes of pixels move with the pixels, and fields are transformed as
-the output fields of the network. Classes and numbers without spatial axes do not change.
+the image. The kinds are "group" (elements of the group of a network), "rotation" (any angle) and "jitter" (turns
+between the elements of the group and shifts of less than a pixel, which together resample every image). The target is
+transformed accordingly: classes of pixels move with the pixels, and fields are transformed as the output fields of the
+network. Classes and numbers without spatial axes do not change.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Augmentation:
         self.table = [torch.tensor(np.stack([row[i] for row in rows])) for i in range(3)]
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
-        """Draw transformations for a batch: numbers of elements, angles in radians, or rows of an angle and two shifts."""
+        """Draw the transformations of a batch: numbers of elements, angles (radians), or rows of an angle and shifts."""
         if self.kind == "group":
             return torch.randint(len(self.table[0]), (count,), generator=generator)
         if self.kind == "jitter":
