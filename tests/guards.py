@@ -75,6 +75,15 @@ def found() -> Any:
 
 
 @functools.cache
+def folder_of_notes() -> Path:
+    """A folder of somebody else, with no images in it."""
+    folder = FOLDER / "notes"
+    folder.mkdir(exist_ok=True)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@functools.cache
 def folder_of_images() -> Path:
     folder = FOLDER / "images"
     folder.mkdir()
@@ -369,7 +378,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "network": network,
     "registration": found,
     "missing file": lambda: str(new("/file.npy")),
-    "folder": lambda: str(FOLDER),
+    "folder": lambda: str(folder_of_notes()),
 }
 # What else an array may be replaced by: of the valid one, another kind.
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {

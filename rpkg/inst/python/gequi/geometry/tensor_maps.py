@@ -45,9 +45,9 @@ def inverse_points(map: torch.Tensor, points: torch.Tensor, steps: int = 50) -> 
     linear = mean_linear(map[None])[0]
     centre = (torch.tensor(map.shape[1:], dtype=map.dtype, device=map.device) - 1) / 2
     middle = map.reshape(axes, -1).mean(1)
-    if bool(torch.linalg.matrix_rank(linear, rtol=1e-6) < axes):  # a mean of 0 is 0 up to rounding only
-        linear = torch.eye(axes, dtype=map.dtype, device=map.device)
-    x = torch.linalg.solve(linear, points - middle[:, None]) + centre[:, None]
+    singular = bool(torch.linalg.matrix_rank(linear, rtol=1e-6) < axes)  # a mean of 0 is 0 up to rounding only
+    start = torch.eye(axes, dtype=map.dtype, device=map.device) if singular else linear
+    x = torch.linalg.solve(start, points - middle[:, None]) + centre[:, None]
     blocks = [
         _newton(map, *part, linear, steps)
         for part in zip(points.split(POINTS_AT_ONCE, 1), x.split(POINTS_AT_ONCE, 1), strict=True)
