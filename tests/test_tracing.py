@@ -227,3 +227,13 @@ def test_frames_hold_the_boxes_of_their_container():
     frame = re.search(r'subgraph "cluster down.0" \{(.*?)\n  \}', text, re.DOTALL)
     assert re.findall(r'"(down[^"]*)" \[', frame[1]) == ["down.0.0", "down.0.1", "down.0.2", "down.0.3"]
     assert "bottom" not in frame[1]
+
+
+def test_tracing_leaves_a_new_network_as_it_is():
+    layers = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}]
+    network = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", layers, seed=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    gequi.trace_shapes(network, (1, 1, 9, 9))
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())

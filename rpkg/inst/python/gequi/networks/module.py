@@ -39,6 +39,7 @@ class EquivariantNetwork(nn.Module):
         with float_type(self.dtype), torch.random.fork_rng(devices=[]):  # keeps the user's generator state
             self.layers = nn.ModuleList(step.make() for step in self.steps)
         draw_weights(self, recipe["seed"])
+        self.train()  # removes the buffers that escnn reserves for expanded filters, as leaving evaluation mode does
         self._warned: set[tuple[int, ...]] = set()
         self.largest_features: dict[tuple[int, ...], int] = {}  # of the shapes that have passed: see shapes.py
 
