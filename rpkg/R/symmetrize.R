@@ -37,6 +37,7 @@
 #' equivariance_error(model, x)
 #' dim(predict(model, x))
 symmetrize <- function(model, space, input = NULL, output = NULL) {
+  need_arguments()
   given <- list(model = model, space = space, input = as_fields(input, "input"), output = as_fields(output, "output"))
   python <- call_core_with("symmetrize", given, rlang::current_env())
   do.call(new_handle, c(list("gequi_symmetrized"), given, list(python = python)))
