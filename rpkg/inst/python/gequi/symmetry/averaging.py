@@ -20,7 +20,7 @@ from ..errors import InputError, ShapeError
 from ..fields import act_on_tensor, action_matrices, describe_fields, parse_fields, show_fields
 from ..groups import check_gspace
 from ..networks import EquivariantNetwork
-from .foreign import as_module, with_type
+from .foreign import as_module, check_output, with_type
 
 Matrices = tuple[np.ndarray, np.ndarray]
 
@@ -63,17 +63,10 @@ class SymmetrizedModel(nn.Module):
         return total / len(moved)
 
     def _checked(self, output: Any) -> torch.Tensor:
-        axes = {2, 2 + self.space.dimensionality}
         if not isinstance(output, torch.Tensor):
             template = "`{argument}` must return one tensor; it returned {kind}."
             raise InputError(template, "model", kind=type(output).__name__)
-        if output.ndim not in axes or output.shape[1] != self.out_type.size:
-            raise ShapeError(
-                "`{model:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
-                "({fields}); it returned shape {shape}.",
-                "output", model="model", size=self.out_type.size, axis=1, fields=show_fields(self.out_type),
-                shape=tuple(output.shape),
-            )  # fmt: skip
+        check_output(output.shape, self.out_type, "model")
         return output
 
     def extra_repr(self) -> str:

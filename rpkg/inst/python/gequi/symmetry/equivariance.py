@@ -11,12 +11,12 @@ import numpy as np
 from .. import groups
 from .._escnn import GroupElement, GSpace
 from ..arrays import check_index, check_number
-from ..errors import InputError, ShapeError
+from ..errors import InputError
 from ..fields import act, check_features
 from ..groups import group_elements
 from ..networks import EquivariantNetwork
 from .interpolation import within_interpolation
-from .measures import floors, image_lengths, length, mean_and_interval
+from .measures import errors_inside
 from .operators import Operator, check_indexes, make_operator, scale_of
 
 # Rounding errors grow with the number of terms in a sum. These tolerances suffice for networks of some tens of layers.
@@ -95,32 +95,13 @@ def equivariance_error(
     table = []
     for number in wanted:
         element = groups.elements(operator.in_type.gspace)[number]
-        on_output = operator.to_output(element)
-        if on_output is None:
+        if operator.to_output(element) is None:
             continue
-        moved = operator(act(x, operator.in_type, element))
-        expected = act(value, operator.out_type, on_output)
-        if moved.shape != expected.shape:
-            raise ShapeError(
-                "`{argument}` gives shape {shape} for the input moved by {element}; its output moved by this element "
-                "has shape {expected}.",
-                "f", shape=moved.shape, element=rows[number]["name"], expected=expected.shape,
-            )  # fmt: skip
+        moved, expected = operator.moved_both_ways(x, value, element, rows[number]["name"])
         row = {key: rows[number][key] for key in ("element", "name", "exact")}
         row["error"] = float(np.abs(moved - expected).max()) / scale
-        table.append({**row, **_inside(operator, x, value, moved - expected, element, row["exact"])})
+        table.append({**row, **errors_inside(operator, x, value, moved - expected, element, row["exact"])})
     return table
-
-
-def _inside(
-    operator: Operator, x: np.ndarray, value: np.ndarray, difference: np.ndarray, element: GroupElement, exact: bool
-) -> dict[str, Any]:
-    """Return `rms` with its interval and `floor`, which are None if x or f(x) is 0 inside the disc."""
-    lengths = length(x), length(value)
-    if not all(lengths):
-        return dict.fromkeys(("rms", "rms_low", "rms_high", "floor"))
-    floor = 0.0 if exact else float(np.mean(np.add(*floors(operator, x, value, element))))
-    return {**mean_and_interval(image_lengths(difference) / lengths[1], "rms"), "floor": floor}
 
 
 def is_equivariant(

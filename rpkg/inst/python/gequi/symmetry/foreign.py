@@ -14,7 +14,7 @@ import copy
 import importlib.util
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._escnn import FieldType
 from ..arrays import as_array, as_numpy, own_tensor
-from ..errors import InputError, SetupError
+from ..errors import InputError, SetupError, ShapeError
+from ..fields import show_fields
 from ..networks import EquivariantNetwork, with_dtype
 
 ArrayFunction = Callable[[np.ndarray], Any]
@@ -75,6 +77,16 @@ def open_model(model: Any, argument: str) -> nn.Module | ArrayFunction:
         )  # fmt: skip
     function: ArrayFunction = model
     return function
+
+
+def check_output(shape: Sequence[int], out_type: FieldType, argument: str) -> None:
+    """Raise a ShapeError unless a model, which messages call `argument`, has returned the fields that are declared."""
+    if len(shape) not in {2, 2 + out_type.gspace.dimensionality} or shape[1] != out_type.size:
+        raise ShapeError(
+            "`{model:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
+            "({fields}); it returned shape {shape}.",
+            "output", model=argument, size=out_type.size, axis=1, fields=show_fields(out_type), shape=tuple(shape),
+        )  # fmt: skip
 
 
 def module_type(module: nn.Module) -> torch.dtype:

@@ -56,3 +56,17 @@ def mean_and_interval(values: np.ndarray, name: str) -> dict[str, Any]:
         return {name: mean, f"{name}_low": None, f"{name}_high": None}
     half = float(stdtrit(count - 1, (1 + COVERAGE) / 2)) * float(values.std(ddof=1)) / math.sqrt(count)
     return {name: mean, f"{name}_low": max(0.0, mean - half), f"{name}_high": mean + half}
+
+
+def errors_inside(
+    operator: Operator, x: np.ndarray, value: np.ndarray, difference: np.ndarray, element: GroupElement, exact: bool
+) -> dict[str, Any]:
+    """Return `rms` with its interval and `floor`, which are None if x or f(x) is 0 inside the disc.
+
+    `value` is f(x), and `difference` is f(g x) - g f(x).
+    """
+    lengths = length(x), length(value)
+    if not all(lengths):
+        return dict.fromkeys(("rms", "rms_low", "rms_high", "floor"))
+    floor = 0.0 if exact else float(np.mean(np.add(*floors(operator, x, value, element))))
+    return {**mean_and_interval(image_lengths(difference) / lengths[1], "rms"), "floor": floor}

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._escnn import FieldType
+from .._escnn import FieldType, GroupElement
 from ..arrays import as_array, check_dtype, check_index, entries
 from ..errors import InputError, ShapeError
-from ..fields import parse_fields, show_fields
+from ..fields import act, parse_fields
 from ..groups import check_gspace
 from ..networks import EquivariantNetwork, predict
 from .averaging import SymmetrizedModel
-from .foreign import ArrayFunction, module_type, open_model, with_type
+from .foreign import ArrayFunction, check_output, module_type, open_model, with_type
 
 
 class Operator:
@@ -29,14 +29,22 @@ class Operator:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         value = as_array(self.f(x), f"{self.argument}(x)")
-        axes = {2, 2 + self.out_type.gspace.dimensionality}
-        if value.ndim not in axes or value.shape[1] != self.out_type.size:
-            raise ShapeError(
-                "`{f:name}` must return features with {size} channels on axis {axis:index}, as `{argument}` declares "
-                "({fields}); it returned shape {shape}.",
-                "output", f=self.argument, size=self.out_type.size, axis=1, fields=show_fields(self.out_type), shape=value.shape,
-            )  # fmt: skip
+        check_output(value.shape, self.out_type, self.argument)
         return value.astype(self.dtype, copy=False)
+
+    def moved_both_ways(
+        self, x: np.ndarray, value: np.ndarray, element: GroupElement, name: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return f(g x) and g f(x), where `value` is f(x). Messages call the element by its `name`."""
+        moved = self(act(x, self.in_type, element))
+        expected = act(value, self.out_type, self.to_output(element))
+        if moved.shape != expected.shape:
+            raise ShapeError(
+                "`{argument}` gives shape {shape} for the input moved by {element}; its output moved by this element "
+                "has shape {expected}.",
+                self.argument, shape=moved.shape, element=name, expected=expected.shape,
+            )  # fmt: skip
+        return moved, expected
 
 
 def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> Operator:

@@ -11,10 +11,10 @@ from .. import groups
 from .._escnn import GSpace
 from ..arrays import as_array
 from ..errors import InputError, ShapeError
-from ..fields import act, check_features
-from ..groups import check_gspace, gspace
+from ..fields import check_features
+from ..groups import check_gspace, group_elements, gspace
 from .foreign import open_model
-from .measures import floors, image_lengths, length
+from .measures import errors_inside
 from .operators import Operator, declared_operator, scale_of
 
 # The candidates if there are none, by the number of axes of the input.
@@ -112,28 +112,21 @@ def _row(operator: Operator, x: np.ndarray) -> dict[str, Any]:
     space = operator.in_type.gspace
     x = check_features(x, operator.in_type).astype(operator.dtype)
     value = operator(x)
-    scale, sizes = scale_of(value), (length(x), length(value))
-    if not all(sizes):
-        raise InputError("`{argument}` or its output is 0 inside the disc that no rotation leaves.", "x")
-    errors, lengths, lost, changed = [0.0], [0.0], [0.0], np.zeros(len(x), dtype=bool)
-    members = [each for each in groups.elements(space) if each != space.fibergroup.identity]
-    for element in members:
-        moved, expected = operator(act(x, operator.in_type, element)), act(value, operator.out_type, element)
-        if moved.shape != expected.shape:
-            raise ShapeError(
-                "`{argument}` gives shape {shape} for an input that was moved; its output that was moved has shape "
-                "{expected}.", "model", shape=moved.shape, expected=expected.shape,
-            )  # fmt: skip
+    scale, errors, inside, changed = scale_of(value), [0.0], [], np.zeros(len(x), dtype=bool)
+    members = list(zip(groups.elements(space), group_elements(space), strict=True))
+    for element, row in members:
+        if element == space.fibergroup.identity:
+            continue
+        moved, expected = operator.moved_both_ways(x, value, element, row["name"])
         errors.append(float(np.abs(moved - expected).max()) / scale)
-        lengths.append(float(image_lengths(moved - expected).mean()) / sizes[1])
-        exact = groups.keeps_grid(groups.base_matrix(space, element))
-        lost.append(0.0 if exact else float(np.mean(np.add(*floors(operator, x, value, element)))))
+        inside.append(errors_inside(operator, x, value, moved - expected, element, row["exact"]))
+        if inside[-1]["floor"] is None:
+            raise InputError("`{argument}` or its output is 0 inside the disc that no rotation leaves.", "x")
         if value.ndim == 2:
             changed |= moved.argmax(1) != expected.argmax(1)
-    count = max(len(members), 1)
-    rms, floor = sum(lengths) / count, sum(lost) / count
+    rms, floor = (sum(each[name] for each in inside) / max(len(inside), 1) for name in ("rms", "floor"))
     return {
-        "space": _name(space), "elements": len(groups.elements(space)), "error": max(errors), "rms": rms, "floor": floor,
+        "space": _name(space), "elements": len(members), "error": max(errors), "rms": rms, "floor": floor,
         "excess": max(rms - floor, 0.0),
         "changed": float(changed.mean()) if value.ndim == 2 and value.shape[1] > 1 else None,
     }  # fmt: skip
