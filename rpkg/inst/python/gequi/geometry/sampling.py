@@ -18,7 +18,7 @@ PADDINGS = ("border", "zeros", "reflection")
 
 # A spline's coefficients decay by 2 - sqrt(3) per pixel: to 1e-16 of the first within 28 pixels.
 _REACH, _BLOCK = 32, 64
-POINTS_AT_ONCE = 2**15  # so that the intermediate values stay in the cache
+POINTS_AT_ONCE = 2**15  # so that the intermediate values stay in the cache; set by tests/benchmarks/maps.py --blocks
 
 # Along an axis: the pixel below each point (int32), and the weights of the pixels around it.
 Taps = tuple[torch.Tensor, list[torch.Tensor]]
@@ -45,7 +45,7 @@ def grid_sample(
         size: tuple of int: the size of the image in whose pixels `points` are given, if the cells of `image` cover that
             image evenly (linear only). None means that the cells are the pixels.
         symmetric: bool: whether to add the four (eight) products of linear interpolation in an order that is the same
-            for an image and its quarter turns, so that the results agree in every bit. It is several times slower.
+            for an image and its quarter turns, so that the results agree in every bit. It takes about three times as long.
 
     Returns:
         a tensor (batch, channel, *out).
