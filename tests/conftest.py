@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gequi import jobs
+from gequi.jobs import _running
 
 sys.path.insert(0, str(Path(__file__).parent))
 import forked_workers as forks
@@ -65,4 +65,4 @@ def random():
 @pytest.fixture
 def forked_workers(monkeypatch):
     """Workers of jobs are forked, not started: see tests/forked_workers.py."""
-    monkeypatch.setattr(jobs, "subprocess", forks)
+    monkeypatch.setattr(_running, "subprocess", forks)

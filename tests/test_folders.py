@@ -21,6 +21,7 @@ import gequi
 from gequi import folders, jobs
 from gequi.errors import InputError, ModelFileError, SetupError, ShapeError, TrainingError
 from gequi.folders import _files, prediction
+from gequi.jobs import _running
 from gequi.saving import pack
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
@@ -241,14 +242,14 @@ def test_a_part_of_another_job_or_of_too_few_images_is_refused_and_done_again(im
 
 
 def test_a_worker_that_is_killed_fails_the_prediction_with_its_log(images, monkeypatch, forked_workers):
-    start = jobs._start
+    start = _running._start
 
     def killed(*where):
         worker = start(*where)
         worker.kill()
         return worker
 
-    monkeypatch.setattr(jobs, "_start", killed)
+    monkeypatch.setattr(_running, "_start", killed)
     with pytest.raises(TrainingError, match=r"worker \d of 2 was killed by SIGKILL; its log is '.*\.log'\.$"):
         gequi.predict_folder(network(), images[0], devices=2)
 

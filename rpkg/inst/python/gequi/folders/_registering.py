@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from .. import jobs
-from .._files import as_json, shown, write_file
-from ..errors import GequiError, GequiWarning, InputError
+from .._files import as_json, write_file
+from ..errors import GequiError, GequiWarning
 from ..registration import Registrations, register_images, write_transform
 from ._examples import with_channels
-from ._files import ENDINGS, read_image
+from ._files import check_image_file, read_image
 from ._pairs import FILES, Pair
 
 METRICS = ("similarity_before", "similarity_after", "uncertainty", "folds", "overlap", "others", "seconds")
@@ -75,13 +75,7 @@ def _registered(job: Mapping[str, Any], pair: Pair) -> Any:
 
 def _read(file: Path, axes: int, argument: str) -> np.ndarray:
     """Read an image in grayscale."""
-    if not file.is_file():
-        raise InputError("`{argument}`: there is no file {file}.", argument, file=shown(file))
-    if file.suffix.lower() not in ENDINGS:
-        raise InputError(
-            "`{argument}`: {file} must end with one of {endings}.",
-            argument, file=shown(file), endings=" ".join(ENDINGS),
-        )  # fmt: skip
+    check_image_file(file, argument)
     try:
         image = read_image(file, axes)
     except GequiError as error:

@@ -171,10 +171,7 @@ def _read_part(file: Path, job: str, count: int) -> np.ndarray:
 
 def prediction_job(folder: Any) -> dict[str, Any]:
     """Return the settings of a prediction job: `files`, `type`, `metadata`, ..."""
-    job = jobs.read_job(folder)
-    if job is None or "files" not in job:
-        raise InputError("`{argument}`: {folder} holds no predictions.", "folder", folder=shown(folder))
-    return job
+    return jobs.read_job_of(folder, "files", "predictions")
 
 
 def work(folder: Path) -> None:

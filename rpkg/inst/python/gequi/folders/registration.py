@@ -103,7 +103,7 @@ def register_folder(
         images, fixed, dimension, warped, dtype, device, spacing=spacing, moving_spacing=moving_spacing,
         transform=transform, contrast=contrast, mirror=mirror, mask=mask, min_probability=min_probability,
     )  # fmt: skip
-    with _about_folder(place):
+    with jobs.written_to(place):
         jobs.write_plain(place / "job.json", job)
         missing = [pair for pair in job["pairs"] if finished_row(place, job, pair) is None]
         work_on = functools.partial(register_pair, place, job | {"pairs": []})
@@ -218,17 +218,14 @@ def collect_registration(folder: Any) -> list[Row]:
             "`{argument}`: {folder} is not finished; {done} of {total} pairs are done.",
             "folder", folder=shown(folder), done=len(done), total=len(rows),
         )  # fmt: skip
-    with _about_folder(place):
+    with jobs.written_to(place):
         _write_table(place, done)
     return _with_paths(place, done)
 
 
 def registration_job(folder: Any) -> dict[str, Any]:
     """Return the settings of a registration job: `pairs`, `dimension`, `metadata`, ..."""
-    job = jobs.read_job(folder)
-    if job is None or "pairs" not in job:
-        raise InputError("`{argument}`: {folder} holds no registrations.", "folder", folder=shown(folder))
-    return job
+    return jobs.read_job_of(folder, "pairs", "registrations")
 
 
 def work(folder: Path) -> None:
@@ -277,29 +274,6 @@ def _place(folder: Any) -> Path:
     elif place.exists():
         jobs.empty_folder(folder)
     return place
-
-
-class _about_folder:
-    """Errors about a file in the folder become errors about the argument `folder`."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __enter__(self) -> None:
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._refusal(error) from None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, InputError) and error.argument == "path":
-            raise error.about("folder") from None
-        if isinstance(error, OSError):
-            raise self._refusal(error) from None
-
-    def _refusal(self, error: OSError) -> InputError:
-        template = "`{argument}`: {folder} cannot be written ({reason})."
-        return InputError(template, "folder", folder=shown(self.place), reason=str(error.strerror))
 
 
 def _table(folder: Path, job: Mapping[str, Any], killed: list[str]) -> list[Row]:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._progress import Progress
 from ..arrays import as_numpy
 from ..errors import InputError
-from ..jobs import Part, Progress, says_stop
+from ..jobs import Part, says_stop
 from ..networks import get_weights, set_weights
 from ._augment import Augmentation
 from ._callbacks import Callbacks
