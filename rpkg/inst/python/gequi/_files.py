@@ -1,4 +1,4 @@
-"""Files: read, and written whole or not at all; paths as arguments; plain data as JSON."""
+"""Reading files, writing files completely or not at all, checking paths, and plain data as JSON."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import numpy as np
 
 from .errors import InputError, ModelFileError
 
-# Drafts say who writes them: the machine and the process. One of another machine is old after a day.
+# The name of a draft contains the machine and the process. A draft of another machine is left behind after a day.
 _WRITER = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _OLD_SECONDS = 86400.0
 
 
 def read_file(path: Any) -> bytes:
-    """The bytes of a file."""
+    """Return the content of a file."""
     file = check_path(path)
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # one would wait for a pipe, and read from a device without end
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would block, and a device may have no end
             template = "`{argument}`: {file!r} cannot be read (it is {kind}, not a file)."
             raise ModelFileError(template, "path", file=str(path), kind=_kind(file))
         return file.read_bytes()
@@ -42,9 +42,9 @@ def read_file(path: Any) -> bytes:
 
 
 def write_file(path: Any, data: bytes) -> Path:
-    """Writes a file whole or not at all: under another name in the same folder, to the disk, then renamed.
+    """Write a file completely or not at all: a draft in the same folder is flushed to disk and then renamed.
 
-    A file that is replaced keeps its permissions. Drafts of this file that killed processes have left are removed.
+    A replaced file keeps its permissions. Drafts of the same file from killed processes are removed.
     """
     target = check_path(path)
     if not target.name or target.is_dir() or (target.exists() and not target.is_file()):
@@ -70,7 +70,7 @@ def write_file(path: Any, data: bytes) -> Path:
 
 
 def is_left_behind(writer: str, process: int, changed: float) -> bool:
-    """Whether what a process was writing, on the machine `writer`, is of no one any more."""
+    """Return whether the process that wrote a draft on the machine `writer` no longer exists."""
     if writer == _WRITER and os.name == "posix":  # elsewhere a signal 0 is none
         try:
             os.kill(process, 0)
@@ -82,7 +82,7 @@ def is_left_behind(writer: str, process: int, changed: float) -> bool:
 
 
 def this_writer() -> tuple[str, int]:
-    """The machine and the process, for `is_left_behind()`."""
+    """Return the machine and the process, for `is_left_behind()`."""
     return _WRITER, os.getpid()
 
 
@@ -96,14 +96,14 @@ def _remove_drafts(target: Path) -> None:
 
 
 def _kind(path: Path) -> str:
-    """What is at a path where a file should be."""
+    """Describe what is at a path, if it is not a file."""
     if path.is_dir():
         return "a folder"
     return "a pipe" if path.is_fifo() else "a device" if path.exists() else "nothing"
 
 
 def as_json(data: Any, **options: Any) -> str:
-    """Plain data as JSON; numbers and arrays of numpy as those of Python."""
+    """Convert plain data to JSON; numbers and arrays of numpy become those of Python."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic | np.ndarray):
@@ -114,7 +114,7 @@ def as_json(data: Any, **options: Any) -> str:
 
 
 def check_metadata(metadata: Any) -> dict[str, Any]:
-    """What is kept beside a model or a job, as a dict; empty for None."""
+    """Return the metadata of a model or a job as a dict; None becomes an empty dict."""
     if metadata is None or isinstance(metadata, Mapping):
         return dict(metadata or {})
     template = "`{argument}` must be plain data by name, such as {example!r}; got {value!r:.80}."
@@ -122,20 +122,20 @@ def check_metadata(metadata: Any) -> dict[str, Any]:
 
 
 def check_path(path: object, argument: str = "path") -> Path:
-    """`path` as a Path, with ~ for the user's home."""
+    """Return `path` as a Path, with ~ replaced by the home folder."""
     if isinstance(path, str | os.PathLike) and str(path):
         try:
             text = os.fspath(path)
             os.fsencode(text)  # refuses half characters
             if isinstance(text, str) and "\0" not in text:
                 place = Path(text).expanduser()
-                os.path.exists(place) or place.exists()  # the latter refuses a name that is too long
+                os.path.exists(place) or place.exists()  # raises an error for a name that is too long
                 return place
-        except (UnicodeError, RuntimeError, OSError):  # RuntimeError: the home of a user who is not there
+        except (UnicodeError, RuntimeError, OSError):  # RuntimeError: the home folder of an unknown user
             pass
     raise InputError("`{argument}` must be the path of a file; got {value!r:.80}.", argument, value=path)
 
 
 def shown(path: object) -> str:
-    """A path as messages show it."""
+    """Format a path for messages."""
     return repr(str(path))

@@ -1,7 +1,8 @@
-"""Forked processes: the threads of torch stay behind, and what waits for one of them waits for ever.
+"""Forked processes compute on one thread.
 
-Each process that Python forks from this one computes on one thread, as the workers of torch's own data loaders do. Forks
-of R do not pass here: gequiR refuses to compute in them (rpkg/R/python.R).
+The threads of torch do not exist in a forked process, so a computation on several threads would wait for them forever.
+The workers of torch's data loaders use one thread for the same reason. Forks by R are not handled here: gequiR refuses
+to compute in them (rpkg/R/python.R).
 """
 
 from __future__ import annotations
@@ -10,5 +11,5 @@ import os
 
 import torch
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
+if hasattr(os, "register_at_fork"):  # does not exist on Windows, which has no fork
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

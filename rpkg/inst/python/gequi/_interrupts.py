@@ -1,4 +1,4 @@
-"""Interrupts: which program handles Ctrl-C."""
+"""The handler of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 
 
 def listens_to_interrupts() -> bool:
-    """Whether Python itself does, here. Where another program does (R), its handler must stay.
+    """Return whether Python handles Ctrl-C in this process. The handler of another program, such as R, must be kept.
 
-    That is a function of C, which Python can replace but not put back: afterwards no Ctrl-C would reach R any more.
+    Such a handler is a C function, which Python can replace but not restore. R would receive no Ctrl-C afterwards.
     """
     on_main = threading.current_thread() is threading.main_thread()
     return on_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler

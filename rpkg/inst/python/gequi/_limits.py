@@ -1,8 +1,8 @@
-"""Limits: the largest value of each count, and an estimate of memory before the work.
+"""Limits: the largest value of each count, and an estimate of the memory before a computation.
 
-A count that is a slip, or that a file of a few bytes asks for, would keep a machine busy without end. `check_integer()`
-in `arrays.py` looks its argument up here, so that every function, recipe and file has the same limits. What is below
-them and still needs more memory than the machine has is refused by `check_memory()`.
+A count that is a typing error, or that is read from a damaged file, could occupy a machine without end.
+`check_integer()` in `arrays.py` looks its argument up here, so every function, recipe and file has the same limits.
+`check_memory()` refuses a computation within these limits that needs more memory than the machine has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .errors import InputError
 
 _MANY, _LONG = 65_536, 10_000_000
 
-# The largest value of a count, by the name of its argument; far above what is of use, and below what takes for ever.
+# The largest value of a count, by the name of its argument: far above useful values.
 LARGEST = {
     "N": 128,  # the table of a group is cubic in its order
     "maximum_frequency": 64,
@@ -62,12 +62,12 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB", "ZB")
 
 
 def largest(argument: str) -> int | None:
-    """The largest value of a count; an entry of an argument, `fields$regular`, has that of the argument."""
+    """Return the largest value of a count. An entry such as `fields$regular` has the limit of its argument."""
     return LARGEST.get(argument.split("$", 1)[0])
 
 
 def check_memory(size: int, argument: str) -> None:
-    """Refuses an `argument` for which `size` bytes are needed at once, where this machine has fewer."""
+    """Raise an error for `argument` if `size` bytes are needed at once and the machine has fewer."""
     there = machine_memory()
     if size > there:
         raise InputError(
@@ -77,7 +77,7 @@ def check_memory(size: int, argument: str) -> None:
 
 
 def machine_memory() -> int:
-    """The bytes of memory of this machine; 64 GB where it does not say."""
+    """Return the memory of this machine in bytes; 64 GB if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf()

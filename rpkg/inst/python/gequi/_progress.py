@@ -1,6 +1,6 @@
-"""Progress: what a long computation is at, told to the function that its caller has given.
+"""Progress of long computations, reported to a function of the caller.
 
-A function that does not know its caller says `begin()` and `tick()`; without a listener these do nothing.
+A computation calls `begin()` and `tick()`, which do nothing if there is no such function.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Progress = Callable[[dict[str, Any]], Any]
 
 
 def check_progress(progress: object) -> Any:
-    """The function, or None.
+    """Return the function, or None.
 
     Raises:
-        InputError: what is neither.
+        InputError: if the value is neither.
     """
     if progress is None or callable(progress):
         return progress
@@ -29,7 +29,7 @@ def check_progress(progress: object) -> Any:
 
 
 def at_intervals(progress: Progress, seconds: float) -> Progress:
-    """`progress`, called no more often than once in so many seconds: for a caller whose calls take long."""
+    """Limit `progress` to one call per so many seconds, for callers whose calls take long."""
     last = -math.inf
 
     def called(told: dict[str, Any]) -> Any:
@@ -66,8 +66,11 @@ _stages: ContextVar[_Stages | None] = ContextVar("stages", default=None)
 
 @contextlib.contextmanager
 def telling_stages(progress: Progress | None) -> Iterator[None]:
-    """Tells the stages of what is done within: a dict of `stage`, its name; `step`, how often it has begun; `steps`, how
-    often it will, or None where that is not known; and `seconds`, since the first."""
+    """Report the stages of the computation inside the context.
+
+    A report is a dict of `stage`, its name; `step`, the number of times it has begun; `steps`, the number of times it
+    will begin, or None if unknown; and `seconds`, the time since the first report.
+    """
     token = _stages.set(None if progress is None else _Stages(progress))
     try:
         yield
@@ -76,14 +79,14 @@ def telling_stages(progress: Progress | None) -> Iterator[None]:
 
 
 def begin(stage: str, steps: int | None = None) -> None:
-    """Says that a stage begins, or its next step."""
+    """Report that a stage, or its next step, begins."""
     stages = _stages.get()
     if stages is not None:
         stages.begin(stage, steps)
 
 
 def tick() -> None:
-    """Says that the stage goes on."""
+    """Report that the stage continues."""
     stages = _stages.get()
     if stages is not None and stages.told:
         stages.tell()
@@ -93,7 +96,7 @@ def tick() -> None:
 
 
 def counted(progress: Progress | None, total: int) -> Callable[[int], None]:
-    """A function of how many are done, which tells that: a dict of `done`, `total` and `seconds_left`."""
+    """Return a function of a number of tasks that reports a dict of `done`, `total` and `seconds_left`."""
     start = time.monotonic()
 
     def tell(done: int) -> None:

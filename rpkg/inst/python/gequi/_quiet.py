@@ -1,4 +1,4 @@
-"""Messages of other packages: they are kept back while gequi uses these packages."""
+"""Messages of other packages, which are suppressed while gequi uses them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 @contextlib.contextmanager
 def quiet(loggers: Sequence[str], modules: str, level: int = logging.ERROR) -> Iterator[None]:
-    """Within it, these loggers pass on what is of `level` and above only, and warnings of these modules nothing.
+    """Suppress messages of these loggers below `level`, and all warnings of these modules, inside the context.
 
     Args:
         loggers: their names.

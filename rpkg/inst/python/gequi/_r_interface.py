@@ -1,11 +1,11 @@
-"""The door between R and Python: the functions that R may call, and what a call returns.
+"""The interface between R and Python: the functions that R may call, and their results.
 
-R reaches gequi through `call()` alone, and `call()` knows the functions of one table: the public ones, and those in
-`PRIVATE_FUNCTIONS`, each with its arguments. No function of R reads an attribute of a Python object: what R keeps of a
-gspace, a field type or a model is plain data, which the functions at the end of this module return beside the object.
+R calls gequi only through `call()`, which knows the public functions and those in `PRIVATE_FUNCTIONS`, each with its
+arguments. R never reads an attribute of a Python object. What R stores of a gspace, a field type or a model is plain
+data, which the functions at the end of this module return together with the object.
 
-What gequi says on purpose, an error or a warning, is returned as data and not raised: its classes, and the pieces of
-its message, which R writes in its own way (it counts from 1, and says NULL for None).
+Errors and warnings of gequi are returned as data and not raised: their classes, and the parts of their message. R
+formats the message with its own conventions (it counts from 1 and writes NULL for None).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ._recipes import choose_seed
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
 
-# name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
+# name -> the module of the function, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
     "as_grayscale": "pictures:as_grayscale(x, argument)",
     "at_intervals": "_progress:at_intervals(progress, seconds)",
@@ -71,10 +71,10 @@ PRIVATE_FUNCTIONS = {
 
 @functools.cache
 def function_of(name: str) -> Callable[..., Any]:
-    """The function that R calls by this name.
+    """Return the function that R calls by this name.
 
     Raises:
-        LookupError: a name that is not declared.
+        LookupError: if the name is not declared.
     """
     if name in PUBLIC_FUNCTIONS:
         return _attribute("gequi", name)
@@ -85,7 +85,7 @@ def function_of(name: str) -> Callable[..., Any]:
 
 
 def arguments_of(name: str) -> list[str]:
-    """The names of the arguments of a function that R may call; "*..." and "**..." for those that have any name."""
+    """Return the names of the arguments of a function; "*..." and "**..." stand for arguments with any name."""
     if name in PRIVATE_FUNCTIONS:
         return re.findall(r"\*{0,2}\w+", PRIVATE_FUNCTIONS[name].partition("(")[2])
     parameters = inspect.signature(function_of(name)).parameters.values()
@@ -101,7 +101,7 @@ def _attribute(module: str, name: str) -> Callable[..., Any]:
 
 
 def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
-    """Calls a declared function.
+    """Call a declared function.
 
     Args:
         function: its name in the table.
@@ -138,7 +138,7 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
 
 
 def _raising(value: Any) -> Any:
-    """Arguments in which each function of R raises where it has failed, which it says with a value."""
+    """Wrap functions of R, which return a value to report an error, so that the error is raised here."""
     if type(value) in (list, tuple):
         return type(value)(_raising(each) for each in value)
     if type(value) is dict:
@@ -167,7 +167,7 @@ def _error_as_data(error: GequiError) -> dict[str, Any]:
 
 
 def describe_registrations(found: Sequence[Any]) -> dict[str, Any]:
-    """The `registrations` of many pairs, and the `errors` in the place of some, as `call()` returns an error."""
+    """Return the `registrations` of many pairs, and the `errors` of those that failed, as `call()` returns errors."""
     return {
         "registrations": [None if isinstance(each, GequiError) else each for each in found],
         "errors": [_error_as_data(each) if isinstance(each, GequiError) else None for each in found],
@@ -175,7 +175,7 @@ def describe_registrations(found: Sequence[Any]) -> dict[str, Any]:
 
 
 def _fit_integers(value: Any) -> Any:
-    """The same data with whole numbers that R's integers do not hold as floats: reticulate makes 0 of them."""
+    """Convert integers beyond the range of R's integers to floats; reticulate would convert them to 0."""
     if isinstance(value, Mapping):
         return {key: _fit_integers(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -187,7 +187,7 @@ def _fit_integers(value: Any) -> Any:
 
 
 def make_gspace(name: str, **options: Any) -> dict[str, Any]:
-    """A gspace: `handle`, and its description."""
+    """Return a gspace as `handle` together with its description."""
     space = groups.gspace(name, **options)
     row = next(row for row in groups.gspaces() if row["name"] == name)
     return {
@@ -201,7 +201,7 @@ def make_gspace(name: str, **options: Any) -> dict[str, Any]:
 
 
 def make_field_type(space: GSpace, fields: Any) -> dict[str, Any]:
-    """A field type: `handle`, its `size`, and a table `rows` of its representations, their counts and sizes."""
+    """Return a field type: `handle`, `size`, and a table `rows` of its representations with counts and sizes."""
     made = _fields.field_type(space, fields)
     rows, last = [], 0
     for name, count in _fields.describe_fields(made):
@@ -211,19 +211,19 @@ def make_field_type(space: GSpace, fields: Any) -> dict[str, Any]:
 
 
 def recipe_of_model(model: nn.Module) -> dict[str, Any]:
-    """The recipe of a model: plain data, from which it can be made again."""
+    """Return the recipe of a model, from which the model can be created again."""
     recipe: dict[str, Any] = model.recipe  # type: ignore[assignment]
     return recipe
 
 
 def read_model_file(path: Any) -> dict[str, Any]:
-    """A saved model: `handle`, and what is kept beside it, `metadata`."""
+    """Return a saved model: `handle`, and the stored `metadata`."""
     metadata = saving.describe_model_file(path)["metadata"]
     return {"handle": saving.load_model(path), "metadata": metadata}
 
 
 def read_model_bytes(data: bytes, name: str) -> dict[str, Any]:
-    """`read_model_file()` of what `model_to_bytes()` made; `name` is what messages call it."""
+    """Read the bytes of `model_to_bytes()` as a model file; messages call it `name`."""
     metadata = saving.describe_model_bytes(data, name)["metadata"]
     return {"handle": saving.model_from_bytes(data, name), "metadata": metadata}
 
@@ -234,7 +234,7 @@ def read_model_bytes(data: bytes, name: str) -> dict[str, Any]:
 def start_plan(
     space: GSpace, input: Any, layers: Sequence[Any] = (), seed: int | None = None, dtype: str = "float32"
 ) -> dict[str, Any]:
-    """A checked recipe: its `plan`, the table `rows` of its layers, and its `seed`, drawn where it was None."""
+    """Check a recipe. Return its `plan`, the table `rows` of its layers, and its `seed`, drawn if it was None."""
     check_dtype(dtype)
     seed = choose_seed(seed)
     plan = networks.plan_network(space, input, layers)
@@ -242,7 +242,7 @@ def start_plan(
 
 
 def extend_plan(plan: networks.Plan, layer: Mapping[str, Any]) -> dict[str, Any]:
-    """The `plan` with one layer more, and that layer's `row` of the table."""
+    """Return the `plan` with one more layer, and the `row` of this layer in the table."""
     longer = plan.extend(layer)
     return {"plan": longer, "row": longer.row(len(longer.steps))}
 
@@ -251,12 +251,12 @@ def extend_plan(plan: networks.Plan, layer: Mapping[str, Any]) -> dict[str, Any]
 
 
 def measure_products() -> dict[str, Any]:
-    """How fast torch multiplies matrices, and whether that is too slow: in R, another BLAS may have replaced its own.
+    """Measure the speed of matrix products in torch, and whether it is too low: R may have replaced torch's BLAS.
 
-    A matrix product keeps numbers in registers; an elementwise product reads and writes each of them. With torch's own
-    BLAS the matrix product does five to ten times as many operations a second as the elementwise one, with the
-    reference BLAS, which R has by default, fewer than half. Both are measured on one thread, so that the comparison
-    holds on every machine, however busy.
+    A matrix product keeps numbers in registers, while an elementwise product reads and writes each number. With the
+    BLAS of torch, the matrix product performs five to ten times as many operations per second as the elementwise
+    product. With the reference BLAS, the default of R, it performs fewer than half as many. Both are measured on one
+    thread, so the comparison does not depend on the load of the machine.
 
     Returns:
         `gigaflops` of a product of two 256 x 256 matrices in float32, and `slow`.
@@ -277,7 +277,7 @@ def measure_products() -> dict[str, Any]:
 
 
 def _least_seconds(action: Callable[[], object], repeats: int) -> float:
-    """The shortest of several times: the others were disturbed, or the first."""
+    """Return the shortest of several times. The others include disturbances or the first call."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Recipes: what a module was made with stays with it, so that it can be saved and made again.
+"""Recipes: a module stores how it was created, so that it can be saved and created again.
 
-A *factory* is a function that makes modules. A module that a factory returns has a `recipe`: plain data, JSON as it
-stands. The recipe of an equivariant network lists its layers (see `networks`); that of any other module is
+A *factory* is a function that creates modules. A module created by a factory has a `recipe`, which is plain data. The
+recipe of an equivariant network lists its layers (see `networks`). The recipe of any other module is
 `{"factory": name of the factory, "arguments": {...}}`.
 """
 
@@ -21,14 +21,14 @@ from .errors import InputError, nearest
 
 Arguments = ParamSpec("Arguments")
 
-_MOST_VALUES, MOST_DEPTH = 1_000_000, 20  # of an array in a recipe; of lists within lists
+_MOST_VALUES, MOST_DEPTH = 1_000_000, 20  # values of an array in a recipe; depth of nested lists
 _factories: dict[str, Callable[..., nn.Module]] = {}
 
 
 def factory(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.Module]:
-    """Registers a function that makes modules. The recipe is attached to each module that it returns.
+    """Register a function that creates modules. The recipe is attached to each module that it returns.
 
-    A seed of None is drawn here, so that the recipe holds it. A module that has a recipe already keeps it.
+    A seed of None is drawn here, so that the recipe contains it. A module that already has a recipe keeps it.
     """
     signature = inspect.signature(function)
 
@@ -45,16 +45,16 @@ def factory(function: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.
         return module
 
     _factories[function.__name__] = make
-    # doctest takes a wrapped function for an imported one and passes over its example.
+    # doctest would treat a wrapped function as an imported one and skip its example.
     function.__globals__.setdefault("__test__", {})[function.__name__] = function
     return make
 
 
 def make(recipe: Mapping[str, Any]) -> nn.Module:
-    """The module that the recipe of a factory describes, with its initial weights.
+    """Create the module of the recipe of a factory, with its initial weights.
 
     Raises:
-        InputError: a factory that is not known here, or arguments that it does not take.
+        InputError: if the factory is unknown, or does not accept the arguments.
     """
     name, arguments = recipe["factory"], recipe["arguments"]
     if name not in _factories:
@@ -67,12 +67,12 @@ def make(recipe: Mapping[str, Any]) -> nn.Module:
 
 
 def choose_seed(seed: object) -> int:
-    """A seed as it came, or a fresh one for None: 31 bits, which R's integers hold too."""
+    """Return a seed, or draw one of 31 bits (the range of R's integers) if it is None."""
     return secrets.randbits(31) if seed is None else check_integer(seed, "seed", 0, 2**31 - 1)
 
 
 def unknown_option(option: str, owner: str, options: Iterable[str]) -> InputError:
-    """The error about an option that `owner`, a layer or a gspace, does not have."""
+    """Return the error for an option that `owner`, a layer or a gspace, does not have."""
     choices = list(options)
     has = "the options of {owner} are {choices:list}" if choices else "{owner} has no options"
     return InputError(
@@ -82,9 +82,9 @@ def unknown_option(option: str, owner: str, options: Iterable[str]) -> InputErro
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Plain data in one form: sequences as lists, whole numbers as int (R sends 4.0 for 4).
+    """Convert plain data to one form: sequences become lists, and whole numbers become int (R passes 4.0 for 4).
 
-    What is no plain data, or is too much of it, stays as it is, for the check of its option to refuse.
+    Values that are not plain data, or too large, are returned unchanged. The check of their option refuses them.
     """
     if (isinstance(value, np.ndarray) and value.size > _MOST_VALUES) or depth > MOST_DEPTH:
         return value

@@ -1,7 +1,7 @@
-"""Axes by name: sums over products, rearrangements, and functions repeated over an axis they do not know.
+"""Named axes: sums of products, rearrangements, and functions that are repeated along an additional axis.
 
-Convention. A specification such as "y k h, x k h -> y x h" names the axes of each operand, operands apart by commas,
-and after the arrow the axes of the result. The same name is the same axis, so it has the same size everywhere.
+Convention. A specification such as "y k h, x k h -> y x h" names the axes of each operand, separated by commas, and
+after the arrow the axes of the result. Axes with the same name have the same size.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def einsum(spec: str, *operands: Any, dtype: str = "float64") -> np.ndarray:
 
 
 def _read(spec: object) -> tuple[list[list[str]], list[str]]:
-    """The axes of each operand and of the result."""
+    """Return the axes of each operand and of the result."""
     if not isinstance(spec, str) or spec.count("->") != 1:
         template = "`{argument}` must read as {example!r}; got {spec!r}."
         raise InputError(template, "spec", example="i j, j k -> i k", spec=spec)
@@ -107,7 +107,7 @@ def _names(group: str, spec: str) -> list[str]:
 
 
 def _sizes(groups: Sequence[Sequence[str]], arrays: Sequence[np.ndarray]) -> dict[str, int]:
-    """The size of each named axis, after the check that it has only one."""
+    """Return the size of each named axis. Raise an error if an axis has several sizes."""
     sizes: dict[str, int] = {}
     first: dict[str, int] = {}
     rests: list[tuple[int, ...]] = []
@@ -181,7 +181,7 @@ def rearrange(x: Any, spec: str, **sizes: int) -> np.ndarray:
 
 
 def _composed(side: str, spec: str) -> list[list[str]]:
-    """The axes of one side, each as the list of what it is made of: "a (b c) 1" as [[a], [b, c], []]."""
+    """Return the axes of one side, each as a list of its parts: "a (b c) 1" becomes [[a], [b, c], []]."""
     groups: list[list[str]] = []
     inside = False
     for token in re.findall(r"[()]|[^\s()]+", side):
@@ -211,7 +211,7 @@ def _composed(side: str, spec: str) -> list[list[str]]:
 
 
 def _split_sizes(groups: list[list[str]], array: np.ndarray, given: dict[str, int]) -> dict[str, int]:
-    """The size of each axis before the arrow, from the shape and the sizes given."""
+    """Return the size of each axis before the arrow, from the shape and the given sizes."""
     known = list(itertools.chain(*groups))
     for name in given:
         if name not in known:
@@ -299,7 +299,7 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
                 for array, group in zip(arrays, groups, strict=True)
             ]
             piece = as_array(f(*parts), "result of f", finite=False, flags=True)
-            if piece.size == 1 and max(piece.ndim, len(inner)) == 1:  # R has no number without an axis
+            if piece.size == 1 and max(piece.ndim, len(inner)) == 1:  # R has no scalars without an axis
                 piece = piece.reshape((1,) * len(inner))
             _check_piece(piece, inner, sizes, pieces)
             pieces.append(piece)
@@ -310,12 +310,12 @@ def broadcast_over(f: Callable[..., Any], axis: str, spec: str) -> Callable[...,
 
 
 def broadcast_call(f: Callable[..., Any], axis: str, spec: str, *operands: Any) -> np.ndarray:
-    """`broadcast_over(f, axis, spec)` called with `operands`: for a language that keeps the function on its side."""
+    """Call `broadcast_over(f, axis, spec)` with `operands`, for R, where `f` is a function of R."""
     return broadcast_over(f, axis, spec)(*operands)
 
 
 def _check_piece(piece: np.ndarray, inner: list[str], sizes: dict[str, int], before: list[np.ndarray]) -> None:
-    """Refuses a result of f whose axes are not those of the specification, or change from call to call."""
+    """Raise an error if the axes of a result of f do not match the specification, or differ between calls."""
     if piece.ndim != len(inner):
         raise ShapeError(
             "the result of `{argument}` must have the axes ({axes}); got shape {shape}, number of axes: {ndim}.",

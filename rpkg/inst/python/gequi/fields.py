@@ -1,9 +1,9 @@
-"""Typed features: which representation each group of channels carries, and how a group element transforms them.
+"""Typed features: the representation of each group of channels, and their transformation by a group element.
 
-Convention. An array of features has the axes (batch, channel, row, column) on the plane, (batch, channel, depth,
-row, column) in space and (batch, channel) without a base space. x runs along columns to the right, y along rows
-upwards, z along depth upwards (the first slice is the top). An element g acts on a field by
-(g f)(p) = rho(g) f(g^-1 p), about the centre of the grid.
+Convention. An array of features has the axes (batch, channel, row, column) on the plane, (batch, channel, depth, row,
+column) in space and (batch, channel) without a base space. x runs along columns to the right, y along rows upwards, and
+z along depth upwards (the first slice is the top). An element g acts on a field by (g f)(p) = rho(g) f(g^-1 p), about
+the center of the grid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AXES = {
 
 
 def field_pairs(fields: Any, argument: str = "fields") -> list[tuple[str, int]]:
-    """Fields as plain data, [(representation, count), ...], from a mapping, pairs, or names."""
+    """Convert a mapping, pairs or names to plain data, [(representation, count), ...]."""
     if isinstance(fields, str):
         fields = {fields: 1}
     if isinstance(fields, Mapping):
@@ -86,7 +86,7 @@ def field_type(space: GSpace, fields: Fields) -> FieldType:
 
 
 def parse_fields(space: GSpace, fields: Fields, argument: str = "fields") -> FieldType:
-    """`field_type()` of an argument with another name."""
+    """Call `field_type()` for an argument with another name."""
     groups.check_gspace(space)
     pairs = field_pairs(fields, argument)
     try:
@@ -97,10 +97,10 @@ def parse_fields(space: GSpace, fields: Fields, argument: str = "fields") -> Fie
 
 
 def describe_fields(fields: FieldType) -> list[tuple[str, int]]:
-    """The fields of a type as names with counts, runs of the same representation together.
+    """Return the fields of a type as names with counts; adjacent fields with the same representation are combined.
 
-    The names are those that `field_type()` reads, except for representations that only escnn can make (a
-    restricted representation, say), which keep escnn's name.
+    The names are those that `field_type()` accepts. Representations that only escnn can create, such as restricted
+    ones, have the name of escnn.
     """
     pairs: list[tuple[str, int]] = []
     for representation in fields.representations:
@@ -125,22 +125,21 @@ def _name(space: GSpace, representation: Any) -> str:
 
 
 def spectral_frequency(fields: FieldType) -> int | None:
-    """L, where all fields are "fourier(L)" with the same L; else None."""
+    """Return L if all fields are "fourier(L)" with the same L; otherwise None."""
     found = {re.fullmatch(r"fourier\((\d+)\)", name) for name, _ in describe_fields(fields)}
     match = found.pop()
     return int(match.group(1)) if match and not found else None
 
 
 def show_fields(fields: FieldType) -> str:
-    """'4 regular + 2 irrep_1': a type in one line."""
+    """Describe a type in one line, such as '4 regular + 2 irrep_1'."""
     return " + ".join(f"{count} {name}" for name, count in describe_fields(fields))
 
 
 def check_features(x: Any, fields: FieldType, argument: str = "x") -> np.ndarray:
-    """`x` as an array with the axes and the channels of `fields`.
+    """Return `x` as an array with the axes and the channels of `fields`.
 
-    A single image (row, column) or volume (depth, row, column) counts as a batch of one where the type has one
-    channel.
+    If the type has one channel, a single image (row, column) or volume (depth, row, column) is a batch of one.
     """
     dimension = fields.gspace.dimensionality
     allowed = [2 + dimension, dimension] if dimension and fields.size == 1 else [2 + dimension]
@@ -192,7 +191,7 @@ def transform_field(x: Any, type: FieldType, element: int) -> np.ndarray:
 
 
 def check_type(type: object, argument: str = "type") -> FieldType:
-    """`type`, where it is a field type."""
+    """Return `type` if it is a field type; otherwise raise an error."""
     if not isinstance(type, FieldType):
         raise InputError(
             "`{argument}` must be a field type, as field_type() makes it; got {type!r:.80}.", argument, type=type
@@ -201,25 +200,25 @@ def check_type(type: object, argument: str = "type") -> FieldType:
 
 
 def act(x: np.ndarray, fields: FieldType, element: GroupElement) -> np.ndarray:
-    """The action of an element on features with the axes of their gspace, or with no more than (batch, channel)."""
+    """Apply an element to features with the axes of their gspace, or with the axes (batch, channel) only."""
     dtype = torch.float32 if x.dtype == np.float32 else torch.float64
     return as_numpy(act_on_tensor(own_tensor(x, dtype), *action_matrices(fields, element)))
 
 
 def action_matrices(fields: FieldType, element: GroupElement) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices by which an element acts on the channels and on the points of the base space."""
+    """Return the matrices by which an element acts on the channels and on the points of the base space."""
     rho = np.asarray(fields.representation(element), dtype=np.float64)
     return rho, groups.base_matrix(fields.gspace, element)
 
 
 def act_on_tensor(x: torch.Tensor, rho: np.ndarray, matrix: np.ndarray) -> torch.Tensor:
-    """The action of the matrices of an element: `rho` on the channels, `matrix` on the axes behind them, if any."""
+    """Apply the matrices of an element: `rho` to the channels, `matrix` to the axes after them, if there are any."""
     on_fibre = _act_on_channels(x, rho)
     return on_fibre if x.ndim == 2 or not len(matrix) else _move_grid(on_fibre, matrix)
 
 
 def _act_on_channels(x: torch.Tensor, rho: np.ndarray) -> torch.Tensor:
-    """rho applied to axis 1. A permutation of channels is done as one: to the bit, as the law says."""
+    """Apply rho to axis 1. A permutation of channels is applied as a permutation, so it is exact to the bit."""
     rounded = rho.round()
     if np.allclose(rho, rounded, atol=1e-9) and (np.abs(rounded).sum(axis=1) == 1).all():
         source = np.abs(rounded).argmax(axis=1)
@@ -229,13 +228,13 @@ def _act_on_channels(x: torch.Tensor, rho: np.ndarray) -> torch.Tensor:
 
 
 def _move_grid(x: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
-    """Tensors (..., row, column) or (..., depth, row, column) moved by a matrix that acts on (x, y[, z])."""
+    """Move tensors (..., row, column) or (..., depth, row, column) by a matrix that acts on (x, y[, z])."""
     n = len(matrix)
     on_axes = on_array_axes(matrix)
     spatial = list(range(x.ndim - n, x.ndim))
     if groups.keeps_grid(on_axes):
         rounded = on_axes.round()
-        source = np.abs(rounded).argmax(axis=1)  # axis i of the result runs along axis source[i] of x
+        source = np.abs(rounded).argmax(axis=1)  # axis i of the result is axis source[i] of x
         moved = x.permute([*range(x.ndim - n), *(spatial[s] for s in source)])
         return moved.flip([spatial[i] for i in range(n) if rounded[i, source[i]] < 0]).contiguous()
     channels = x.reshape(1, -1, *x.shape[-n:]).double()

@@ -1,9 +1,9 @@
-"""Private copies of those modules of escnn that gequi changes: escnn itself stays as it is for all others.
+"""Private copies of those modules of escnn that gequi changes. escnn itself is not modified for other programs.
 
-A copy is the same code, run once more under the name `gequi._escnn.own.<...>`, with an import statement of its own: where
-it imports a module that is copied, it gets the copy, and where it imports any other, escnn's own. So gequi's groups,
-gspaces, field types and geometric tensors are escnn's, and go into escnn's layers and back; its kernels and the
-layers that hold them are copies. The bytecode is that of escnn's own modules, so a copy costs little time.
+A copy runs the code of a module again under the name `gequi._escnn.own.<...>`, with its own import statement. This
+statement returns the copy of a module that is copied, and escnn's own module otherwise. gequi's groups, gspaces, field
+types and geometric tensors are therefore escnn's, so they can be passed to escnn's layers. The kernels, and the layers
+that contain them, are copies. A copy uses the bytecode of escnn's module, so it takes little time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ORIGINAL = "escnn"
 _OWN = f"{__package__}.own"
 _LAYERS = f"{_ORIGINAL}.nn.modules"
 
-# What is copied: packages with all that is in them, packages without, and modules.
+# What is copied: packages with all their modules, packages without their modules, and modules.
 _WHOLE = (f"{_ORIGINAL}.kernels", f"{_LAYERS}.conv")
 _PARTS = {
     _ORIGINAL, f"{_ORIGINAL}.nn", _LAYERS, f"{_LAYERS}.linear",
@@ -33,7 +33,7 @@ _PARTS = {
 
 
 def own(name: str) -> Any:
-    """gequi's copy of a module of escnn, by the module's name within escnn; "" is that of escnn itself."""
+    """Return gequi's copy of a module of escnn, by its name within escnn; "" is the package itself."""
     return _module(f"{_ORIGINAL}.{name}" if name else _ORIGINAL)
 
 
@@ -42,7 +42,7 @@ def _is_copied(name: str) -> bool:
 
 
 def _module(name: str) -> types.ModuleType:
-    """A module by the name that escnn gives it: the copy where there is one."""
+    """Return the module with this name in escnn: the copy if there is one."""
     if not _is_copied(name):
         return importlib.import_module(name)
     copied = _OWN + name.removeprefix(_ORIGINAL)
@@ -69,7 +69,7 @@ def _module(name: str) -> types.ModuleType:
 
 
 def _no_print(*values: Any, **options: Any) -> None:
-    """`print` as the copies see it: only gequi calls them."""
+    """`print` for the copies, which are called by gequi only."""
 
 
 def _import(
@@ -79,7 +79,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> types.ModuleType:
-    """`__import__` as the copies see it."""
+    """`__import__` for the copies."""
     if level:
         package = str((globals or {})["__package__"])
         name = importlib.util.resolve_name("." * level + name, _ORIGINAL + package.removeprefix(_OWN))

@@ -1,9 +1,9 @@
-"""The import of escnn, which leaves it as it is where scikit-learn is not installed.
+"""The import of escnn, with three changes.
 
-1.  escnn imports lie_learn for one function, `wigner_D_matrix`. lie_learn has wheels for two versions of
-    Python and wants numpy < 2; where it is absent, the function is supplied here from the textbook formula.
-2.  escnn's cache on disk goes to the user's cache folder (or $GEQUI_CACHE), not into site-packages.
-3.  With scikit-learn installed, escnn uses a routine of it that fails on numpy matrices (escnn issue 112).
+1.  escnn imports lie_learn for one function, `wigner_D_matrix`. lie_learn has wheels for two versions of Python and
+    requires numpy < 2. If it is not installed, this module provides the function from the textbook formula.
+2.  The cache of escnn on disk is placed in the user's cache folder (or $GEQUI_CACHE) instead of site-packages.
+3.  If scikit-learn is installed, escnn uses a function of it that fails on numpy matrices (escnn issue 112).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ import platformdirs
 def wigner_d_matrix(l: int, alpha: float, beta: float, gamma: float, **_: object) -> np.ndarray:  # noqa: E741
     """Real Wigner D matrix of degree l for the Euler angles (z, y, z), as lie_learn's `wigner_D_matrix`.
 
-    D = U exp(i alpha Jz) exp(i beta Jy)* exp(i gamma Jz) U^H, with U the change from complex to real spherical
-    harmonics (Condon-Shortley phase, centred order m = -l..l). exp(-i beta Jy) comes from the eigenvectors of
-    Jy, which is stable for every degree (Sakurai, Modern Quantum Mechanics, section 3.5).
+    D = U exp(i alpha Jz) exp(i beta Jy)* exp(i gamma Jz) U^H, where U changes from complex to real spherical harmonics
+    (Condon-Shortley phase, order m = -l..l). exp(-i beta Jy) is computed from the eigenvectors of Jy, which is stable
+    for every degree (Sakurai, Modern Quantum Mechanics, section 3.5).
 
     Returns:
         orthogonal matrix (2 l + 1, 2 l + 1).
@@ -53,7 +53,7 @@ def wigner_d_matrix(l: int, alpha: float, beta: float, gamma: float, **_: object
 
 @contextlib.contextmanager
 def _lie_learn() -> Iterator[None]:
-    """While escnn is imported, there is a lie_learn with the one function that escnn takes from it."""
+    """Provide a lie_learn with the one function that escnn imports from it, while escnn is imported."""
     if "lie_learn" in sys.modules or importlib.util.find_spec("lie_learn") is not None:
         yield
         return
@@ -72,18 +72,18 @@ def _lie_learn() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """The folder of escnn's cache: $GEQUI_CACHE, or the platform's folder for user caches."""
+    """Return the folder of the cache of escnn: $GEQUI_CACHE, or the platform's folder for user caches."""
     wanted = Path(os.environ.get("GEQUI_CACHE") or platformdirs.user_cache_path("gequi")) / "escnn"
     try:
         wanted.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written to: recompute in each process rather than fail
+    except OSError:  # the home folder cannot be written to: each process computes the values again
         wanted = Path(tempfile.mkdtemp(prefix="gequi-"))
     return wanted
 
 
 @contextlib.contextmanager
 def _own_cache() -> Iterator[None]:
-    """While escnn is imported, its caches are made in our folder, and silent."""
+    """Place the caches that escnn creates in the folder of gequi, without output, while escnn is imported."""
     folder, memory = cache_folder(), joblib.Memory
     joblib.Memory = lambda location=None, **options: memory(folder, verbose=0)
     try:
@@ -97,9 +97,9 @@ def _own_cache() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_scikit_learn() -> Iterator[None]:
-    """While escnn is imported, scikit-learn cannot be: escnn then does without the routine that fails.
+    """Hide scikit-learn while escnn is imported, so that escnn does not use the function that fails.
 
-    The import of scikit-learn would take longer than that of escnn. Where it is imported already it stays.
+    Importing scikit-learn would also take longer than importing escnn. If it is already imported, it is not hidden.
     """
     if "sklearn" in sys.modules:
         yield
@@ -113,9 +113,9 @@ def _without_scikit_learn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scipy_stats_later() -> Iterator[None]:
-    """While escnn is imported, it gets a module in place of scipy.stats that loads the real one when it is used.
+    """Replace scipy.stats by a module that loads it at the first use, while escnn is imported.
 
-    escnn needs scipy.stats for one kind of initialization, and its import takes as long as that of escnn itself.
+    escnn uses scipy.stats for one kind of initialization only, and importing it takes as long as importing escnn.
     """
     if "scipy.stats" in sys.modules:
         yield
@@ -129,16 +129,16 @@ def _scipy_stats_later() -> Iterator[None]:
         del sys.modules["scipy.stats"]
 
 
-# torch's compiler, which its optimisers import, makes a folder for a cache of its own as it is imported; without this,
-# among the temporary files, where R CMD check takes it for litter.
+# The compiler of torch, which its optimizers import, creates a cache folder at import. Without this setting the folder
+# is created among the temporary files, and R CMD check reports it.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder().parent / "torchinductor"))
 
 
 # ---- the import -----------------------------------------------------------------------------------------
 
 with _lie_learn(), _own_cache(), _without_scikit_learn(), _scipy_stats_later(), warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # py3nj is absent on purpose; torch.jit is deprecated: neither is news
+    warnings.simplefilter("ignore")  # py3nj is not installed, and escnn uses torch.jit, which is deprecated
     importlib.import_module("escnn.nn")
 
-# Where scikit-learn was imported first, escnn has found it.
+# If scikit-learn was imported before, escnn has imported its function.
 importlib.import_module("escnn.group._numerical").randomized_svd = None  # type: ignore[attr-defined]

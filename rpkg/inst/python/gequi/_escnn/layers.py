@@ -1,15 +1,15 @@
-"""escnn's kernels and layers as gequi uses them: copies (copies.py), put right in four ways.
+"""The kernels and layers of escnn as gequi uses them: copies (copies.py) with four changes.
 
-1.  escnn writes float32 out where it samples its filters and in some layers. Here those modules see a `torch`
-    whose float32 is float64 (kernels) or the default type (layers), so a float64 network is exact to 1e-10.
-2.  A gspace of escnn builds escnn's kernels, and keeps them. Here a layer builds its own from the copies.
-3.  Layers with the same types share one sampled basis *module* in escnn, so `layer.double()` of one breaks
-    the others, and its tensors would be saved with every layer. Here each layer has a module of its own over
-    shared tensors, which are constants and no part of the state.
-4.  Some layers keep the ends of a range of channels in a tensor, from which they must be fetched at every call; no
-    exporter can follow that, and a GPU has to wait for it. Here they are plain numbers.
+1.  escnn uses float32 explicitly where it samples its filters and in some layers. In the copies, `torch.float32` means
+    float64 (kernels) or the default type (layers), so a float64 network is exact to 1e-10.
+2.  A gspace of escnn builds and keeps the kernels of escnn. Here each layer builds its kernels from the copies.
+3.  In escnn, layers with the same types share one module with the sampled basis. `layer.double()` of one layer then
+    breaks the others, and the basis is saved with every layer. Here each layer has its own module. The modules share
+    tensors, which are constants and not part of the state.
+4.  Some layers store the ends of a range of channels in a tensor and read it at every call. Exporters cannot trace
+    this, and a GPU must synchronize. Here the ends are plain numbers.
 
-The bases themselves are made the same on every machine in `solutions.py`.
+`solutions.py` makes the bases the same on every machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from escnn.gspaces import GSpace
 
 
 class _TorchWithFloat:
-    """`torch`, but for the floating-point type that its `float` and `float32` stand for."""
+    """`torch` with another floating-point type in place of `float` and `float32`."""
 
     def __init__(self, float_type: Callable[[], torch.dtype]) -> None:
         self._float_type = float_type
@@ -71,7 +71,7 @@ for _name in (
 
 @contextlib.contextmanager
 def float_type(dtype: torch.dtype) -> Iterator[None]:
-    """Within it, `dtype` is torch's default floating-point type, and so the one that escnn's layers use."""
+    """Set the default floating-point type of torch, which the layers of escnn use, inside the context."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -87,7 +87,7 @@ _built: dict[int, dict[Any, Any]] = {}
 
 
 def _built_for(space: GSpace) -> dict[Any, Any]:
-    """The bases that were built for a gspace, until it is gone. Not every gspace can be hashed."""
+    """The bases that were built for a gspace, as long as it exists. Not every gspace is hashable."""
     if id(space) not in _built:
         _built[id(space)] = {}
         weakref.finalize(space, _built.pop, id(space), None)
@@ -95,7 +95,7 @@ def _built_for(space: GSpace) -> dict[Any, Any]:
 
 
 def _kernel_basis(layer: Any, source: Representation, target: Representation) -> Any:
-    """The basis of a convolution's kernels, as `GSpace.build_kernel_basis()` makes it, from the copies."""
+    """Return the basis of a convolution, as `GSpace.build_kernel_basis()` does, from the copies."""
     space, frequency = layer.space, layer._maximum_frequency
     sigma = [layer._sigma] * len(layer._rings) if isinstance(layer._sigma, float) else layer._sigma
     built, key = (
@@ -110,7 +110,7 @@ def _kernel_basis(layer: Any, source: Representation, target: Representation) ->
 
 
 def _matrix_basis(space: GSpace, source: Representation, target: Representation) -> Any:
-    """The basis of a linear layer, as `GSpace.build_fiber_intertwiner_basis()` makes it, from the copies."""
+    """Return the basis of a linear layer, as `GSpace.build_fiber_intertwiner_basis()` does, from the copies."""
     built, key = _built_for(space), (source.name, target.name, are_bases_as_found())
     if key not in built:
         built[key] = _kernels.kernels_on_point(source, target)
@@ -129,11 +129,11 @@ _sampled: dict[Any, Any] = {}
 
 
 class _BlockBasis(_single.SingleBlockBasisExpansion):  # type: ignore[name-defined]
-    """One block of a filter: a module of its own over a basis that was sampled once, in float64."""
+    """One block of a filter, with a basis that was sampled once in float64."""
 
     def __init__(self, sampled: Any) -> None:
         torch.nn.Module.__init__(self)
-        object.__setattr__(self, "basis", sampled.basis)  # no submodule: escnn keeps it out the same way
+        object.__setattr__(self, "basis", sampled.basis)  # not a submodule, as in escnn
         object.__setattr__(self, "_sampled", sampled)
         self._mask = sampled._mask
         dtype = torch.get_default_dtype()
@@ -144,7 +144,7 @@ class _BlockBasis(_single.SingleBlockBasisExpansion):  # type: ignore[name-defin
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _BlockBasis) and self._sampled is other._sampled
 
-    def __hash__(self) -> int:  # torch hashes modules at every turn; escnn's goes through the whole basis
+    def __hash__(self) -> int:  # torch hashes modules often; the hash of escnn reads the whole basis
         return id(self._sampled)
 
 
@@ -169,7 +169,7 @@ def _init_blocks_in_double(
     def generate(source: Representation, target: Representation) -> Any:
         space = getattr(basis_generator, "__self__", None)
         with float_type(torch.float64):
-            if isinstance(space, GSpace):  # a linear layer hands over its gspace's method
+            if isinstance(space, GSpace):  # a linear layer passes a method of its gspace
                 return _matrix_basis(space, source, target)
             return basis_generator(source, target)
 
@@ -185,7 +185,7 @@ _blocks.block_basisexpansion = _block_basis
 
 
 def _register_indices(self: torch.nn.Module, name: str, tensor: torch.Tensor, persistent: bool = True) -> None:
-    """Keeps a tensor as torch does, but the two ends of contiguous fields as numbers."""
+    """Register a tensor as torch does, but store the two ends of contiguous fields as numbers."""
     contiguous: Any = self._contiguous
     label = "gate" if name == "gates_indices" else name.rpartition("indices_")[2]
     if contiguous.get(int(label) if label.isdigit() else label):
@@ -199,31 +199,31 @@ for _layer in ("InnerBatchNorm", "NormNonLinearity", "GatedNonLinearity1", "Fiel
 
 
 def expansions(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
-    """The layers of a network that have filter bases: their names, and escnn's module with the bases."""
+    """Return the layers of a network with filter bases: their names, and the module of escnn with the bases."""
     for name, module in model.named_modules():
         if isinstance(module, _blocks.BlocksBasisExpansion):
             yield name.rpartition(".")[0], module
 
 
 def basis_samples(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """The sampled filter bases of a network's layers, in float64, in the order of the layers."""
+    """Return the sampled filter bases of the layers of a network, in float64 and in the order of the layers."""
     for module in model.modules():
         if isinstance(module, _BlockBasis):
             yield module._sampled.sampled_basis
 
 
 def he_standard_deviations(expansion: Any) -> torch.Tensor:
-    """The standard deviations of He initialisation for the weights of a steerable layer.
+    """Return the standard deviations of He initialization for the weights of a steerable layer.
 
-    A weight of a basis element from irrep psi to the output irrep o has the variance 1 / (number of different
-    irreps that reach o * number of basis elements from psi to o) (Weiler & Cesa 2019, appendix). The numbers
-    are those of `escnn.nn.init.generalized_he_init`; they are counted once for each pair of representations
-    instead of once for each pair of fields, which takes milliseconds where that takes seconds.
+    A weight of a basis element from irrep psi to the output irrep o has the variance 1 / (number of different irreps
+    with a map to o * number of basis elements from psi to o) (Weiler & Cesa 2019, appendix). The result equals that of
+    `escnn.nn.init.generalized_he_init`. It is computed once per pair of representations instead of once per pair of
+    fields, which takes milliseconds instead of seconds.
     """
     pairs = expansion._representations_pairs
     blocks = {pair: getattr(expansion, f"block_expansion_{expansion._escape_pair(pair)}") for pair in pairs}
     elements = {pair: list(block.get_basis_info()) for pair, block in blocks.items()}
-    reaching: Counter[Any] = Counter()  # (output representation, its irrep's position, input irrep) -> elements
+    reaching: Counter[Any] = Counter()  # (output representation, position of its irrep, input irrep) -> elements
     for (source, target), rows in elements.items():
         for row in rows:
             reaching[target, row["out_irrep_idx"], row["in_irrep"]] += expansion._in_count[source]

@@ -1,7 +1,7 @@
-"""What escnn prints is dropped where gequi has called it. For other callers escnn prints as ever.
+"""Suppression of the output of escnn when gequi has called it. For other callers escnn prints as usual.
 
-escnn reports the progress of its numerical solvers with `print()`. The modules of escnn see a `print` that looks for
-a function of gequi among its callers. It needs no state, so it holds in every thread.
+escnn reports the progress of its numerical solvers with `print()`. The modules of escnn use a `print` that looks for a
+function of gequi among its callers. It has no state, so it works in every thread.
 """
 
 from __future__ import annotations

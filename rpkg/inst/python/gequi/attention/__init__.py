@@ -1,11 +1,11 @@
-"""Attention: each query takes the mean of the values, weighted by how well their keys match it.
+"""Attention: each query receives the mean of the values, weighted by the similarity of their keys to the query.
 
-The law that makes it an equivariant operator: permuting the queries permutes the outputs; permuting the pairs of
-key and value changes nothing; and since the weights of a query sum to 1, an affine map of the values commutes with
-it. No position enters unless the features carry one.
+Attention is equivariant under permutations. Permuting the queries permutes the outputs. Permuting the pairs of key and
+value changes nothing. The weights of a query sum to 1, so an affine map of the values commutes with attention.
+Positions have no effect unless the features contain them.
 
-Convention. Tokens are (token, feature), behind any leading axes. Heads are packed as (heads key_dim), the order of
-torch, so that weights move to and from `torch.nn.MultiheadAttention` unchanged.
+Convention. Tokens are (token, feature), after any leading axes. Heads are packed as (heads key_dim), as in torch, so
+weights can be exchanged with `torch.nn.MultiheadAttention` unchanged.
 """
 
 from .dot_product import attend, scaled_dot_product_attention

@@ -67,9 +67,9 @@ def scaled_dot_product_attention(
 
 
 def _check_products(query: torch.Tensor, key: torch.Tensor, scale: float) -> None:
-    """Refuses scores that could overflow: the fused kernel makes weights of 0 of them, without a word.
+    """Raise an error for scores that could overflow. The fused kernel would silently give them a weight of 0.
 
-    A score is at most |scale| |q| |k|, and |q| at most the root of the features times the largest feature.
+    A score is at most |scale| |q| |k|, and |q| is at most the root of the number of features times the largest feature.
     """
     with np.errstate(over="ignore"):
         reach = np.float64(query.shape[-1]) * float(query.abs().max()) * float(key.abs().max())
@@ -126,12 +126,12 @@ def attend(
     scale: float | None = None,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attention on tensors (..., token, feature), by torch's fused kernel.
+    """Compute attention of tensors (..., token, feature) with the fused kernel of torch.
 
-    On the CPU that kernel runs only on four axes and where values are as wide as keys: the tensors are brought to
-    that form, with zeros that change neither scores nor sums. Queries and features are filled up to whole blocks:
-    the last rows of a matrix product round otherwise than the rest, and a query's output would depend, in its last
-    bit, on where the query stands.
+    On the CPU, this kernel requires four axes, and values as wide as keys. The tensors are reshaped and padded with
+    zeros, which change neither scores nor sums. Queries and features are padded to whole blocks, because the last rows
+    of a matrix product are rounded differently. Otherwise the last bits of the output of a query would depend on its
+    position.
     """
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     queries, channels = query.shape[-2], value.shape[-1]
@@ -153,5 +153,5 @@ def attend(
 
 
 def whole_blocks(length: int) -> int:
-    """The next multiple of 8, the block of the matrix products of common processors."""
-    return (length + 7) // 8 * 8  # of no negative number: ONNX rounds those towards 0
+    """Return the next multiple of 8, the block size of the matrix products of common processors."""
+    return (length + 7) // 8 * 8  # without negative numbers, because ONNX rounds them towards 0

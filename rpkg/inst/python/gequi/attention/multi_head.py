@@ -1,4 +1,4 @@
-"""Multi-head attention as a module, and what it shares with visual attention."""
+"""Multi-head attention as a module, and the parts that visual attention uses as well."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def multi_head_attention(
 
 
 def check_heads(dim: int, heads: object, key_dim: object, argument: str) -> tuple[int, int]:
-    """The number of heads and the features of each, checked; `argument` names `dim`."""
+    """Return the checked number of heads and of features per head; `argument` names `dim`."""
     heads = check_integer(heads, "heads", minimum=1)
     if key_dim is not None:
         return heads, check_integer(key_dim, "key_dim", minimum=1)
@@ -71,12 +71,12 @@ def check_heads(dim: int, heads: object, key_dim: object, argument: str) -> tupl
 
 
 def generator_of(seed: object) -> torch.Generator:
-    """A generator of random numbers of its own: of a seed, or a fresh one for None."""
+    """Return a random generator with this seed, or with a random one if it is None."""
     return torch.Generator().manual_seed(choose_seed(seed))
 
 
 class HeadMaps(nn.Module):
-    """The four maps of an attention with heads, as weights by name."""
+    """The four linear maps of multi-head attention, as named weights."""
 
     query: torch.Tensor
     key: torch.Tensor
@@ -96,7 +96,7 @@ class HeadMaps(nn.Module):
         inner = heads * key_dim
         for name in ("query", "key", "value", "output"):
             sizes = (dim, inner) if name == "output" else (inner, dim)
-            # torch's own initialisation of a linear map or convolution: uniform within 1 / sqrt(inputs)
+            # initialization of linear maps and convolutions in torch: uniform within 1 / sqrt(inputs)
             bound = 1 / math.sqrt(math.prod((sizes[1], *window)))
             shapes = {name: (*sizes, *window), f"{name}_bias": (sizes[0],)}
             for each, shape in shapes.items():
@@ -107,11 +107,11 @@ class HeadMaps(nn.Module):
                     self.register_parameter(each, None)
 
     def _of_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(batch, token, heads key_dim) as (batch, heads, token, key_dim)."""
+        """Convert (batch, token, heads key_dim) to (batch, heads, token, key_dim)."""
         return tokens.unflatten(-1, (self.heads, self.key_dim)).transpose(1, 2)
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attention in each head, on (batch, token, heads key_dim)."""
+        """Compute attention in each head, for inputs (batch, token, heads key_dim)."""
         out = attend(self._of_heads(query), self._of_heads(key), self._of_heads(value))
         return out.transpose(1, 2).flatten(2)
 

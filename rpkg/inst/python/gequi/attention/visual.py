@@ -88,8 +88,8 @@ class VisualAttention(HeadMaps):
         inner = self.attend(*(each.flatten(2).mT for each in (queries, keys, values)))
         windows = inner.mT.unflatten(-1, tuple(queries.shape[2:]))
         out = functional.conv_transpose2d(windows, self.output.transpose(0, 1), None, self.stride)
-        # Pixels beyond the last window: a transposed convolution alone would leave them out (16 -> 15 for 3 by 3). They
-        # are added behind it, since in ONNX its own output_padding cannot depend on the size.
+        # Add the pixels beyond the last window, which a transposed convolution omits (16 -> 15 for 3 by 3). They are
+        # added afterwards, because output_padding cannot depend on the size in ONNX.
         rows, columns = ((length - self.kernel_size) % self.stride for length in query.shape[2:])
         out = functional.pad(out, (0, columns, 0, rows))
         return out if self.output_bias is None else out + self.output_bias[:, None, None]

@@ -1,4 +1,4 @@
-"""The weights of an attention: exponentials of the scores, scaled to sum to 1."""
+"""The weights of attention: exponentials of the scores, normalized to sum to 1."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def softmax(x: Any, axis: int | None = None, dtype: str = "float64") -> np.ndarr
 
 
 def check_scores(array: np.ndarray, argument: str) -> None:
-    """Refuses NaN and +Inf. -Inf is a score like any other: it takes no part."""
+    """Raise an error for NaN and +Inf. -Inf is valid: such a score has a weight of 0."""
     if np.isnan(array).any() or np.isposinf(array).any():
         raise InputError("`{argument}` must hold finite numbers or -Inf; it holds NaN or +Inf.", argument)
 
@@ -51,7 +51,7 @@ def check_scores(array: np.ndarray, argument: str) -> None:
 def attention_weights(
     query: torch.Tensor, key: torch.Tensor, scale: float, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The weights (..., query, key) that `attend()` never holds at once."""
+    """Return the weights (..., query, key), which `attend()` never stores completely."""
     scores = scale * (query @ key.mT)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask

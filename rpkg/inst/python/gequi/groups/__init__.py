@@ -1,11 +1,11 @@
 """Groups that act on images, volumes and vectors: gspaces, their elements and their representations.
 
-A *gspace* is a base space (the plane R2, space R3, or a single point for vectors) with a group that acts on
-it. Its *fibre group* acts on the features at each point, by a representation. Both are escnn's objects.
+A *gspace* is a base space (the plane R2, space R3, or a single point for vectors) with a group that acts on it. Its
+*fibre group* acts on the features at each point by a representation. Both are objects of escnn.
 
-Convention. Elements are numbered from 0 in escnn's order. Matrices of the base space act on coordinates
-(x, y) or (x, y, z), x to the right, y up; element 1 of `rot2dOnR2` with N = 4 is the counter-clockwise quarter
-turn of an image (`numpy.rot90`).
+Convention. Elements are numbered from 0 in the order of escnn. Matrices of the base space act on coordinates (x, y) or
+(x, y, z), with x to the right and y upwards. Element 1 of `rot2dOnR2` with N = 4 is the counter-clockwise quarter turn
+of an image (`numpy.rot90`).
 """
 
 from .element import base_matrix, cayley_table, check_element, elements, group_elements, keeps_grid

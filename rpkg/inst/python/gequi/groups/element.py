@@ -1,4 +1,4 @@
-"""Elements of the group of a gspace: their numbers and names, what they do to points, and their products."""
+"""Elements of the group of a gspace: their numbers, names, actions on points, and products."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .space import check_gspace
 
 
 def elements(space: GSpace) -> list[GroupElement]:
-    """The elements of a finite group in escnn's order; of a continuous group, escnn's grid of test elements."""
+    """Return the elements of a finite group in the order of escnn, or escnn's test elements of a continuous group."""
     group = check_gspace(space).fibergroup
     return list(group.elements if group.order() > 0 else group.testing_elements())
 
 
 def check_element(space: GSpace, element: object, argument: str = "element") -> GroupElement:
-    """The element with the number `element`, counted from 0."""
+    """Return the element with the number `element`, counted from 0."""
     all_elements = elements(space)
     return all_elements[check_index(element, argument, len(all_elements))]
 
 
 def base_matrix(space: GSpace, element: GroupElement) -> np.ndarray:
-    """The matrix by which an element moves the points (x, y[, z]) of the base space; (0, 0) where it has none."""
+    """Return the matrix by which an element moves points (x, y[, z]); its shape is (0, 0) without a base space."""
     if space.dimensionality == 0:
         return np.zeros((0, 0))
     return np.asarray(space.basespace_action(element), dtype=np.float64)
 
 
 def keeps_grid(matrix: np.ndarray) -> bool:
-    """Whether a matrix maps the pixel grid onto itself: quarter turns and mirrors do, other turns do not."""
+    """Return whether a matrix maps the pixel grid onto itself, as quarter turns and reflections do."""
     size = np.abs(matrix)
     return bool(np.allclose(size, size.round(), atol=1e-9) and (size.round().sum(axis=0) == 1).all())
 
@@ -76,11 +76,11 @@ def _one_line(element: GroupElement) -> str:
 
 
 def _name_element(matrix: np.ndarray) -> tuple[str, float, bool]:
-    """A name such as '90°', 'mirror 45°', '120° about (1, 1, 1)'; the angle in radians; whether it reflects."""
+    """Return a name such as '90°' or '120° about (1, 1, 1)', the angle in radians, and whether it is a reflection."""
     reflection = bool(np.linalg.det(matrix) < 0)
     if len(matrix) == 2:
         angle = math.atan2(matrix[1, 0], matrix[0, 0]) % (2 * math.pi)
-        if reflection:  # the mirror's line stands at half the angle
+        if reflection:  # the angle of the mirror line is half the angle
             return f"mirror {_degrees(angle / 2 % math.pi)}", 0.0, True
         return _degrees(angle), _wrap(angle), False
     proper = -matrix if reflection else matrix
@@ -102,7 +102,7 @@ def _degrees(angle: float) -> str:
 
 
 def _axis(rotation: np.ndarray) -> str:
-    """The axis of a rotation, scaled so that its largest component is 1."""
+    """Return the axis of a rotation, scaled so that its largest component is 1."""
     values, vectors = np.linalg.eigh((rotation + rotation.T) / 2)
     axis = vectors[:, np.argmax(values)]
     turning = np.array(

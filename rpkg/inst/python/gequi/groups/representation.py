@@ -54,7 +54,7 @@ def representations(space: GSpace) -> list[dict[str, Any]]:
 
 
 def _maximum_frequency(space: GSpace) -> float:
-    """The highest frequency that was asked for. escnn's groups are singletons whose list of irreps only grows."""
+    """Return the highest frequency requested so far. The groups of escnn are singletons, and their irreps only grow."""
     if space.fibergroup.order() > 0:
         return math.inf
     description = getattr(space, "gequi_description", {})
@@ -73,7 +73,7 @@ def _frequency(irrep_id: Any) -> int:
 
 
 def trivial(space: GSpace) -> Representation:
-    """The trivial representation. escnn forgets, for products of groups, that pointwise maps are equivariant on it."""
+    """Return the trivial representation. For products of groups, escnn does not mark it as pointwise equivariant."""
     space.trivial_repr.supported_nonlinearities.add("pointwise")
     return space.trivial_repr
 
@@ -82,7 +82,7 @@ _BY_SUBGROUP = re.compile(r"^(quotient|induced|fourier)\((.*?)(?:;\s*(.+))?\)$")
 
 
 def representation_of(space: GSpace, name: str) -> Representation:
-    """The representation of a name, as `field_type()` describes the names."""
+    """Return the representation with this name; `field_type()` describes the names."""
     group = check_gspace(space).fibergroup
     if not isinstance(name, str):
         raise FieldError("`{argument}` must be a name; got {name!r}.", "representation", name=name)
@@ -102,7 +102,7 @@ def representation_of(space: GSpace, name: str) -> Representation:
     if by_subgroup:
         return _by_subgroup(space, group, name, *by_subgroup.groups())
     if name == "standard" and hasattr(group, "standard_representation"):
-        standard = group.standard_representation  # escnn has it as a method of some groups, as a value of others
+        standard = group.standard_representation  # a method in some groups of escnn, a value in others
         return standard if isinstance(standard, Representation) else standard()
     choices = [row["name"] for row in representations(space)]
     raise FieldError(
@@ -125,7 +125,7 @@ def _by_subgroup(space: GSpace, group: Group, name: str, kind: str, subgroup: st
         return canonical_representation(induced, group)
     except FieldError as error:
         raise FieldError("`{argument}` {name!r}: {reason}.", "representation", name=name, reason=str(error)) from None
-    except Exception as error:  # escnn's own refusals are assertions, often without a text
+    except Exception as error:  # escnn refuses arguments by assertions, often without a message
         reason = f"{type(error).__name__}{': ' + str(error) if str(error) else ''}"
         raise FieldError(
             "`{argument}` {name!r}: {group} has no such subgroup or representation ({reason}).",
@@ -134,7 +134,7 @@ def _by_subgroup(space: GSpace, group: Group, name: str, kind: str, subgroup: st
 
 
 def _fourier(group: Group, frequency: int) -> Representation:
-    """Functions on a continuous group with frequencies up to `frequency`, as escnn's FourierELU takes them."""
+    """Return functions on a continuous group with frequencies up to `frequency`, as escnn's FourierELU needs them."""
     if group.order() > 0:
         raise FieldError("{group} is finite: its functions are the regular fields", "representation", group=str(group))
     made = group.spectral_regular_representation(*group.bl_irreps(frequency), name=None)

@@ -1,4 +1,4 @@
-"""Gspaces: base spaces with a group that acts on them, by escnn's names."""
+"""Gspaces: base spaces with a group that acts on them, with the names of escnn."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _options_of(name: str) -> list[str]:
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, str]:
-    """Our names of a factory's parameters -> its own: escnn says N in the plane and n in space."""
+    """Map our names of the parameters of a factory to those of escnn, which uses N in the plane and n in space."""
     own = [name for name in inspect.signature(factory).parameters if name != "adjoint"]
     return {"N" if name == "n" else name: name for name in own}
 
@@ -151,7 +151,7 @@ def _check_options(name: str, factory: Callable[..., Any], given: dict[str, Any]
 
 
 def _describe(space: GSpace, name: str, options: dict[str, Any]) -> GSpace:
-    """Notes on a gspace how it was made, so that a recipe that holds it is plain data."""
+    """Store in a gspace how it was created, so that a recipe that contains it is plain data."""
     plain = {key: scalar.item() if hasattr(scalar, "item") else scalar for key, scalar in options.items()}
     plain = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in plain.items()}
     space.gequi_description = {"name": name, **plain}
@@ -159,7 +159,7 @@ def _describe(space: GSpace, name: str, options: dict[str, Any]) -> GSpace:
 
 
 def describe_gspace(space: GSpace) -> dict[str, Any]:
-    """The name and options from which `gspace()` makes `space` again: plain data."""
+    """Return the name and options with which `gspace()` creates `space` again, as plain data."""
     check_gspace(space)
     if not hasattr(space, "gequi_description"):
         raise InputError(
@@ -170,7 +170,7 @@ def describe_gspace(space: GSpace) -> dict[str, Any]:
 
 
 def check_gspace(space: object, argument: str = "space") -> GSpace:
-    """`space`, where it is a gspace."""
+    """Return `space` if it is a gspace; otherwise raise an error."""
     if not isinstance(space, GSpace):
         raise InputError(
             "`{argument}` must be a gspace, as gspace() makes it; got {space!r:.80}.", argument, space=space

@@ -1,8 +1,8 @@
-"""Images as matrices: normalised, multiplied, warped, and composed; and samples to do it with.
+"""Images as matrices: normalization, products, warps and compositions, and sample images.
 
-Convention. An image is a matrix (row, column); row 0 is the top. Every operation takes what `numpy.asarray` takes
-and returns a numpy array: float32 where all its images are float32, else float64. A torch tensor comes back as a
-tensor on torch's graph, so a function composed of these operations is differentiable as it stands.
+Convention. An image is a matrix (row, column); row 0 is the top. Every operation accepts what `numpy.asarray` accepts
+and returns a numpy array: float32 if all its images are float32, otherwise float64. For a torch tensor, the result is a
+tensor on the graph of torch, so a function composed of these operations is differentiable.
 
 The operations are those of Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and
 softmax", JuliaCon 2021 (virtual poster).

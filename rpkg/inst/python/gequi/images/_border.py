@@ -1,4 +1,4 @@
-"""The way of images in and out: numpy arrays as such, tensors on torch's graph."""
+"""Conversion of images: numpy arrays are returned as numpy arrays, tensors as tensors on the graph of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ShapeError
 
 
 def at_border(operation: Callable[..., torch.Tensor], images: Mapping[str, Any]) -> Any:
-    """`operation` on images by name of argument: tensors stay on the graph, all else comes and goes as numpy."""
+    """Apply `operation` to images given by argument name. Tensors stay on the graph; others become numpy arrays."""
     tensors = [image for image in images.values() if isinstance(image, torch.Tensor)]
     if tensors:
         return operation(*(_check_tensor(image, name, tensors[0].dtype) for name, image in images.items()))
@@ -34,5 +34,5 @@ def _check_tensor(image: Any, name: str, dtype: torch.dtype) -> torch.Tensor:
 
 
 def has_tensor(*images: Any) -> bool:
-    """Whether one of the images is a tensor, so that the result stays on torch's graph."""
+    """Return whether one of the images is a tensor, so that the result stays on the graph of torch."""
     return any(isinstance(image, torch.Tensor) for image in images)

@@ -1,4 +1,4 @@
-"""Functions of an image as plain data: the steps of which they are composed."""
+"""Functions of an image as plain data: a list of the steps that they are composed of."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ IMAGE_ARGUMENTS = ("x", "a", "b")
 
 
 def image_composition(steps: Any, argument: str = "f") -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function of one image from plain data: the name of an operation, or a list of steps.
+    """Create a function of one image from plain data: the name of an operation, or a list of steps.
 
-    A step is a name, a mapping {"op": name, ...} of the operation's arguments, or (in Python) a function of a tensor.
-    An image argument is "input" (the function's argument), "step k" (what the k-th step returned, counted from 1), a
-    number or a matrix; the first one that is left out is what the step before returned. So
+    A step is a name, a mapping {"op": name, ...} with the arguments of the operation, or (in Python) a function of a
+    tensor. An image argument is "input" (the argument of the function), "step k" (the result of step k, counted from
+    1), a number or a matrix. The first image argument that is omitted is the result of the previous step. For example,
     ["normalize_columns", "gram_image"] is a chain, and
 
         [{"op": "signed_image", "x": "input"}, {"op": "transpose", "x": "input"},
          {"op": "image_product", "a": "step 1", "b": "step 2", "rows": "plus_one"}]
 
-    is F(Z) * G(Z). The last step's result is the function's.
+    is F(Z) * G(Z). The result of the function is the result of the last step.
 
     Args:
         steps: the name, or the list of steps.
@@ -84,7 +84,7 @@ def image_composition(steps: Any, argument: str = "f") -> Callable[[torch.Tensor
 
 
 def _read_step(entry: Any, number: int, argument: str) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-    """A step as its function, its images (references, or arrays) and its options."""
+    """Return a step as its function, its images (references or arrays) and its options."""
     previous = "input" if number == 1 else f"step {number - 1}"
     if callable(entry):
         return entry, [previous], {}

@@ -1,4 +1,4 @@
-"""Images scaled to a range, and their rows and columns to sums of 1."""
+"""Normalization of images to a range, and of rows and columns to a sum of 1."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def normalize_image(x: Any) -> Any:
 
 
 def scale_image(x: torch.Tensor) -> torch.Tensor:
-    """`normalize_image()` of a tensor."""
+    """`normalize_image()` for a tensor."""
     shifted = x - x.min()
     largest = shifted.max()
     return shifted / torch.where(largest > 0, largest, 1.0)
@@ -121,7 +121,7 @@ def normalize_columns(x: Any, f: Weights = "exp") -> Any:
 
 
 def weigh(x: torch.Tensor, axis: int, f: Weights, argument: str) -> torch.Tensor:
-    """Weights f(x) that sum to 1 along an axis."""
+    """Return weights f(x) that sum to 1 along an axis."""
     if f == "exp":
         return torch.softmax(x, axis)
     weights = f(x) if callable(f) else x + 1 if f == "plus_one" else x
@@ -140,7 +140,7 @@ def weigh(x: torch.Tensor, axis: int, f: Weights, argument: str) -> torch.Tensor
 
 
 def check_weights(f: Any, argument: str, tensors: bool) -> Weights:
-    """`f` by name or as a function, which gets what the caller gave: an array, or a tensor."""
+    """Return `f` by name or as a function. A function receives an array or a tensor, as the caller passed it."""
     if not callable(f):
         return check_choice(f, argument, WEIGHTS)
     if tensors:
