@@ -1,4 +1,4 @@
-"""What all tests share: the laws in both floating-point types, workers that start at once, and another order."""
+"""Fixtures of all tests: floating-point types, tolerances, forked workers; and the option for a random order."""
 
 import os
 import random as randomness
@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Another order of the files, and of the tests of each. Every process of pytest-xdist computes the same one."""
+    """Shuffle the files, and the tests of each file. Every process of pytest-xdist computes the same order."""
     seed = config.getoption("order_seed")
     if seed is None:
         return
@@ -47,13 +47,13 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
-    """Every law holds in both types, each to its own precision."""
+    """Both floating-point types. Every law holds to the precision of each."""
     return request.param
 
 
 @pytest.fixture
 def exactness(dtype):
-    """How small the relative error of an exact law must be."""
+    """Return the largest relative error of an exact law in this type."""
     return {"float32": 1e-5, "float64": 1e-10}[dtype]
 
 
@@ -64,5 +64,5 @@ def random():
 
 @pytest.fixture
 def forked_workers(monkeypatch):
-    """Workers of jobs are forked, not started: see tests/forked_workers.py."""
+    """Fork the workers of jobs instead of starting them; see tests/forked_workers.py."""
     monkeypatch.setattr(_running, "subprocess", forks)

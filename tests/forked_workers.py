@@ -1,4 +1,4 @@
-"""Workers of jobs that are forked from a process which has imported their modules. Importing takes a worker 8 seconds.
+"""Workers of jobs, forked from a process that has imported their modules, because importing takes 8 seconds.
 
 Tests of what workers do use the fixture `forked_workers`. For each module that workers run, one test starts it as jobs do.
 """

@@ -1,4 +1,4 @@
-"""Architectures: their parameter counts and shapes, plain and equivariant, and the faults of the source's code."""
+"""Architectures: parameter counts and shapes, plain and equivariant, and the errors in the code of the source."""
 
 from __future__ import annotations
 

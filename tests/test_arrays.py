@@ -1,4 +1,4 @@
-"""arrays: what passes the border, what is refused there, and that nothing is shared across it."""
+"""arrays: conversion of inputs and outputs, refused inputs, and that no memory is shared with the caller."""
 
 import numpy as np
 import pytest
@@ -159,7 +159,7 @@ def test_negative_strides_are_followed():
 
 def test_a_tensor_never_shares_memory_with_the_array_it_came_from():
     x = np.ones((2, 2))
-    x.flags.writeable = False  # as an R array arrives, which torch would overwrite nevertheless
+    x.flags.writeable = False  # as reticulate passes an R array; torch ignores the read-only flag
     as_tensor(x, "x", dtype=torch.float64).zero_()
     assert (x == 1).all()
 

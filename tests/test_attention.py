@@ -1,4 +1,4 @@
-"""Attention: torch's own as the oracle, its laws, its modules, what it refuses."""
+"""Attention: torch as the oracle, laws, modules and refused inputs."""
 
 from __future__ import annotations
 

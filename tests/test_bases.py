@@ -1,4 +1,4 @@
-"""Filter bases are the same on every machine, and span the spaces that escnn finds."""
+"""Filter bases are the same on every machine and span the same spaces as those of escnn."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Diagrams: boxes do not touch, wires run from box to box around the others, labels say what is new."""
+"""Diagrams: boxes do not touch, wires go around other boxes, and labels show changed shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders for registration: what they describe, their law, the tokens that are read from them, and their training."""
+"""Encoders for registration: descriptors, laws, tokens and training."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_quarter_turns_of_the_designed_encoder_are_exact(contrast, size, dtype):
 
 
 def test_a_turn_of_one_pose_rolls_the_poses_by_one():
-    """Up to the interpolation of the turned image: seen where the circle that both show is."""
+    """The law holds up to the interpolation of the rotated image, inside the disc that both images contain."""
     rows, columns = np.indices((97, 97)) - 48
     image = np.exp(-((np.hypot(rows + 8, columns - 5) / 9) ** 2)) + 0.5 * np.exp(
         -((np.hypot(rows - 9, columns) / 6) ** 2)
@@ -215,7 +215,7 @@ def rotations_of_the_cube():
 
 
 def test_any_rotation_of_a_volume_rotates_the_irreps_of_its_central_token():
-    """Up to the interpolation of the rotated volume."""
+    """The law holds up to the interpolation of the rotated volume."""
     volume = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(36, 36, 36)), 3)
     encoder = network([NORMAL, {**SPHERES, "token": 36}], SO3)  # one token, in the middle
     described = predict(encoder, unit(volume)[None, None])

@@ -1,4 +1,4 @@
-"""errors: what is refused names the argument, and comes with the nearest thing that exists."""
+"""errors: a message names the argument and suggests the most similar valid value."""
 
 import json
 import pickle

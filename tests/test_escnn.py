@@ -1,4 +1,4 @@
-"""The door to escnn: what it supplies and mends."""
+"""gequi._escnn: functions that it provides to escnn, and faults of escnn that it works around."""
 
 import importlib.util
 import inspect
@@ -82,7 +82,7 @@ else:
 
 
 def _run_escnn(folder, how):
-    # escnn wants one function of lie_learn, which gequi supplies where it is absent; here it is there for each process
+    # escnn imports one function of lie_learn, which gequi provides if it is not installed; here it exists in each process
     package = folder / "lie_learn" / "representations" / "SO3"
     package.mkdir(parents=True, exist_ok=True)
     source = (
@@ -101,7 +101,7 @@ def _run_escnn(folder, how):
         "GEQUI_CACHE": str(cache),
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
-    }  # escnn goes through sets: the order of its random numbers
+    }  # escnn iterates over sets, which determines the order of its random numbers
     command = [sys.executable, "-c", code + ESCNN_ALONE, how, str(folder / "found.pt")]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 

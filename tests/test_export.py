@@ -1,4 +1,4 @@
-"""export: files that other programs run, equal to what predict() says, for every kind of layer."""
+"""export: files that other programs run, with the results of predict(), for every kind of layer."""
 
 import os
 from functools import cache
@@ -22,7 +22,7 @@ def conv(*fields):
     return {**CONV, "fields": list(fields)}
 
 
-# Networks that together have every kind of layer; those that only act in training do nothing here.
+# Networks that together contain every kind of layer. Layers that only act in training have no effect here.
 NETWORKS = {
     "classifier": (C4, [
         {"layer": "mask", "margin": 1}, conv(("regular", 1), ("trivial", 2), ("regular", 1)), {"layer": "batch_norm"},
@@ -130,7 +130,7 @@ def same(path, format, model, random, *shapes):
 
 FORMATS = ["onnx", "torchscript"]
 
-# Other modules: how each is made, the shapes it is exported with, and others that its file takes.
+# Other modules: how each is created, the shapes of its export, and other shapes that the file accepts.
 MODULES = {
     "mlp": (lambda: gequi.image_classifier_mlp((1, 8, 8), (4,)), [(1, 1, 8, 8)], [(3, 1, 8, 8)]),
     "resnet": (lambda: gequi.identity_resnet(1, components=2, widths=(4, 8, 16)), [(1, 1, 8, 8)], [(3, 1, 11, 8)]),

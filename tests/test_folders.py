@@ -1,4 +1,4 @@
-"""folders: what a network makes of images in files, by one process or several."""
+"""folders: prediction for images in files, in one process or several."""
 
 import importlib.util
 import json
@@ -146,7 +146,7 @@ def test_colours_of_16_bits_are_read_to_the_last(tmp_path, random, kind, channel
 def test_a_grey_of_16_bits_with_alpha_is_read_to_the_last(tmp_path, random):
     grey, alpha = random.integers(0, 65536, (2, 5, 4))
     pixels = np.stack([grey, alpha], 2).astype(">u2")
-    rows = [b"\0" + line.tobytes() for line in pixels]  # written by the rules of PNG: few programs write such files
+    rows = [b"\0" + line.tobytes() for line in pixels]  # written byte by byte, because few programs write such files
     header = struct.pack(">IIBBBBB", 4, 5, 16, 4, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
     data = [struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in chunks]
@@ -342,7 +342,7 @@ def test_a_picture_is_turned_as_its_camera_was_held(tmp_path):
 def test_whole_numbers_of_32_bits_are_scaled_by_their_type(tmp_path, kind, highest):
     values = np.array([[0, highest // 3], [highest // 2, highest]], kind)
     Image.fromarray(values.view(np.int32)).save(tmp_path / "1.tif")
-    if kind == "uint32":  # pillow writes signed ones only: the tag of their meaning says otherwise
+    if kind == "uint32":  # pillow writes signed integers only; the tag is changed to unsigned
         data = (tmp_path / "1.tif").read_bytes()
         tag = struct.pack("<HHIH", 339, 3, 1, 2)
         assert data.count(tag) == 1

@@ -1,4 +1,4 @@
-"""Every writer on a disk that is full: an error that names the path, the file of before as it was, and nothing left.
+"""Every writer on a full disk: the error names the path, the previous file is unchanged, and no other file remains.
 
 As root the disk is one of 2 MB. Everywhere a process that may write no more bytes (RLIMIT_FSIZE) stands for one.
 """

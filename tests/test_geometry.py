@@ -228,7 +228,7 @@ def test_an_image_sampled_on_a_turned_grid_is_turned(size):
 
 
 def test_no_matrix_holds_a_denormal_number():
-    """Products with denormal numbers are ten times slower."""
+    """Matrix products with denormal numbers are ten times slower."""
     tiny = torch.finfo(torch.float32).tiny
     kind = (torch.float32, torch.device("cpu"))
     matrices = [

@@ -1,4 +1,4 @@
-"""group_attention: attention between poses commutes with its group, whatever its weights, at any place."""
+"""group_attention: attention between poses is equivariant for all weights and at all positions."""
 
 import math
 
@@ -32,7 +32,7 @@ def block(**options):
 
 
 def grown(network):
-    """The network with all its weights multiplied by 5: what hides at initialisation shows."""
+    """Return the network with all weights multiplied by 5, where faults that initial weights hide become visible."""
     return gequi.set_weights(network, {name: 5 * weight for name, weight in gequi.get_weights(network).items()})
 
 

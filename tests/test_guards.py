@@ -1,4 +1,4 @@
-"""What no export may do: compute with values that its type does not hold, and answer with NaN or Inf in silence."""
+"""No public function computes with values outside the range of its type, or returns NaN or Inf silently."""
 
 import datetime
 import importlib.util

@@ -104,7 +104,7 @@ def test_a_job_writes_its_images_a_part_at_a_time(labelled, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_several_processes_train_on_images_in_files(labelled):
-    """In float64, where the order in which two processes add their gradients shows in the last digits only."""
+    """In float64, the order in which two processes add their gradients affects only the last digits."""
     folder, x, y = labelled
     together, alone = (gequi.equivariant_network(C4, {"trivial": 1}, LAYERS, seed=1, dtype="float64") for _ in "ab")
     options = {"epochs": 2, "seed": 1, "batch_size": 4}

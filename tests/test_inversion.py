@@ -1,4 +1,4 @@
-"""Inverse problems by descent on the input: the notebook's numbers, what is kept, what stops it, what is refused."""
+"""Inverse problems by descent on the input: the numbers of the notebook, stopping, and refused inputs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_image_before_the_notebooks_step_157_is_met():
 
 
 def invariant_network(dtype="float32"):
-    """Quarter turns and mirrors of the photograph change nothing."""
+    """Quarter turns and reflections of the photograph do not change the result."""
     return gequi.equivariant_network(
         gequi.gspace("flipRot2dOnR2", N=4), {"trivial": 1}, seed=1, dtype=dtype,
         layers=[

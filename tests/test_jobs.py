@@ -1,4 +1,4 @@
-"""jobs: folders that tell several processes what to do, and the processes that do it."""
+"""jobs: folders that define the work of several processes, and these processes."""
 
 import errno
 import os
@@ -54,7 +54,7 @@ def test_of_a_temporary_folder_the_logs_stay_after_a_failure(tmp_path, error):
 
     with pytest.raises(error):
         fail("model")
-    assert list(tmp_path.iterdir()) == []  # no worker has said anything
+    assert list(tmp_path.iterdir()) == []  # no worker has reported
     with pytest.raises(error):
         fail("model", "worker-0.log")
     (folder,) = tmp_path.iterdir()

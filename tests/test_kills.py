@@ -1,4 +1,4 @@
-"""What is left where a process is killed at any moment: a short run of tests/benchmarks/kills.py, which has the table."""
+"""A short run of tests/benchmarks/kills.py, which kills processes at random moments and checks what remains."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ PROGRAM = Path(__file__).parent / "benchmarks" / "kills.py"
 
 
 def test_what_is_killed_goes_on_and_files_are_whole(capsys):
-    """In a process of its own: it forks those that it kills."""
+    """The program runs in its own process, because it forks the processes that it kills."""
     done = subprocess.run(
         [sys.executable, PROGRAM, "--each", "3", "--places", "25"], capture_output=True, text=True, timeout=300
     )

@@ -1,4 +1,4 @@
-"""layers: what each kind does to fields and sizes, and what it refuses. That each is equivariant: test_symmetry.py."""
+"""layers: fields and sizes after each kind of layer, and refused inputs. test_symmetry.py tests equivariance."""
 
 import numpy as np
 import pytest

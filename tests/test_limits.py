@@ -1,4 +1,4 @@
-"""limits: no count, of whatever function or file, keeps the machine busy without end."""
+"""limits: no count in an argument or a file starts an unbounded computation."""
 
 import time
 

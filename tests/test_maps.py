@@ -222,7 +222,7 @@ def test_the_search_begins_with_the_mean_linear_map_which_is_the_answer_where_a_
 
 
 def test_the_inverse_is_found_where_whole_newton_steps_go_astray():
-    """Flat far from the middle and steep there, so that whole steps from the flat part leap ever farther across it."""
+    """The map is flat far from the center and steep at it, so full Newton steps from the flat part diverge."""
     rows = np.arange(41.0)
     map = identity_map((41, 3))
     map[0] = (10 * np.tanh((rows - 20) / 2) + 0.05 * (rows - 20))[:, None]
@@ -233,7 +233,7 @@ def test_the_inverse_is_found_where_whole_newton_steps_go_astray():
 
 
 def test_a_strip_bent_to_a_ring_is_inverted_although_its_mean_linear_map_is_singular():
-    """Both ends of the strip come to the same place: their mean difference is 0, up to rounding."""
+    """Both ends of the strip are mapped to the same point, so the mean difference is 0 up to rounding."""
     radius, angle = np.meshgrid(np.arange(2.0, 41), np.linspace(0, 2 * np.pi, 121), indexing="ij")
     ring = torch.tensor(np.stack([radius * np.sin(angle), radius * np.cos(angle)]))
     assert float(torch.linalg.det(tensor_maps.mean_linear(ring[None])[0]).abs()) < 1e-15
@@ -245,7 +245,7 @@ def test_a_strip_bent_to_a_ring_is_inverted_although_its_mean_linear_map_is_sing
 
 @pytest.mark.parametrize(("shape", "sigma"), [((64, 64), 3), ((24, 24, 24), 3)])
 def test_rough_maps_that_almost_fold_are_inverted_everywhere(shape, sigma, random):
-    """Their slopes change so much between two pixels that Newton steps with smoothed slopes lose points."""
+    """The slopes change so much between two pixels that Newton steps with smoothed slopes fail for some points."""
     for _ in range(4):
         shift = ndimage.gaussian_filter(random.normal(size=(len(shape), *shape)), (0, *[sigma] * len(shape)))
         shift *= 5 / np.abs(shift).max()

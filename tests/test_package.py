@@ -1,4 +1,4 @@
-"""The package as a whole: its names, its versions, and that what is said twice is said alike."""
+"""The package as a whole: public names, versions, and facts that are stated in two files."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""Colours to grayscale, and the axes of NIfTI images."""
+"""Conversion of colors to grayscale, and the axes of NIfTI images."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Pictures of registrations, told by their artists and the data in them."""
+"""Plots of registrations, checked by their artists and the data in them."""
 
 import dataclasses
 import importlib.util
@@ -65,7 +65,7 @@ def test_images_that_agree_but_for_their_greys_are_gray(change):
     after = panels(found.plot())[1]
     assert np.abs(shown(after)[..., 0] - shown(after)[..., 1]).mean() < 0.01
     same = dataclasses.replace(found, moving=1 - MOVING, contrast="same")
-    assert np.abs(np.ptp(shown(panels(same.plot())[1])[..., :2], 2)).mean() > 0.1  # what is opposed stays coloured
+    assert np.abs(np.ptp(shown(panels(same.plot())[1])[..., :2], 2)).mean() > 0.1  # opposed values keep their color
 
 
 def test_where_the_moving_image_does_not_reach_the_fixed_one_is_dark():

@@ -1,4 +1,4 @@
-"""The public plot functions, checked by what is drawn: artists, their data, and words. Registrations: test_plots.py."""
+"""The public plot functions, checked by their artists, data and labels. test_plots.py tests plots of registrations."""
 
 import subprocess
 import sys

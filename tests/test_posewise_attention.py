@@ -1,4 +1,4 @@
-"""posewise_attention: attention within each pose commutes with its group, in the plane and in space."""
+"""posewise_attention: attention within each pose is equivariant, in the plane and in space."""
 
 import math
 

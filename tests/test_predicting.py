@@ -1,4 +1,4 @@
-"""predicting: the compiled copy computes what the network computes, for every kind of layer, and is never out of date."""
+"""predict(): the compiled copy agrees with the network for every kind of layer and after every change of weights."""
 
 import copy
 

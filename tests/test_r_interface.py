@@ -1,4 +1,4 @@
-"""The door: what R may call, and what a call returns."""
+"""The interface to R: the functions that R may call, and their results."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ SIX = [
 
 @pytest.fixture
 def declare(monkeypatch):
-    """Declares a function for the time of a test."""
+    """Declare a function for the duration of a test."""
 
     def declare(function):
         monkeypatch.setitem(door.PRIVATE_FUNCTIONS, function.__name__, f"_r_interface:{function.__name__}()")

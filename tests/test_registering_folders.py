@@ -1,4 +1,4 @@
-"""folders: pairs of images in files are registered, in one process or several; what is done is not done again."""
+"""folders: registration of pairs of images in files, in one process or several, without repeating finished pairs."""
 
 import contextlib
 import csv
@@ -23,7 +23,7 @@ OPTIONS = {"transform": "rigid"}
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of a fixed image, two turned ones and a flat one."""
+    """Create a folder with a fixed image, two rotated images and a constant one."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name, image in {"fixed": IMAGE, "one": IMAGE.T[::-1], "two": IMAGE[::-1, ::-1], "flat": IMAGE * 0}.items():

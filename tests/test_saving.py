@@ -1,4 +1,4 @@
-"""saving: one file for a model, whole or not at all, that runs no code."""
+"""saving: a model in one file, which is written completely or not at all, and executes no code when it is read."""
 
 import errno
 import hashlib
@@ -102,7 +102,7 @@ MAKERS = [
 
 @pytest.mark.parametrize(("make", "shapes"), MAKERS)
 def test_what_other_factories_made_comes_back_too(tmp_path, random, dtype, make, shapes):
-    model = make(dtype=dtype)  # with a seed that nobody told
+    model = make(dtype=dtype)  # with a random seed
     random_weights = {name: random.random(weight.shape) for name, weight in gequi.get_weights(model).items()}
     arrays = [random.normal(size=shape) for shape in shapes]
     seeded = json.loads(json.dumps(model.recipe))
@@ -181,7 +181,7 @@ def test_a_file_takes_the_place_of_an_older_one(tmp_path):
 
 
 class Bomb:
-    """Runs code where it is unpickled."""
+    """Run code when it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("import gequi.saving; gequi.saving.exploded = True",))

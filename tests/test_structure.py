@@ -1,4 +1,4 @@
-"""The house: imports run down, parts are short, and what is done once is done in one place (tests/floors.toml)."""
+"""The rules of the code: imports of lower floors, short modules, and code that stands in one place (floors.toml)."""
 
 import importlib.util
 import re

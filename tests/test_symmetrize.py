@@ -1,4 +1,4 @@
-"""symmetrize() and the models that gequi did not make: every model becomes equivariant by the average over the group."""
+"""symmetrize() and models of other packages: the average over the group makes every model equivariant."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""symmetry: the law that every operator declares, measured."""
+"""symmetry: measured equivariance errors of all operators."""
 
 import numpy as np
 import pytest
@@ -238,7 +238,7 @@ def test_tolerances_can_be_chosen(random):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_error_counts_whatever_its_sign_and_that_of_the_output(sign):
-    """Of one corner the function makes something else than of the others."""
+    """The function treats one corner differently."""
     x = np.zeros((1, 1, 5, 5))
     x[0, 0, 0, 0] = 1
 
@@ -421,7 +421,7 @@ def test_the_smooth_input_has_the_scale_of_the_input_and_its_pixels_are_smooth(f
 
 @pytest.mark.parametrize("element", [1, 3, 5])
 def test_the_error_of_an_element_that_interpolates_is_relative_and_a_root_mean_square(element):
-    """A vector that stays where it should turn: its error is the chord of the angle."""
+    """For a vector that should rotate but does not, the error is the chord of the angle."""
     space, x = gequi.gspace("rot2dOnR2", N=8), smooth_input(NOISE[33])
     member = gequi.groups.elements(space)[element]
     operator = make_operator(lambda x: np.array([[3.0, 4.0]]), space, "trivial", "irrep_1", None)

@@ -1,4 +1,4 @@
-"""Tracing: which shapes go through a network, and which module feeds which."""
+"""Tracing: the shapes in a network, and the connections of its modules."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_functions_between_modules_pass_on_where_their_arguments_come_from():
         def forward(self, x):
             hidden = torch.relu(self.first(x)).unsqueeze(1).squeeze(1) * 2
             doubled = hidden + hidden
-            for _ in range(20):  # a new tensor may get the number of one that is gone
+            for _ in range(20):  # a new tensor may have the id of a deleted one
                 gone = x * 1
                 del gone
                 doubled = doubled + torch.zeros(1, 4)

@@ -1,4 +1,4 @@
-"""training: what is learned, that it is the same each time, and that it can be stopped."""
+"""training: learning, reproducibility, stopping and resuming."""
 
 import inspect
 import json
@@ -105,7 +105,7 @@ def test_every_task_lowers_its_loss_and_keeps_the_symmetry(task, dtype):
 
 
 def test_training_is_a_plain_loop_of_torch_to_the_bit():
-    """The oracle: the same batches, the same optimiser, no engine."""
+    """The reference: a loop with the same batches and the same optimizer."""
     x, y = stripes(20)
     net, other = network(), network()
     gequi.fit(net, x, y, optimizer={"optimizer": "sgd", "weight_decay": 0.1}, schedule="cosine", **OPTIONS)
@@ -823,7 +823,7 @@ def killed_while_training(path, epochs, wait):
 
 
 def test_a_process_that_is_killed_leaves_a_checkpoint_that_goes_on(tmp_path):
-    """Killed once, at a random moment; tests/benchmarks/kills.py does it thirty times, and with much else."""
+    """The process is killed once at a random moment. tests/benchmarks/kills.py does this thirty times."""
     x, y = stripes(40)
     path, epochs = tmp_path / "run.gequi", 60
     killed_while_training(path, epochs, time.time_ns() % 50 / 1000)
@@ -995,7 +995,7 @@ def test_a_job_keeps_metadata(tmp_path):
 
 
 def test_a_folder_that_gequi_did_not_make_is_never_removed(tmp_path, forked_workers):
-    """Nor is anything else left of a run of several processes beside its checkpoint."""
+    """A run of several processes leaves no other file beside its checkpoint."""
     x, y = stripes(20)
     mine = tmp_path / "mine.job"
     mine.mkdir()

@@ -1,4 +1,4 @@
-"""folders: images written to files hold what was written, and say what was clipped."""
+"""folders: images written to files contain the written values, and clipping is reported."""
 
 import importlib.util
 

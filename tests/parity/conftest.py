@@ -1,4 +1,4 @@
-"""R in this process, so that both languages answer from one core and their numbers can be compared to the bit."""
+"""R in this process: both languages use the same core, so their results can be compared to the bit."""
 
 import os
 import sys
@@ -29,8 +29,8 @@ if libraries is not None:
 class R:
     """gequiR, called from Python: `r.gspace("rot2dOnR2", N=4)`.
 
-    An argument that is an R object stays one; numpy arrays become R arrays with the same axes, mappings named
-    vectors or lists, sequences vectors. What comes back is an R object; `r.value()` makes Python of it.
+    R objects are passed unchanged; numpy arrays become R arrays with the same axes, mappings become named
+    vectors or lists, and sequences become vectors. The result is an R object; `r.value()` converts it to Python.
     """
 
     def __init__(self):
@@ -45,14 +45,14 @@ class R:
         return call
 
     def code(self, text, **variables):
-        """The value of R code in which `variables` are defined."""
+        """Evaluate R code in which `variables` are defined."""
         environment = ro.Environment()
         for name, value in variables.items():
             environment[name] = self.make(value)
         return ro.r["eval"](ro.r["parse"](text=text), envir=environment)
 
     def piped(self, space, layers, **options):
-        """The network that R's layer_*() functions make of layers, one pipe each."""
+        """Create a network with the layer_*() functions of R, one after the other."""
         network = self.equivariant_network(space, {"trivial": 1}, **options)
         for layer in layers:
             given = {key: value for key, value in layer.items() if key != "layer"}
@@ -60,7 +60,7 @@ class R:
         return network
 
     def make(self, value):
-        """A Python value as R has it."""
+        """Convert a Python value to R."""
         if isinstance(value, ri.Sexp):
             return value
         if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""architectures: R's answers are Python's, plain and equivariant."""
+"""architectures: the results of R and Python are equal, plain and equivariant."""
 
 import json
 

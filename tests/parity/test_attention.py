@@ -1,4 +1,4 @@
-"""attention: R's answers are Python's."""
+"""attention: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""axes: R's answers are Python's."""
+"""axes: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

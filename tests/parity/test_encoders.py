@@ -1,4 +1,4 @@
-"""encoders: R's answers are Python's."""
+"""encoders: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""fields: R's answers are Python's."""
+"""fields: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

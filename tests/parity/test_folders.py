@@ -1,4 +1,4 @@
-"""folders: both languages predict the same from files, and write the same jobs."""
+"""folders: both languages return the same predictions for files, and write the same jobs."""
 
 import numpy as np
 import pytest

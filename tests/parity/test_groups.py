@@ -1,4 +1,4 @@
-"""groups: R's answers are Python's."""
+"""groups: the results of R and Python are equal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""images: R's answers are Python's."""
+"""images: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""inversion: R's answers are Python's, and a function of R is the composition that it is made of."""
+"""inversion: the results of R and Python are equal, and a function of R is the composition that it is made of."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""maps: R's answers are Python's, with pixels counted from 1."""
+"""maps: the results of R and Python are equal, with pixels counted from 1."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A name in one language is a name in both: with the same arguments, and with a test that compares the answers."""
+"""Every public name exists in both languages, with the same arguments and a test that compares the results."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ import gequi
 
 HERE = Path(__file__).parent
 
-# What only R has: set-up, and its own data.
+# Functions that only R has: set-up, and data sets.
 ONLY_IN_R = {
     "install_gequi", "gequi_sitrep", "gequi_available", "as_image_batch", "marshal", "unmarshal", "tidy", "glance", "augment", "autoplot", "fit_parsnip",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""networks: R's answers are Python's."""
+"""networks: the results of R and Python are equal."""
 
 import sys
 

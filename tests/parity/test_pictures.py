@@ -1,4 +1,4 @@
-"""pictures: R's answers are Python's."""
+"""pictures: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""registration: R's answers are Python's."""
+"""registration: the results of R and Python are equal."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""saving: what one language saves, the other loads, with predictions equal to the bit."""
+"""saving: each language loads the models of the other, with predictions equal to the bit."""
 
 import numpy as np
 import pytest

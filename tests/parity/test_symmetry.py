@@ -1,4 +1,4 @@
-"""symmetry: R's answers are Python's."""
+"""symmetry: the results of R and Python are equal."""
 
 import numpy as np
 import pytest

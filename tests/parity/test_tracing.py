@@ -1,4 +1,4 @@
-"""tracing: R's answers are Python's."""
+"""tracing: the results of R and Python are equal."""
 
 import pytest
 

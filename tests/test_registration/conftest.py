@@ -1,4 +1,4 @@
-"""Registrations whose map is known: what is computed from a map is tested without the search for it."""
+"""Registrations with a known map, for tests of results that are computed from a map."""
 
 from __future__ import annotations
 

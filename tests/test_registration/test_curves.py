@@ -1,4 +1,4 @@
-"""Functions inverted and curves registered by attention: the source's two examples, the law, what is refused."""
+"""Inversion of functions and registration of curves: the two examples of the source, the law, refused inputs."""
 
 from __future__ import annotations
 

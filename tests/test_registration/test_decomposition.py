@@ -1,4 +1,4 @@
-"""The linear part of a registration in words: rotation, scale, shift, shear and mirror."""
+"""The decomposition of the linear part of a map: rotation, scale, shift, shear and reflection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of a registration: analytic maps, the definitions by brute force, SimpleITK, what is refused."""
+"""Metrics of a registration, compared with analytic maps, direct definitions and SimpleITK; refused inputs."""
 
 from __future__ import annotations
 

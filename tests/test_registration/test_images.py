@@ -1,4 +1,4 @@
-"""Registration of images: its accuracy, its law, what it says of itself, and what it refuses."""
+"""Registration of images: accuracy, the law, reported quantities, and refused inputs."""
 
 from __future__ import annotations
 
@@ -470,7 +470,7 @@ def test_a_registration_tells_its_stages():
 
 @pytest.mark.filterwarnings("ignore::gequi.errors.AmbiguousRegistrationWarning")
 def test_a_search_that_has_to_go_on_counts_its_steps():
-    """Two images of different things: no map is clearly right."""
+    """Two images of different objects, for which no map is clearly right."""
     cat, camera = (sample_image(name)[40:130, 130:220] for name in ("cat", "camera"))
     told = []
     register_images(cat, camera, transform="rigid", min_probability=0, progress=told.append)

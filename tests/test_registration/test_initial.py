@@ -1,4 +1,4 @@
-"""A start that is given: linear maps, landmarks, earlier registrations; and maps that only shift."""
+"""A given start: linear maps, landmarks and earlier registrations; and the transform "translation"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many pairs in one call: names, what failed, the table, and what each carries over."""
+"""Several pairs in one call: names, failed pairs, the table, and transformed points and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a registration as a value: what is carried over by it, its inverse, its figures."""
+"""The result of a registration: transformed points and images, the inverse, and its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a registration are those that the registration takes."""
+"""registration_steps() returns the steps of register_images()."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Greys that follow a curve: the curve, the images that it makes, and registrations of two kinds of images with it."""
+"""Gray levels transformed by a curve: the curve, the transformed images, and registrations with them."""
 
 from __future__ import annotations
 

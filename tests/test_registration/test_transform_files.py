@@ -1,4 +1,4 @@
-"""Transforms in files: SimpleITK and nibabel read them as they are meant, and write what is read."""
+"""Transform files, compared with those that SimpleITK and nibabel read and write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evidence that a map is right, the views of the moving image that are tried, and constant borders."""
+"""The evidence that a map is right, the transformed moving images that are tried, and constant borders."""
 
 from __future__ import annotations
 

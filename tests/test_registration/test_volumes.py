@@ -1,4 +1,4 @@
-"""Registration of volumes: its accuracy under any rotation, its law, masks and spacing, and what it refuses."""
+"""Registration of volumes: accuracy at any rotation, the law, masks, spacing, and refused inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a registration carries over: its range, what lies outside, and labels that stay labels."""
+"""Warping by a registration: the range of values, pixels outside the image, and labels."""
 
 from __future__ import annotations
 
