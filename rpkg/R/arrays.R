@@ -1,12 +1,12 @@
-# The border: R values to Python and back, in one place.
+# Conversion of values between R and Python, in one place.
 
 # `x` as the core takes it:
-#   array           numpy array, a view that the core copies and never writes to
-#   vector          numpy array of one axis; of length 1, a number; of text, a list; of raw bytes, a bytearray
-#   list            list; with names, a dict
-#   function        a function of arrays, as R has them
+#   array           numpy array, a view that the core copies and never modifies
+#   vector          numpy array of one axis; a number if the length is 1; a list for text; a bytearray for raw bytes
+#   list            list; a dict if it has names
+#   function        a function of R arrays
 #   gspace, field type, network   their Python handle
-# Missing values, and R's own types that are no array of numbers, are refused here: Python cannot see them.
+# Missing values, and R types other than arrays of numbers, are refused here, because Python cannot represent them.
 to_python <- function(x, argument, call) {
   if (is.null(x) || inherits(x, "python.builtin.object")) {
     reticulate::r_to_py(x)
@@ -28,10 +28,10 @@ to_python <- function(x, argument, call) {
   }
 }
 
-# A layer as plain data, which has its kind and its options.
+# A layer as plain data: its kind and its options.
 is_layer <- function(x) is.list(x) && rlang::is_string(x[["layer"]])
 
-# `value`, where an error about an option of a layer in a list of layers says which layer it is.
+# Returns `value`. An error about an option of a layer in a list of layers names this layer.
 within_layer <- function(layer, number, argument, value, call) {
   if (!is_layer(layer)) return(value)
   tryCatch(value, gequi_input_error = function(error) {
@@ -65,10 +65,10 @@ atomic_to_python <- function(x) {
   reticulate::r_to_py(if (length(x) == 1 || is.character(x)) unname(x) else array(x))
 }
 
-# An R error inside the function keeps its class on its way through Python: see abort_python().
+# An R error inside the function keeps its class when it passes through Python; see abort_python().
 #
-# An argument that is not evaluated yet holds on to the frames of its callers, call_core_with()'s with the Python
-# functions among them: a circle through both languages, which no garbage collector sees.
+# An unevaluated argument keeps a reference to the frames of its callers, including the Python functions in
+# call_core_with(). This would be a circular reference through both languages, which no garbage collector finds.
 function_to_python <- function(f, argument, call) {
   f <- if (inherits(f, "nn_module")) function_of_module(f) else f
   force(argument)
@@ -81,7 +81,7 @@ function_to_python <- function(f, argument, call) {
   }, convert = TRUE)
 }
 
-# A module of the package torch as a function of arrays, in evaluation mode and without gradients.
+# Wraps a module of the package torch as a function of arrays, in evaluation mode and without gradients.
 function_of_module <- function(module) {
   force(module)
   torch <- torch_for_r()
@@ -99,14 +99,14 @@ torch_for_r <- function() {
   stats::setNames(lapply(names, getExportedValue, ns = "torch"), names)
 }
 
-# What the core returned, as R has it: numpy arrays with the same axes, dicts as named lists. Objects of escnn and
-# torch stay Python's.
+# Converts the result of the core to R: numpy arrays keep their axes, and dicts become named lists. Objects of escnn
+# and torch remain Python objects.
 from_python <- function(value) if (inherits(value, "python.builtin.object")) reticulate::py_to_r(value) else value
 
-# One item of a dict that the core returned. (`reply$get()` would make an R function of a Python one at each call.)
+# One item of a dict from the core. (`reply$get()` would convert a Python function to an R function at each call.)
 item_of <- function(reply, key) from_python(reticulate::py_get_item(reply, key))
 
-# A list of dicts with the same keys as a data frame. Columns in `indexes` count from 1.
+# Converts a list of dicts with the same keys to a data frame. Columns in `indexes` are counted from 1.
 as_table <- function(rows, indexes = character()) {
   keys <- names(rows[[1]])
   columns <- lapply(keys, function(key) {
@@ -119,19 +119,19 @@ as_table <- function(rows, indexes = character()) {
   table
 }
 
-# The table with one row more.
+# Appends a row to the table.
 add_row <- function(table, row) {
   columns <- Map(c, unclass(table), row[names(table)])
   structure(columns, class = class(table), row.names = seq_len(nrow(table) + 1))
 }
 
-# A seed as it came, or for NULL one from R's random numbers.
+# Returns a seed, or draws one from R's random numbers if it is NULL.
 own_seed <- function(seed) if (is.null(seed)) sample.int(.Machine$integer.max, 1) else seed
 
-# R counts from 1, the core from 0. What is no number is passed on, for the core to refuse.
+# R counts from 1 and the core from 0. Values that are not numbers are passed on, and the core refuses them.
 as_index <- function(i) if (is.numeric(i) && !is.factor(i)) i - 1 else i
 
-# Fields as the core takes them: pairs, so that a representation may come twice.
+# Fields as the core takes them: pairs, so that a representation may occur twice.
 as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
   if (inherits(fields, "gequi_gspace")) {
     abort_gequi("InputError", paste0(
@@ -149,7 +149,7 @@ as_fields <- function(fields, argument = "fields", call = rlang::caller_env()) {
   unname(Map(list, names(fields), as.list(fields)))
 }
 
-# What an object is, in a few words, whatever its size.
+# A short description of an object, independent of its size.
 described <- function(x) {
   if (is.null(x)) return("NULL")
   if (is.function(x)) return("a function")

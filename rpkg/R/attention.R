@@ -18,7 +18,7 @@ softmax <- function(x, axis = NULL, dtype = "float64") {
   as_plain(call_core("softmax", x = x, axis = axis, dtype = dtype))
 }
 
-# An axis as the core counts it. The core takes negative ones, from the end; R has none.
+# An axis as the core counts it. The core accepts negative axes, counted from the end; R does not.
 count_axis <- function(axis, axes, call = rlang::caller_env()) {
   if (is.numeric(axis) && length(axis) == 1 && isTRUE(axis < 1 || axis > axes)) {
     abort_gequi("InputError", paste0("`axis` must be from 1 to ", axes, "; got ", axis, "."), "axis", call)
@@ -26,7 +26,7 @@ count_axis <- function(axis, axes, call = rlang::caller_env()) {
   as_index(axis)
 }
 
-# A result of one axis as a plain vector.
+# Converts a result with one axis to a plain vector.
 as_plain <- function(x) if (length(dim(x)) == 1) as.vector(x) else x
 
 #' Scaled dot-product attention

@@ -1,12 +1,12 @@
-# The one door to the core: every call goes through call_core(), where Python's errors and warnings become R's.
+# Calls of the core: call_core() is the only way, and it converts errors and warnings of Python to R conditions.
 
-# Calls a function that gequi/_r_interface.py declares, and returns what it returned, as R has it (see from_python()).
+# Calls a function that gequi/_r_interface.py declares, and returns its result converted by from_python().
 #
-# ...       the function's arguments under its own names; see to_python().
-# .call     the user's function, which errors name.
+# ...       the arguments of the function, by its own names; see to_python().
+# .call     the function that the user called, which errors name.
 call_core <- function(.name, ..., .call = rlang::caller_env()) call_core_with(.name, list(...), .call)
 
-# The same with the arguments in a list. do.call() would write their values into the call, which traceback() prints.
+# call_core() with the arguments in a list. do.call() would write their values into the call, which traceback() prints.
 call_core_with <- function(.name, arguments, .call) {
   door <- core(.call) # before the first value is converted, which would start Python without our words for it
   withCallingHandlers(force(arguments), error = function(error) need_arguments(.call))
@@ -25,12 +25,12 @@ call_core_with <- function(.name, arguments, .call) {
   item_of(reply, "value")
 }
 
-# Signals an error that the core has returned as data.
+# Signals an error that the core returned as data.
 abort_core <- function(error, call) {
   abort_gequi(error$kinds, render_message(error$pieces), error$argument, call, error$traceback)
 }
 
-# Signals an error of the Python classes `kinds`, the nearest first.
+# Signals an error of the Python classes `kinds`, the most specific first.
 abort_gequi <- function(kinds, message, argument = NULL, call = rlang::caller_env(), traceback = NULL) {
   rlang::abort(
     message, class = union(condition_classes(kinds), "gequi_error"), call = short_call(call), argument = argument,
@@ -38,7 +38,7 @@ abort_gequi <- function(kinds, message, argument = NULL, call = rlang::caller_en
   )
 }
 
-# The call of a frame, without the values that do.call() writes into it: an array in it would be printed with the error.
+# The call of a frame without the values that do.call() inserts: an array would be printed with the error.
 short_call <- function(call) {
   call <- rlang::error_call(call)
   if (!is.call(call)) return(call)
@@ -52,28 +52,28 @@ short_value <- function(value) {
   as.name(paste0("<", class(value)[1], ">"))
 }
 
-# A function that was called by its value, under the name by which it is known.
+# Replaces a function that was called by its value with its name.
 short_head <- function(head) {
   if (!is.function(head)) return(head)
   known <- getNamespaceExports("gequiR")
   as.name(c(known[vapply(known, function(name) identical(getExportedValue("gequiR", name), head), NA)], "<fn>")[1])
 }
 
-# The R classes for Python's: gequi_shape_error for ShapeError, gequi_error for GequiError.
+# Maps Python classes to R classes: ShapeError becomes gequi_shape_error, and GequiError gequi_error.
 condition_classes <- function(kinds) {
   words <- gsub("([a-z])([A-Z])", "\\1_\\2", sub("^Gequi", "", kinds))
   paste0("gequi_", tolower(words))
 }
 
-# An error that gequi did not raise on purpose: one of an R function that Python called, or Python's own.
+# An unexpected error: an error of an R function that Python called, or an error of Python itself.
 abort_python <- function(error, call) {
   if (!is.null(the$callback_error)) rlang::cnd_signal(the$callback_error)
   last <- reticulate::py_last_error()
   abort_gequi("PythonError", paste0(last$type, ": ", last$value), call = call, traceback = last$message)
 }
 
-# Refuses what `...` of a function holds that has no further arguments: a misspelt option would do nothing. `.also` are
-# names that may be there, for the generic's sake.
+# Refuses arguments in `...` of a function without further arguments, because a misspelled option would be ignored.
+# `.also` are names that the generic allows.
 refuse_dots <- function(..., .call = rlang::caller_env(), .also = character()) {
   names <- setdiff(rlang::names2(list(...)), .also)
   if (!length(names)) return(invisible())
@@ -89,7 +89,7 @@ refuse_dots <- function(..., .call = rlang::caller_env(), .also = character()) {
   abort_gequi("InputError", message, name, .call)
 }
 
-# Refuses a call without an argument that has no default. call_core() does so for arguments that only the core reads.
+# Refuses a call without a required argument. call_core() does so for arguments that only the core reads.
 need_arguments <- function(frame = rlang::caller_env()) {
   called <- if (is.environment(frame)) rlang::frame_fn(frame)
   wanted <- if (is.function(called)) formals(called)
@@ -99,18 +99,18 @@ need_arguments <- function(frame = rlang::caller_env()) {
   }
 }
 
-# What print() is given beside an object, as where a list is printed that holds it.
+# Arguments that print() may receive besides the object, for example when a list that contains it is printed.
 of_print <- setdiff(names(formals(print.default)), c("x", "..."))
 
-# What as.data.frame() is given beside an object, as by data.frame().
+# Arguments that as.data.frame() may receive besides the object, for example from data.frame().
 of_as_data_frame <- c("stringsAsFactors", "nm", "make.names", "col.names", "cut.names", "fix.empty.names")
 
 # ---- messages -----------------------------------------------------------------------------------------------------
 
-# The sentence of a message, from its pieces (see Message.pieces() in gequi/errors.py).
+# Joins the parts of a message to a sentence; see Message.pieces() in gequi/errors.py.
 render_message <- function(pieces) paste(vapply(pieces, render_piece, ""), collapse = "")
 
-# Text as it is; a value as code, cut to `limit` characters; an index, which R counts from 1; values in a row; a name.
+# Formats a part of a message: text, a value as code of up to `limit` characters, an index from 1, a list, a name.
 render_piece <- function(piece) {
   if (is.null(piece$kind)) return(piece$text)
   value <- piece$value
@@ -123,7 +123,7 @@ render_piece <- function(piece) {
   )
 }
 
-# Without a limit, text ends after 200 characters, with dots.
+# Without a limit, text is cut after 200 characters.
 cut_short <- function(text, limit = NULL) {
   if (!is.null(limit)) return(substr(text, 1, limit))
   if (nchar(text) > 200) paste0(substr(text, 1, 197), "...") else text
@@ -133,8 +133,7 @@ count_from_one <- function(value) {
   if (is.list(value)) lapply(value, count_from_one) else if (is.numeric(value)) value + 1 else value
 }
 
-# A value as one writes it in R: NULL, TRUE, "text", c(1, 2), c(a = 1), list("a", 2). What is no plain value comes as
-# its text.
+# Formats a value as R code: NULL, TRUE, "text", c(1, 2), c(a = 1), list("a", 2). Other values are shown as their text.
 as_code <- function(value) {
   if (is.null(value)) return("NULL")
   if (is.list(value)) {

@@ -91,15 +91,14 @@ evaluate_registration <- function(found, landmarks = NULL, labels = NULL) {
   table
 }
 
-# What is given for one registration, or for each of several, as the core takes it. A list of another length is for the
-# core to refuse.
+# An argument for one registration, or a list for several, as the core takes it. The core refuses a wrong length.
 for_each_pair <- function(found, several, given, read) {
   if (!several) return(read(given, found))
   if (!is.list(given) || length(given) != length(found)) return(given)
   unname(Map(read, unname(given), unname(unclass(found))))
 }
 
-# A pair in the order of the core: the moving one, the fixed one.
+# A pair in the order of the core: moving image, fixed image.
 as_moving_fixed <- function(pair) {
   if (setequal(names(pair), c("moving", "fixed"))) pair[c("moving", "fixed")] else unname(pair)
 }
@@ -113,7 +112,7 @@ landmark_pair <- function(pair, found, call) {
   })
 }
 
-# Factors become the numbers of their levels, whose names `levels` keeps.
+# Converts factors to the numbers of their levels; `levels` contains the names.
 label_pair <- function(pair, levels) {
   if (!is.list(pair) || is.data.frame(pair)) return(pair)
   levels$names <- unique(c(levels$names, unlist(lapply(pair, base::levels))))

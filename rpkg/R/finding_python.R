@@ -1,12 +1,12 @@
-# Which Python would be started, and whether it has what gequiR needs. Nothing here downloads anything.
+# Finds the Python that would be started, and checks its packages. Nothing is downloaded here.
 
-# The Python that is to be started, a list: `managed`, whether reticulate is to make an environment by uv, which the
-# user has asked for. Where there is none with all that is needed, the user is asked or told what to do.
+# Returns the Python to start as a list: `managed` is TRUE if the user wants an environment that reticulate creates with
+# uv. If no Python has all required packages, the user is asked or told what to do.
 ready_python <- function(ask, call) {
   managed <- is_managed()
   if (managed || reticulate::py_available()) return(list(managed = managed))
   found <- tryCatch(find_python(), error = identity)
-  # What reticulate says of a Python that is named and is not there, it says again when it starts.
+  # reticulate repeats its message about a named Python that does not exist when it starts.
   problem <- if (!inherits(found, "error")) problem_with(found)
   if (!is.null(problem)) {
     if (!ask || !is.null(found$forced) || !wants_environment(problem)) {
@@ -18,13 +18,13 @@ ready_python <- function(ask, call) {
   list(managed = FALSE)
 }
 
-# Whether the user has told reticulate to make an environment of its own by uv, which downloads what it lacks.
+# Whether the user wants reticulate to create an environment with uv, which downloads missing packages.
 is_managed <- function() {
   identical(Sys.getenv("RETICULATE_PYTHON"), "managed") ||
     tolower(Sys.getenv("RETICULATE_USE_MANAGED_VENV")) %in% c("true", "1", "yes")
 }
 
-# The value of code while reticulate may make no environment by uv, which is what it does where no Python is named.
+# Evaluates code while reticulate may not create an environment with uv, as it does if no Python is named.
 without_download <- function(code, unless = FALSE) {
   if (!unless) {
     variable <- "RETICULATE_USE_MANAGED_VENV"
@@ -35,8 +35,8 @@ without_download <- function(code, unless = FALSE) {
   code
 }
 
-# The Python that reticulate would start, a list: `python`, `version`, `forced` (what has chosen it, or NULL) and
-# `missing`, the modules it lacks; NULL where there is no Python.
+# The Python that reticulate would start: `python`, `version`, `forced` (the setting that selects it, or NULL) and
+# `missing`, the missing modules; NULL if there is no Python.
 find_python <- function() {
   found <- without_download(reticulate::py_discover_config())
   if (is.null(found)) return(NULL)
@@ -46,7 +46,7 @@ find_python <- function() {
   )
 }
 
-# The modules of `needed` that a Python lacks, without importing them.
+# The modules of `needed` that a Python lacks, found without importing them.
 missing_in <- function(python, needed = c("torch", "escnn", "numpy", "scipy", "einops", "safetensors")) {
   code <- paste0(
     "import importlib.util as u; print(*[m for m in '", paste(needed, collapse = " "),
@@ -56,7 +56,7 @@ missing_in <- function(python, needed = c("torch", "escnn", "numpy", "scipy", "e
   if (length(attr(told, "status"))) needed else strsplit(paste(told, collapse = " "), " +")[[1]]
 }
 
-# What is wrong with a Python, one sentence; NULL where nothing is.
+# Describes the problem of a Python in one sentence; NULL if there is none.
 problem_with <- function(found) {
   if (is.null(found)) return("gequiR needs Python with torch and escnn, and no Python was found.")
   chosen <- paste0(found$python, if (!is.null(found$forced)) paste0(" (chosen by ", found$forced, ")"))

@@ -262,10 +262,10 @@ plot_equivariance <- function(network, x, element = 2, field = 1, space = NULL, 
   )
 }
 
-# The distance of two panels: the largest image, and a quarter of it between.
+# The distance of two panels: the size of the largest image and a quarter of it.
 panel_step <- function(shown) ceiling(1.3 * max(dim(shown$input), dim(shown$maps)[-1]) + 4)
 
-# The pixels of an image at its place in the picture, with values from 0 (the lower limit) to 1.
+# The pixels of an image at its position in the figure, with values scaled from 0 (the lower limit) to 1.
 panel <- function(image, limits, row, column, shown) {
   cells <- centred_cells(as.matrix(image), 1)
   step <- panel_step(shown)

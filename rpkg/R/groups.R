@@ -240,7 +240,7 @@ plot.gequi_gspace <- function(x, representation = NULL, elements = NULL, image =
   })
   cells <- do.call(rbind, unlist(cells, recursive = FALSE))
   cells$representation <- factor(cells$representation, representation)
-  # Without blanks in them, "(1, 0, 0)" stays on a line.
+  # Without spaces, "(1, 0, 0)" is not broken across lines.
   labels <- gsub(", ", ",", make.unique(names[elements], " "))
   cells$element <- factor(cells$element, elements, labels)
   ggplot2::ggplot(cells, ggplot2::aes(.data$x, .data$y, width = .data$size, height = .data$size, fill = .data$value)) +
@@ -260,7 +260,7 @@ plot.gequi_gspace <- function(x, representation = NULL, elements = NULL, image =
     )
 }
 
-# The cells of a square matrix in the unit square, row 1 on top: matrices of all sizes side by side.
+# The cells of a square matrix in the unit square, with row 1 at the top, so that matrices of all sizes align.
 unit_cells <- function(x, ...) {
   n <- nrow(x)
   value <- pmin(pmax(round(c(x), 12), -1), 1)

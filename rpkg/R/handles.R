@@ -1,5 +1,5 @@
-# Handles: an R object holds plain data from which its Python object is made, and that object, its handle, once it is
-# needed. A handle dies when R saves and reads the object, or in another process; what is plain data lives on.
+# Handles. An R object contains plain data and, once it is needed, a handle: the Python object created from the data. A
+# handle becomes invalid when R saves and reads the object, or in another process; it is then created again.
 
 new_handle <- function(class, ..., python = NULL) {
   handle <- empty_handle()
@@ -7,11 +7,11 @@ new_handle <- function(class, ..., python = NULL) {
   structure(list(..., handle = handle), class = c(class, "gequi_handle"))
 }
 
-# Where R reads an object whose environment stands on a namespace, it loads that namespace: an R that has not loaded
-# gequiR (a worker of parallel or of future, a script that calls readRDS()) finds the methods of what it has been given.
+# When R reads an object whose environment is a child of a namespace, it loads this namespace. An R session that has not
+# loaded gequiR (a parallel or future worker, a script that calls readRDS()) then finds the methods of the object.
 empty_handle <- function() new.env(parent = topenv())
 
-# The Python object; made anew where there is none, or a dead one.
+# The Python object; it is created again if it does not exist or is no longer valid.
 handle_of <- function(x, call = rlang::caller_env()) {
   if (!is_alive(x)) x$handle$python <- make_python(x, call)
   x$handle$python
@@ -19,10 +19,10 @@ handle_of <- function(x, call = rlang::caller_env()) {
 
 is_alive <- function(x) !is_dead(x$handle$python)
 
-# Makes the Python object of the plain data in `x`.
+# Creates the Python object of the plain data in `x`.
 make_python <- function(x, call) UseMethod("make_python")
 
-# The way out of gequiR: reticulate::r_to_py() gives escnn's or torch's own object.
+# Access to the Python objects: reticulate::r_to_py() returns the object of escnn or torch.
 #' @exportS3Method reticulate::r_to_py
 r_to_py.gequi_handle <- function(x, convert = FALSE) {
   python <- handle_of(x)
@@ -33,7 +33,7 @@ r_to_py.gequi_handle <- function(x, convert = FALSE) {
 #' @export
 str.gequi_handle <- function(object, ...) cat(paste0(" <", class(object)[1], "> ", format(object), "\n"))
 
-# What `$` completes to: the plain data, not the handle.
+# Completion after `$` offers the plain data, not the handle.
 #' @importFrom utils .DollarNames
 #' @export
 .DollarNames.gequi_handle <- function(x, pattern = "") {

@@ -54,7 +54,7 @@ as_image_batch <- function(x, third = NULL, channels = NULL, ...) {
   image_batch(x, batch_options(third, channels, call = call))
 }
 
-# What the methods of image_batch() are told: how to read `x`, and what to call it in messages.
+# Options of the methods of image_batch(): how to read `x`, and its name in messages.
 batch_options <- function(third = NULL, channels = NULL, argument = "x", call = NULL) {
   refuse <- function(..., kind = c("ShapeError", "InputError")) {
     abort_gequi(kind, paste0("`", argument, "` ", ...), argument, call)
@@ -110,7 +110,7 @@ refuse_third <- function(size, options) {
   )
 }
 
-# An array of four axes is (batch, channel, row, column), unless its sizes are those of channels that come last.
+# An array with four axes is (batch, channel, row, column), unless its sizes show that the channels are last.
 as_it_is <- function(x, options) {
   size <- dim(x)
   if (size[2] > 4 && size[4] <= 4) {
@@ -164,7 +164,7 @@ as_frame <- function(pixels) {
   array(aperm(array(pixels, size), c(3, 1, 2)), c(1, size[c(3, 1, 2)]))
 }
 
-# grDevices: a matrix of colours, as text. Where all are opaque, there is no alpha.
+# grDevices: a matrix of colors as text. If all are opaque, there is no alpha channel.
 #' @exportS3Method
 image_batch.raster <- function(x, options) batch_of_frames(as_frame(pixels_of_raster(x)), options)
 
@@ -174,7 +174,7 @@ pixels_of_raster <- function(x) {
   array(colours[, kept], c(dim(x), length(kept)))
 }
 
-# grDevices: whole numbers with red in the lowest byte, then green, blue and alpha, row by row, whatever dim() says.
+# grDevices: integers with red in the lowest byte, then green, blue and alpha; stored row by row, unlike other matrices.
 #' @exportS3Method
 image_batch.nativeRaster <- function(x, options) {
   size <- dim(x)
@@ -284,7 +284,7 @@ image_batch.data.frame <- function(x, options) {
   image_batch(x[[there]], options)
 }
 
-# Names of files, or of a folder.
+# Names of files, or of one folder.
 #' @exportS3Method
 image_batch.character <- function(x, options) {
   if (!is.null(dim(x)) || !length(x)) return(image_batch.default(x, options))
@@ -320,7 +320,7 @@ pictures_in <- function(folder, options) {
   )
 }
 
-# Batches as one, under names if there are any.
+# Combines batches, with names if there are any.
 join_images <- function(batches, options, names = NULL) {
   shapes <- lapply(batches, function(batch) dim(batch)[-1])
   different <- which(!vapply(shapes, identical, NA, shapes[[1]]))
@@ -333,7 +333,7 @@ join_images <- function(batches, options, names = NULL) {
       if (shapes[[1]][1] != shapes[[at]][1]) " Use `channels = 1` for grayscale or `channels = 3` for color."
     )
   }
-  # Join along the first axis, which in R's memory is the fastest: put it last, join, put it back.
+  # Join along the first axis, which varies fastest in R's memory: move it to the end, join, and move it back.
   axes <- length(shapes[[1]]) + 1
   last <- lapply(batches, aperm, c(seq_len(axes)[-1], 1))
   counts <- vapply(batches, function(batch) dim(batch)[1], 0)
@@ -346,7 +346,7 @@ join_images <- function(batches, options, names = NULL) {
 
 sizes <- function(size) paste0("(", paste(size, collapse = ", "), ")")
 
-# A value as code, cut short.
+# A value as code, shortened.
 shown <- function(x) {
   text <- deparse(x, width.cutoff = 60L, nlines = 1L)
   if (nchar(text) > 60) paste0(substr(text, 1, 57), "...") else text

@@ -134,5 +134,5 @@ as_inputs <- function(x) {
   if (several || picture || is.data.frame(x)) image_files(x) else x
 }
 
-# The targets, where they are not given, that inputs bring with them.
+# The targets that the inputs contain, if none are given.
 targets_of_inputs <- function(x, y) if (is.null(y) && inherits(x, "gequi_image_files")) x$labels else y

@@ -148,7 +148,7 @@ oscillatory_warp <- function(a, amplitude = -10, period = 8 * pi) {
   image_operation("oscillatory_warp", list(a = a), list(amplitude = amplitude, period = period))
 }
 
-# An operation of the core on images: computed; or, where one of them is being traced, noted as a step.
+# Applies an operation of the core to images; if one of them is being traced, records the operation as a step.
 image_operation <- function(name, images, options = list(), call = rlang::caller_env()) {
   traced <- Filter(is_traced, images)
   if (length(traced)) {
@@ -159,8 +159,8 @@ image_operation <- function(name, images, options = list(), call = rlang::caller
 
 # ---- tracing: a function of R as plain data ---------------------------------------------------------------------
 
-# A function composed of image operations is called once, on an image that is not there: each operation on it is noted
-# as a step, in the form that the core's image_composition() reads. So the descent of invert_input() runs without R.
+# A function composed of image operations is called once with a placeholder, and each operation is recorded as a step in
+# the form that image_composition() of the core reads. The descent of invert_input() then runs without R.
 
 trace_steps <- function(f, argument = "f", call = rlang::caller_env()) {
   trace <- new.env(parent = emptyenv())
@@ -176,7 +176,7 @@ trace_steps <- function(f, argument = "f", call = rlang::caller_env()) {
   trace$steps[seq_len(as.integer(sub("step ", "", result$reference)))]
 }
 
-# asS4(): only so does %*% find its method (before R 4.3, which has a generic for it).
+# asS4() is required for %*% to find its method before R 4.3, which has a generic for it.
 traced_image <- function(trace, reference) {
   asS4(structure(list(trace = trace, reference = reference), class = "gequi_traced_image"))
 }
@@ -195,7 +195,7 @@ add_step <- function(trace, name, images, options = list()) {
   traced_image(trace, paste("step", length(trace$steps)))
 }
 
-# Weights f(x) for a traced x, where f is a function of R: traced as well, and then taken as they are.
+# Weights f(x) for a traced x, where f is a function of R, which is traced as well.
 traced_weights <- function(x, f) {
   if (is_traced(x) && is.function(f)) list(x = f(x), f = "identity") else list(x = x, f = f)
 }
@@ -255,6 +255,6 @@ abort_not_traced <- function(generic) {
     "`f` uses ", generic, " on an image, which cannot be followed; use image operations, + - * / ^, %*%, t(), exp(), ",
     "log(), sqrt(), abs(), sin(), cos() and tanh()."
   )
-  # stop(), not abort(): the backtrace would show the image's insides.
+  # stop() instead of abort(), because the backtrace would print the contents of the image.
   stop(rlang::error_cnd(c("gequi_input_error", "gequi_error"), message = message, argument = "f"))
 }

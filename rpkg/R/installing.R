@@ -71,7 +71,7 @@ download_size <- function(device) {
   paste0("This downloads about ", sizes[1], " and takes ", sizes[2], " on disk.")
 }
 
-# Where an environment is. reticulate's folder begins with a ~, which means nothing to the programs that are run.
+# The folder of an environment. reticulate returns a path with ~, which other programs do not expand.
 environment_folder <- function(envname = environment_name) {
   path.expand(if (grepl("[/\\\\]", envname)) envname else file.path(reticulate::virtualenv_root(), envname))
 }
@@ -80,12 +80,12 @@ python_in <- function(folder) {
   if (.Platform$OS.type == "windows") file.path(folder, "Scripts", "python.exe") else file.path(folder, "bin", "python")
 }
 
-# The file that is written when all packages are there: what has none was interrupted.
+# This file is written when all packages are installed. If it does not exist, the installation was interrupted.
 stamp_of <- function(folder) file.path(folder, "gequi-installed")
 
 is_whole <- function(folder) file.exists(stamp_of(folder))
 
-# The Python to make an environment from, checked before anything is made.
+# The Python from which to create an environment, checked before anything is created.
 starting_python <- function(python, call) {
   if (is.null(python)) {
     for (version in c("3.12", "3.11", "3.13", ">=3.11")) {
@@ -108,7 +108,7 @@ starting_python <- function(python, call) {
   unname(found)
 }
 
-# Runs Python and shows what it prints. An error has the reason that it gave last.
+# Runs Python and shows its output. An error contains the last reason.
 run_python <- function(python, arguments, purpose, call) {
   log <- tempfile()
   on.exit(unlink(log))
@@ -129,7 +129,7 @@ run_python <- function(python, arguments, purpose, call) {
   ), call = call)
 }
 
-# torch first: what pip takes for it decides what it needs itself. escnn last, without what it asks for.
+# torch is installed first, because its build determines its dependencies; escnn last, without some of its dependencies.
 installation_steps <- function(device = "cpu", pip_options = character()) {
   of <- function(pattern) grep(pattern, requirements, value = TRUE)
   list(
@@ -139,7 +139,7 @@ installation_steps <- function(device = "cpu", pip_options = character()) {
   )
 }
 
-# Where torch has a build for CPUs of its own, which pip does not take by default: on Linux.
+# Linux, where torch has separate builds for CPUs, which pip does not select by default.
 torch_options <- function(device, pip_options, system = Sys.info()[["sysname"]]) {
   chosen <- any(grepl("^(--index-url|-i|--no-index|--find-links|-f)", pip_options))
   if (device == "cpu" && system == "Linux" && !chosen) "--index-url=https://download.pytorch.org/whl/cpu"

@@ -77,10 +77,10 @@ invert_input <- function(
   structure(c(found, list(start = start, target = target)), class = "gequi_inverted_input")
 }
 
-# While the core is at work, an interrupt waits until R is asked for its progress, and ends the descent there. Anywhere
-# else R would leave the core by a jump that Python does not survive.
+# While the core computes, an interrupt waits until R is called for progress, and ends the descent there. Elsewhere R
+# would leave the core by a long jump, which Python does not survive.
 #
-# A user's own function sees every step; a bar, or nothing at all, is content with ten looks a second.
+# A function of the user is called at each step; a progress bar is updated ten times per second.
 watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
   watch <- new.env(parent = emptyenv())
   watch$interrupted <- FALSE
@@ -109,7 +109,7 @@ watch_interrupts <- function(progress, steps, frame = rlang::caller_env()) {
   watch
 }
 
-# A bar that lives as long as the function of that frame.
+# A progress bar that exists as long as the function of that frame.
 descent_bar <- function(steps, frame) {
   bar <- cli::cli_progress_bar(
     total = if (is.numeric(steps)) steps else NA, .envir = frame,

@@ -1,18 +1,18 @@
-# Modules of torch that are no equivariant networks: what makes them is plain data, and so is what R keeps of them.
+# Modules of torch other than equivariant networks. R stores the plain data from which they are created.
 
-# The module that a factory of the core makes. The core attaches its recipe: the name of the factory and the arguments,
-# with a seed, from which it can be made again.
+# Creates a module with a factory of the core. The core attaches its recipe: the name of the factory and the arguments
+# with a seed, from which the module can be created again.
 #
-# factory     name of the core's function
-# arguments   what it is given
+# factory     name of the function of the core
+# arguments   its arguments
 new_module <- function(factory, arguments, call = rlang::caller_env()) {
   as_model(call_core_with(factory, arguments, call), call = call)
 }
 
-# What R keeps of a Python model: of an equivariant network its recipe, of any other module its factory and arguments.
+# The data that R stores of a Python model: the recipe of a network, or the factory and arguments of another module.
 #
 # python      the model
-# weights     those that are not the seed's
+# weights     weights that differ from those of the seed
 as_model <- function(python, weights = NULL, call = rlang::caller_env()) {
   recipe <- call_core("recipe_of_model", python, .call = call)
   if (!is.null(recipe$factory)) {

@@ -46,14 +46,14 @@ equivariant_network <- function(space, input, layers = list(), seed = NULL, dtyp
   ))
 }
 
-# Checks a recipe and plans its layers; builds nothing.
+# Checks a recipe and plans its layers, without building them.
 new_network <- function(recipe, weights = NULL, python = NULL, call = rlang::caller_env()) {
   started <- start_plan(recipe, call)
   recipe$seed <- started$seed # which the core has drawn, where it was NULL
   planned_network(recipe, started$plan, as_table(started$rows), weights, python)
 }
 
-# A network keeps its plan, a Python object, so that one more layer is planned without those before it.
+# A network stores its plan, a Python object, so that an added layer is planned without planning the others again.
 planned_network <- function(recipe, plan, table, weights = NULL, python = NULL) {
   network <- do.call(new_handle, c(
     list("gequi_network"), recipe, list(table = table, weights = weights, python = python)
@@ -64,7 +64,7 @@ planned_network <- function(recipe, plan, table, weights = NULL, python = NULL) 
 
 start_plan <- function(recipe, call) call_core_with("start_plan", recipe, call)
 
-# The plan; made anew where there is none, or a dead one.
+# The plan; it is created again if it does not exist or is no longer valid.
 plan_of <- function(network, call) {
   if (is_dead(network$handle$plan)) network$handle$plan <- start_plan(recipe_of(network), call)$plan
   network$handle$plan
@@ -93,7 +93,7 @@ check_network <- function(network, call = rlang::caller_env(), argument = "netwo
   }
 }
 
-# Networks and modules alike.
+# Used for networks and modules.
 check_model <- function(model, argument = "model", call = rlang::caller_env()) {
   if (!inherits(model, c("gequi_network", "gequi_module"))) {
     abort_gequi("InputError", paste0(
@@ -104,7 +104,7 @@ check_model <- function(model, argument = "model", call = rlang::caller_env()) {
 
 # ---- layers -------------------------------------------------------------------------------------------------------
 
-# The network with one more layer: its kind, and the options that were given to the calling layer_<kind>().
+# Adds a layer to a network: its kind, and the options that were passed to layer_<kind>().
 add_layer <- function(network, kind, frame = rlang::caller_env()) {
   if (missing(network)) need_arguments(frame)
   options <- setdiff(names(formals(sys.function(sys.parent()))), "network")
@@ -146,7 +146,7 @@ as_layers <- function(layers, call = rlang::caller_env(), argument = "layers") {
   })
 }
 
-# Weights that are not those of the seed.
+# Weights that differ from those of the seed.
 kept_weights <- function(network) {
   if (isTRUE(network$handle$changed)) call_core("get_weights", network) else network$weights
 }
@@ -279,7 +279,7 @@ format.gequi_network <- function(x, ...) {
 #' @export
 print.gequi_network <- function(x, ...) {
   refuse_dots(..., .also = of_print)
-  # Weights that are lost leave the plan to show.
+  # If the weights are lost, the plan can still be shown.
   table <- if (is_alive(x) || !isTRUE(x$handle$changed)) as.data.frame(x) else x$table
   print_network(x, table)
   invisible(x)

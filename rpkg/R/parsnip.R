@@ -114,7 +114,7 @@ shaped <- function(values, shape, call) {
 
 # ---- registration ---------------------------------------------------------------------------------------------------
 
-# Tells parsnip of the engine. Its functions are found by name: parsnip need not be installed.
+# Registers the engine with parsnip. Its functions are found by name, so parsnip need not be installed.
 register_parsnip_engine <- function() {
   parsnip <- function(name, ...) exported("parsnip", name)(...)
   if ("gequi" %in% parsnip("get_from_env", "mlp")$engine) return(invisible())

@@ -50,7 +50,7 @@ to_grayscale <- function(x) {
   pixels
 }
 
-# Only colours are for the core to turn to grayscale: what is grayscale already need not travel.
+# Only pictures with colors are passed to the core for conversion to grayscale.
 as_grayscale <- function(picture, argument, call) {
   if (!picture$channels) return(picture$pixels)
   call_core("as_grayscale", x = picture$pixels, argument = argument, .call = call)
@@ -119,8 +119,8 @@ read_magick <- function(x, argument, call) {
 
 # ---- NIfTI ----------------------------------------------------------------------------------------------------------
 
-# The objects of RNifti and oro.nifti are arrays that carry their header; that of Rniftilib is a pointer with methods of
-# its own, which R finds only by name.
+# The objects of RNifti and oro.nifti are arrays with a header. The object of Rniftilib is a pointer with its own
+# methods, which R finds only by name.
 read_nifti <- function(x, argument, call) {
   values <- if (typeof(x) == "externalptr") exported("Rniftilib", "[.nifti")(x) else x
   if (inherits(x, "internalImage")) values <- as.array(x)
@@ -141,7 +141,7 @@ read_nifti <- function(x, argument, call) {
   new_picture(pixels, FALSE, spacing, orientation = orientation, origin = origin, cosines = axes$cosines)
 }
 
-# The fields of a header that say how the voxels lie, as the core takes them.
+# The fields of a header that describe the orientation of the voxels, as the core takes them.
 nifti_fields <- c(
   "sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x",
   "qoffset_y", "qoffset_z", "pixdim"
@@ -165,8 +165,8 @@ nifti_header <- function(x) {
   lapply(Filter(length, header), as.numeric)
 }
 
-# oro.nifti::readNIfTI() turns what it reads, if it is not told otherwise, until x runs to the left, y to the front and
-# z up, and leaves the header as it was. The rows have no fourth number: where the first voxel lies is lost.
+# oro.nifti::readNIfTI() reorients images by default, so that x runs to the left, y to the front and z up, but does not
+# change the header. Its rows have no fourth number, so the position of the first voxel is lost.
 radiological <- list(sform_code = 1, srow_x = c(-1, 0, 0), srow_y = c(0, 1, 0), srow_z = c(0, 0, 1))
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ frames_of_magick <- function(pages, argument, call) {
   lapply(seq_len(dim(frames)[1]), function(i) read_frames(frames[i, , , , drop = FALSE], argument, call))
 }
 
-# Those that read NIfTI, by the name of their function. Found by name, as hardly anybody has all of them; none is in
-# Suggests, which R CMD check wants installed.
+# Packages that read NIfTI files, by the name of their function. They are found by name and are not in Suggests, because
+# few users have all of them and R CMD check requires suggested packages.
 nifti_readers <- c(RNifti = "readNifti", oro.nifti = "readNIfTI", Rniftilib = "nifti.image.read")
 
 read_nifti_file <- function(file, argument, call) {

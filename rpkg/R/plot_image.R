@@ -87,12 +87,12 @@ panels_of <- function(x, call) {
   joined(panels)
 }
 
-# Pixels may be missing, as outside of a registered image: NaN is let through.
+# Pixels may be missing, such as those outside a registered image, so NaN is allowed.
 missing_pixels_as_nan <- function(x) if ((is.numeric(x) || is.logical(x)) && !is.object(x)) with_nan(x) else x
 
 is_plain_list <- function(x) is.list(x) && !is.object(x)
 
-# Images under the name of what they come from, with their own names where there are several.
+# Names images after their source, with their own names if there are several.
 joined <- function(panels) {
   titles <- Map(function(each, name) if (length(each) == 1) name else paste(name, names(each)), panels, names(panels))
   stats::setNames(unlist(unname(panels), recursive = FALSE), unlist(titles))
@@ -152,7 +152,7 @@ as_colours <- function(panels, limits) {
 
 with_zero <- function(x) ifelse(is.na(x), 0, x)
 
-# What is black and white in pictures of colours.
+# The values that are shown as black and white in images with colors.
 colour_limits <- function(values) {
   range <- finite_range(values)
   if (range[1] < 0) return(range)
@@ -161,7 +161,7 @@ colour_limits <- function(values) {
 
 finite_range <- function(values) if (any(is.finite(values))) range(values, finite = TRUE) else c(0, 1)
 
-# The pixels of an image about (0, 0), row 1 on top, so that images of different sizes share a centre.
+# The pixels of an image about (0, 0), with row 1 at the top, so that images of different sizes are centered.
 centred_cells <- function(x, step, ...) {
   rows <- seq(1, nrow(x), by = step)
   columns <- seq(1, ncol(x), by = step)
@@ -170,12 +170,12 @@ centred_cells <- function(x, step, ...) {
   data.frame(x = c(col(x)) - (ncol(x) + 1) / 2, y = (nrow(x) + 1) / 2 - c(row(x)), value = value, ...)
 }
 
-# Values beyond the limits take the colour of the nearest limit.
+# Values beyond the limits have the color of the nearest limit.
 squish <- function(x, range) pmin(pmax(x, range[1]), range[2])
 
 white <- function() ggplot2::element_rect(fill = "white", colour = NA)
 
-# No axes: a picture is its own.
+# A theme without axes.
 theme_picture <- function() {
   ggplot2::theme_minimal() +
     ggplot2::theme(

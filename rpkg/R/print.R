@@ -1,6 +1,6 @@
-# What the print methods share. They write plain lines to the standard output: no addresses, nothing of Python.
+# Shared parts of the print methods. They write plain lines to the standard output, without addresses or Python names.
 
-# What an object is, in grey, and which one.
+# The class of an object in gray, followed by its description.
 title_line <- function(kind, text) paste0(cli::col_grey(paste0("<", kind, ">")), " ", cli::style_bold(text))
 
 # A data frame with text to the left, numbers to the right, yes or no for logicals; at most n rows.
@@ -20,7 +20,7 @@ print_table <- function(table, n = Inf, right = character()) {
   if (left_out > 0) cat(cli::col_grey(paste0("  ... and ", left_out, " more")), "\n", sep = "")
 }
 
-# The tables that functions return are data frames that print like all else here.
+# The tables that functions return are data frames with this print method.
 #' @export
 print.gequi_table <- function(x, ..., n = Inf) {
   refuse_dots(..., .also = of_print)

@@ -1,7 +1,7 @@
-# Progress of long calls: what is shown, and what the core reports to.
+# Progress of long calls: what is shown, and the functions that the core calls.
 
-# A reporter has `report`, which the core calls with a list, or NULL where nothing is shown; and `close()`, which takes
-# away what was shown. `show` makes one. An interrupt is R's own: it ends the call.
+# A reporter has `report`, a function that the core calls with a list, or NULL if nothing is shown, and `close()`, which
+# removes the output. `show` creates one. An interrupt is handled by R and ends the call.
 reporter <- function(progress, show, call) {
   silent <- list(report = NULL, close = function() NULL)
   if (is.function(progress)) return(utils::modifyList(silent, list(report = progress)))
@@ -12,7 +12,7 @@ reporter <- function(progress, show, call) {
   if (progress) show() else silent
 }
 
-# A bar of how many are done. cli shows it once it has lasted two seconds.
+# A progress bar for a number of tasks. cli shows it after two seconds.
 count_bar <- function(doing) {
   id <- NULL
   list(
@@ -26,7 +26,7 @@ count_bar <- function(doing) {
   )
 }
 
-# A line that says which stage a long call is at; as late. Stages come seldom, so none waits for the next tick of cli.
+# A line with the current stage of a long call, shown after two seconds. It is updated at once, since stages are rare.
 stage_line <- function(doing) {
   id <- NULL
   begin <- proc.time()[["elapsed"]]
@@ -42,7 +42,7 @@ stage_line <- function(doing) {
   )
 }
 
-# A progress bar that lives until it is closed, whichever function made it.
+# A progress bar that exists until it is closed, in whichever function it was created.
 new_bar <- function(total, format) {
   cli::cli_progress_bar(total = total, format = format, clear = TRUE, .auto_close = FALSE)
 }

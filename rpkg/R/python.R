@@ -1,8 +1,7 @@
-# The Python side: what it needs, where the core comes from, when it starts.
+# The Python side: its dependencies, the location of the core, and its start.
 
-# What lives as long as the session: `door`, the core's function for all calls, and `process`, the number of the process
-# in which it was opened; `torch_came_first`, whether torch was imported before the core; `callback_error`, see
-# to_python().
+# State of the session: `door`, the function of the core for all calls; `process`, the id of the process in which it was
+# loaded; `torch_came_first`, whether torch was imported before the core; `callback_error`, see to_python().
 the <- new.env(parent = emptyenv())
 
 # The dependencies in pyproject.toml; a test compares them.
@@ -11,27 +10,27 @@ requirements <- c(
   "safetensors>=0.4"
 )
 
-# What escnn needs besides: all that it asks for but the two packages in overrides.txt.
+# Dependencies of escnn, without the two packages in overrides.txt.
 requirements_of_escnn <- c("autograd", "pymanopt")
 
-# What training needs besides: pyproject's extra "train".
+# Additional dependencies of training: the extra "train" of pyproject.toml.
 requirements_of_training <- c("lightning>=2.5", "torchmetrics>=1.6")
 
-# What export_model() needs besides for ONNX: pyproject's extra "export".
+# Additional dependencies of export_model() for ONNX: the extra "export" of pyproject.toml.
 requirements_of_export <- c("onnx>=1.16", "onnxscript>=0.1")
 
-# What predict_folder() needs besides for pictures: pyproject's extra "images".
+# Additional dependencies of predict_folder() for picture files: the extra "images" of pyproject.toml.
 requirements_of_images <- c("pillow>=10", "tifffile>=2023.2.2")
 
-# What install_gequi() installs besides the dependencies.
+# Packages that install_gequi() installs besides the dependencies.
 requirements_besides <- c(
   requirements_of_escnn, requirements_of_training, requirements_of_export, requirements_of_images
 )
 
 environment_name <- "r-gequi"
 
-# The core's door: call() of inst/python/gequi/_r_interface.py. Starts Python and imports the core at its first use.
-# Where no Python has what is needed, an interactive session is asked whether to make one, if it may be.
+# The function call() of inst/python/gequi/_r_interface.py. The first use starts Python and imports the core. If no
+# Python has the required packages, an interactive session is asked whether to install them.
 core <- function(call, ask = rlang::is_interactive()) {
   if (is.null(the$door)) {
     found <- ready_python(ask, call)
@@ -47,7 +46,7 @@ core <- function(call, ask = rlang::is_interactive()) {
   the$door
 }
 
-# The threads of torch stay behind in a fork, where what waits for one of them waits for ever.
+# The threads of torch do not exist in a forked process, so a computation that waits for them would never end.
 abort_fork <- function(call) {
   abort_gequi("ForkError", c(
     "gequiR does not compute in a forked process, such as those of parallel::mclapply() or future::multicore.",
@@ -56,14 +55,14 @@ abort_fork <- function(call) {
   ), call = call)
 }
 
-# To stderr and not as a message, which knitr would put into a document.
+# Written to stderr and not as a message, which knitr would include in a document.
 say_that_python_starts <- function() {
   if (reticulate::py_available() || isTRUE(getOption("gequiR.quiet"))) return(invisible())
   cat("gequiR: starting Python with torch and escnn, once in a session (a few seconds).\n", file = stderr())
 }
 
-# The core that is loaded already (as where Python runs R); else the one this package carries; else an installed one.
-# All must be of this package's version.
+# The core that is already loaded (if Python runs R), else the core in this package, else an installed one. Its version
+# must be the version of this package.
 import_core <- function(call) {
   prepare_torch() # where no hook has: see declare_to_reticulate()
   the$torch_came_first <- is_imported("torch")
@@ -87,7 +86,7 @@ is_imported <- function(module) {
 
 carried_modules <- function() system.file("python", package = "gequiR")
 
-# A Python module that this package carries. No compiled files are left in R's library, which is not ours to write to.
+# A Python module in this package. No compiled files are written to the R library.
 import_carried <- function(module) {
   sys <- reticulate::import("sys", convert = FALSE)
   before <- sys$dont_write_bytecode
@@ -96,12 +95,12 @@ import_carried <- function(module) {
   reticulate::import_from_path(module, carried_modules(), convert = FALSE)
 }
 
-# Has torch use its own BLAS and not R's: see gequi_deepbind.py. It helps only before torch is imported.
+# Makes torch use its own BLAS instead of R's; see gequi_deepbind.py. It has an effect only before torch is imported.
 prepare_torch <- function() {
   if (!is_imported("gequi_deepbind")) import_carried("gequi_deepbind")
 }
 
-# Warns where torch's matrix products are slow: torch was imported before prepare_torch() was called.
+# Warns if the matrix products of torch are slow, because torch was imported before prepare_torch() was called.
 warn_of_slow_products <- function(call) {
   products <- call_core("measure_products", .call = call)
   if (products$slow) rlang::warn(about_slow_products(products), class = "gequi_warning", call = call)
@@ -117,16 +116,16 @@ about_slow_products <- function(products) {
   )
 }
 
-# Whether there is no Python object, or one that has died: R has read it from a file, or its process is another one.
+# Whether the Python object does not exist or is invalid: read from a file by R, or created in another process.
 is_dead <- function(python) is.null(python) || reticulate::py_is_null_xptr(python)
 
-# Tells reticulate what the Python must have, and of the environment of install_gequi(), where there is a whole one.
+# Tells reticulate the requirements of Python, and the environment of install_gequi() if it is complete.
 declare_requirements <- function() {
   reticulate::py_require(c(requirements, requirements_besides), python_version = ">=3.11")
   if (is_whole(environment_folder())) reticulate::use_virtualenv(environment_name, required = FALSE)
 }
 
-# What reticulate must know before it starts Python, and what must be done before anyone imports torch.
+# Settings that reticulate needs before it starts Python, and steps that must precede the import of torch.
 declare_to_reticulate <- function() {
   prepare <- function(...) try(prepare_torch(), silent = TRUE) # which must not keep Python from starting
   if (reticulate::py_available()) return(prepare())
@@ -156,7 +155,7 @@ how_to_get_python <- paste(
   "GEQUI_PYTHON before R starts."
 )
 
-# The Python that runs, and how it was chosen. Starts none.
+# The running Python and how it was selected. Does not start Python.
 describe_python <- function() {
   if (!reticulate::py_available()) return(list())
   config <- reticulate::py_config()

@@ -144,7 +144,7 @@ register_images <- function(moving, fixed, spacing = NULL, moving_spacing = NULL
   structure(unname(found), names = names_of_pairs(moving, fixed), class = "gequi_registrations")
 }
 
-# The images of each pair, with their spacings, or the error of reading them where errors are kept.
+# The images of each pair with their spacings, or the error of reading them if errors are kept.
 read_pairs <- function(moving, fixed, several, moving_spacing, spacing, keep, call) {
   pairs <- if (several) seq_along(fixed) else 1
   moving_spacing <- of_each(moving_spacing, length(pairs), "moving_spacing", call)
@@ -177,10 +177,10 @@ as_landmarks <- function(points) {
   as_index(unname(points))
 }
 
-# A part of a pair: NULL where its images could not be read.
+# A part of a pair; NULL if its images could not be read.
 part_of <- function(pair, name) if (!inherits(pair, "error")) pair[[name]]
 
-# The names of the pairs: those of the fixed images, or of the moving ones where these have none.
+# The names of the pairs: the names of the fixed images, or of the moving images if these have none.
 names_of_pairs <- function(moving, fixed) {
   named <- function(images) if (is.character(images)) basename(images) else names(images)
   if (is.null(named(fixed))) named(moving) else named(fixed)
@@ -188,7 +188,7 @@ names_of_pairs <- function(moving, fixed) {
 
 # ---- what comes in --------------------------------------------------------------------------------------------------
 
-# Many pairs are given as lists, or as the names of their files.
+# Several pairs are given as lists or as names of files.
 is_several <- function(x) (is.list(x) && !is.data.frame(x)) || (is.character(x) && length(x) > 1)
 
 # A spacing for each pair, from one for all or a list of them.
@@ -207,7 +207,7 @@ read_grayscale <- function(x, argument, call) {
   list(pixels = as_grayscale(picture, argument, call), spacing = picture$spacing)
 }
 
-# A pair as the core takes it. A spacing that is not given is the image's own; where it has none, the other's.
+# A pair as the core takes it. A missing spacing is that of the image, or that of the other image if it has none.
 as_pair <- function(moving, fixed, moving_spacing, spacing) {
   if (is.null(spacing)) spacing <- fixed$spacing
   if (is.null(spacing) && is.null(moving_spacing)) spacing <- moving$spacing
@@ -220,8 +220,8 @@ as_pair <- function(moving, fixed, moving_spacing, spacing) {
 
 # ---- what comes out -------------------------------------------------------------------------------------------------
 
-# What R keeps of the core's registration: its plain data, and the quantiles that print() and summary() show. R counts
-# pixels from 1: a map's values move by 1, and so does the shift of a linear map, at both its ends.
+# The data that R stores of a registration: plain data, and the quantiles that print() and summary() show. R counts
+# pixels from 1, so the values of a map increase by 1, and the shift of a linear map changes on both sides.
 new_registration <- function(python, call) {
   told <- call_core("describe_registration", python, .call = call)
   plain <- missing_by(moved_by(told$plain, 1), with_missing)
@@ -238,7 +238,7 @@ make_python.gequi_registration <- function(x, call) {
   call_core("make_registration", plain = missing_by(moved_by(plain, -1), with_nan), .call = call)
 }
 
-# What may be missing in a registration, and the value that stands for it.
+# Values that may be missing in a registration, and what represents them.
 missing_by <- function(plain, written) {
   for (name in c("warped", "fill")) if (!is.null(plain[[name]])) plain[[name]] <- written(plain[[name]])
   plain
@@ -252,7 +252,7 @@ plain_data <- function(x) {
   x[setdiff(names(x), "handle")]
 }
 
-# Maps that count from 0, by 1 more, or back.
+# Converts maps between pixels counted from 0 and from 1.
 moved_by <- function(plain, by) {
   for (name in c("map", "inverse_map")) plain[[name]] <- plain[[name]] + by
   plain$affine <- affine_moved_by(plain$affine, by)
@@ -286,13 +286,13 @@ spread_of <- function(x, call = rlang::caller_env()) {
   x$handle$spread
 }
 
-# The linear part in words; NULL where the affine map has been replaced.
+# The linear part as text; NULL if the affine map has been replaced.
 decomposition_of <- function(x, call = rlang::caller_env()) {
   if (!is.null(x$decomposition)) return(x$decomposition)
   call_core("describe_registration", x, .call = call)$decomposition
 }
 
-# A registration in which something is replaced is another one, whose Python object is not made yet.
+# Replacing a part of a registration creates another registration, without a Python object.
 another <- function(x, replaced) {
   class <- class(x)
   x <- unclass(x)

@@ -1,4 +1,4 @@
-# The linear part of a registration in the terms that one speaks of.
+# The linear part of a registration as rotation, scale, shift, shear and mirror.
 
 #' @importFrom generics tidy
 #' @export
@@ -69,10 +69,10 @@ linear_part_of <- function(x) {
   )
 }
 
-# Numbers with so many digits, and no -0.
+# Formats numbers with so many digits, without -0.
 fixed_digits <- function(x, digits) formatC(round(x, digits) + 0, digits = digits, format = "f")
 
-# Whether a decomposition shows one scale for all directions, at the digits that are printed.
+# Whether a decomposition shows the same scale in all directions, at the printed number of digits.
 is_even <- function(parts) {
   all(abs(parts$scales - parts$scale) < 5e-4 * parts$scale) && all(abs(parts$shear) < 5e-4)
 }

@@ -96,7 +96,7 @@ collect_registration <- function(folder) {
   as_table(call_core("collect_registration", folder = as_path(folder)))
 }
 
-# A table of pairs as the core takes it: a list for each row, without what is missing in it.
+# A table of pairs as the core takes it: one list per row, without missing values.
 as_pairs <- function(images) {
   if (!is.data.frame(images)) return(as_path(images))
   columns <- lapply(as.list(images), function(column) if (is.factor(column)) as.character(column) else column)

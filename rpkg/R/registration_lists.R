@@ -1,4 +1,4 @@
-# Lists of registrations, some of which may be the error of a pair that failed: their table, and what each carries over.
+# Lists of registrations, or of errors of failed pairs: their table, and transformed points and images.
 
 has_failed <- function(x) vapply(unclass(x), inherits, NA, "error", USE.NAMES = FALSE)
 
@@ -78,8 +78,8 @@ predict.gequi_registrations <- function(object, newdata, ...) {
 
 # ---- pairs that fail ------------------------------------------------------------------------------------------------
 
-# The registrations of the core's list, each with its R object, or the error of the pair: that of reading its images, or
-# the core's.
+# The registrations of a list of the core as R objects, or the error of the pair, from reading its images or from the
+# core.
 as_registrations <- function(found, images, call) {
   told <- call_core("describe_registrations", found, .call = call)
   Map(function(each, error, image) {
@@ -88,7 +88,7 @@ as_registrations <- function(found, images, call) {
   }, told$registrations, told$errors, images)
 }
 
-# An error of the core that is not signalled.
+# An error of the core that is returned and not signaled.
 as_condition <- function(error, call) {
   tryCatch(abort_core(error, call), gequi_error = function(condition) condition)
 }

@@ -35,7 +35,7 @@ plot.gequi_registrations <- function(x, type = c("overlay", "grid", "jacobian", 
 
 most_small_cells <- 60000 # of one picture
 
-# What a picture shows, with a longer side of 1: its cells, with the value or the colour that is `shown` of each.
+# The cells of a picture with a longer side of 1, and the value or the color that is `shown` in each.
 small_cells <- function(x, cut, type, squares, title, titles) {
   grid <- type == "grid"
   spacing <- (if (grid) x$moving_spacing else x$spacing)[cut$along]
@@ -74,7 +74,7 @@ small_grid <- function(x, cut, squares, title, titles) {
   )
 }
 
-# The error of each pair that failed, in place of its picture.
+# The error of each failed pair, in place of its picture.
 why_failed <- function(x, failed, titles) {
   if (!length(failed)) return(NULL)
   text <- vapply(failed, function(i) paste(strwrap(conditionMessage(x[[i]]), 28), collapse = "\n"), "")

@@ -1,5 +1,5 @@
-# What can be done with a registration: print, summary, as.data.frame. predict() is in registration_predict.R, the
-# pictures are in registration_plots.R, and lists of registrations in registration_lists.R.
+# Methods of registrations: print, summary, as.data.frame. predict() is in registration_predict.R, plots are in
+# registration_plots.R, and lists of registrations are in registration_lists.R.
 
 axis_names <- function(axes) utils::tail(c("depth", "row", "column"), axes)
 

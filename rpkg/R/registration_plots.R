@@ -59,7 +59,7 @@ check_squares <- function(squares, type, call) {
 
 # ---- slices of volumes ----------------------------------------------------------------------------------------------
 
-# What is shown: the number of a slice across an axis, and the two axes along it. Of an image, all.
+# What is shown of a volume: the index of the slice across an axis, and the two axes of the slice; of an image, all.
 cut_of <- function(x, slice, axis, call) {
   size <- dim(x$fixed)
   if (length(size) == 2) {
@@ -79,13 +79,13 @@ cut_of <- function(x, slice, axis, call) {
   list(along = setdiff(1:3, axis), axis = axis, slice = slice)
 }
 
-# The matrix that is shown of an image or volume.
+# The displayed matrix of an image or volume.
 sliced <- function(image, cut, slice = cut$slice) {
   if (is.null(cut$axis)) return(image)
   asplit(image, cut$axis)[[slice]]
 }
 
-# The part of a map that leads to what is shown, with as many axes as before.
+# The part of a map for the displayed slice, with all its axes.
 sliced_map <- function(map, cut) {
   if (is.null(cut$axis)) return(map)
   kept <- lapply(dim(map), seq_len)
@@ -103,11 +103,11 @@ placed_cells <- function(image, spacing, ...) {
   cells
 }
 
-# The image between 0 and 1, with the darkest and the brightest half percent cut off.
+# Scales the image to [0, 1], with the darkest and the brightest half percent clipped.
 stretched <- function(image) call_core("stretched", image = image)
 
-# The cells of the two images, with the moving one as the core lays it over the fixed one: `fixed`, `moving`, whether
-# it is `seen`, and whether a checkerboard shows the fixed image there, `of_fixed`.
+# The cells of both images, with the moving image resampled to the fixed one: `fixed`, `moving`, `seen` (whether there
+# is a moving pixel), and `of_fixed` (whether a checkerboard shows the fixed image).
 laid_over <- function(x, cut, when, squares, cells_of) {
   axis <- if (is.null(cut$axis)) 0 else cut$axis - 1
   parts <- call_core("laid_over", x, slice = as_index(cut$slice), axis = axis, squares = squares)
@@ -217,7 +217,7 @@ plot_registration_grid <- function(x, cut, squares) {
     ggplot2::theme(legend.position = "bottom")
 }
 
-# Lines over pictures in grey.
+# Lines on gray pictures.
 grid_layers <- function(lines) {
   list(
     ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1), guide = "none"),
@@ -226,20 +226,20 @@ grid_layers <- function(lines) {
   )
 }
 
-# The slice of the moving image that holds the middle of what is shown; the grid is seen along the axis.
+# The slice of the moving image that contains the center of the displayed slice; the grid is projected along the axis.
 moving_under_grid <- function(x, cut) {
   if (is.null(cut$axis)) return(stretched(x$moving))
   through <- sliced(asplit(x$map, 1)[[cut$axis]], cut)
   sliced(stretched(x$moving), cut, min(max(round(stats::median(through)), 1), dim(x$moving)[cut$axis]))
 }
 
-# The grid where the map takes it, on the moving image.
+# The grid on the moving image, at the positions given by the map.
 carried_grid <- function(x, cut, squares, panel) {
   carried <- lapply(asplit(x$map, 1)[cut$along], sliced, cut)
   grid_lines(carried, dim(x$moving)[cut$along], x$moving_spacing[cut$along], squares, panel)
 }
 
-# Every so many rows and columns of a map, as lines in the image that it leads to.
+# Lines through every n-th row and column of a map, in the moving image.
 grid_lines <- function(map, size, spacing, squares, panel) {
   rows <- nrow(map[[1]])
   columns <- ncol(map[[1]])
@@ -275,7 +275,7 @@ value_cells <- function(x, cut, type, cells_of) {
   cells
 }
 
-# The scale of colours for the values of `type`.
+# The color scale for the values of `type`.
 scale_of <- function(type, values, axes) {
   if (type == "uncertainty") {
     unit <- if (axes == 3) "voxels" else "pixels"

@@ -1,4 +1,4 @@
-# Images, labels and points carried from one image of a registration to the other.
+# Images, labels and points transformed from one image of a registration to the other.
 
 #' Apply a registration to images, labels or points
 #'
@@ -67,7 +67,7 @@ predict.gequi_registration <- function(object, newdata, direction = c("moving_to
   carry_picture(object, newdata, direction, type, interpolation, fill, here)
 }
 
-# A picture has at least 16 columns, so as many columns as there are axes are coordinates.
+# An image has at least 16 columns, so a matrix with one column per axis contains coordinates.
 is_points <- function(newdata, axes) {
   if (is.data.frame(newdata)) return(TRUE)
   coordinates <- if (is.matrix(newdata)) ncol(newdata) else if (is.null(dim(newdata))) length(newdata)
@@ -108,7 +108,7 @@ carry_picture <- function(object, newdata, direction, type, interpolation, fill,
   structure(factor(names[carried], names), dim = dim(carried))
 }
 
-# A picture with its channels in front, carried and brought back.
+# Transforms a picture with its channels as the first axis.
 carry_channels <- function(picture, of_images, carry) {
   if (!picture$channels || !of_images) return(carry(picture$pixels))
   aperm(carry(aperm(picture$pixels, c(3, 1, 2))), c(2, 3, 1))
@@ -124,7 +124,7 @@ factor_as_picture <- function(x, call) {
   new_picture(array(as.integer(x), dim(x)), FALSE)
 }
 
-# A value as the core takes it: NaN for what is missing, the number of a level.
+# A value as the core takes it: NaN for a missing value, the number of a level for a factor.
 fill_as_number <- function(fill, levels, call) {
   if (is.null(levels) || (length(fill) == 1 && is.na(fill))) return(na_as_nan(fill))
   number <- match(as.character(fill), levels)
@@ -135,7 +135,7 @@ fill_as_number <- function(fill, levels, call) {
   ), "fill", call)
 }
 
-# What the core does not know is NaN there and NA in R.
+# Unknown values are NaN in the core and NA in R.
 with_missing <- function(x) {
   x[is.nan(x)] <- NA
   x

@@ -95,7 +95,7 @@ unmarshal <- function(data) {
   saved_model(call_core("read_model_bytes", data = data, name = "`data`"))
 }
 
-# What is kept beside a model: of one that was fitted, its history and its classes.
+# Data that are stored with a model: for a trained model, its history and its classes.
 metadata_of <- function(model, metadata = NULL) {
   if (!inherits(model, "gequi_fit")) return(metadata)
   rows <- lapply(seq_len(NROW(model$history)), function(i) {
@@ -107,7 +107,7 @@ metadata_of <- function(model, metadata = NULL) {
   utils::modifyList(as.list(metadata), fitted)
 }
 
-# The R object of a model that was saved, and of what was kept beside it.
+# Creates the R object of a saved model and of the data that were stored with it.
 saved_model <- function(read, call = rlang::caller_env()) {
   metadata <- read$metadata
   model <- as_model(read$handle, call_core("get_weights", read$handle, .call = call), call)

@@ -47,7 +47,7 @@ product_lines <- function(products) {
   )
 }
 
-# What does not work for want of a package, and how to get it.
+# The features that do not work because a package is missing, and how to install it.
 missing_lines <- function(versions, products) {
   purposes <- list(
     "fit() and evaluate()" = requirements_of_training, "export_model() to ONNX" = requirements_of_export,
@@ -71,7 +71,7 @@ problem_lines <- function(problem) c(sub("\n.*", "", problem), how_to_get_python
 
 package_names <- function(requirements) sub("[=<>].*", "", requirements)
 
-# The installed versions, without importing anything; of the core, that which is loaded.
+# The installed versions, without importing the packages; for the core, the loaded version.
 package_versions <- function() {
   metadata <- reticulate::import("importlib.metadata", convert = TRUE)
   packages <- package_names(c(requirements, requirements_besides))

@@ -207,10 +207,10 @@ plot.gequi_equivariance <- function(x, ...) {
   }
 }
 
-# What is marked beside the bars of elements that interpolate.
+# The marks beside the bars of elements that interpolate.
 marks_of_errors <- c(rms = "rms inside the disc", floor = "floor: interpolation alone")
 
-# Whole powers of ten within the limits of a logarithmic axis, at most 8 or so; and their labels.
+# Powers of ten within the limits of a logarithmic axis, at most 8 or so, and their labels.
 decades <- function(limits) {
   range <- c(ceiling(log10(limits[1]) - 0.01), floor(log10(limits[2]) + 0.01))
   10^seq(range[1], max(range), by = ceiling((diff(range) + 1) / 8))

@@ -1,14 +1,14 @@
-# Targets of fit() and evaluate(): which of them are classes, and the numbers by which the core knows a class.
+# Targets of fit() and evaluate(): whether they are classes, and the numbers of the classes in the core.
 
-# What a class is called in R. `class_type` is "factor", "logical" or "whole": what the targets were, and so what
-# predict() returns. `levels` are the names of the classes in the core's order; NULL are whole numbers from 1.
+# The coding of classes. `class_type` is "factor", "logical" or "whole", the type of the targets, which predict()
+# returns as well. `levels` are the names of the classes in the order of the core; NULL means whole numbers from 1.
 new_coding <- function(levels = NULL, type = "whole") list(levels = levels, class_type = type)
 
 coding_of <- function(model) {
   if (inherits(model, "gequi_fit") && model$classes) new_coding(model$levels, model$class_type)
 }
 
-# The coding as plain data, which are kept beside a model, and back. Without a type, the levels are those of a factor.
+# Converts the coding to plain data, which are stored with a model, and back. Without a type, it is a factor.
 coding_as_plain <- function(coding) list(levels = as.list(coding$levels), class_type = coding$class_type)
 
 coding_from_plain <- function(plain) {
@@ -17,8 +17,8 @@ coding_from_plain <- function(plain) {
   new_coding(levels, type)
 }
 
-# Inputs and targets as the core takes them. The coding is known at once or, where a function makes the batches, from
-# the first of them.
+# Inputs and targets as the core takes them. The coding is known at once, or from the first batch if a function makes
+# the batches.
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
   refuse_table(y, call)
   check_loss_of_classes(y, loss, call)
@@ -34,12 +34,12 @@ read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call 
   list(
     x = if (is.function(x)) encoding_batches(x, encode) else x, y = encode(y, x),
     loss = rlang::`%||%`(loss, if (classes) "cross_entropy"),
-    # In a file, the core finds the class to ignore; elsewhere it is found here.
+    # For files, the core finds the class to ignore; otherwise it is found here.
     ignore = if (is_file(y, coding)) ignore, classes = classes, coding = function() coding, encode = encode
   )
 }
 
-# Whether targets are classes: by their type, by the loss or, for other numbers, by what the core says.
+# Whether targets are classes: by their type, by the loss or, for other numbers, by the check of the core.
 are_classes <- function(object, x, y, loss, ignore, call) {
   if (is_classes(y, loss)) return(TRUE)
   if (!is.null(loss) || !is.numeric(y) || is.function(x)) return(FALSE)
@@ -48,7 +48,7 @@ are_classes <- function(object, x, y, loss, ignore, call) {
   found
 }
 
-# A function of R that makes batches, numbered from 1, as one of the core's.
+# Converts a function of R that makes batches, numbered from 1, to one of the core.
 encoding_batches <- function(make, encode) {
   function(number) {
     pair <- make(number + 1)
@@ -61,7 +61,7 @@ missing_as_nan <- function(y) {
   y
 }
 
-# One text is the path of a file, of which R knows no classes; several are classes.
+# One string is the path of a file whose classes R does not know; several strings are classes.
 is_file <- function(y, coding) rlang::is_string(y) && !y %in% coding$levels
 
 refuse_table <- function(y, call) {
@@ -79,7 +79,7 @@ refuse_table <- function(y, call) {
 
 may_be_classes <- function(y, loss) is.null(loss) || identical(loss, "cross_entropy") || is.factor(y)
 
-# A factor has one loss; a name that is no loss, the core refuses.
+# A factor determines the loss. The core refuses an unknown name of a loss.
 check_loss_of_classes <- function(y, loss, call) {
   if (!is.factor(y) || !rlang::is_string(loss, c("binary_cross_entropy", "mse", "mae", "huber"))) return(invisible())
   abort_gequi("InputError", paste0(
@@ -102,7 +102,7 @@ tell_classes <- function(y, ignore) {
   ))
 }
 
-# The coding that targets set for a network.
+# The coding of classes that targets define for a network.
 find_coding <- function(y, ignore, object, x, call) {
   if (is.character(y)) y <- factor(y)
   if (is.logical(y)) return(new_coding(c("FALSE", "TRUE"), "logical"))
@@ -122,7 +122,7 @@ find_coding <- function(y, ignore, object, x, call) {
   }
 }
 
-# Names in a row, of many the first ten.
+# Lists names, at most ten of them.
 quoted <- function(names) {
   toString(c(paste0("\"", utils::head(names, 10), "\""), if (length(names) > 10) "..."))
 }

@@ -1,5 +1,5 @@
-# The generics of broom, ggplot2 and stats: what other packages ask of a model, for networks, trainings and
-# registrations. tidy() of a registration is in registration_decomposition.R.
+# Methods of the generics of broom, ggplot2 and stats for networks, trainings and registrations. tidy() of a
+# registration is in registration_decomposition.R.
 
 #' @importFrom generics glance
 #' @export

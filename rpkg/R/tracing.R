@@ -48,7 +48,7 @@ as_dot <- function(trace, direction = "TB") {
   call_core("as_dot", trace = trace_rows(trace), direction = direction)
 }
 
-# A trace as the core has it: a list of rows.
+# A trace as the core returns it: a list of rows.
 trace_rows <- function(trace) {
   if (!inherits(trace, "gequi_trace")) return(trace)
   plain <- as.data.frame(trace)
@@ -130,14 +130,14 @@ plot.gequi_trace <- function(x, ..., depth = NULL) {
                    legend.text = ggplot2::element_text(size = ggplot2::rel(0.75)))
 }
 
-# What a box does: its colour and its name in the legend.
+# The kind of a box: its color and its name in the legend.
 role_colours <- list(
   learned = c("#f4c3a3", "learns weights"), normalizes = c("#c9dff0", "normalizes"),
   nonlinear = c("#d5e8cc", "is nonlinear"), resizes = c("#e3d5ee", "resizes"), join = c("#ffffff", "joins"),
   holds = c("#f3eddd", "holds several"), other = c("#e8e8e8", "other")
 )
 
-# Text whose letters have a height in units of the axes, so that a diagram looks alike at every size.
+# Text whose letters have a height in units of the axes, so that a diagram looks the same at every size.
 diagram_text <- function(mapping, data, ...) {
   ggplot2::layer(
     geom = GeomDiagramText, stat = "identity", position = "identity", mapping = mapping, data = data,
@@ -155,7 +155,7 @@ GeomDiagramText <- ggplot2::ggproto(
   }
 )
 
-# Sizes are known when the picture is drawn. Capitals are about 0.72 of a font's size.
+# Sizes are computed when the figure is drawn. Capital letters are about 0.72 of the font size.
 #' @exportS3Method grid::makeContent
 makeContent.gequi_diagram_text <- function(x) {
   points <- grid::convertHeight(grid::unit(x$unit, "npc"), "points", valueOnly = TRUE)

@@ -117,13 +117,13 @@ fit.gequi_network <- function(object, x, y = NULL, ..., loss = NULL, epochs = 10
 #' @export
 fit.gequi_module <- fit.gequi_network
 
-# The names of the options of fit() that the core keeps with a training: all arguments but the data and what is called
-# in this session.
+# The options of fit() that the core stores with a training: all arguments except the data and the functions that are
+# called in this session.
 fit_options <- function() {
   setdiff(names(formals(fit.gequi_network)), c("object", "x", "y", "...", "progress", "callbacks"))
 }
 
-# What other packages call an argument of fit().
+# Names of arguments of fit() in other packages.
 other_names <- c(
   validation_split = "validation", validation_data = "validation", valid_data = "validation", lr = "learning_rate",
   verbose = "progress", max_epochs = "epochs", class_weight = "class_weights", weights = "class_weights"
@@ -168,7 +168,7 @@ weights_of_classes <- function(weights, levels, call) {
   unname(weights[levels])
 }
 
-# Callbacks as the core takes them: whatever else than FALSE a function returns, the training goes on.
+# Callbacks as the core takes them. The training continues unless a function returns FALSE.
 as_callbacks <- function(callbacks) {
   if (!is.list(callbacks)) return(callbacks)
   lapply(callbacks, function(each) {
@@ -176,7 +176,7 @@ as_callbacks <- function(callbacks) {
   })
 }
 
-# A Python object of its own with the same weights, for the training to change; and the R object of it afterwards.
+# A copy of the Python object with the same weights for the training, and the R object afterwards.
 copy_of <- function(object) {
   if (inherits(object, "gequi_network")) return(call_core("copy_network", object))
   handle_of(with_weights(object, list()))
@@ -202,15 +202,15 @@ as_fit <- function(network, history, classes, coding = NULL, seed = NULL) {
 
 # ---- progress -----------------------------------------------------------------------------------------------------
 
-# The value of `train`, a function of the function that the core reports its progress to.
+# Calls `train`, a function of the progress function of the core.
 while_reporting <- function(progress, train) {
   bar <- progress_reporter(progress)
-  # An interrupt waits for the next report, where it becomes the wish to stop: elsewhere it would lose the network.
+  # An interrupt waits for the next report, which requests a stop. At another time it would lose the network.
   suspendInterrupts(tryCatch(train(bar$report), finally = bar$close()))
 }
 
-# What the core reports to while it trains, about ten times a second. An interrupt becomes FALSE, which ends the
-# training after the batch.
+# The progress function of the core during a training, called about ten times per second. An interrupt returns FALSE,
+# which ends the training after the batch.
 progress_reporter <- function(progress) {
   if (is.null(progress)) progress <- default_progress()
   show <- if (is.function(progress)) progress else if (isTRUE(progress)) training_bar() else
@@ -223,13 +223,13 @@ progress_reporter <- function(progress) {
   )
 }
 
-# What is shown where nothing is asked for.
+# What is shown by default.
 default_progress <- function() {
   if (rlang::is_interactive()) return(TRUE)
   if (isTRUE(getOption("knitr.in.progress"))) FALSE else "late epochs"
 }
 
-# A line for each epoch, on the standard error; of a short training none, unless they are asked for.
+# One line per epoch on the standard error; for a short training none, unless they are requested.
 epoch_lines <- function(progress) {
   began <- proc.time()[["elapsed"]]
   function(told) {
@@ -341,7 +341,7 @@ predict.gequi_fit <- function(object, x, type = NULL, ..., batch_size = NULL, dt
   as_prediction(value, type, coding_of(object))
 }
 
-# What a method of predict() is given to predict for: as `x` or, as in other packages, as `newdata`.
+# The inputs of a method of predict(), as `x` or, as in other packages, as `newdata`.
 x_or_newdata <- function(x, newdata, call = rlang::caller_env(), name = "x") {
   if (!is.null(x) && !is.null(newdata)) {
     message <- paste0("Give `", name, "` or `newdata`, not both: they are two names of one argument.")
@@ -351,7 +351,7 @@ x_or_newdata <- function(x, newdata, call = rlang::caller_env(), name = "x") {
   if (is.null(x)) newdata else x
 }
 
-# What the core predicts of classes, as R has it: named columns, and classes of the type that the targets had.
+# Converts predictions of classes to R: named columns, and classes of the type of the targets.
 as_prediction <- function(value, type, coding) {
   levels <- coding$levels
   if (type == "prob" && length(levels)) {
@@ -420,7 +420,7 @@ evaluate <- function(model, x, y = NULL, loss = NULL, batch_size = NULL, ignore 
   table
 }
 
-# The names of the first so many classes.
+# The names of the first classes.
 class_names <- function(coding, count) {
   names <- if (length(coding$levels)) coding$levels else seq_len(count)
   as.character(utils::head(names, count))

@@ -124,7 +124,7 @@ read_transform <- function(path, spacing = NULL, origin = NULL, cosines = NULL, 
   ), here)
 }
 
-# What R keeps of the core's transform: its plain data, with pixels counted from 1.
+# The data that R stores of a transform of the core: plain data, with pixels counted from 1.
 new_transform <- function(python, call) {
   plain <- transform_moved_by(call_core("describe_transform", python, .call = call), 1)
   vectors <- c("spacing", "moving_spacing", "origin", "moving_origin")

@@ -49,7 +49,7 @@ write_image <- function(x, path, limits = c(0, 1), bits = 8, quality = 90) {
   invisible(unlist(Map(write, unname(unclass(x)), path)))
 }
 
-# The pixels of whatever holds an image.
+# The pixels of an object that contains an image.
 pixels_of_image <- function(x, call) {
   if (inherits(x, "ggplot")) {
     abort_gequi("InputError", "`x` is a plot: ggplot2::ggsave() writes it.", "x", call)

@@ -1,4 +1,4 @@
-# Loading starts no Python. What must be said before a Python is chosen is said here.
+# Loading the package does not start Python. Settings that must precede the choice of a Python are made here.
 .onLoad <- function(libname, pkgname) {
   check_reticulate()
   set_unless_set <- function(variable, value) {
@@ -7,7 +7,7 @@
   set_unless_set("GEQUI_CACHE", tools::R_user_dir("gequiR", "cache"))
   set_unless_set("UV_OVERRIDE", system.file("python", "overrides.txt", package = pkgname, lib.loc = libname))
   if (nzchar(Sys.getenv("GEQUI_PYTHON"))) Sys.setenv(RETICULATE_PYTHON = Sys.getenv("GEQUI_PYTHON"))
-  # reticulate takes most of a second to load: it waits until it is used, by this package or another.
+  # Loading reticulate takes most of a second, so it is deferred until this or another package uses it.
   if (isNamespaceLoaded("reticulate")) {
     declare_to_reticulate()
   } else {
@@ -20,7 +20,7 @@
   }
 }
 
-# R itself checks the version of a package when it is loaded, and reticulate is loaded late.
+# R itself checks the version of a package when it is loaded. reticulate is loaded later, so it is checked here.
 check_reticulate <- function(found = utils::packageVersion("reticulate"), needed = "1.41") {
   if (found >= needed) return(invisible())
   message <- paste0(
