@@ -77,6 +77,7 @@ from .registration import (
     write_transform,
 )
 from .saving import load_model, save_model
+from .slides import read_slide, transform_slide_points, warp_slide
 from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
@@ -140,6 +141,7 @@ __all__ = [
     "prepare_job",
     "prepare_prediction",
     "prepare_registration",
+    "read_slide",
     "read_transform",
     "rearrange",
     "register_curves",
@@ -160,10 +162,12 @@ __all__ = [
     "to_grayscale",
     "trace_shapes",
     "transform_field",
+    "transform_slide_points",
     "unet",
     "visual_attention",
     "warp_image",
     "warp_points",
+    "warp_slide",
     "write_image",
     "write_transform",
 ]

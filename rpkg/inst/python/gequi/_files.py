@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,18 @@ def read_file(path: Any) -> bytes:
 
 
 def write_file(path: Any, data: bytes) -> Path:
-    """Write a file completely or not at all: a draft in the same folder is flushed to disk and then renamed.
+    """Write a file completely or not at all. See `replaced_file()`."""
+    with replaced_file(path) as draft:
+        draft.write_bytes(data)
+    return check_path(path)
 
-    A replaced file keeps its permissions. Drafts of the same file from killed processes are removed.
+
+@contextlib.contextmanager
+def replaced_file(path: Any) -> Iterator[Path]:
+    """Provide the path of a draft in the same folder; afterwards it is flushed to disk and renamed to `path`.
+
+    A replaced file keeps its permissions. After an error the draft is removed. Drafts of the same file from killed
+    processes are removed.
     """
     target = check_path(path)
     if not target.name or target.is_dir() or (target.exists() and not target.is_file()):
@@ -52,9 +61,8 @@ def write_file(path: Any, data: bytes) -> Path:
         raise InputError(template, "path", file=str(path), kind=_kind(target))
     draft = target.with_name(f".{target.name}.{_WRITER}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with open(draft, "xb") as file:
-            file.write(data)
-            file.flush()
+        yield draft
+        with open(draft, "rb+") as file:
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             os.chmod(draft, stat.S_IMODE(target.stat().st_mode))
@@ -66,7 +74,6 @@ def write_file(path: Any, data: bytes) -> Path:
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    return target
 
 
 def is_left_behind(writer: str, process: int, changed: float) -> bool:
