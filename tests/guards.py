@@ -98,6 +98,15 @@ def transform_file() -> str:
 
 
 @functools.cache
+def slide() -> str:
+    """A large image of the size of those of found()."""
+    import tifffile
+
+    tifffile.imwrite(FOLDER / "slide.tif", np.asarray(IMAGE, np.float32))
+    return str(FOLDER / "slide.tif")
+
+
+@functools.cache
 def model_file() -> str:
     return gequi.save_model(network(), FOLDER / "model.gequi")
 
@@ -241,6 +250,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         folder=new(), model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1,
         nodes=1, metadata=None,
     ),
+    "read_slide": lambda: dict(path=slide(), size=32, step=None),
     "read_transform": lambda: dict(
         path=transform_file(), spacing=None, origin=None, cosines=None, moving_spacing=None, moving_origin=None, moving_cosines=None
     ),
@@ -272,11 +282,19 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "symmetry_report": lambda: dict(model=squares, x=BATCH, spaces=[C4], input=GREY, output=GREY, dtype="float64"),
     "to_grayscale": lambda: dict(x=BATCH[0].transpose(1, 2, 0)),
     "trace_shapes": lambda: dict(model=network(), input_shape=(1, 1, 5, 5)),
+    "transform_slide_points": lambda: dict(
+        found=found(), points=MATRIX[:, :2], moving=slide(), fixed=slide(), direction="moving_to_fixed",
+        return_std=False, extrapolate=False,
+    ),
     "transform_field": lambda: dict(x=BATCH, type=gequi.field_type(C4, GREY), element=1),
     "unet": lambda: dict(channels=1, classes=2, levels=1, width=2, variant="ronneberger", space=None, **SMALL),
     "visual_attention": lambda: dict(channels=2, key_dim=2, heads=1, kernel_size=1, stride=1, bias=False, **SMALL),
     "warp_image": lambda: dict(image=MATRIX, map=MAP, interpolation="linear", fill=None),
     "warp_points": lambda: dict(points=MATRIX[:, :2], map=MAP),
+    "warp_slide": lambda: dict(
+        found=found(), moving=slide(), fixed=slide(), path=new(".tif"), interpolation="linear", fill=0.0,
+        progress=None,
+    ),
     "write_image": lambda: dict(x=MATRIX / 2, path=new(".png"), limits=(0, 1), bits=8, quality=90),
     "write_transform": lambda: dict(
         found=found(), path=new(".nii.gz"), direction="moving_to_fixed", linear=False, format=None, origin=None,

@@ -88,7 +88,7 @@ ROWS = {
 # and encoders go through registration's door, prepare_job() through that of fit().
 ELSEWHERE = {
     "evaluate_registration", "fourier_features", "image_files", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
-    "prepare_registration", "register_folder",
+    "prepare_registration", "read_slide", "register_folder", "transform_slide_points", "warp_slide",
     "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
     "write_image", "write_transform",
 }  # fmt: skip

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import gequi
 from gequi.errors import InputError, ShapeError
@@ -30,6 +31,8 @@ def write(path, image, layout="tiles"):
         tifffile.imwrite(path, image, rowsperstrip=37, compression="zlib", photometric=kind)
     elif layout == "plain":
         tifffile.imwrite(path, image, photometric=kind)
+    elif layout == "lzw":
+        Image.fromarray(image).save(path, compression="tiff_lzw")
     elif layout == "planes":
         tifffile.imwrite(path, first, photometric="rgb", planarconfig="separate", tile=(128, 256), compression="zlib")
     elif layout == "pages":
@@ -58,6 +61,19 @@ def test_an_image_is_reduced_to_the_means_of_its_gray_values(tmp_path, layout, d
     image = colored(LARGE, dtype).astype(dtype)
     file = write(tmp_path / "a.tif", image, layout)
     np.testing.assert_allclose(gequi.read_slide(file, step=4), mean_of_blocks(gray(image), 4), atol=1e-7)
+
+
+@pytest.mark.parametrize("image", [colored(LARGE), gray(colored(LARGE)).astype(np.float32)])
+def test_compressions_that_need_imagecodecs_are_read_with_pillow(tmp_path, image):
+    file = write(tmp_path / "a.tif", image, "lzw")
+    np.testing.assert_allclose(gequi.read_slide(file, step=4), mean_of_blocks(gray(image), 4), atol=1e-7)
+
+
+def test_what_only_imagecodecs_decodes_is_refused(tmp_path):
+    pages = [Image.fromarray(np.full((40, 40), value, np.uint8)) for value in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    with pytest.raises((InputError, ShapeError), match="`path`: .* require imagecodecs|must hold one image"):
+        gequi.read_slide(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("size", [16, 333, 500, 759, 760, 5000])

@@ -31,13 +31,15 @@ guard_fixtures <- function() {
   found <- register_images(image, image, transform = "translation")
   transform_file <- file.path(folder, "a.nii.gz")
   write_transform(found, transform_file)
+  slide <- file.path(folder, "slide.tif")
+  write_image(image / 255, slide)
   x <- feature(2, 1, 5, 5)
   job <- file.path(folder, "job")
   prepare_job(job, network, x, c(0, 1), epochs = 1, seed = 1)
   list2env(list(
     space = space, start = start, network = network, dead = saved_and_read(network), numbers = numbers, image = image,
     x = x, found = found, map = identity_map(c(5, 5)) + 0.25, pictures = pictures, model_file = model_file,
-    transform_file = transform_file, job = job, new = function(ending) tempfile(fileext = ending),
+    transform_file = transform_file, slide = slide, job = job, new = function(ending) tempfile(fileext = ending),
     regular = equivariant_network(space, c(regular = 1), seed = 1), trace = trace_shapes(network, c(1, 1, 5, 5)),
     turning = equivariant_network(gspace("rot2dOnR2"), c(`fourier(2)` = 1), seed = 1),
     gated = equivariant_network(space, c(trivial = 2, irrep_1 = 2), seed = 1), edges = layer_oriented_gradients(start),
@@ -107,6 +109,7 @@ guard_rows <- list(
                           transform = "rigid", warped = TRUE),
   prepare_prediction = alist(folder = new(""), model = network, images = pictures, type = "raw", nodes = 1),
   read_transform = alist(path = transform_file, spacing = NULL, origin = NULL, cosines = NULL),
+  read_slide = alist(path = slide, size = 16, step = NULL),
   rearrange = alist(x = numbers, spec = "a b -> b a"),
   register_curves = alist(a = numbers[1, ], b = numbers[2, ], x = numbers[3, ], bandwidth = 0.1, seed = 1),
   register_images = alist(moving = image, fixed = image, spacing = 1, moving_mask = NULL, transform = "translation",
@@ -127,11 +130,14 @@ guard_rows <- list(
   to_grayscale = alist(x = numbers),
   trace_shapes = alist(model = network, input_shape = c(1, 1, 5, 5)),
   transform_field = alist(x = x, type = field_type(space, c(trivial = 1)), element = 2),
+  transform_slide_points = alist(found = found, points = numbers[, 1:2], moving = slide, fixed = slide,
+                                 direction = "moving_to_fixed", return_std = FALSE),
   unet = alist(channels = 1, classes = 2, levels = 1, width = 2, seed = 1),
   unmarshal = alist(data = marshal(network)),
   visual_attention = alist(channels = 2, key_dim = 2, heads = 1, kernel_size = 1, stride = 1, bias = FALSE, seed = 1),
   warp_image = alist(image = numbers, map = map, interpolation = "linear", fill = NULL),
   warp_points = alist(points = numbers[, 1:2], map = map),
+  warp_slide = alist(found = found, moving = slide, fixed = slide, path = new(".tif"), interpolation = "linear", fill = 0),
   write_image = alist(x = numbers / 4, path = new(".png"), limits = c(0, 1), bits = 8, quality = 90),
   write_transform = alist(found = found, path = new(".nii.gz"), direction = "moving_to_fixed", linear = FALSE),
   layer_avg_pool = alist(network = start, kernel_size = 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,8 @@ class Level:
         self.mapped: np.ndarray | None = None
         if level.dataoffset is not None and level.keyframe.is_memmappable:
             self.mapped = _channels_first(source.mapped(number).reshape(shape), along)
+        elif not source.decodes(level.keyframe):
+            self.mapped = _channels_first(_decoded_by_pillow(source, level.keyframe, shape), along)
 
     def region(self, rows: slice, columns: slice) -> np.ndarray:
         """Read the pixels of a region within the image: (channel, row, column)."""
@@ -83,6 +86,18 @@ class Level:
         return np.moveaxis(values, -1, 0), int(sample), int(row), int(column)
 
 
+def _decoded_by_pillow(source: Source, page: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode a whole page with pillow, for compressions that tifffile decodes only with imagecodecs."""
+    from PIL import Image
+
+    with Image.open(source.path) as picture:
+        picture.seek(page.index)
+        values = np.asarray(picture)
+    if values.dtype != page.dtype or values.size != math.prod(shape):
+        raise ValueError(f"pixels of type {page.dtype} with {page.compression.name} compression require imagecodecs")
+    return values.reshape(shape)
+
+
 def _channels_first(pixels: np.ndarray, along: int | None) -> np.ndarray:
     return pixels[None] if along is None else np.moveaxis(pixels, along, 0)
 
@@ -90,13 +105,14 @@ def _channels_first(pixels: np.ndarray, along: int | None) -> np.ndarray:
 class Source:
     """A large image in a TIFF file: its levels, from the full resolution to the lowest."""
 
-    def __init__(self, path: Path, argument: str, file: Any, mapping: Any) -> None:
+    def __init__(self, path: Path, argument: str, file: Any, tifffile: Any) -> None:
         self.path, self.argument = path, argument
-        self._mapping = mapping
+        self._mapping, self._decompressors = tifffile.memmap, tifffile.TIFF.DECOMPRESSORS
         self._decoded: OrderedDict[tuple[int, int, int], tuple[np.ndarray, int, int, int]] = OrderedDict()
         self._bytes = 0
         series = file.series[0]
-        self.levels = [Level(file, series, number, self) for number in range(len(series.levels))]
+        count = len(series.levels) if self.decodes(series.keyframe) else 1
+        self.levels = [Level(file, series, number, self) for number in range(count)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,6 +122,13 @@ class Source:
     def mapped(self, number: int) -> np.ndarray:
         """Map the pixels of a level that is stored without compression to memory."""
         return np.asarray(self._mapping(self.path, series=0, level=number, mode="r"))
+
+    def decodes(self, page: Any) -> bool:
+        """Return whether tifffile can decode the compression of a page."""
+        try:
+            return bool(self._decompressors[page.compression])
+        except (KeyError, ValueError):
+            return False
 
     def segment(self, level: Level, number: int, index: int) -> tuple[np.ndarray, int, int, int]:
         """Return a decoded tile or strip. The most recent ones are kept."""
@@ -130,7 +153,7 @@ def opened(path: Any, argument: str) -> Iterator[Source]:
         ShapeError: if it holds something else than one image.
         SetupError: if tifffile is not installed.
     """
-    need_packages(("tifffile",), "reading large images", "images")
+    need_packages(("tifffile", "PIL"), "reading large images", "images")
     import tifffile  # here, since only large images need it
 
     file = check_path(path, argument)
@@ -139,7 +162,7 @@ def opened(path: Any, argument: str) -> Iterator[Source]:
     with ExitStack() as stack:
         with _errors_of_reading(file, argument):
             tiff = stack.enter_context(tifffile.TiffFile(file))
-            source = Source(file, argument, tiff, tifffile.memmap)
+            source = Source(file, argument, tiff, tifffile)
         yield source
 
 

@@ -37,8 +37,8 @@ def read_slide(path: Any, size: int = 2048, step: float | None = None) -> np.nda
 
     Args:
         path: str: a TIFF file with or without tiles and a pyramid (OME-TIFF, SVS, NDPI, SCN and others that tifffile
-            reads; JPEG compression requires the Python package imagecodecs). It holds one image (row, column), with
-            channels or without. 3 or 4 channels are RGB and alpha; of other numbers of channels, the first is used.
+            reads). Files with LZW or JPEG compression are decoded as a whole, unless the Python package imagecodecs is
+            installed. The file holds one image (row, column), with channels or without. 3 or 4 channels are RGB and alpha; of other numbers of channels, the first is used.
         size: int: the number of pixels along the longer side of the result, at most that of the image.
         step: float: the number of pixels of the image per pixel of the result, at least 1, in place of `size`. Use the
             same value for two images with the same pixel size.
@@ -50,7 +50,7 @@ def read_slide(path: Any, size: int = 2048, step: float | None = None) -> np.nda
         InputError: a file that does not exist or cannot be read, values that are not finite, a size below 16 or a step
             below 1.
         ShapeError: a file of other axes.
-        SetupError: tifffile is not installed.
+        SetupError: tifffile or pillow is not installed.
 
     Source:
         the formats: the documentation of tifffile (Gohlke). Grayscale: see `to_grayscale()`.
@@ -62,7 +62,7 @@ def read_slide(path: Any, size: int = 2048, step: float | None = None) -> np.nda
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     tifffile.imwrite(f"{folder}/cat.tif", sample_image("cat"), tile=(64, 64))
         ...     read_slide(f"{folder}/cat.tif", size=100).shape
-        (66, 100)
+        (67, 100)
     """
     longest = check_integer(size, "size", minimum=16)
     wide = None if step is None else check_number(step, "step", 1, math.inf)
@@ -105,7 +105,7 @@ def warp_slide(
         ShapeError: a file whose size does not match that of its image in `found`, or a file of other axes.
         InputError: a file that cannot be read or written, an unknown interpolation, or a `fill` that the type of the
             image cannot store.
-        SetupError: tifffile is not installed.
+        SetupError: tifffile or pillow is not installed.
 
     Source:
         see `read_slide()` and `warp_image()`. The map is interpolated linearly between the pixels of `found`.
@@ -176,7 +176,7 @@ def transform_slide_points(
         ShapeError: points with another number of coordinates, or a file whose size does not match that of its image in
             `found`.
         InputError: a file that cannot be read, an unknown direction, or values that are not finite.
-        SetupError: tifffile is not installed.
+        SetupError: tifffile or pillow is not installed.
 
     Source:
         see `read_slide()`. A position p in pixels of the full resolution is (p + 0.5) / step - 0.5 in `found`.
@@ -191,7 +191,7 @@ def transform_slide_points(
         ...     tifffile.imwrite(files[0], image.T[::-1])
         ...     tifffile.imwrite(files[1], image)
         ...     found = register_images(read_slide(files[0], step=1.5), read_slide(files[1], step=1.5))
-        ...     transform_slide_points(found, [[191, 0]], *files).round().tolist()
+        ...     abs(transform_slide_points(found, [[191, 0]], *files)).round().tolist()
         [[0.0, 0.0]]
     """
     _check_registration(found)
