@@ -214,3 +214,11 @@ def test_a_damaged_tile_names_the_file(tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(InputError, match=r"`path`: '.*a\.tif' cannot be read as TIFF"):
         gequi.read_slide(file)
+
+
+def test_missing_tiles_of_a_sparse_file_are_zero(tmp_path):
+    tile = np.full((128, 128), 255, np.uint8)
+    options = {"shape": (256, 256), "dtype": np.uint8, "tile": (128, 128), "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", iter([tile, None, None, tile]), **options, compression="zlib")
+    found = gequi.read_slide(tmp_path / "a.tif", size=16)
+    np.testing.assert_array_equal(found, np.kron(np.eye(2), np.ones((8, 8))))
