@@ -94,7 +94,7 @@ ELSEWHERE = {
 }  # fmt: skip
 # Exports that take no array of numbers.
 WITHOUT = {
-    "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
+    "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "equivariant_vit", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
     "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",

@@ -66,6 +66,8 @@ PRIVATE_FUNCTIONS = {
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
+    "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
+    "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",
 }
 
 
