@@ -182,7 +182,8 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "group_elements": lambda: dict(space=C4),
     "gsa_network": lambda: dict(
         space=C4, input="trivial", units=2, fields=1, blocks=1, heads=1, key_dim=4, frequencies=1, window=3, dropout=0.0,
-        qk_norm=True, positions="additive", mlp_ratio=2.0, patch_size=1, size=None, pool="mean", **SMALL,
+        qk_norm=True, positions="additive", mlp_ratio=2.0, patch_size=1, size=None, pool="mean",
+        attention="posewise", **SMALL,
     ),
     "gspace": lambda: dict(name="rot2dOnR2", N=4, maximum_frequency=3),
     "gspaces": lambda: {},

@@ -182,7 +182,7 @@ def digits() -> None:
     x, y = load_digits(return_X_y=True)
     x = zoom(x.reshape(-1, 1, 8, 8) / 16, (1, 1, 21 / 8, 21 / 8), order=1, grid_mode=True, mode="nearest")
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max"}
+    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max", "attention": "pairwise"}
     cases = {
         "C4, upright": gequi.gsa_network(SPACE, fields=16, seed=1, **options),
         "plain attention, upright": gequi.gsa_network(gequi.gspace("trivialOnR2"), fields=16, seed=1, **options),

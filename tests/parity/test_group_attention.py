@@ -38,8 +38,10 @@ def test_attention_within_each_pose_gives_the_same_numbers(r, both, same, random
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
 
 
-def test_a_ready_network_is_the_same_network(r, same, random):
+@pytest.mark.parametrize("attention", ["posewise", "pairwise"])
+def test_a_ready_network_is_the_same_network(r, same, random, attention):
     options = {
+        "attention": attention,
         "units": 3,
         "fields": 6,
         "blocks": 1,

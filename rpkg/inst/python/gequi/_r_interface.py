@@ -48,7 +48,7 @@ PRIVATE_FUNCTIONS = {
     "examine_targets": "training:examine_targets(model, x, y, loss)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
     "gsa_layers": "architectures:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
-    "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
+    "qk_norm, positions, mlp_ratio, patch_size, size, pool, attention)",
     "job_metadata": "training:job_metadata(folder)",
     "lay_out_diagram": "tracing:lay_out(trace, depth)",
     "laid_over": "plots:laid_over(registration, slice, axis, squares)",
