@@ -53,7 +53,7 @@ def worst(table):
 VECTOR = {"irrep_1,1": 1, "trivial": 1}
 CASES = {
     "classes": (D4, 6, {"blocks": 2}),
-    "odd patches, not square": (D4, (9, 6), {"patch_size": 3, "pool": "max"}),
+    "odd patches, not square": (D4, (9, 6), {"patch_size": 3, "pool": "mean"}),
     "a vector that turns": (D4, 6, {"output": VECTOR}),
     "each pixel": (D4, 6, {"dense": True, "output": {"trivial": 2}}),
     "vectors at each pixel": (D4, 6, {"dense": True, "output": VECTOR}),

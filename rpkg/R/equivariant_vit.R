@@ -63,8 +63,8 @@ layer_patch_expansion <- function(network, fields, patch_size, bias = TRUE) {
 #'   steerable convolutions with batch normalization and ReLU, each followed by the mean of 2 x 2 pixels. They learn
 #'   faster from few images. With `dense`, the last layers also use the features of the first convolution.
 #' @param dense Logical, whether the output has one value per pixel, such as a segmentation, instead of one per image.
-#' @param pool Character, `"mean"` or `"max"`, the pooling over the group. It applies to trivial output fields of the
-#'   whole image.
+#' @param pool Character, `"max"` or `"mean"`, the pooling over the group. It applies to trivial output fields of the
+#'   whole image. With the mean, the head is linear and learns more slowly.
 #' @param width Integer, the number of channels of a token, a multiple of the order of the group. `NULL` is that of
 #'   `variant`, rounded to an even number of fields.
 #' @param blocks Integer, the number of blocks. `NULL` is that of `variant`.
@@ -94,7 +94,7 @@ layer_patch_expansion <- function(network, fields, patch_size, bias = TRUE) {
 #' )
 #' equivariance_error(segmenter, x)
 equivariant_vit <- function(space, size, input = "trivial", output = c(trivial = 10), variant = "tiny", patch_size = 4,
-                            stem = "patches", dense = FALSE, pool = "mean", width = NULL, blocks = NULL, heads = NULL,
+                            stem = "patches", dense = FALSE, pool = "max", width = NULL, blocks = NULL, heads = NULL,
                             key_dim = NULL, window = NULL, dropout = 0, qk_norm = TRUE, learn_frequencies = TRUE,
                             mlp_ratio = 4, seed = NULL, dtype = "float32") {
   need_arguments()

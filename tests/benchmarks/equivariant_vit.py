@@ -28,10 +28,10 @@ SIZE, PATCH, BLOCKS = 24, 4, 2
 BATCH, LEARNING_RATE, WARM_UP = 32, 3e-3, 0.1  # warm-up: the share of the time in which the learning rate grows
 
 
-def ours(seed: int, stem: str) -> nn.Module:
+def ours(seed: int, stem: str, pool: str = "max") -> nn.Module:
     width, heads = (64, 2) if stem == "patches" else (56, 1)
     return gequi.equivariant_vit(
-        SPACE, SIZE, width=width, blocks=BLOCKS, patch_size=PATCH, stem=stem, heads=heads, seed=seed
+        SPACE, SIZE, width=width, blocks=BLOCKS, patch_size=PATCH, stem=stem, pool=pool, heads=heads, seed=seed
     )
 
 
@@ -43,15 +43,15 @@ def plain(seed: int) -> nn.Module:
 def group_network(seed: int, attention: str) -> nn.Module:
     """The classifier of small patches, of an odd side, with about the same parameters."""
     fields, ratio = (40, 2) if attention == "pairwise" else (16, 4)
-    return gequi.gsa_network(
-        SPACE, fields=fields, blocks=BLOCKS, heads=2, patch_size=3, size=SIZE, mlp_ratio=ratio, attention=attention, seed=seed
-    )  # fmt: skip
+    options = {"heads": 2, "patch_size": 3, "size": SIZE, "pool": "max", "attention": attention, "seed": seed}
+    return gequi.gsa_network(SPACE, fields=fields, blocks=BLOCKS, mlp_ratio=ratio, **options)
 
 
 # The network of a seed, and whether the training digits are turned at random.
 CASES = {
     "equivariant_vit, patches": (lambda seed: ours(seed, "patches"), False),
     "equivariant_vit, convolutions": (lambda seed: ours(seed, "convolutions"), False),
+    "the same with the mean of poses": (lambda seed: ours(seed, "convolutions", "mean"), False),
     "plain transformer": (plain, False),
     "plain transformer, turned": (plain, True),
     "gsa_network, pairwise": (lambda seed: group_network(seed, "pairwise"), False),

@@ -67,7 +67,7 @@ def test_points_give_the_same_numbers(r, same, random, shape):
 @pytest.mark.parametrize(
     ("name", "size", "options"),
     [
-        ("flipRot2dOnR2", 6, {"output": {"trivial": 3}, "pool": "max", "heads": 2, "key_dim": 4, "blocks": 2}),
+        ("flipRot2dOnR2", 6, {"output": {"trivial": 3}, "pool": "mean", "heads": 2, "key_dim": 4, "blocks": 2}),
         ("rot2dOnR2", [8, 12], {"stem": "convolutions", "patch_size": 4, "dense": True, "window": 3, "input": {"trivial": 2}}),
         ("rot2dOnR2", 6, {"output": {"irrep_1": 1, "trivial": 1}, "qk_norm": False, "learn_frequencies": False, "mlp_ratio": 1}),
     ],

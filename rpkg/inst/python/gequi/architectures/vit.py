@@ -26,7 +26,7 @@ def equivariant_vit(
     patch_size: int = 4,
     stem: str = "patches",
     dense: bool = False,
-    pool: str = "mean",
+    pool: str = "max",
     width: int | None = None,
     blocks: int | None = None,
     heads: int | None = None,
@@ -63,7 +63,8 @@ def equivariant_vit(
         stem: str: "patches", one linear map per patch, or "convolutions": steerable convolutions with batch
             normalization and ReLU, each followed by the mean of 2 x 2 pixels, which learn faster from few images.
         dense: bool: whether the output has one value per pixel, such as a segmentation, instead of one per image.
-        pool: str: "mean" or "max", the pooling over the group. It applies to trivial output fields of the whole image.
+        pool: str: "max" or "mean", the pooling over the group. It applies to trivial output fields of the whole image.
+            With the mean, the head is linear and learns more slowly (tests/benchmarks/equivariant_vit.py).
         width: int: the number of channels of a token, a multiple of the order of the group. None is that of `variant`,
             rounded to an even number of fields.
         blocks: int: the number of blocks. None is that of `variant`.

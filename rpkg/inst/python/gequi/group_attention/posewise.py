@@ -85,10 +85,8 @@ class PosewiseAttention(nn.Module):
             gain = self.log_gain.exp()[:, None, None, None]
             scale = (1 + both.square().mean(3, keepdim=True)).rsqrt()
             both = both * (scale * torch.stack([torch.ones_like(gain), gain]))
-        both = rotate(both, self.angles_of(points, both))
-        # (part, batch, pose and head, point, feature): contiguous, for the fused kernel of attention
-        query, key = both.permute(1, 4, 0, 2, 5, 3).contiguous().flatten(2, 3)
-        value = value.permute(1, 4, 0, 2, 5, 3).contiguous().flatten(2, 3)[0]
+        query, key = rotate(both, self.angles_of(points, both)).flatten(2, 3)
+        value = value.permute(FOR_KERNEL).contiguous().flatten(2, 3)[0]
         if window is None:
             out = functional.scaled_dot_product_attention(query, key, value)
         else:
@@ -99,10 +97,20 @@ class PosewiseAttention(nn.Module):
         return self.output(fourier(out))
 
 
+# From (pose, part, head, feature, batch, point) to (part, batch, pose, head, point, feature) of the fused kernel of
+# attention, which needs contiguous arrays; and back.
+FOR_KERNEL, FROM_KERNEL = (1, 4, 0, 2, 5, 3), (2, 0, 3, 5, 1, 4)
+
+
 def rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Turn the complex numbers x (pose, part, head, real and imaginary, batch, point) by angles."""
+    """Turn the complex numbers x (pose, part, head, real and imaginary, batch, point) by angles.
+
+    The output has the order of axes (part, batch, pose, head, point, real and imaginary).
+    """
     needed = torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)
-    return _Rotation.apply(x, angles) if needed else _turned(x, angles.cos(), angles.sin())
+    if needed:
+        return _Rotation.apply(x, angles)
+    return _turned(x, angles.cos(), angles.sin()).permute(FOR_KERNEL).contiguous()
 
 
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -111,12 +119,15 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 
 
 class _Rotation(torch.autograd.Function):
-    """`rotate()` with half the passes over memory: the derivative by the angle is i times the output."""
+    """`rotate()` with half the passes over memory: the derivative by the angle is i times the output.
+
+    The output is kept in the order of the kernel, which keeps the same array.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
         cos, sin = angles.cos(), angles.sin()
-        out = _turned_in_place(x, cos, sin)
+        out = _turned_in_place(x, cos, sin).permute(FOR_KERNEL).contiguous()
         ctx.save_for_backward(out, angles)
         ctx.waves = cos, sin
         return out
@@ -124,6 +135,7 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         out, angles = ctx.saved_tensors
+        out, grad = out.permute(FROM_KERNEL), grad.permute(FROM_KERNEL)
         if torch.is_grad_enabled():  # the gradient is itself differentiated
             before = _turned(grad, angles.cos(), -angles.sin())
         else:
