@@ -177,6 +177,11 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "equivariant_network": lambda: dict(
         space=C4, input=GREY, layers=[{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}], **SMALL
     ),
+    "equivariant_vit": lambda: dict(
+        space=C4, size=6, input="trivial", output={"trivial": 2}, variant="tiny", patch_size=3, stem="patches", dense=False,
+        pool="mean", width=8, blocks=1, heads=1, key_dim=2, window=3, dropout=0.0, qk_norm=True, learn_frequencies=True,
+        mlp_ratio=1.0, **SMALL,
+    ),
     "evaluate": lambda: dict(model=network(), x=BATCH, y=Y, loss="cross_entropy", batch_size=2, ignore=None, by="all", progress=None),
     "evaluate_registration": lambda: dict(found=found(), landmarks=(MATRIX[:, :2], MATRIX[:, :2]), labels=None),
     "export_model": lambda: dict(model=network(), path=new(".pt"), input_shape=(1, 1, 5, 5), format="torchscript", dtype="float32"),
@@ -188,7 +193,8 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "group_elements": lambda: dict(space=C4),
     "gsa_network": lambda: dict(
         space=C4, input="trivial", units=2, fields=1, blocks=1, heads=1, key_dim=4, frequencies=1, window=3, dropout=0.0,
-        qk_norm=True, positions="additive", mlp_ratio=2.0, patch_size=1, size=None, pool="mean", **SMALL,
+        qk_norm=True, positions="additive", mlp_ratio=2.0, patch_size=1, size=None, pool="mean",
+        attention="posewise", **SMALL,
     ),
     "gspace": lambda: dict(name="rot2dOnR2", N=4, maximum_frequency=3),
     "gspaces": lambda: {},
@@ -464,7 +470,7 @@ def _with(x: np.ndarray, value: float) -> np.ndarray:
 
 
 # What is valid, and starts processes or trains for long.
-COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"),
+COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"), ("equivariant_vit", "blocks"),
           ("identity_resnet", "components")}  # fmt: skip
 MANY = ("300", "numpy integer", "no axes")
 
@@ -603,6 +609,7 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("einsum", "operand_2"): {"operand_1"},  # of a product that is too large, the first
     ("equivariance_error", "f"): {"space"},  # a network has a space and fields of its own
     ("equivariance_error", "x"): {"f(x)"},
+    ("equivariant_vit", "patch_size"): {"size"},
     ("evaluate", "ignore"): {"y"},
     ("evaluate", "x"): {"y"},
     ("evaluate_registration", "found"): {"landmarks"},  # a pair for each registration

@@ -56,6 +56,10 @@ NETWORKS = {
         conv(("regular", 2)), {"layer": "posewise_attention", "fields": {"regular": 4}},
         {"layer": "posewise_attention_block", "heads": 2},
     ]),
+    "patches": (C4, [
+        {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 2}, {"layer": "token_norm"},
+        {"layer": "patch_expansion", "fields": {"trivial": 2}, "patch_size": 2},
+    ]),
     "attention in windows": (gequi.gspace("rot2dOnR2", N=2), [
         {"layer": "lifting_attention", "fields": {"regular": 2}, "window": 5},
         {"layer": "group_attention", "fields": {"regular": 2}, "positions": "rotary", "window": 3},
@@ -141,6 +145,7 @@ MODULES = {
     "visual attention": (
         lambda: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, bias=True), [(1, 2, 8, 8), (1, 2, 9, 9)],
         [(3, 2, 11, 8), (3, 2, 9, 12)]),
+    "vit": (lambda: gequi.equivariant_vit(C4, 8, width=16, blocks=1), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
     "gsa": (lambda: gequi.gsa_network(C4, fields=4, blocks=1, patch_size=3, size=9), [(1, 1, 9, 9)], [(3, 1, 12, 9)]),
 }  # fmt: skip
 

@@ -108,10 +108,10 @@ def test_a_position_that_the_group_does_not_act_on_breaks_the_law(random):
     assert min(row["error"] for row in table[1:]) > 0.1
 
 
-@pytest.mark.parametrize("pool", ["mean", "max"])
+@pytest.mark.parametrize(("attention", "pool"), [("pairwise", "mean"), ("pairwise", "max"), ("posewise", "max")])
 @pytest.mark.parametrize("space", [C4, D4], ids=str)
-def test_the_pooled_output_is_invariant(space, pool, random):
-    net = grown(gequi.gsa_network(space, pool=pool, seed=1, dtype="float64"))
+def test_the_pooled_output_is_invariant(space, attention, pool, random):
+    net = grown(gequi.gsa_network(space, pool=pool, attention=attention, seed=1, dtype="float64"))
     x = random.normal(size=(2, 1, 9, 9))
     out = gequi.predict(net, x)
     for element in range(space.fibergroup.order()):
@@ -313,7 +313,7 @@ def test_a_block_adds_to_its_input_and_normalises_over_the_fields_of_a_pose(rand
 
 
 def test_gradients_reach_every_weight(random):
-    net = gequi.gsa_network(C4, fields=4, blocks=1, seed=1)
+    net = gequi.gsa_network(C4, fields=4, blocks=1, attention="pairwise", seed=1)
     net(torch.tensor(random.normal(size=(2, 1, 5, 5)), dtype=torch.float32)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -321,8 +321,10 @@ def test_gradients_reach_every_weight(random):
 
 
 def test_the_seed_sets_the_weights_in_both_types():
-    single, double = (gequi.get_weights(gequi.gsa_network(C4, seed=3, dtype=t)) for t in ("float32", "float64"))
-    other = gequi.get_weights(gequi.gsa_network(C4, seed=4))
+    single, double = (
+        gequi.get_weights(gequi.gsa_network(C4, attention="pairwise", seed=3, dtype=t)) for t in ("float32", "float64")
+    )
+    other = gequi.get_weights(gequi.gsa_network(C4, attention="pairwise", seed=4))
     for name, weight in double.items():
         np.testing.assert_array_equal(single[name], weight.astype(np.float32))
         if not name.endswith(("norm.weight", "norm.bias", "log_gain")):
@@ -332,16 +334,22 @@ def test_the_seed_sets_the_weights_in_both_types():
 # ---- the ready network ----------------------------------------------------------------------------------
 
 
-def test_the_ready_network_is_a_recipe():
-    net = gequi.gsa_network(C4, units=3, blocks=2, seed=1)
+@pytest.mark.parametrize(
+    ("options", "block"),
+    [({}, "posewise_attention_block"), ({"attention": "posewise"}, "posewise_attention_block"),
+     ({"attention": "pairwise"}, "group_attention_block")],
+)  # fmt: skip
+def test_the_ready_network_is_a_recipe(options, block):
+    net = gequi.gsa_network(C4, units=3, blocks=2, seed=1, **options)
     assert [layer["layer"] for layer in net.recipe["layers"]] == [
-        "lifting_attention", "group_attention_block", "group_attention_block", "global_avg_pool", "group_pool", "dense",
+        "lifting_attention", block, block, "global_avg_pool", "group_pool", "dense",
     ]  # fmt: skip
     assert gequi.output_shape(net, (5, 1, 9, 9)) == gequi.predict(net, np.zeros((5, 1, 9, 9))).shape == (5, 3)
 
 
-def test_patches_that_cover_the_image_keep_exactness(random):
-    net = grown(gequi.gsa_network(C4, patch_size=3, size=15, seed=1, dtype="float64"))
+@pytest.mark.parametrize("attention", ["posewise", "pairwise"])
+def test_patches_that_cover_the_image_keep_exactness(attention, random):
+    net = grown(gequi.gsa_network(C4, patch_size=3, size=15, attention=attention, seed=1, dtype="float64"))
     assert worst(gequi.equivariance_error(net, random.normal(size=(1, 1, 15, 15)))) <= 1e-12
     assert net.recipe["layers"][0]["layer"] == "conv"
 
@@ -386,6 +394,7 @@ def test_attention_that_does_not_fit_is_refused_by_name(space, layers, input, ki
         ({"patch_size": 2, "size": 8}, "`patch_size` must be odd"),
         ({"patch_size": 3}, "`size` is missing"),
         ({"patch_size": 3, "size": (9, 10)}, "`size` must be divisible by patch_size = 3.* got 10"),
+        ({"attention": "both"}, "`attention` must be one of 'posewise', 'pairwise'"),
         ({"pool": "median"}, "`pool` must be one of 'mean', 'max'"),
         ({"blocks": -1}, "`blocks` must be at least 0"),
         ({"fields": 2.5}, "`fields` must be a whole number"),

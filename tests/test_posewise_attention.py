@@ -272,11 +272,23 @@ def test_a_window_that_reaches_all_pixels_is_the_whole_image_and_a_small_one_is_
     np.testing.assert_array_equal(changed, expected)
 
 
-def test_first_and_second_derivatives_of_rotations_are_those_of_differences(random):
-    x, angles = (torch.tensor(random.normal(size=size), requires_grad=True)
-                 for size in ((2, 2, 1, 4, 2, 3), (2, 1, 1, 2, 1, 3)))  # fmt: skip
-    assert torch.autograd.gradcheck(rotate, (x, angles))
-    assert torch.autograd.gradgradcheck(rotate, (x, angles))
+@pytest.mark.parametrize("normalized", [False, True])
+def test_first_and_second_derivatives_of_rotations_are_those_of_differences(normalized, random):
+    sizes = ((2, 2, 1, 4, 2, 3), (2, 1, 1, 2, 1, 3), (2, 1, 1, 1, 1))
+    inputs = [torch.tensor(random.uniform(0.5, 2, size=size), requires_grad=True) for size in sizes[: 2 + normalized]]
+    assert torch.autograd.gradcheck(rotate, inputs)
+    assert torch.autograd.gradgradcheck(rotate, inputs)
+
+
+def test_rotations_are_products_with_complex_numbers_of_bounded_vectors(random):
+    x, angles, gain = (torch.tensor(random.normal(size=size) * 3)
+                       for size in ((2, 2, 3, 4, 2, 5), (2, 1, 3, 2, 1, 5), (2, 3, 1, 1, 1)))  # fmt: skip
+    numbers = torch.complex(*x.chunk(2, 3)) * torch.polar(torch.ones_like(angles), angles)
+    expected = torch.cat([numbers.real, numbers.imag], 3)
+    bounded = expected * gain / (1 + x.square().mean(3, keepdim=True)).sqrt()
+    for found, wanted in ((rotate(x, angles), expected), (rotate(x, angles, gain), bounded),
+                          (rotate(x.requires_grad_(), angles, gain), bounded)):  # fmt: skip
+        torch.testing.assert_close(found.detach(), wanted.detach().permute(1, 4, 0, 2, 5, 3), rtol=1e-12, atol=1e-12)
 
 
 def test_positions_matter_and_every_head_has_its_own(random):

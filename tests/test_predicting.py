@@ -60,6 +60,10 @@ NETWORKS = {
     "posewise attention": (C4, [
         CONV, {"layer": "posewise_attention", "fields": {"regular": 2}, "window": 3}, {"layer": "posewise_attention_block"},
     ]),
+    "patches": (C4, [
+        {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 3}, {"layer": "token_norm"}, {"layer": "relu"},
+        {"layer": "patch_expansion", "fields": {"irrep_1": 1, "trivial": 2}, "patch_size": 2},
+    ]),
     "edges": (C4, [{"layer": "oriented_gradients"}, {"layer": "ring_descriptor"}]),
     "tokens": (C4, [{"layer": "local_normalization"}, CONV, {"layer": "token_pool", "token": 2}]),
     "spheres": (SO3, [{"layer": "sphere_descriptor"}]),

@@ -94,7 +94,9 @@ MAKERS = [
     (lambda **o: gequi.identity_resnet(1, 2, 1, (4, 8, 8), **o), [(2, 1, 7, 6)]),
     (lambda **o: gequi.unet(levels=1, width=2, variant="circuit", **o), [(1, 1, 4, 6)]),
     (lambda **o: gequi.unet(levels=1, width=4, space=C4, **o), [(1, 1, 4, 6)]),
-    (lambda **o: gequi.gsa_network(C4, fields=2, blocks=1, **o), [(1, 1, 5, 5)]),
+    (lambda **o: gequi.equivariant_vit(C4, 6, width=8, blocks=1, patch_size=3, **o), [(2, 1, 6, 6)]),
+    (lambda **o: gequi.gsa_network(C4, fields=4, blocks=1, **o), [(1, 1, 5, 5)]),
+    (lambda **o: gequi.gsa_network(C4, fields=2, blocks=1, attention="pairwise", **o), [(1, 1, 5, 5)]),
     (lambda **o: gequi.multi_head_attention(6, heads=2, key_dim=5, bias=True, **o), [(2, 3, 6), (2, 5, 6)]),
     (lambda **o: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, **o), [(2, 2, 7, 8), (2, 2, 5, 5)]),
 ]

@@ -105,6 +105,7 @@ KINDS = {
     "ring_descriptor": ([{"layer": "oriented_gradients"}, {"layer": "ring_descriptor", "token": 3}], "trivial"),
     "local_normalization": ([{"layer": "local_normalization"}, conv()], "trivial"),
     "token_pool": ([conv(VECTORS), {"layer": "token_pool", "token": 2}], "trivial"),
+    "token_norm": ([conv({"regular": 2}), {"layer": "token_norm"}], "trivial"),
     "vector input": ([conv(VECTORS, 5)], {"irrep_1": 1, "trivial": 1}),
 }  # fmt: skip
 
@@ -126,6 +127,7 @@ def test_every_kind_that_exists_is_checked_here():
 ELSEWHERE: set[str] = {
     "lifting_attention", "group_attention", "group_attention_block",  # test_group_attention.py
     "posewise_attention", "posewise_attention_block",  # test_posewise_attention.py
+    "patch_embedding", "patch_expansion",  # test_equivariant_vit.py
     "sphere_descriptor",  # test_encoders.py
 }  # fmt: skip
 

@@ -123,9 +123,9 @@ layer_posewise_attention_block <- function(network, heads = 1, key_dim = NULL, w
 #' Image classifier based on group self-attention
 #'
 #' Creates a classifier whose output is invariant to rotations and reflections of the image. It consists of a
-#' [layer_lifting_attention()] to `fields` regular fields, `blocks` times [layer_group_attention_block()], the mean over
-#' all pixels, the mean or maximum over the group, and a linear layer. If `patch_size` is above 1, a convolution with
-#' this kernel size and stride replaces the lifting attention.
+#' [layer_lifting_attention()] to `fields` regular fields, `blocks` times [layer_posewise_attention_block()] (or
+#' [layer_group_attention_block()]), the mean over all pixels, the mean or maximum over the group, and a linear layer.
+#' If `patch_size` is above 1, a convolution with this kernel size and stride replaces the lifting attention.
 #'
 #' @inheritParams equivariant_network
 #' @inheritParams layer_lifting_attention
@@ -137,13 +137,20 @@ layer_posewise_attention_block <- function(network, heads = 1, key_dim = NULL, w
 #' @param patch_size Integer, the side of a patch in pixels. Must be odd.
 #' @param size Integer, the side of the images in pixels, or c(row, column). Required if `patch_size` is above 1, to
 #'   check that the patches cover the image exactly.
+#' @param key_dim Integer, the number of features per head, even for posewise attention. `NULL` is fields / heads.
+#' @param frequencies Integer, the number of Fourier features of the position, per head and pair of opposite group
+#'   elements, in the lifting attention and in pairwise attention. 0 uses no positions there.
+#' @param positions Character, `"additive"` or `"rotary"`, in the lifting attention and in pairwise attention. The
+#'   positions of posewise attention are rotary.
 #' @param pool Character, `"mean"` or `"max"`, the pooling over the group.
+#' @param attention Character, `"posewise"`, where each pose attends to all positions, or `"pairwise"`, where it attends
+#'   to all poses, as in Romero and Cordonnier. Pairwise attention compares |G| times as many pairs.
 #' @return A network, as returned by [equivariant_network()].
 #' @section Errors: `gequi_input_error` if the patches do not cover the image or an option is invalid;
 #'   `gequi_field_error` if the gspace is not a finite group of the plane.
 #' @concept classification
 #' @family networks
-#' @references Romero and Cordonnier (2021), arXiv 2010.00977.
+#' @references Romero and Cordonnier (2021), arXiv 2010.00977. Islam et al. (2025), arXiv:2510.03511.
 #' @export
 #' @examplesIf gequi_available()
 #' network <- gsa_network(gspace("rot2dOnR2", N = 4), units = 3, fields = 4, blocks = 1, seed = 1)
@@ -151,13 +158,14 @@ layer_posewise_attention_block <- function(network, heads = 1, key_dim = NULL, w
 #' rbind(predict(network, x), predict(network, t(x)[9:1, ]))
 gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks = 2, heads = 2, key_dim = NULL,
                         frequencies = 2, window = NULL, dropout = 0, qk_norm = TRUE, positions = "additive",
-                        mlp_ratio = 2, patch_size = 1, size = NULL, pool = "mean", seed = NULL, dtype = "float32") {
+                        mlp_ratio = 2, patch_size = 1, size = NULL, pool = "mean", attention = "posewise", seed = NULL,
+                        dtype = "float32") {
   need_arguments()
   layers <- call_core(
     "gsa_layers",
     units = units, fields = fields, blocks = blocks, heads = heads, key_dim = key_dim, frequencies = frequencies,
     window = window, dropout = dropout, qk_norm = qk_norm, positions = positions, mlp_ratio = mlp_ratio,
-    patch_size = patch_size, size = size, pool = pool
+    patch_size = patch_size, size = size, pool = pool, attention = attention
   )
   equivariant_network(space, input, layers, seed = seed, dtype = dtype)
 }

@@ -200,6 +200,10 @@ layer_softmax <- function(network) {
 #' one variance per field. For fields whose channels mix, only the invariant part has a mean and a shift. The layer is
 #' exactly equivariant in evaluation mode.
 #'
+#' `layer_token_norm()` adds layer normalization: mean 0 and variance 1 over all channels at each position, then one
+#' scale and one shift per field. It requires fields whose channels the group permutes, and is always exactly
+#' equivariant.
+#'
 #' `layer_dropout()` sets single values to 0 during training. It is not equivariant during training.
 #' `layer_field_dropout()` sets whole fields to 0 during training and is equivariant for a fixed mask. Both are the
 #' identity in evaluation mode.
@@ -213,8 +217,8 @@ layer_softmax <- function(network) {
 #' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
 #'   invalid option. Messages name the layer.
 #' @section Shape: The output has the shape of the input.
-#' @references Ioffe and Szegedy (2015), Batch normalization, arXiv:1502.03167. Weiler and Cesa (2019),
-#'   arXiv:1911.08251.
+#' @references Ioffe and Szegedy (2015), Batch normalization, arXiv:1502.03167. Ba, Kiros and Hinton (2016), Layer
+#'   normalization, arXiv:1607.06450. Weiler and Cesa (2019), arXiv:1911.08251.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -224,6 +228,12 @@ layer_softmax <- function(network) {
 #' @export
 layer_batch_norm <- function(network, eps = 1e-05, momentum = 0.1, affine = TRUE) {
   add_layer(network, "batch_norm")
+}
+
+#' @rdname layer_batch_norm
+#' @export
+layer_token_norm <- function(network, eps = 1e-05) {
+  add_layer(network, "token_norm")
 }
 
 #' @rdname layer_batch_norm

@@ -7,6 +7,7 @@ held before.
     python tests/benchmarks/group_attention.py            # cost
     python tests/benchmarks/group_attention.py digits     # trains for some minutes
     python tests/benchmarks/group_attention.py posewise   # posewise_attention_block beside torch's TransformerEncoderLayer
+    python tests/benchmarks/group_attention.py vit        # equivariant_vit() beside torch's TransformerEncoder; memory
 """
 
 import itertools
@@ -84,9 +85,8 @@ def seconds(step) -> float:
     return time.perf_counter() - start
 
 
-def extra_megabytes(kind: str, width: int, length: int) -> float:
+def extra_megabytes(step) -> float:
     """The peak of what torch allocates in one step, beyond what there was before it."""
-    step = work(kind, width, length)
     step()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         step()
@@ -114,7 +114,7 @@ def cost() -> None:
             ratios = [statistics.median(row[k] / row[0] for row in timed) for k in range(3)]
             ratios += [each / spent[0] for each in spent[3:]]
             for kind, column in used.items():
-                column.append(extra_megabytes(kind, width, length))
+                column.append(extra_megabytes(work(kind, width, length)))
             peaks = [column[-1] for column in used.values()]
             shown = [f"{t:8.0f} ({r:4.2f})" for t, r in zip(spent, ratios, strict=True)]
             held = [f"{m:8.0f} ({m / peaks[0]:4.1f})" for m in peaks]
@@ -165,6 +165,61 @@ def posewise() -> None:
             )
 
 
+class PlainTransformer(nn.Module):
+    """A vision transformer of torch's own layers, with learned positions."""
+
+    def __init__(self, channels: int, width: int, blocks: int, tokens: int, patch: int, classes: int = 10) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            width, 8, 4 * width, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.embedding = nn.Conv2d(channels, width, patch, patch)
+        self.positions = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        self.blocks = nn.TransformerEncoder(layer, blocks, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(self.embedding(x).flatten(2).mT + self.positions).mean(1))
+
+
+def vit() -> None:
+    """Compare whole networks of equal depth, width and tokens, D4 and 8 heads, one color image a step; then memory."""
+    space = gequi.gspace("flipRot2dOnR2", N=4)
+    print(
+        "equivariant_vit() / plain vision transformer, 196 tokens: CPU time of forward and backward, medians of pairs"
+    )
+    print(f"{'width':>6s}{'blocks':>7s}{'torch, ms':>10s}{'ratio':>7s}{'predict':>9s}{'parameters':>12s}")
+    for width, blocks in ((192, 4), (256, 4), (384, 4), (768, 2)):
+        plain = PlainTransformer(3, width, blocks, 196, 16)
+        ours = gequi.equivariant_vit(space, 224, {"trivial": 3}, width=width, blocks=blocks, patch_size=16, seed=1)
+        x = torch.randn(1, 3, 224, 224)
+        image = x.numpy()
+        steps = [lambda model=model, x=x: model(x).square().mean().backward() for model in (plain, ours)]
+        steps += [lambda model=model, x=image: gequi.predict(model, x) for model in (plain, ours)]
+        for step in steps:
+            step()
+        timed = [[cpu_seconds(step) for step in steps] for _ in range(9 if width < 768 else 5)]
+        ratios = [statistics.median(row[k + 1] / row[k] for row in timed) for k in (0, 2)]
+        weights = [sum(p.numel() for p in model.parameters()) for model in (ours, plain)]
+        spent = 1000 * statistics.median(row[0] for row in timed)
+        print(
+            f"{width:6d}{blocks:7d}{spent:10.1f}{ratios[0]:7.2f}{ratios[1]:9.2f}{weights[0] / weights[1]:12.3f}",
+            flush=True,
+        )
+    print("posewise_attention_block / TransformerEncoderLayer: peak memory of forward and backward beyond the weights")
+    for width, length in ((256, 14), (256, 28), (768, 14)):
+        theirs = PlainTransformer(3, width, 1, length**2, 1).blocks.layers[0]
+        layers = [{"layer": "posewise_attention_block"}]
+        ours = gequi.equivariant_network(space, {"regular": width // 8}, layers, seed=1)
+        x = torch.randn(1, width, length, length, requires_grad=True)
+        tokens = x.detach().flatten(2).mT.contiguous().requires_grad_()
+        held = [
+            extra_megabytes(lambda model=model, x=x: model(x).square().mean().backward())
+            for model, x in ((ours, x), (theirs, tokens))
+        ]
+        print(f"{width:6d} wide, {length**2:4d} tokens: {held[0]:6.1f} / {held[1]:6.1f} MB = {held[0] / held[1]:.2f}")
+
+
 def cpu_seconds(step) -> float:
     start = time.process_time()
     step()
@@ -182,7 +237,7 @@ def digits() -> None:
     x, y = load_digits(return_X_y=True)
     x = zoom(x.reshape(-1, 1, 8, 8) / 16, (1, 1, 21 / 8, 21 / 8), order=1, grid_mode=True, mode="nearest")
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max"}
+    options = {"patch_size": 3, "size": 21, "blocks": 2, "heads": 4, "pool": "max", "attention": "pairwise"}
     cases = {
         "C4, upright": gequi.gsa_network(SPACE, fields=16, seed=1, **options),
         "plain attention, upright": gequi.gsa_network(gequi.gspace("trivialOnR2"), fields=16, seed=1, **options),
@@ -222,5 +277,7 @@ if __name__ == "__main__":
             digits()
         case ["posewise"]:
             posewise()
+        case ["vit"]:
+            vit()
         case _:
             cost()

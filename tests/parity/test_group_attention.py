@@ -38,8 +38,10 @@ def test_attention_within_each_pose_gives_the_same_numbers(r, both, same, random
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
 
 
-def test_a_ready_network_is_the_same_network(r, same, random):
+@pytest.mark.parametrize("attention", ["posewise", "pairwise"])
+def test_a_ready_network_is_the_same_network(r, same, random, attention):
     options = {
+        "attention": attention,
         "units": 3,
         "fields": 6,
         "blocks": 1,
@@ -60,3 +62,24 @@ def test_points_give_the_same_numbers(r, same, random, shape):
     theirs, ours = r.gsa_network(r.gspace("rot2dOnR2", N=4), seed=2), gequi.gsa_network(C4, seed=2)
     x, points = random.normal(size=(3, 1, 5)), random.normal(size=shape)
     same(r.value(r.predict_points(theirs, x, points)), gequi.predict_points(ours, x, points))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("flipRot2dOnR2", 6, {"output": {"trivial": 3}, "pool": "mean", "heads": 2, "key_dim": 4, "blocks": 2}),
+        ("rot2dOnR2", [8, 12], {"stem": "convolutions", "patch_size": 4, "dense": True, "window": 3, "input": {"trivial": 2}}),
+        ("rot2dOnR2", 6, {"output": {"irrep_1": 1, "trivial": 1}, "qk_norm": False, "learn_frequencies": False, "mlp_ratio": 1}),
+    ],
+)  # fmt: skip
+def test_a_vision_transformer_is_the_same_network(r, same, random, name, size, options):
+    options = {"patch_size": 2, "width": 16, "blocks": 1, "dropout": 0.1, "seed": 5, "dtype": "float64", **options}
+    theirs = r.equivariant_vit(r.gspace(name, N=4), size, **options)
+    ours = gequi.equivariant_vit(gequi.gspace(name, N=4), size, **options)
+    x = random.normal(size=(2, ours.in_type.size, *(size if isinstance(size, list) else [size] * 2)))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+    weights = [
+        {name: weight for name, weight in found.items() if not name.endswith("tracked")}  # a count: a vector in R
+        for found in (r.value(r.get_weights(theirs)), gequi.get_weights(ours))
+    ]
+    same(*weights)

@@ -47,6 +47,9 @@ NETWORKS = {
     "sphere_descriptor": (("rot3dOnR3", {"maximum_frequency": 3}),
                           [{"layer": "local_normalization"}, {"layer": "sphere_descriptor", "spheres": [[2, 1], [3, 1]]}]),
     "token_pool": (C4, [CONV, {"layer": "token_pool", "token": 2}]),
+    "token_norm": (C4, [CONV, {"layer": "token_norm", "eps": 1e-4}]),
+    "patch_embedding": (C4, [CONV, {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 3, "bias": False}]),
+    "patch_expansion": (C4, [CONV, {"layer": "patch_expansion", "fields": VECTORS, "patch_size": 2}]),
     "dense": (C4, [CONV, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 3}]),
 }  # fmt: skip
 

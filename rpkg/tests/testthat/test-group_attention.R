@@ -28,8 +28,10 @@ test_that("a ready network is a recipe like any other, and its output does not c
   network <- gsa_network(c4(), units = 3, fields = 4, blocks = 1, seed = 1, dtype = "float64")
   expect_s3_class(network, "gequi_network")
   expect_identical(
-    kinds_of(network), c("lifting_attention", "group_attention_block", "global_avg_pool", "group_pool", "dense")
+    kinds_of(network), c("lifting_attention", "posewise_attention_block", "global_avg_pool", "group_pool", "dense")
   )
+  pairwise <- gsa_network(c4(), units = 3, fields = 4, blocks = 1, attention = "pairwise", seed = 1)
+  expect_identical(kinds_of(pairwise)[2], "group_attention_block")
   x <- feature(7, 7)
   expect_equal(predict(network, x), predict(network, t(x)[7:1, ]), tolerance = 1e-12)
   patches <- gsa_network(c4(), patch_size = 3, size = 9, seed = 1)
@@ -60,6 +62,7 @@ test_that("what does not fit is refused by name", {
   expect_refused(layer_posewise_attention_block(regular, key_dim = 3), "must be even", "input")
   expect_refused(gsa_network(c4(), patch_size = 3, size = 10), "`size` must be divisible by patch_size = 3", "input")
   expect_refused(gsa_network(c4(), patch_size = 3), "`size` is missing", "input")
+  expect_refused(gsa_network(c4(), attention = "both"), "`attention` must be one of", "input")
   expect_refused(
     predict_points(layer_conv(network, "regular", 3), feature(1, 1, 4), feature(4, 2)), "needs the grid", "input"
   )

@@ -63,6 +63,8 @@ guard_rows <- list(
   einsum = alist(spec = "i j -> j", numbers, dtype = "float64"),
   equivariance_error = alist(f = network, x = x, elements = 2),
   equivariant_network = alist(space = space, input = c(trivial = 1), layers = list(), seed = 1, dtype = "float32"),
+  equivariant_vit = alist(space = space, size = 6, output = c(trivial = 2), patch_size = 3, width = 8, blocks = 1,
+                          heads = 1, key_dim = 2, window = 3, seed = 1),
   evaluate = alist(model = network, x = x, y = c(0, 1), loss = "cross_entropy", batch_size = 2),
   evaluate_registration = alist(found = found, landmarks = NULL, labels = NULL),
   export_model = alist(model = network, path = new(".pt"), input_shape = c(1, 1, 5, 5), format = "torchscript",
@@ -165,6 +167,8 @@ guard_rows <- list(
   layer_norm_nonlinearity = alist(network = regular),
   layer_norm_pool = alist(network = regular),
   layer_oriented_gradients = alist(network = start),
+  layer_patch_embedding = alist(network = start, fields = c(regular = 1), patch_size = 3),
+  layer_patch_expansion = alist(network = regular, fields = c(trivial = 1), patch_size = 2),
   layer_posewise_attention = alist(network = regular, fields = c(regular = 2), heads = 1, key_dim = 4),
   layer_posewise_attention_block = alist(network = regular, heads = 1, key_dim = 4),
   layer_relu = alist(network = regular),
@@ -174,6 +178,7 @@ guard_rows <- list(
   layer_skip = alist(network = start, layers = function(n) layer_relu(n)),
   layer_softmax = alist(network = flat),
   layer_sphere_descriptor = alist(network = volume),
+  layer_token_norm = alist(network = regular, eps = 1e-05),
   layer_token_pool = alist(network = start, token = 4),
   layer_upsample = alist(network = start, scale_factor = 2)
 )

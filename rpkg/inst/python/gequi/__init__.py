@@ -7,7 +7,14 @@ own objects, and a registration is a value with methods. The classes of errors a
 
 from . import _forks as _forks
 from ._version import __version__ as __version__
-from .architectures import gsa_network, identity_resnet, image_classifier_mlp, predict_points, unet
+from .architectures import (
+    equivariant_vit,
+    gsa_network,
+    identity_resnet,
+    image_classifier_mlp,
+    predict_points,
+    unet,
+)
 from .attention import multi_head_attention, scaled_dot_product_attention, softmax, visual_attention
 from .axes import broadcast_over, einsum, rearrange
 from .encoders import registration_encoder
@@ -93,6 +100,7 @@ __all__ = [
     "einsum",
     "equivariance_error",
     "equivariant_network",
+    "equivariant_vit",
     "evaluate",
     "evaluate_registration",
     "export_model",

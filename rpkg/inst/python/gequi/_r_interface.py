@@ -48,7 +48,7 @@ PRIVATE_FUNCTIONS = {
     "examine_targets": "training:examine_targets(model, x, y, loss)",
     "extend_plan": "_r_interface:extend_plan(plan, layer)",
     "gsa_layers": "architectures:gsa_layers(units, fields, blocks, heads, key_dim, frequencies, window, dropout, "
-    "qk_norm, positions, mlp_ratio, patch_size, size, pool)",
+    "qk_norm, positions, mlp_ratio, patch_size, size, pool, attention)",
     "job_metadata": "training:job_metadata(folder)",
     "lay_out_diagram": "tracing:lay_out(trace, depth)",
     "laid_over": "plots:laid_over(registration, slice, axis, squares)",
@@ -66,6 +66,8 @@ PRIVATE_FUNCTIONS = {
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
+    "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
+    "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",
 }
 
 

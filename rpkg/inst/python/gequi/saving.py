@@ -44,7 +44,8 @@ def save_model(model: nn.Module, path: Any, metadata: Mapping[str, Any] | None =
 
     Args:
         model: torch.nn.Module: a module with a `recipe`, created by `equivariant_network()`, `gsa_network()`,
-            `image_classifier_mlp()`, `identity_resnet()`, `unet()`, `multi_head_attention()` or `visual_attention()`.
+            `equivariant_vit()`, `image_classifier_mlp()`, `identity_resnet()`, `unet()`, `multi_head_attention()` or
+            `visual_attention()`.
         path: str or Path: the file. An existing file is replaced.
         metadata: dict, optional: plain data (that JSON can represent) to store with the model, such as the names of
             classes.

@@ -11,7 +11,7 @@ from ..arrays import as_array, as_numpy, own_tensor
 from ..errors import InputError, ShapeError
 from ..fields import show_fields
 from ..group_attention.kinds import points_in_place_of_pixels
-from ..layers import Step
+from ..layers import Step, Window
 from ..networks import EquivariantNetwork, check_network, check_output, evaluating, with_dtype
 
 # Layers that need no grid: they act on each point, or average over all points.
@@ -19,7 +19,9 @@ _WITHOUT_GRID = {
     "batch_norm", "dense", "dropout", "elu", "field_dropout", "flatten", "fourier_elu", "gated_nonlinearity",
     "global_avg_pool", "group_attention", "group_attention_block", "group_pool", "leaky_relu", "lifting_attention",
     "linear", "norm_nonlinearity", "norm_pool", "posewise_attention", "posewise_attention_block", "relu", "residual", "restrict",
+    "token_norm",
 }  # fmt: skip
+_LINEAR = {"conv", "patch_embedding", "patch_expansion"}  # without a grid if their window is one pixel
 
 
 def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str | None = None) -> np.ndarray:
@@ -90,7 +92,7 @@ def predict_points(network: EquivariantNetwork, x: Any, points: Any, dtype: str 
 
 def _need_no_grid(steps: list[Step]) -> None:
     for step in steps:
-        if step.kind not in _WITHOUT_GRID:
+        if step.kind not in _WITHOUT_GRID and not (step.kind in _LINEAR and step.window == Window(1)):
             raise InputError(
                 "{layer}: `{kind}` needs the grid of an image; points have none.",
                 "network", layer=step.name, kind=step.kind,

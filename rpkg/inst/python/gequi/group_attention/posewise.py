@@ -81,14 +81,11 @@ class PosewiseAttention(nn.Module):
         maps = fourier.inverse(self.maps(bands, norm))
         maps = maps.view(self.poses, 3, self.heads, self.key_dim, -1, points.shape[1])
         both, value = maps.split((2, 1), 1)
-        if self.log_gain is not None:  # x / sqrt(1 + mean x^2): small vectors as they are, large ones of bounded length
-            gain = self.log_gain.exp()[:, None, None, None]
-            scale = (1 + both.square().mean(3, keepdim=True)).rsqrt()
-            both = both * (scale * torch.stack([torch.ones_like(gain), gain]))
-        both = rotate(both, self.angles_of(points, both))
-        # (part, batch, pose and head, point, feature): contiguous, for the fused kernel of attention
-        query, key = both.permute(1, 4, 0, 2, 5, 3).contiguous().flatten(2, 3)
-        value = value.permute(1, 4, 0, 2, 5, 3).contiguous().flatten(2, 3)[0]
+        gain = None
+        if self.log_gain is not None:  # that of queries is 1
+            gain = torch.stack([torch.ones_like(self.log_gain), self.log_gain.exp()])[..., None, None, None]
+        query, key = rotate(both, self.angles_of(points, both), gain).flatten(2, 3)
+        value = value.permute(FOR_KERNEL).contiguous().flatten(2, 3)[0]
         if window is None:
             out = functional.scaled_dot_product_attention(query, key, value)
         else:
@@ -99,10 +96,30 @@ class PosewiseAttention(nn.Module):
         return self.output(fourier(out))
 
 
-def rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Turn the complex numbers x (pose, part, head, real and imaginary, batch, point) by angles."""
-    needed = torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)
-    return _Rotation.apply(x, angles) if needed else _turned(x, angles.cos(), angles.sin())
+# From (pose, part, head, feature, batch, point) to (part, batch, pose, head, point, feature) of the fused kernel of
+# attention, which needs contiguous arrays; and back.
+FOR_KERNEL, FROM_KERNEL = (1, 4, 0, 2, 5, 3), (2, 0, 3, 5, 1, 4)
+
+
+def rotate(x: torch.Tensor, angles: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
+    """Turn the complex numbers x (pose, part, head, real and imaginary, batch, point) by angles.
+
+    With a gain (part, head, 1, 1, 1), x is replaced by gain x / sqrt(1 + mean x^2): small vectors as they are, large
+    ones of bounded length. The output has the order of axes (part, batch, pose, head, point, real and imaginary).
+    """
+    inputs = [each for each in (x, angles, gain) if each is not None]
+    if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
+        return _Rotation.apply(x, angles, gain)[0]
+    out = (
+        _turned(x, angles.cos(), angles.sin())
+        if gain is None
+        else _turned(x * _scale(x, gain), angles.cos(), angles.sin())
+    )
+    return out.permute(FOR_KERNEL).contiguous()
+
+
+def _scale(x: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+    return gain * (1 + x.square().mean(3, keepdim=True)).rsqrt()
 
 
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -111,28 +128,47 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 
 
 class _Rotation(torch.autograd.Function):
-    """`rotate()` with half the passes over memory: the derivative by the angle is i times the output."""
+    """`rotate()` with half the passes over memory. It keeps only its output y, in the array that the kernel keeps too.
+
+    The derivative by the angle is i y. With the scale r = gain / sqrt(1 + mean x^2), the derivative of a loss by x is
+    R^-1 (r y' - r <y', y> y / (gain^2 d)) for d features, where R is the rotation and y' the derivative by y.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, angles: torch.Tensor, gain: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         cos, sin = angles.cos(), angles.sin()
         out = _turned_in_place(x, cos, sin)
-        ctx.save_for_backward(out, angles)
+        scale = None if gain is None else _scale(x, gain)
+        out = (out if scale is None else out.mul_(scale)).permute(FOR_KERNEL).contiguous()
+        ctx.save_for_backward(out, scale, angles, gain)
         ctx.waves = cos, sin
-        return out
+        ctx.set_materialize_grads(False)
+        return out, scale  # the scale is an output because second derivatives need its derivative
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        out, angles = ctx.saved_tensors
+    def backward(
+        ctx: Any, grad: torch.Tensor | None, by_scale: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        out, scale, angles, gain = ctx.saved_tensors
+        out = out.permute(FROM_KERNEL)
+        grad = torch.zeros_like(out) if grad is None else grad.permute(FROM_KERNEL)
+        through, by_gain = grad, None
+        if gain is not None:
+            product = (grad * out).sum(3, keepdim=True)
+            both = product if by_scale is None else product + by_scale * scale
+            by_gain = (both / gain).sum((0, 4, 5), keepdim=True)[0] if ctx.needs_input_grad[2] else None
+            through = (grad * scale).addcmul(out, both * scale / (gain.square() * out.shape[3]), value=-1)
         if torch.is_grad_enabled():  # the gradient is itself differentiated
-            before = _turned(grad, angles.cos(), -angles.sin())
+            before = _turned(through, angles.cos(), -angles.sin())
         else:
-            before = _turned_in_place(grad, ctx.waves[0], -ctx.waves[1])
+            before = _turned_in_place(through, ctx.waves[0], -ctx.waves[1])
         if not ctx.needs_input_grad[1]:
-            return before, None
+            return before, None, by_gain
         (real, imaginary), (by_real, by_imaginary) = out.chunk(2, 3), grad.chunk(2, 3)
         by_angle = (by_imaginary * real).addcmul(by_real, imaginary, value=-1).sum(1, keepdim=True)
-        return before, by_angle.sum_to_size(angles.shape)
+        return before, by_angle.sum_to_size(angles.shape), by_gain
 
 
 def _turned_in_place(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

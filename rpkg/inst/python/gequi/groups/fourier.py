@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,8 +24,12 @@ class Band:
     blocks: np.ndarray  # (irrep, d, d, element)
 
 
-def fourier_bands(space: GSpace) -> list[Band]:
-    """Compute the Fourier transform of a finite group. The trivial representation is alone in the first band."""
+@lru_cache(maxsize=32)
+def fourier_bands(space: GSpace) -> tuple[Band, ...]:
+    """Compute the Fourier transform of a finite group. The trivial representation is alone in the first band.
+
+    It is computed once for each group: in space, the products of all elements take a second.
+    """
     regular = space.regular_repr
     found: dict[tuple[int, ...], tuple[Representation, list[int]]] = {}
     first = 0
@@ -41,10 +46,10 @@ def fourier_bands(space: GSpace) -> list[Band]:
         blocks = np.einsum("ig,jgu->iju", rows[0], rows[0][:, table])  # W is 1 at u: h = g u
         key = (not irrep.is_trivial(), *basis.shape[::2])
         bands.setdefault(key, []).append(Band(rows, blocks))
-    return [
+    return tuple(
         Band(np.stack([each.rows for each in same]), np.stack([each.blocks for each in same]))
         for _, same in sorted(bands.items(), key=lambda item: item[0])
-    ]
+    )
 
 
 def _adapted_basis(irrep: Representation) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from .._escnn import FieldType, escnn
+from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_flag, check_number
 from .plain import NORMS, no_change
 from .plan import Step, kind, need_pointwise
@@ -75,6 +77,46 @@ def _iid_values(layer: Any) -> Values:
         if known["bias"] is not None:
             values["bias"] = (known["bias"] @ known["change_of_basis"].mT).flatten()
         yield slice(*known["indices"]) if layer._contiguous[name] else known["indices"], values
+
+
+@kind
+def plan_token_norm(before: FieldType, *, eps: float = 1e-5) -> Step:
+    """Layer normalization over all channels at each position, with one weight and one bias per field."""
+    need_pointwise(before)
+    eps = check_number(eps, "eps", minimum=0)
+    return Step(before, lambda: TokenNorm(before, eps), lambda layer: deepcopy(layer.norm))
+
+
+class TokenNorm(EquivariantModule):
+    """Layer normalization of the channels of a token. The group permutes them, so mean and variance do not change."""
+
+    def __init__(self, in_type: FieldType, eps: float) -> None:
+        super().__init__()
+        self.in_type = self.out_type = in_type
+        self.norm = _Normalized([int(field.size) for field in in_type.representations], eps)
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return GeometricTensor(self.norm(x.tensor), self.out_type)
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+class _Normalized(nn.Module):
+    """Layer normalization over axis 1 of (batch, channel, ...), with the weight and bias of the field of a channel."""
+
+    field: torch.Tensor  # (channel): the number of its field
+
+    def __init__(self, sizes: list[int], eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = nn.Parameter(torch.ones(len(sizes))), nn.Parameter(torch.zeros(len(sizes)))
+        field = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        self.register_buffer("field", field, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self.weight[self.field], self.bias[self.field]
+        return functional.layer_norm(x.movedim(1, -1), weight.shape, weight, bias, self.eps).movedim(-1, 1)
 
 
 @kind
