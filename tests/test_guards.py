@@ -89,7 +89,7 @@ ROWS = {
 ELSEWHERE = {
     "evaluate_registration", "fourier_features", "image_files", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
     "prepare_registration", "register_folder",
-    "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
+    "read_transform", "register_curves", "register_images", "register_stack", "registration_encoder", "registration_steps",
     "write_image", "write_transform",
 }  # fmt: skip
 # Exports that take no array of numbers.
@@ -97,7 +97,7 @@ WITHOUT = {
     "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
-    "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",
+    "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_stack", "plot_trace",
     "representation_matrix", "representations", "sample_image", "save_model", "symmetrize", "trace_shapes", "unet",
     "visual_attention",
 }  # fmt: skip

@@ -77,6 +77,7 @@ from .registration import (
     write_transform,
 )
 from .saving import load_model, save_model
+from .stacks import plot_stack, register_stack
 from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
@@ -133,6 +134,7 @@ __all__ = [
     "plot_inverted_input",
     "plot_network",
     "plot_registration",
+    "plot_stack",
     "plot_trace",
     "predict",
     "predict_folder",
@@ -145,6 +147,7 @@ __all__ = [
     "register_curves",
     "register_folder",
     "register_images",
+    "register_stack",
     "registration_encoder",
     "registration_steps",
     "representation_matrix",
