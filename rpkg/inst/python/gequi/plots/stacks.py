@@ -88,3 +88,4 @@ def _show(panel: Axes, pixels: np.ndarray, title: str, aspect: str = "equal") ->
     panel.set_title(title, fontsize=6 if aspect == "equal" else "medium", pad=2)
     panel.set_xticks([])
     panel.tick_params(length=0, labelsize="small")
+    panel.yaxis.get_major_locator().set_params(integer=True)
