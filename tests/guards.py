@@ -77,6 +77,11 @@ def found() -> Any:
 
 
 @functools.cache
+def stack() -> Any:
+    return gequi.register_stack([IMAGE, IMAGE], "rigid", mirror=False)
+
+
+@functools.cache
 def folder_of_notes() -> Path:
     """A folder of somebody else, with no images in it."""
     folder = FOLDER / "notes"
@@ -239,9 +244,14 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "plot_network": lambda: dict(model=network(), input_shape=(1, 1, 5, 5), depth=1),
     "plot_registration": lambda: dict(found=found(), type="grid", slice=None, axis=0, squares=4),
+    "plot_stack": lambda: dict(stack=stack(), type="side", axis=0, position=None),
     "plot_trace": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), depth=1),
     "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
+    "register_stack": lambda: dict(
+        images=[IMAGE, IMAGE], reach=1, mirror=False, mask="none", min_probability=0.5, interpolation="linear", fill=0.0,
+        device="cpu", progress=None, transform="rigid", contrast="same", dtype="float32",
+    ),
     "register_folder": lambda: dict(
         images=TABLE, folder=new(), fixed=None, dimension=2, spacing=None, moving_spacing=None, **SEARCH, mirror=False,
         mask="auto", min_probability=0.5, warped=True, device="cpu", workers=1, progress=None,
@@ -523,6 +533,7 @@ MAY_BE_NAN = {  # exports whose documented result has NaN, and of which argument
     "plot_image": {"x"},  # which shows them as they are
     "warp_image": {"fill"},
     "register_images": {"fill"},
+    "register_stack": {"fill"},
 }
 
 

@@ -26,6 +26,7 @@ PLOTS = {
     "plot_inverted_input": "plot.gequi_inverted_input",
     "plot_network": "plot.gequi_network",
     "plot_registration": "plot.gequi_registration",
+    "plot_stack": "plot.gequi_stack",
     "plot_trace": "plot.gequi_trace",
 }
 # Defaults that are indexes: from 0 in Python, from 1 in R.

@@ -36,7 +36,8 @@ make_objects <- function() {
     gequi_trace = trace_shapes(network, c(1, 1, 7, 7)), gequi_table = gspaces(),
     gequi_inverted_input = inverted,
     gequi_inverse_function = invert_function(1:5, (1:5)^2, 3, weights = TRUE),
-    gequi_plots = plot(inverted), gequi_symmetrized = symmetrize(network, c4()),
+    gequi_plots = plot(inverted), gequi_stack = register_stack(list(image, image), "rigid", mirror = FALSE),
+    gequi_symmetrized = symmetrize(network, c4()),
     summary.gequi_gspace = summary(c4()), summary.gequi_field_type = summary(type),
     summary.gequi_network = summary(network), summary.gequi_module = summary(module),
     summary.gequi_registration = summary(registration)

@@ -85,6 +85,7 @@ from .registration import (
 )
 from .saving import load_model, save_model
 from .slides import read_slide, transform_slide_points, warp_slide
+from .stacks import plot_stack, register_stack
 from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
@@ -142,6 +143,7 @@ __all__ = [
     "plot_inverted_input",
     "plot_network",
     "plot_registration",
+    "plot_stack",
     "plot_trace",
     "predict",
     "predict_folder",
@@ -155,6 +157,7 @@ __all__ = [
     "register_curves",
     "register_folder",
     "register_images",
+    "register_stack",
     "registration_encoder",
     "registration_steps",
     "representation_matrix",

@@ -41,6 +41,7 @@ PRIVATE_FUNCTIONS = {
     "describe_image_files": "folders:describe_image_files(images)",
     "describe_network": "networks:describe_network(network, input_shape)",
     "describe_registration": "registration.result:describe_registration(registration)",
+    "describe_stack": "stacks:describe_stack(stack)",
     "describe_transform": "registration.transform_files.transform:describe_transform(transform)",
     "describe_registrations": "_r_interface:describe_registrations(found)",
     "encoder_history": "encoders:history(network)",
@@ -55,6 +56,7 @@ PRIVATE_FUNCTIONS = {
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
     "make_registration": "registration.result:make_registration(plain)",
+    "make_stack": "stacks:make_stack(plain)",
     "make_transform": "registration.transform_files.transform:make_transform(plain)",
     "measure_products": "_r_interface:measure_products()",
     "model_to_bytes": "saving:model_to_bytes(model, metadata)",
@@ -64,10 +66,12 @@ PRIVATE_FUNCTIONS = {
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
+    "shown_stack": "stacks:shown_stack(stack, type, axis, position)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
     "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
     "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",
+    "warp_stack": "stacks:warp_stack(stack, newdata, **options)",
 }
 
 

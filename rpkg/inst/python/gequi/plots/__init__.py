@@ -11,8 +11,10 @@ from .images import plot_image
 from .inverses import plot_inverse_function, plot_inverted_input
 from .networks import plot_network, plot_trace
 from .registrations import TYPES, Aligned, laid_over, plot_registration, plot_registrations, stretched
+from .stacks import STACK_TYPES, plot_stack, stretched_sections
 
 __all__ = [
+    "STACK_TYPES",
     "TYPES",
     "Aligned",
     "laid_over",
@@ -26,6 +28,8 @@ __all__ = [
     "plot_network",
     "plot_registration",
     "plot_registrations",
+    "plot_stack",
     "plot_trace",
     "stretched",
+    "stretched_sections",
 ]

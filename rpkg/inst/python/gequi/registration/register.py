@@ -156,7 +156,7 @@ def register_images(
     """
     kind_of_map = check_choice(transform, "transform", TRANSFORMS)
     kind_of_pair = check_choice(contrast, "contrast", CONTRASTS)
-    mirrored = _check_mirror(mirror)
+    mirrored = check_mirror(mirror)
     masks = check_choice(mask, "mask", MASKS)
     least = check_number(min_probability, "min_probability", 0, 1)
     kind = Kind(dtype=check_dtype(dtype), device=check_device(device))
@@ -181,7 +181,7 @@ def register_images(
     return Registrations(_register_pairs(moving, fixed, options, initial, areas, keep, check_progress(progress)), names)
 
 
-def _check_mirror(mirror: object) -> bool | str:
+def check_mirror(mirror: object) -> bool | str:
     if isinstance(mirror, bool | np.bool_):
         return bool(mirror)
     if isinstance(mirror, str) and mirror in MIRRORS:
