@@ -134,6 +134,10 @@ def new(ending: str = "") -> Path:
     return FOLDER / f"new-{next(_counter)}{ending}"
 
 
+def scores(x: Any) -> Any:
+    return np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1)
+
+
 def squares(x: Any) -> Any:
     return x * x
 
@@ -161,6 +165,10 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "collect_prediction": lambda: dict(folder=prediction()),
     "collect_registration": lambda: dict(folder=registrations()),
     "compose_maps": lambda: dict(outer=MAP, inner=MAP),
+    "conformal_sets": lambda: dict(
+        model=scores, x=BATCH, y=np.array([0, 1]), space=C4, level=0.5, method="lac", input=GREY, rotate=True,
+        probabilities=False, seed=1,
+    ),
     "einsum": lambda: dict(spec="i j, j k -> i k", operand_1=MATRIX, operand_2=MATRIX, dtype="float64"),
     "equivariance_error": lambda: dict(f=squares, x=BATCH, space=C4, input=GREY, output=GREY, elements=[1], dtype="float64"),
     "equivariant_network": lambda: dict(

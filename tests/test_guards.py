@@ -46,6 +46,12 @@ def mean_squares(x):
 ROWS = {
     "broadcast_over": (lambda x: gequi.broadcast_over(lambda a: a, "c", "a c -> a c")(x), "operand 1"),
     "compose_maps": (lambda x: gequi.compose_maps(np.stack([x, x]), np.stack([x, x])), "outer"),
+    "conformal_sets": (
+        lambda x: gequi.predict(
+            gequi.conformal_sets(guards.scores, np.stack([x[None]] * 3), [0, 1, 0], C4, 0.5, seed=1), as_batch(x)
+        ),
+        "x",
+    ),
     "einsum": (lambda x: gequi.einsum("i j, i j ->", x, x, dtype="float32"), "operand 1"),
     "equivariance_error": (lambda x: gequi.equivariance_error(network(), as_batch(x)), "x"),
     "evaluate": (lambda x: gequi.evaluate(network(), as_batch(x), np.zeros((1, 4, *x.shape))), "x"),

@@ -55,6 +55,17 @@ def test_symmetrize(r, same, both, random):
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
 
 
+def test_conformal_sets(r, same, both, random):
+    x, y = random.normal(size=(30, 1, 9, 9)), np.arange(30) % 2
+    scores = "function(x) cbind(apply(x, 1, mean), x[, 1, 1, 1])"
+    for method in ("lac", "aps"):
+        theirs = r.conformal_sets(r.code(scores), x, y, r.gspace("rot2dOnR2", N=8), 0.8, method, seed=3)
+        ours = gequi.conformal_sets(lambda x: np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1), x, y,
+                                    gequi.gspace("rot2dOnR2", N=8), 0.8, method, seed=3)  # fmt: skip
+        assert r.value(r.code("x$threshold", x=theirs)) == ours.threshold
+        same(r.value(r.code("1 * unname(x)", x=r.predict(theirs, x))), 1.0 * gequi.predict(ours, x))
+
+
 def test_symmetry_report(r, same, both, random):
     x = random.normal(size=(4, 1, 9, 9))
     theirs, ours = both()

@@ -58,6 +58,7 @@ guard_rows <- list(
   collect_prediction = alist(folder = job),
   collect_registration = alist(folder = job),
   compose_maps = alist(outer = map, inner = map),
+  conformal_sets = alist(model = network, x = x, y = c(1, 2), space = space, level = 0.5, seed = 1),
   einsum = alist(spec = "i j -> j", numbers, dtype = "float64"),
   equivariance_error = alist(f = network, x = x, elements = 2),
   equivariant_network = alist(space = space, input = c(trivial = 1), layers = list(), seed = 1, dtype = "float32"),

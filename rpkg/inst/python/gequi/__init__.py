@@ -77,7 +77,14 @@ from .registration import (
     write_transform,
 )
 from .saving import load_model, save_model
-from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
+from .symmetry import (
+    conformal_sets,
+    equivariance_error,
+    is_equivariant,
+    permutation_error,
+    symmetrize,
+    symmetry_report,
+)
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, prepare_job
 
@@ -89,6 +96,7 @@ __all__ = [
     "collect_prediction",
     "collect_registration",
     "compose_maps",
+    "conformal_sets",
     "einsum",
     "equivariance_error",
     "equivariant_network",

@@ -6,15 +6,18 @@ representation of its fields. f is invariant if it is equivariant and its output
 """
 
 from .averaging import symmetrize
+from .conformal import conformal_sets, restore_conformal
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
 from .permutations import permutation_error
 from .report import symmetry_report
 
 __all__ = [
+    "conformal_sets",
     "equivariance_error",
     "equivariance_maps",
     "is_equivariant",
     "permutation_error",
+    "restore_conformal",
     "symmetrize",
     "symmetry_report",
 ]
