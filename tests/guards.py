@@ -134,6 +134,12 @@ def new(ending: str = "") -> Path:
     return FOLDER / f"new-{next(_counter)}{ending}"
 
 
+@functools.cache
+def pose() -> Any:
+    layers = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}, {"layer": "global_avg_pool"}]
+    return gequi.equivariant_network(C4, GREY, layers, seed=1)
+
+
 def scores(x: Any) -> Any:
     return np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1)
 
@@ -160,6 +166,7 @@ SEARCH = dict(transform="translation", contrast="same", dtype="float32")
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "as_dot": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), direction="TB"),
     "broadcast_over": lambda: dict(f=same, axis="c", spec="a c -> a c", operand_1=MATRIX),
+    "canonicalize": lambda: dict(model=squares, canonicalizer=pose(), input=GREY, output=GREY, refine=True),
     "cayley_table": lambda: dict(space=C4),
     "collect_job": lambda: dict(folder=job(), model=copy.deepcopy(network())),
     "collect_prediction": lambda: dict(folder=prediction()),
@@ -179,6 +186,9 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "export_model": lambda: dict(model=network(), path=new(".pt"), input_shape=(1, 1, 5, 5), format="torchscript", dtype="float32"),
     "field_type": lambda: dict(space=C4, fields={"regular": 2}),
     "fit": lambda: dict(model=copy.deepcopy(network()), x=BATCH, y=Y, **OPTIONS_OF_FIT, progress=None, callbacks=None),
+    "fit_canonicalizer": lambda: dict(
+        x=BATCH, space=C4, network=pose(), epochs=1, batch_size=2, learning_rate=1e-3, seed=1, device="cpu", progress=None
+    ),
     "fourier_features": lambda: dict(x=MATRIX, features=3, bandwidth=0.1, phase="uniform", seed=1, dtype="float64"),
     "get_weights": lambda: dict(model=network()),
     "gram_image": lambda: dict(a=MATRIX),
@@ -438,7 +448,7 @@ def _with(x: np.ndarray, value: float) -> np.ndarray:
 
 
 # What is valid, and starts processes or trains for long.
-COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"),
+COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("fit_canonicalizer", "epochs"), ("gsa_network", "blocks"),
           ("identity_resnet", "components")}  # fmt: skip
 MANY = ("300", "numpy integer", "no axes")
 

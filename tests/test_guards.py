@@ -56,6 +56,9 @@ ROWS = {
     "equivariance_error": (lambda x: gequi.equivariance_error(network(), as_batch(x)), "x"),
     "evaluate": (lambda x: gequi.evaluate(network(), as_batch(x), np.zeros((1, 4, *x.shape))), "x"),
     "fit": (lambda x: gequi.fit(network(), as_batch(x), np.zeros((1, 4, *x.shape)), epochs=1, seed=1)[0]["loss"], "x"),
+    "fit_canonicalizer": (
+        lambda x: gequi.fit_canonicalizer(as_batch(x), network=guards.pose(), epochs=1, seed=1).history[0]["loss"], "x"
+    ),
     "gram_image": (gequi.gram_image, "a"),
     "image_product": (lambda x: gequi.image_product(x, x, None, None), "a"),
     "image_value": (lambda x: gequi.image_value(x), "a"),
@@ -100,7 +103,7 @@ ELSEWHERE = {
 }  # fmt: skip
 # Exports that take no array of numbers.
 WITHOUT = {
-    "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
+    "as_dot", "canonicalize", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
     "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import torch
-from training import digits, equivariant, plain
+from training import digits, plain
 
 import gequi
 from gequi.geometry.grids import turned_grid
@@ -54,7 +54,6 @@ def conformal() -> None:
     for name, model in (
         ("plain, upright", trained(plain(), None)),
         ("plain, turned by any angle", trained(plain(), "rotation")),
-        ("C8, upright with jitter", trained(equivariant(), "jitter")),
     ):
         for kind, space in spaces.items():
             for method, (coverage, size) in covered(model, space).items():
@@ -90,10 +89,50 @@ def covered(model: torch.nn.Module, space: object) -> dict[str, tuple[np.ndarray
     return found
 
 
+# ---- canonicalization -----------------------------------------------------------------------------------
+
+
+def canonical() -> None:
+    """Accuracy of a plain network that was trained upright, alone and behind canonicalizers.
+
+    The test images are turned with a cubic spline, as canonicalize() does, or with linear interpolation.
+    """
+    x, _, x_test, y_test = digits()
+    networks = {"upright": trained(plain(), None), "upright with jitter": trained(plain(), "jitter")}
+    print("digits, % right at 24 angles")
+    print(
+        f"{'plain network, trained':24s} {'canonicalizer':16s} {'images':8s} {'upright':>8s} {'least':>8s} {'mean':>8s}"
+    )
+
+    def show(name: str, kind: str, model: torch.nn.Module, interpolation: str = "cubic") -> None:
+        images = (turned(x_test, angle, interpolation) for angle in ANGLES)
+        right = [100 * float((gequi.predict(model, each).argmax(1) == y_test).mean()) for each in images]
+        print(
+            f"{name:24s} {kind:16s} {interpolation:8s} {right[0]:8.2f} {min(right):8.2f} {np.mean(right):8.2f}",
+            flush=True,
+        )
+
+    for name, network in networks.items():
+        show(name, "none", network)
+    for rotations in (16, 8):
+        start = time.process_time()
+        pose = gequi.fit_canonicalizer(x, gequi.gspace("rot2dOnR2", N=rotations), seed=1)
+        print(f"C{rotations} trained in {time.process_time() - start:.0f} s of CPU time", flush=True)
+
+        def behind(name: str, refine: bool = True, pose: torch.nn.Module = pose) -> torch.nn.Module:
+            return gequi.canonicalize(networks[name], pose, output={"trivial": 10}, refine=refine)
+
+        for name in networks:
+            show(name, f"C{rotations}, refined", behind(name))
+        if rotations == 16:
+            show("upright", "C16, refined", behind("upright"), "linear")
+        show("upright", f"C{rotations}", behind("upright", refine=False))
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    wanted = sys.argv[1:] or ["conformal"]
-    for name, work in (("conformal", conformal),):
+    wanted = sys.argv[1:] or ["conformal", "canonical"]
+    for name, work in (("conformal", conformal), ("canonical", canonical)):
         if name in wanted:
             start = time.process_time()
             work()

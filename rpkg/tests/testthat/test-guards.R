@@ -36,6 +36,7 @@ guard_fixtures <- function() {
   prepare_job(job, network, x, c(0, 1), epochs = 1, seed = 1)
   list2env(list(
     space = space, start = start, network = network, dead = saved_and_read(network), numbers = numbers, image = image,
+    pose = start |> layer_conv(c(regular = 1), 3) |> layer_global_avg_pool(),
     x = x, found = found, map = identity_map(c(5, 5)) + 0.25, pictures = pictures, model_file = model_file,
     transform_file = transform_file, job = job, new = function(ending) tempfile(fileext = ending),
     regular = equivariant_network(space, c(regular = 1), seed = 1), trace = trace_shapes(network, c(1, 1, 5, 5)),
@@ -53,6 +54,7 @@ guard_rows <- list(
   as_dot = alist(trace = trace, direction = "TB"),
   as_image_batch = alist(x = image),
   broadcast_over = alist(f = function(a) a, axis = "c", spec = "a c -> a c"),
+  canonicalize = alist(model = function(x) x^2, canonicalizer = pose, output = c(trivial = 1)),
   cayley_table = alist(space = space),
   collect_job = alist(folder = job, model = network),
   collect_prediction = alist(folder = job),
@@ -71,6 +73,7 @@ guard_rows <- list(
               validation = NULL, optimizer = "adam", device = "cpu"),
   fit_parsnip = alist(x = matrix(1:50 / 50, 2), y = factor(c("a", "b")), network = network, shape = c(1, 5, 5),
   epochs = 1),
+  fit_canonicalizer = alist(x = x, network = pose, epochs = 1, batch_size = 2, seed = 1, device = "cpu"),
   fourier_features = alist(x = numbers, features = 3, bandwidth = 0.1, phase = "uniform", seed = 1, dtype = "float64"),
   get_weights = alist(model = network),
   gram_image = alist(a = numbers),

@@ -78,6 +78,7 @@ from .registration import (
 )
 from .saving import load_model, save_model
 from .symmetry import (
+    canonicalize,
     conformal_sets,
     equivariance_error,
     is_equivariant,
@@ -86,11 +87,12 @@ from .symmetry import (
     symmetry_report,
 )
 from .tracing import as_dot, trace_shapes
-from .training import collect_job, evaluate, fit, prepare_job
+from .training import collect_job, evaluate, fit, fit_canonicalizer, prepare_job
 
 __all__ = [
     "as_dot",
     "broadcast_over",
+    "canonicalize",
     "cayley_table",
     "collect_job",
     "collect_prediction",
@@ -105,6 +107,7 @@ __all__ = [
     "export_model",
     "field_type",
     "fit",
+    "fit_canonicalizer",
     "fourier_features",
     "get_weights",
     "gram_image",
