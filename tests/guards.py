@@ -218,6 +218,9 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         f=squares, x=BATCH, space=C4, input=GREY, output=GREY, elements=[1], dtype="float64", tolerance=1e-3
     ),
     "layer_kinds": lambda: {},
+    "local_equivariance_error": lambda: dict(
+        model=squares, x=BATCH, by="model", motions=["x"], space=C4, input=GREY, output=GREY, dtype="float64"
+    ),
     "load_model": lambda: dict(path=model_file()),
     "map_jacobian": lambda: dict(map=MAP, spacing=None, moving_spacing=None, matrix=False),
     "multi_head_attention": lambda: dict(dim=4, heads=2, key_dim=None, bias=False, **SMALL),
@@ -238,6 +241,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_inverted_input": lambda: dict(
         found={"solution": MATRIX, "loss": MATRIX[0], "best_step": 1}, start=MATRIX, target=MATRIX
     ),
+    "plot_local_equivariance_error": lambda: dict(errors=gequi.local_equivariance_error(squares, BATCH)),
     "plot_network": lambda: dict(model=network(), input_shape=(1, 1, 5, 5), depth=1),
     "plot_registration": lambda: dict(found=found(), type="grid", slice=None, axis=0, squares=4),
     "plot_trace": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), depth=1),
@@ -589,6 +593,8 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("prepare_job", "nodes"): {"batch_size"},  # an example for each process
     ("register_images", "moving_spacing"): {"fixed"},  # too few pixels of the larger spacing
     ("rearrange", "x"): {"a"},
+    ("local_equivariance_error", "model"): {"space"},  # a network has a space and fields of its own
+    ("local_equivariance_error", "x"): {"input", "model(x)"},
     ("scaled_dot_product_attention", "key"): {"value"},
     ("scaled_dot_product_attention", "query"): {"mask"},
     ("symmetrize", "model"): {"input", "output"},  # of as many channels as a network has

@@ -65,6 +65,7 @@ ROWS = {
     "invert_input": (lambda x: gequi.invert_input("image_value", np.eye(5), x, steps=0, dtype="float32"), "start"),
     "invert_map": (lambda x: gequi.invert_map(gequi.identity_map(x.shape) + x), "map"),
     "is_equivariant": (lambda x: gequi.is_equivariant(network(), as_batch(x)), "x"),
+    "local_equivariance_error": (lambda x: gequi.local_equivariance_error(network(), as_batch(x)), "x"),
     "map_jacobian": (lambda x: gequi.map_jacobian(np.stack([x, x.T])), "map"),
     "normalize_columns": (lambda x: gequi.normalize_columns(x, "identity"), "x"),
     "normalize_image": (gequi.normalize_image, "x"),
@@ -106,7 +107,7 @@ WITHOUT = {
     "as_dot", "canonicalize", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
     "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
     "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
-    "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",
+    "plot_equivariance_error", "plot_history", "plot_local_equivariance_error", "plot_network", "plot_registration", "plot_trace",
     "representation_matrix", "representations", "sample_image", "save_model", "symmetrize", "trace_shapes", "unet",
     "visual_attention",
 }  # fmt: skip

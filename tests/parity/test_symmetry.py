@@ -66,6 +66,15 @@ def test_conformal_sets(r, same, both, random):
         same(r.value(r.code("1 * unname(x)", x=r.predict(theirs, x))), 1.0 * gequi.predict(ours, x))
 
 
+@pytest.mark.parametrize("by", ["model", "layer"])
+def test_local_equivariance_error(r, same, both, random, by):
+    x = random.normal(size=(3, 1, 9, 9))
+    theirs, ours = both()
+    found = r.value(r.local_equivariance_error(theirs, x, by=by, dtype="float64"))
+    wanted = gequi.local_equivariance_error(ours, x, by=by, dtype="float64")
+    same(found, [{**row, "layer": row["layer"] + 1} if by == "layer" else row for row in wanted])
+
+
 POSE = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}, {"layer": "global_avg_pool"}]
 
 

@@ -91,6 +91,7 @@ guard_rows <- list(
   invert_map = alist(map = map, shape = NULL, steps = 3),
   is_equivariant = alist(f = network, x = x, elements = 2, tolerance = 0.001),
   layer_kinds = alist(),
+  local_equivariance_error = alist(model = function(x) x^2, x = x, motions = "x", dtype = "float64"),
   load_model = alist(path = model_file),
   map_jacobian = alist(map = map, spacing = NULL, matrix = FALSE),
   marshal = alist(model = network),

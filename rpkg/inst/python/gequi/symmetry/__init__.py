@@ -9,6 +9,7 @@ from .averaging import symmetrize
 from .canonical import canonicalize, check_canonicalizer, moved, neighbors, scores_of, smallest_turn
 from .conformal import conformal_sets, restore_conformal
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
+from .local import local_equivariance_error
 from .permutations import permutation_error
 from .report import symmetry_report
 
@@ -19,6 +20,7 @@ __all__ = [
     "equivariance_error",
     "equivariance_maps",
     "is_equivariant",
+    "local_equivariance_error",
     "moved",
     "neighbors",
     "permutation_error",
