@@ -146,25 +146,31 @@ def test_the_generator_of_the_channels_is_the_derivative_of_their_representation
 # ---- by layer -------------------------------------------------------------------------------------------
 
 
-def test_the_contributions_are_those_of_the_definition(random):
+@pytest.mark.parametrize(
+    ("between", "stride"),
+    [(nn.Identity(), 1), (nn.Identity(), 2), (nn.AvgPool2d(3, 2, 1), 2), (nn.AdaptiveAvgPool2d(5), 3), (nn.Upsample(scale_factor=2), 0.5)],
+)  # fmt: skip
+def test_the_contributions_are_those_of_the_definition(between, stride, random):
     """Of linear layers: what a layer adds, W_i L h - L W_i h, in the output after the further layers."""
     x = torch.tensor(random.normal(size=(2, 1, 15, 15)))
-    first, second = (
-        nn.Conv2d(1, 3, 3, padding=1, bias=False).double(),
-        nn.Conv2d(3, 2, 3, padding=1, bias=False).double(),
-    )
-    model = nn.Sequential(first, second)
-    rows = gequi.local_equivariance_error(model, x.numpy(), by="layer")
+    kernel = {"kernel_size": 3, "padding": 1, "bias": False}
+    own = stride if isinstance(between, nn.Identity) else 1
+    first, second = nn.Conv2d(1, 3, stride=own, **kernel).double(), nn.Conv2d(3, 2, **kernel).double()
+    rows = gequi.local_equivariance_error(nn.Sequential(first, between, second), x.numpy(), by="layer")
     with torch.no_grad():
-        value = length(model(x).numpy())
+        value = length(second(between(first(x))).numpy())
         for motion in MOTIONS:
             hidden = first(x)
-            wanted = [
-                second(first(generate(x, motion)) - generate(hidden, motion)),
-                second(generate(hidden, motion)) - generate(second(hidden), motion),
-            ]
+            pooled = between(hidden)
+            wanted = [second(between(first(generate(x, motion)) - generate(hidden, motion, stride=own)))]
+            if not isinstance(between, nn.Identity):
+                wanted.append(second(between(generate(hidden, motion)) - generate(pooled, motion, stride=stride)))
+            wanted.append(
+                second(generate(pooled, motion, stride=stride)) - generate(second(pooled), motion, stride=stride)
+            )
             found = [row for row in rows if row["motion"] == motion]
-            assert [(row["layer"], row["name"]) for row in found] == [(0, "0 Conv2d"), (1, "1 Conv2d")]
+            assert [row["layer"] for row in found] == list(range(len(wanted)))
+            assert found[0]["name"] == "0 Conv2d"
             for row, each in zip(found, wanted, strict=True):
                 assert row["error"] == pytest.approx(image_lengths(each.numpy()).mean() / value, rel=1e-9)
 
