@@ -6,7 +6,7 @@ test_that("what is equivariant has no error, and what breaks one motion has one"
   errors <- local_equivariance_error(function(x) 2 * x, x)
   expect_s3_class(errors, "gequi_local_equivariance")
   expect_identical(errors$motion, c("rotation", "scale", "x", "y"))
-  expect_lt(max(errors$error), 1e-6)
+  expect_lt(max(errors$error), 1e-5) # of the differences: the square of the step times a third derivative
   errors <- local_equivariance_error(ramp, x)
   expect_gt(errors$error[3], 0.03)
   expect_lt(errors$error[4], 1e-6)
