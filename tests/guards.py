@@ -150,6 +150,16 @@ def new(ending: str = "") -> Path:
     return FOLDER / f"new-{next(_counter)}{ending}"
 
 
+@functools.cache
+def pose() -> Any:
+    layers = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}, {"layer": "global_avg_pool"}]
+    return gequi.equivariant_network(C4, GREY, layers, seed=1)
+
+
+def scores(x: Any) -> Any:
+    return np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1)
+
+
 def squares(x: Any) -> Any:
     return x * x
 
@@ -172,11 +182,16 @@ SEARCH = dict(transform="translation", contrast="same", dtype="float32")
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "as_dot": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), direction="TB"),
     "broadcast_over": lambda: dict(f=same, axis="c", spec="a c -> a c", operand_1=MATRIX),
+    "canonicalize": lambda: dict(model=squares, canonicalizer=pose(), input=GREY, output=GREY, refine=True),
     "cayley_table": lambda: dict(space=C4),
     "collect_job": lambda: dict(folder=job(), model=copy.deepcopy(network())),
     "collect_prediction": lambda: dict(folder=prediction()),
     "collect_registration": lambda: dict(folder=registrations()),
     "compose_maps": lambda: dict(outer=MAP, inner=MAP),
+    "conformal_sets": lambda: dict(
+        model=scores, x=BATCH, y=np.array([0, 1]), space=C4, level=0.5, method="lac", input=GREY, rotate=True,
+        probabilities=False, seed=1,
+    ),
     "einsum": lambda: dict(spec="i j, j k -> i k", operand_1=MATRIX, operand_2=MATRIX, dtype="float64"),
     "equivariance_error": lambda: dict(f=squares, x=BATCH, space=C4, input=GREY, output=GREY, elements=[1], dtype="float64"),
     "equivariant_network": lambda: dict(
@@ -192,6 +207,9 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "export_model": lambda: dict(model=network(), path=new(".pt"), input_shape=(1, 1, 5, 5), format="torchscript", dtype="float32"),
     "field_type": lambda: dict(space=C4, fields={"regular": 2}),
     "fit": lambda: dict(model=copy.deepcopy(network()), x=BATCH, y=Y, **OPTIONS_OF_FIT, progress=None, callbacks=None),
+    "fit_canonicalizer": lambda: dict(
+        x=BATCH, space=C4, network=pose(), epochs=1, batch_size=2, learning_rate=1e-3, seed=1, device="cpu", progress=None
+    ),
     "fourier_features": lambda: dict(x=MATRIX, features=3, bandwidth=0.1, phase="uniform", seed=1, dtype="float64"),
     "get_weights": lambda: dict(model=network()),
     "gram_image": lambda: dict(a=MATRIX),
@@ -222,6 +240,9 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         f=squares, x=BATCH, space=C4, input=GREY, output=GREY, elements=[1], dtype="float64", tolerance=1e-3
     ),
     "layer_kinds": lambda: {},
+    "local_equivariance_error": lambda: dict(
+        model=squares, x=BATCH, by="model", motions=["x"], space=C4, input=GREY, output=GREY, dtype="float64"
+    ),
     "load_model": lambda: dict(path=model_file()),
     "map_jacobian": lambda: dict(map=MAP, spacing=None, moving_spacing=None, matrix=False),
     "multi_head_attention": lambda: dict(dim=4, heads=2, key_dim=None, bias=False, **SMALL),
@@ -242,6 +263,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_inverted_input": lambda: dict(
         found={"solution": MATRIX, "loss": MATRIX[0], "best_step": 1}, start=MATRIX, target=MATRIX
     ),
+    "plot_local_equivariance_error": lambda: dict(errors=gequi.local_equivariance_error(squares, BATCH)),
     "plot_network": lambda: dict(model=network(), input_shape=(1, 1, 5, 5), depth=1),
     "plot_registration": lambda: dict(found=found(), type="grid", slice=None, axis=0, squares=4),
     "plot_stack": lambda: dict(stack=stack(), type="side", axis=0, position=None),
@@ -480,7 +502,7 @@ def _with(x: np.ndarray, value: float) -> np.ndarray:
 
 
 # What is valid, and starts processes or trains for long.
-COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("gsa_network", "blocks"), ("equivariant_vit", "blocks"),
+COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("fit_canonicalizer", "epochs"), ("gsa_network", "blocks"), ("equivariant_vit", "blocks"),
           ("identity_resnet", "components")}  # fmt: skip
 MANY = ("300", "numpy integer", "no axes")
 
@@ -647,6 +669,8 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("register_curves", "bandwidth"): {"a"},  # over which the values are too large
     ("register_images", "moving_spacing"): {"fixed", "moving"},  # too few pixels of the larger spacing
     ("rearrange", "x"): {"a"},
+    ("local_equivariance_error", "model"): {"space"},  # a network has a space and fields of its own
+    ("local_equivariance_error", "x"): {"input", "model(x)"},
     ("scaled_dot_product_attention", "key"): {"value"},
     ("scaled_dot_product_attention", "query"): {"mask"},
     ("symmetrize", "model"): {"input", "output"},  # of as many channels as a network has

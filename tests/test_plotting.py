@@ -57,6 +57,9 @@ def inverted():
 
 
 FIGURES = {
+    "local errors": lambda: gequi.plot_local_equivariance_error(
+        gequi.local_equivariance_error(np.square, IMAGE[None, None])
+    ),
     "errors": lambda: gequi.plot_equivariance_error(errors()),
     "many errors": lambda: gequi.plot_equivariance_error([
         {"name": f"a long name {i}", "exact": i % 2 == 0, "error": 10.0**-i} for i in range(16)

@@ -200,6 +200,10 @@ autoplot.gequi_equivariance <- plotted
 
 #' @rdname autoplot.gequi_network
 #' @export
+autoplot.gequi_local_equivariance <- plotted
+
+#' @rdname autoplot.gequi_network
+#' @export
 autoplot.gequi_trace <- plotted
 
 #' @rdname autoplot.gequi_network

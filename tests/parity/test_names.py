@@ -20,6 +20,7 @@ METHODS = {"predict": "predict.gequi_network", "fit": "fit.gequi_network"}
 # The plots of objects that have a class in R only: R has a method of plot(), Python a function. See test_plots.py.
 PLOTS = {
     "plot_equivariance_error": "plot.gequi_equivariance",
+    "plot_local_equivariance_error": "plot.gequi_local_equivariance",
     "plot_gspace": "plot.gequi_gspace",
     "plot_history": "plot.gequi_history",
     "plot_inverse_function": "plot.gequi_inverse_function",

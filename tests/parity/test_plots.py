@@ -92,6 +92,16 @@ def test_equivariance_errors(r, data, words):
     np.testing.assert_allclose(np.c_[data(theirs, 3)["x"] - 1, 10 ** data(theirs, 3)["y"]], points)
 
 
+def test_local_equivariance_errors(r, data, words):
+    x = np.stack([IMAGE[None], IMAGE.T[None]]) if IMAGE.shape[0] == IMAGE.shape[1] else IMAGE[None, None]
+    theirs = r.code("plot(x)", x=r.local_equivariance_error(r.code("function(x) x^2"), x))
+    axes = gequi.plot_local_equivariance_error(gequi.local_equivariance_error(np.square, x)).axes[0]
+    bars = data(theirs, 1)
+    np.testing.assert_allclose(sorted(bars["y"]), sorted(bar.get_width() for bar in axes.patches), rtol=1e-12)
+    assert set(bars["fill"]) == {to_hex(bar.get_facecolor()) for bar in axes.patches}
+    assert words(theirs, "y") == axes.get_xlabel()
+
+
 def test_equivariance_maps(r, data):
     space = gequi.gspace("rot2dOnR2", N=4)
     network = r.piped(r.gspace("rot2dOnR2", N=4), CONV, seed=1)

@@ -55,6 +55,48 @@ def test_symmetrize(r, same, both, random):
     same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
 
 
+def test_conformal_sets(r, same, both, random):
+    x, y = random.normal(size=(30, 1, 9, 9)), np.arange(30) % 2
+    scores = "function(x) cbind(apply(x, 1, mean), x[, 1, 1, 1])"
+    for method in ("lac", "aps"):
+        theirs = r.conformal_sets(r.code(scores), x, y, r.gspace("rot2dOnR2", N=8), 0.8, method, seed=3)
+        ours = gequi.conformal_sets(lambda x: np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1), x, y,
+                                    gequi.gspace("rot2dOnR2", N=8), 0.8, method, seed=3)  # fmt: skip
+        assert r.value(r.code("x$threshold", x=theirs)) == ours.threshold
+        same(r.value(r.code("1 * unname(x)", x=r.predict(theirs, x))), 1.0 * gequi.predict(ours, x))
+
+
+@pytest.mark.parametrize("by", ["model", "layer"])
+def test_local_equivariance_error(r, same, both, random, by):
+    x = random.normal(size=(3, 1, 9, 9))
+    theirs, ours = both()
+    found = r.value(r.local_equivariance_error(theirs, x, by=by, dtype="float64"))
+    wanted = gequi.local_equivariance_error(ours, x, by=by, dtype="float64")
+    same(found, [{**row, "layer": row["layer"] + 1} if by == "layer" else row for row in wanted])
+
+
+POSE = [{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}, {"layer": "global_avg_pool"}]
+
+
+def test_canonicalize(r, same, random):
+    x = random.normal(size=(3, 1, 9, 9))
+    theirs = r.piped(r.gspace("rot2dOnR2", N=8), POSE, seed=4, dtype="float64")
+    ours = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), {"trivial": 1}, POSE, seed=4, dtype="float64")
+    for refine in (None, False):
+        model = r.canonicalize(r.code("function(x) x[, , , rev(seq_len(dim(x)[4])), drop = FALSE]"), theirs,
+                               output={"trivial": 1}, refine=refine)  # fmt: skip
+        own = gequi.canonicalize(lambda x: np.flip(x, 3), ours, output={"trivial": 1}, refine=refine)
+        same(r.value(r.predict(model, x)), gequi.predict(own, x))
+
+
+def test_fit_canonicalizer(r, same, random):
+    x = random.normal(size=(8, 1, 9, 9))
+    space = {"epochs": 2, "batch_size": 4, "seed": 5, "device": "cpu"}
+    theirs = r.fit_canonicalizer(x, r.gspace("rot2dOnR2", N=8), **space)
+    ours = gequi.fit_canonicalizer(x, gequi.gspace("rot2dOnR2", N=8), **space)
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+
+
 def test_symmetry_report(r, same, both, random):
     x = random.normal(size=(4, 1, 9, 9))
     theirs, ours = both()

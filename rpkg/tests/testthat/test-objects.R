@@ -38,6 +38,12 @@ make_objects <- function() {
     gequi_inverse_function = invert_function(1:5, (1:5)^2, 3, weights = TRUE),
     gequi_plots = plot(inverted), gequi_stack = register_stack(list(image, image), "rigid", mirror = FALSE),
     gequi_symmetrized = symmetrize(network, c4()),
+    gequi_canonicalized = canonicalize(
+      network, equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 1), 3) |>
+        layer_global_avg_pool()
+    ),
+    gequi_local_equivariance = local_equivariance_error(network, x),
+    gequi_conformal = conformal_sets(network, x, c(1, 2, 1, 2), level = 0.5, seed = 1),
     summary.gequi_gspace = summary(c4()), summary.gequi_field_type = summary(type),
     summary.gequi_network = summary(network), summary.gequi_module = summary(module),
     summary.gequi_registration = summary(registration)

@@ -69,6 +69,7 @@ from .plots import (
     plot_image,
     plot_inverse_function,
     plot_inverted_input,
+    plot_local_equivariance_error,
     plot_network,
     plot_trace,
 )
@@ -86,18 +87,29 @@ from .registration import (
 from .saving import load_model, save_model
 from .slides import read_slide, transform_slide_points, warp_slide
 from .stacks import plot_stack, register_stack
-from .symmetry import equivariance_error, is_equivariant, permutation_error, symmetrize, symmetry_report
+from .symmetry import (
+    canonicalize,
+    conformal_sets,
+    equivariance_error,
+    is_equivariant,
+    local_equivariance_error,
+    permutation_error,
+    symmetrize,
+    symmetry_report,
+)
 from .tracing import as_dot, trace_shapes
-from .training import collect_job, evaluate, fit, prepare_job
+from .training import collect_job, evaluate, fit, fit_canonicalizer, prepare_job
 
 __all__ = [
     "as_dot",
     "broadcast_over",
+    "canonicalize",
     "cayley_table",
     "collect_job",
     "collect_prediction",
     "collect_registration",
     "compose_maps",
+    "conformal_sets",
     "einsum",
     "equivariance_error",
     "equivariant_network",
@@ -107,6 +119,7 @@ __all__ = [
     "export_model",
     "field_type",
     "fit",
+    "fit_canonicalizer",
     "fourier_features",
     "get_weights",
     "gram_image",
@@ -126,6 +139,7 @@ __all__ = [
     "is_equivariant",
     "layer_kinds",
     "load_model",
+    "local_equivariance_error",
     "map_jacobian",
     "multi_head_attention",
     "normalize_columns",
@@ -141,6 +155,7 @@ __all__ = [
     "plot_image",
     "plot_inverse_function",
     "plot_inverted_input",
+    "plot_local_equivariance_error",
     "plot_network",
     "plot_registration",
     "plot_stack",

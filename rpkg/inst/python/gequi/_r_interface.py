@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import __all__ as PUBLIC_FUNCTIONS, fields as _fields, groups, networks, saving
+from . import __all__ as PUBLIC_FUNCTIONS, fields as _fields, groups, networks, saving, symmetry
 from ._escnn import GSpace
 from ._recipes import choose_seed
 from .arrays import check_dtype
@@ -53,6 +53,7 @@ PRIVATE_FUNCTIONS = {
     "job_metadata": "training:job_metadata(folder)",
     "lay_out_diagram": "tracing:lay_out(trace, depth)",
     "laid_over": "plots:laid_over(registration, slice, axis, squares)",
+    "make_conformal": "_r_interface:make_conformal(model, x, y, **options)",
     "make_field_type": "_r_interface:make_field_type(space, fields)",
     "make_gspace": "_r_interface:make_gspace(name, **options)",
     "make_registration": "registration.result:make_registration(plain)",
@@ -66,6 +67,7 @@ PRIVATE_FUNCTIONS = {
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
+    "restore_conformal": "symmetry:restore_conformal(model, space, input, classes, known, method, level, threshold, count)",
     "shown_stack": "stacks:shown_stack(stack, type, axis, position)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
@@ -214,6 +216,19 @@ def make_field_type(space: GSpace, fields: Any) -> dict[str, Any]:
         last += count
         rows.append({"representation": name, "count": count, "size": made.representations[last - 1].size})
     return {"handle": made, "size": made.size, "rows": rows}
+
+
+def make_conformal(model: Any, x: Any, y: Any, **options: Any) -> dict[str, Any]:
+    """The sets of a calibrated model: `handle`, and the plain data from which `restore_conformal()` makes them again."""
+    made = symmetry.conformal_sets(model, x, y, **options)
+    return {
+        "handle": made,
+        "input": [list(pair) for pair in _fields.describe_fields(made.averaged.in_type)],
+        "classes": made.classes,
+        "known": made.averaged.model.known,
+        "threshold": made.threshold,
+        "count": made.count,
+    }
 
 
 def recipe_of_model(model: nn.Module) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from .groups import plot_gspace
 from .history import plot_history
 from .images import plot_image
 from .inverses import plot_inverse_function, plot_inverted_input
+from .local_equivariance import plot_local_equivariance_error
 from .networks import plot_network, plot_trace
 from .registrations import TYPES, Aligned, laid_over, plot_registration, plot_registrations, stretched
 from .stacks import STACK_TYPES, plot_stack, stretched_sections
@@ -25,6 +26,7 @@ __all__ = [
     "plot_image",
     "plot_inverse_function",
     "plot_inverted_input",
+    "plot_local_equivariance_error",
     "plot_network",
     "plot_registration",
     "plot_registrations",

@@ -6,15 +6,27 @@ representation of its fields. f is invariant if it is equivariant and its output
 """
 
 from .averaging import symmetrize
+from .canonical import canonicalize, check_canonicalizer, moved, neighbors, scores_of, smallest_turn
+from .conformal import conformal_sets, restore_conformal
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
+from .local import local_equivariance_error
 from .permutations import permutation_error
 from .report import symmetry_report
 
 __all__ = [
+    "canonicalize",
+    "check_canonicalizer",
+    "conformal_sets",
     "equivariance_error",
     "equivariance_maps",
     "is_equivariant",
+    "local_equivariance_error",
+    "moved",
+    "neighbors",
     "permutation_error",
+    "restore_conformal",
+    "scores_of",
+    "smallest_turn",
     "symmetrize",
     "symmetry_report",
 ]

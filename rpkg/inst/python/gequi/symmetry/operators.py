@@ -16,6 +16,7 @@ from ..fields import act, parse_fields
 from ..groups import check_gspace
 from ..networks import EquivariantNetwork, predict
 from .averaging import SymmetrizedModel
+from .canonical import CanonicalizedModel
 from .foreign import ArrayFunction, check_output, module_type, open_model, with_type
 
 
@@ -48,7 +49,7 @@ class Operator:
 
 
 def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> Operator:
-    if isinstance(f, EquivariantNetwork | SymmetrizedModel):
+    if isinstance(f, EquivariantNetwork | SymmetrizedModel | CanonicalizedModel):
         if any(given is not None for given in (space, input, output)):
             raise InputError(
                 "`{argument}`, `{input:name}` and `{output:name}` are declared by the network; leave them out.",

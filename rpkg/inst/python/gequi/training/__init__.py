@@ -6,6 +6,7 @@ resumed ends with the weights of an uninterrupted one. `prepare_job()` and `coll
 """
 
 from ._prepare import examine_targets
+from .canonicalizing import fit_canonicalizer
 from .cluster import collect_job, job_metadata, prepare_job
 from .evaluation import classes_of, evaluate, predict_classes
 from .fitting import fit
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate",
     "examine_targets",
     "fit",
+    "fit_canonicalizer",
     "job_metadata",
     "predict_classes",
     "prepare_job",
