@@ -1,5 +1,6 @@
 """Fixtures of all tests: floating-point types, tolerances, forked workers; and the option for a random order."""
 
+import collections
 import os
 import random as randomness
 import sys
@@ -41,6 +42,16 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    found = [
+        dict(each.user_properties)["guards"]
+        for reports in terminalreporter.stats.values()
+        for each in reports
+        if getattr(each, "when", "") == "call" and "guards" in dict(each.user_properties)
+    ]
+    if found:  # what the calls of tests/test_guards.py came to, in whichever process
+        counts = sum(map(collections.Counter, found), collections.Counter())
+        fates = ", ".join(f"{fate} {count}" for fate, count in counts.most_common())
+        terminalreporter.write_line(f"The guards: {counts.total()} calls of {len(found)} exports: {fates}")
     if config.getoption("order_seed") is not None:
         terminalreporter.write_line(f"The order of the tests: --order-seed {config.getoption('order_seed')}")
 

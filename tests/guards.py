@@ -1,6 +1,6 @@
 """Every export x every bad value: the valid calls, the bad values, and what comes of each.
 
-`python tests/guards.py` prints the table of counts; with names of exports it is limited to them. Of a valid call one
+This is the one table of the exports: `tests/test_guards.py` makes its calls and takes its arrays from it. `python tests/guards.py` prints the table of counts; with names of exports it is limited to them. Of a valid call one
 argument at a time is replaced by each bad value, and each two neighbours are swapped. What may come of it is a result
 without NaN, or an error of gequi's own that names the argument; see `outcome_of()`.
 """
@@ -11,6 +11,7 @@ import atexit
 import collections
 import contextlib
 import copy
+import dataclasses
 import datetime
 import decimal
 import functools
@@ -34,6 +35,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
+from matplotlib.figure import Figure
 
 import gequi
 
@@ -198,7 +200,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "image_value": lambda: dict(a=MATRIX, f="plus_one"),
     "invert_function": lambda: dict(
         x=MATRIX[0], y=MATRIX[1], query=MATRIX[2], kernel="gaussian", bandwidth=0.1, temperature=1.0, phase="uniform",
-        refine=0, features=10, seed=1, weights=False, dtype="float64",
+        refine=1, features=10, seed=1, weights=False, dtype="float64",
     ),
     "invert_input": lambda: dict(
         f="gram_image", target=MATRIX, start=MATRIX, steps=1, learning_rate=1e-3, optimizer="adam", loss="norm",
@@ -222,10 +224,10 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         network=feature_network(), x=BATCH[:1], element=1, field=0, space=None, input=None, output=None, dtype="float32"
     ),
     "plot_equivariance_error": lambda: dict(errors=[{"name": "a", "exact": True, "error": 0.1}]),
-    "plot_gspace": lambda: dict(space=C4, representation="regular", elements=[0, 1], image=None),
+    "plot_gspace": lambda: dict(space=C4, representation="regular", elements=[0, 1], image=MATRIX),
     "plot_history": lambda: dict(history=[{"epoch": 1, "loss": 0.5}]),
     "plot_image": lambda: dict(x=MATRIX, titles=["a"], limits=(0, 2)),
-    "plot_inverse_function": lambda: dict(found={"output": MATRIX[0], "weights": MATRIX}, type="weights"),
+    "plot_inverse_function": lambda: dict(found={"output": MATRIX[0].tolist(), "weights": MATRIX}, type="weights"),
     "plot_inverted_input": lambda: dict(
         found={"solution": MATRIX, "loss": MATRIX[0], "best_step": 1}, start=MATRIX, target=MATRIX
     ),
@@ -402,6 +404,7 @@ VALUES: dict[str, Callable[[], Any]] = {
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {
     "reversed": lambda x: x[(slice(None, None, -1),) * x.ndim],
     "transposed": lambda x: x.T,
+    "column-major": np.asfortranarray,
     "every other": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
     "read-only": lambda x: np.broadcast_to(x, x.shape),
     "memory-mapped": lambda x: _mapped(x),
@@ -413,7 +416,10 @@ KINDS: dict[str, Callable[[np.ndarray], Any]] = {
     "a NaN": lambda x: _with(x, np.nan),
     "an Inf": lambda x: _with(x, np.inf),
     "beyond float32": lambda x: x * 1e39,
+    "its square overflows": lambda x: x / x.max() * 1e160,
+    "negative and its square overflows": lambda x: x / x.max() * -1e160,
     "near the end of float64": lambda x: x / x.max() * 1e307,
+    "at the end of float64": lambda x: np.full(x.shape, 1.7e308),
     "negative": lambda x: x * -1,
     "tiny": lambda x: x * 1e-310,
     "zeros": lambda x: x * 0,
@@ -422,11 +428,14 @@ KINDS: dict[str, Callable[[np.ndarray], Any]] = {
     "a list": lambda x: x.tolist(),
     "a tensor with a gradient": lambda x: torch.tensor(x.astype(np.float64), requires_grad=True),
     "a conjugate": lambda x: torch.tensor(x.astype(np.complex128)).conj(),
-    **{dtype: functools.partial(lambda dtype, x: x.astype(dtype), dtype) for dtype in (
+    **{dtype: functools.partial(lambda dtype, x: _of_type(x, dtype), dtype) for dtype in (
         "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", ">f4",
-        ">i4", "longdouble", "complex64", "datetime64[D]", "S4",
+        ">i4", ">f8", "longdouble", "complex64", "datetime64[D]", "S4",
     )},
 }  # fmt: skip
+# The kinds that are the same numbers as a plain float64 array of the same values.
+SAME_NUMBERS = ("reversed", "column-major", "every other", "read-only", "memory-mapped", "a list", "bool", "int8", "uint64",
+                "float16", ">f8", ">i4", "longdouble")  # fmt: skip
 
 
 def _pandas() -> Any:
@@ -441,6 +450,13 @@ def _mapped(x: np.ndarray) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
+def _of_type(x: np.ndarray, dtype: str) -> np.ndarray:
+    """An array in another type: flags by a threshold, and of fractions ten times as much in a type of whole numbers."""
+    if x.dtype.kind == "f" and np.dtype(dtype).kind in "iub":
+        x = x > np.median(x) if dtype == "bool" else 10 * x
+    return x.astype(dtype)
+
+
 def _with(x: np.ndarray, value: float) -> np.ndarray:
     x = x.astype(np.float64)
     x.flat[0] = value
@@ -453,21 +469,37 @@ COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder",
 MANY = ("300", "numpy integer", "no axes")
 
 
+def arrays_of(name: str) -> Iterator[tuple[str, str, np.ndarray, Callable[[Any], dict[str, Any]]]]:
+    """Each array among the valid arguments of an export, or in one of them: the argument, its entry, the array
+    and how to make the arguments of the call with another one in its place.
+    """
+    for argument, value in ROWS[name]().items():
+        if isinstance(value, np.ndarray):
+            yield argument, "", value, lambda x, argument=argument: {**ROWS[name](), argument: x}
+        elif isinstance(value, dict | tuple):
+            for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(entry, np.ndarray):
+                    yield argument, f"{key}: ", entry, functools.partial(_with_entry, name, argument, key)
+
+
+def _with_entry(name: str, argument: str, key: Any, x: Any) -> dict[str, Any]:
+    given = ROWS[name]()
+    entries = dict(given[argument]) if isinstance(given[argument], dict) else list(given[argument])
+    entries[key] = x
+    return {**given, argument: type(given[argument])(entries)}
+
+
 def cases(name: str) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
     """The argument, the bad value and how to make the arguments of the call; then two arguments each that are swapped."""
     valid = ROWS[name]()
-    for argument, value in valid.items():
+    for argument in valid:
         for label, make in VALUES.items():
             if label in MANY and (name, argument) in COSTLY:
                 continue
             yield argument, label, lambda argument=argument, make=make: {**ROWS[name](), argument: make()}
-        if isinstance(value, np.ndarray):
-            for label, change in KINDS.items():
-                yield (
-                    argument,
-                    label,
-                    lambda argument=argument, change=change, value=value: {**ROWS[name](), argument: change(value)},
-                )
+    for argument, entry, value, place in arrays_of(name):
+        for label, change in KINDS.items():
+            yield argument, entry + label, lambda change=change, value=value, place=place: place(change(value))
     names = list(valid)
     for first, second in itertools.pairwise(names):
         yield (
@@ -482,6 +514,7 @@ def cases(name: str) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
 MAY_BE_NAN = {  # exports whose documented result has NaN, and of which arguments
     "rearrange": {"x"},
     "evaluate_registration": None,
+    "plot_image": {"x"},  # which shows them as they are
     "warp_image": {"fill"},
     "register_images": {"fill"},
 }
@@ -547,7 +580,8 @@ def outcome_of(name: str, argument: str, label: str, make: Callable[[], dict[str
     if fate in ("worked", "refused") and not mutates and fingerprint(given) != before:
         return "changed", reason
     value = [value, given.get("model")] if mutates else value
-    if fate == "worked" and has_nan(value) and argument not in (MAY_BE_NAN.get(name, set()) or [argument]):
+    may_be_nan = MAY_BE_NAN.get(name, set())
+    if fate == "worked" and may_be_nan is not None and argument not in may_be_nan and has_nan(value):
         return "NaN", str(value)[:150]
     return fate, reason
 
@@ -566,16 +600,19 @@ def is_of_function(error: Exception, function: Any) -> bool:
 
 # Errors that rightly name another argument than the bad one: of two that do not fit each other, the second.
 OTHERS: dict[tuple[str, str], set[str]] = {
+    ("einsum", "operand_2"): {"operand_1"},  # of a product that is too large, the first
     ("equivariance_error", "f"): {"space"},  # a network has a space and fields of its own
     ("equivariance_error", "x"): {"f(x)"},
     ("evaluate", "ignore"): {"y"},
     ("evaluate", "x"): {"y"},
     ("evaluate_registration", "found"): {"landmarks"},  # a pair for each registration
+    ("fit", "nodes"): {"batch_size"},  # an example for each process
     ("fit", "x"): {"y"},
     ("fit", "ignore"): {"y"},
     ("gsa_network", "patch_size"): {"size"},
     ("identity_resnet", "space"): {"widths"},  # multiples of the order of the group
     ("image_value", "a"): {"f"},  # whose weights must not be negative
+    ("invert_function", "bandwidth"): {"y"},  # over which the values are too large
     ("invert_input", "f"): {"target"},  # of the shape of f(start)
     ("invert_input", "start"): {"target"},
     ("invert_input", "target"): {"start"},
@@ -584,10 +621,13 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("map_jacobian", "moving_spacing"): {"map"},  # the product of the two is too large
     ("permutation_error", "x"): {"f(x)"},
     ("plot_equivariance", "network"): {"space"},  # which a function does not have
+    ("plot_inverted_input", "found"): {"start"},  # of the shape of the solution
     ("prepare_job", "x"): {"y"},
     ("prepare_job", "ignore"): {"y"},
-    ("prepare_job", "nodes"): {"batch_size"},  # an example for each process
-    ("register_images", "moving_spacing"): {"fixed"},  # too few pixels of the larger spacing
+    ("prepare_job", "devices"): {"batch_size"},  # an example for each process
+    ("prepare_job", "nodes"): {"batch_size"},
+    ("register_curves", "bandwidth"): {"a"},  # over which the values are too large
+    ("register_images", "moving_spacing"): {"fixed", "moving"},  # too few pixels of the larger spacing
     ("rearrange", "x"): {"a"},
     ("scaled_dot_product_attention", "key"): {"value"},
     ("scaled_dot_product_attention", "query"): {"mask"},
@@ -630,24 +670,34 @@ def fingerprint(value: Any, deep: int = 0) -> Any:
     return type(value)
 
 
+def numbers(value: Any) -> np.ndarray:
+    """All floating-point numbers, integers and flags in a result, in one row."""
+    if isinstance(value, torch.nn.Module):
+        return numbers(list(value.parameters()))
+    if isinstance(value, torch.Tensor):
+        return numbers(value.detach().to_dense().double().numpy()) if value.device.type == "cpu" else np.zeros(0)
+    if isinstance(value, Figure):
+        return numbers([image.get_array() for axes in value.axes for image in axes.images])
+    if dataclasses.is_dataclass(value):
+        return numbers([getattr(value, each.name) for each in dataclasses.fields(value)])
+    if isinstance(value, dict):  # how long it took is no result
+        return numbers([each for key, each in value.items() if key != "seconds"])
+    if isinstance(value, list | tuple):
+        return np.concatenate([np.zeros(0), *map(numbers, value)])
+    if isinstance(value, np.ndarray | np.generic | float | int) and np.asarray(value).dtype.kind in "fiub":
+        return np.asarray(value, dtype=np.float64).ravel()
+    return np.zeros(0)
+
+
 def has_nan(value: Any) -> bool:
     """Whether there is NaN or Inf in a result."""
-    if isinstance(value, dict):
-        return any(has_nan(each) for each in value.values())
-    if isinstance(value, list | tuple):
-        return any(has_nan(each) for each in value)
-    if isinstance(value, torch.nn.Module):
-        return any(has_nan(each.detach().numpy()) for each in value.parameters())
-    if isinstance(value, torch.Tensor):
-        return value.device.type == "cpu" and not bool(torch.isfinite(value.to_dense()).all())
-    if isinstance(value, np.ndarray | float | np.generic) and np.asarray(value).dtype.kind == "f":
-        return not bool(np.isfinite(value).all())
-    return False
+    return not bool(np.isfinite(numbers(value)).all())
 
 
 FINE = ("refused", "worked", "passed on")
 # Exports whose valid calls take long: `tests/test_guards.py` makes each third of their calls, this program all of them.
-SLOW = {"collect_job", "export_model", "fit", "prepare_job", "register_images", "registration_steps"}
+SLOW = {"collect_job", "export_model", "fit", "plot_inverted_input", "prepare_job", "register_folder", "register_images",
+        "registration_steps"}  # fmt: skip
 
 
 def examine(name: str, every: int = 1) -> tuple[collections.Counter[str], list[str]]:
@@ -668,6 +718,15 @@ def row(name: str, counts: collections.Counter[str]) -> str:
     return f"{name:30}{sum(counts.values()):8}" + "".join(f"{counts[fate]:10}" for fate in FINE) + f"{bad:10}"
 
 
+BAD = ("foreign", "unnamed", "NaN", "changed", "hang", "memory", "printed", "long")
+
+
+def in_short(counts: collections.Counter[str], exports: int) -> str:
+    """The counts of some exports in a line."""
+    fates = ", ".join(f"{fate} {counts[fate]}" for fate in (*FINE, *BAD))
+    return f"{sum(counts.values())} calls of {exports} exports: {fates}"
+
+
 HEADER = f"{'export':30}{'calls':>8}" + "".join(f"{fate:>10}" for fate in FINE) + f"{'other':>10}"
 
 
@@ -680,12 +739,7 @@ def main(names: list[str]) -> int:
         total.update(counts)
         print("\n    ".join([row(name, counts), *bad]), flush=True)
     print(row("all", total))
-    print(
-        ", ".join(
-            f"{fate} {total[fate]}"
-            for fate in ("foreign", "unnamed", "NaN", "changed", "hang", "memory", "printed", "long")
-        )
-    )
+    print(in_short(total, len(names or ROWS)))
     return int(any(total[fate] for fate in total if fate not in FINE))
 
 

@@ -1,8 +1,10 @@
-"""No public function computes with values outside the range of its type, or returns NaN or Inf silently."""
+"""No public function answers any value with NaN, a foreign error or silence: the table of guards.py, made into tests."""
 
+import dataclasses
 import datetime
 import importlib.util
 import inspect
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -10,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import gequi
 from gequi.errors import InputError
@@ -37,157 +38,140 @@ def as_batch(x):
     return x[None, None]
 
 
-def mean_squares(x):
-    return (x**2).mean(axis=(2, 3))
+BASE = guards.MATRIX
+
+# ---- the table ------------------------------------------------------------------------------------------
+
+ARRAYS = [
+    pytest.param(name, argument, entry, id=f"{name}-{argument}-{entry}".rstrip(" -:"))
+    for name in guards.ROWS
+    for argument, entry, _, _ in guards.arrays_of(name)
+]
 
 
-# Every export that takes an array of numbers: (function of a matrix of at least 5 x 5, the argument's name). Where it
-# is float32 in which an export computes, that is the row; the others compute in float64.
-ROWS = {
-    "broadcast_over": (lambda x: gequi.broadcast_over(lambda a: a, "c", "a c -> a c")(x), "operand 1"),
-    "compose_maps": (lambda x: gequi.compose_maps(np.stack([x, x]), np.stack([x, x])), "outer"),
-    "einsum": (lambda x: gequi.einsum("i j, i j ->", x, x, dtype="float32"), "operand 1"),
-    "equivariance_error": (lambda x: gequi.equivariance_error(network(), as_batch(x)), "x"),
-    "evaluate": (lambda x: gequi.evaluate(network(), as_batch(x), np.zeros((1, 4, *x.shape))), "x"),
-    "fit": (lambda x: gequi.fit(network(), as_batch(x), np.zeros((1, 4, *x.shape)), epochs=1, seed=1)[0]["loss"], "x"),
-    "gram_image": (gequi.gram_image, "a"),
-    "image_product": (lambda x: gequi.image_product(x, x, None, None), "a"),
-    "image_value": (lambda x: gequi.image_value(x), "a"),
-    "invert_input": (lambda x: gequi.invert_input("image_value", np.eye(5), x, steps=0, dtype="float32"), "start"),
-    "invert_map": (lambda x: gequi.invert_map(gequi.identity_map(x.shape) + x), "map"),
-    "is_equivariant": (lambda x: gequi.is_equivariant(network(), as_batch(x)), "x"),
-    "map_jacobian": (lambda x: gequi.map_jacobian(np.stack([x, x.T])), "map"),
-    "normalize_columns": (lambda x: gequi.normalize_columns(x, "identity"), "x"),
-    "normalize_image": (gequi.normalize_image, "x"),
-    "normalize_rows": (lambda x: gequi.normalize_rows(x, "identity"), "x"),
-    "oscillatory_warp": (gequi.oscillatory_warp, "a"),
-    "permutation_error": (lambda x: gequi.permutation_error(lambda a: a, x, 0, 0, dtype="float32"), "x"),
-    "plot_equivariance": (lambda x: gequi.plot_equivariance(network(), as_batch(x)), "x"),
-    "plot_gspace": (lambda x: gequi.plot_gspace(C4, image=x), "x"),
-    "plot_image": (gequi.plot_image, "x"),
-    "plot_inverse_function": (lambda x: gequi.plot_inverse_function({"output": x[0], "weights": x}), "found"),
-    "plot_inverted_input": (
-        lambda x: gequi.plot_inverted_input({"solution": x, "loss": x[0], "best_step": 0}, x, x), "start"
-    ),
-    "predict": (lambda x: gequi.predict(network(), as_batch(x)), "x"),
-    "predict_points": (
-        lambda x: gequi.predict_points(points_network(), x[:1][None], np.arange(2.0 * len(x[0])).reshape(-1, 2)), "x"
-    ),
-    "rearrange": (lambda x: gequi.rearrange(x, "a b -> b a"), "x"),
-    "scaled_dot_product_attention": (lambda x: gequi.scaled_dot_product_attention(x, x, x, dtype="float32"), "query"),
-    "set_weights": (lambda x: gequi.set_weights(network(), {"layers.0.bias": x[:1, 0]}), "weights"),
-    "signed_image": (gequi.signed_image, "x"),
-    "softmax": (lambda x: gequi.softmax(x, dtype="float32"), "x"),
-    "symmetry_report": (lambda x: gequi.symmetry_report(network(), as_batch(x), [C4]), "x"),
-    "to_grayscale": (gequi.to_grayscale, "x"),
-    "transform_field": (lambda x: gequi.transform_field(x, gequi.field_type(C4, GREY), 1), "x"),
-    "warp_image": (lambda x: gequi.warp_image(x, gequi.identity_map(x.shape) + 0.5, "cubic"), "image"),
-    "warp_points": (lambda x: gequi.warp_points(x[:, :2], gequi.identity_map((4, 4))), "points"),
-}  # fmt: skip
-# Exports that take arrays and are checked elsewhere: registration has its own tests, folders read files, `invert_function`
-# and encoders go through registration's door, prepare_job() through that of fit().
-ELSEWHERE = {
-    "evaluate_registration", "fourier_features", "image_files", "invert_function", "prepare_job", "prepare_prediction", "predict_folder",
-    "prepare_registration", "read_slide", "register_folder", "transform_slide_points", "warp_slide",
-    "read_transform", "register_curves", "register_images", "registration_encoder", "registration_steps",
-    "write_image", "write_transform",
-}  # fmt: skip
-# Exports that take no array of numbers.
-WITHOUT = {
-    "as_dot", "cayley_table", "collect_job", "collect_prediction", "collect_registration", "equivariant_network", "export_model", "field_type",
-    "get_weights", "group_elements", "gsa_network", "gspace", "gspaces", "identity_map", "identity_resnet",
-    "image_classifier_mlp", "layer_kinds", "load_model", "multi_head_attention", "output_shape",
-    "plot_equivariance_error", "plot_history", "plot_network", "plot_registration", "plot_trace",
-    "representation_matrix", "representations", "sample_image", "save_model", "symmetrize", "trace_shapes", "unet",
-    "visual_attention",
-}  # fmt: skip
-BASE = np.random.default_rng(3).uniform(1, 2, (5, 5))
+def array_of(name, argument, entry):
+    """An array among the valid arguments, and how to make the arguments with another one in its place."""
+    return next(found[2:] for found in guards.arrays_of(name) if found[:2] == (argument, entry))
 
 
-def outcome(function, x):
-    """The numbers that come out, or the error; anything else is raised."""
+def outcome(name, arguments):
+    """The result with all the numbers in it, or the error; an error of another kind is raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return function(x)
-        except gequi.errors.GequiError as error:
+            value = guards.CALLS.get(name, getattr(gequi, name))(**arguments)
+        except gequi.GequiError as error:
             return error
+    return guards.numbers([value, arguments.get("model")])
 
 
-def numbers(value):
-    """All numbers in a result."""
-    if isinstance(value, dict):
-        return [n for each in value.values() for n in numbers(each)]
-    if isinstance(value, list | tuple):
-        return [n for each in value for n in numbers(each)]
-    if isinstance(value, Figure):
-        return [n for each in value.axes for image in each.images for n in numbers(np.asarray(image.get_array()))]
-    if isinstance(value, np.ndarray | float | int | np.generic):
-        return np.asarray(value, dtype=np.float64).ravel().tolist()
-    if isinstance(value, torch.nn.Module):
-        return [n for each in value.parameters() for n in each.detach().double().ravel().tolist()]
-    return []
+def test_every_export_has_a_row_with_all_its_arguments():
+    assert set(guards.ROWS) == set(gequi.__all__)
+    for name, row in guards.ROWS.items():
+        parameters = inspect.signature(getattr(gequi, name)).parameters.values()
+        named = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+        assert named <= set(row()), name
 
 
-def test_every_export_has_a_row():
-    assert set(ROWS) | ELSEWHERE | WITHOUT == set(gequi.__all__)
+@pytest.mark.parametrize("name", guards.ROWS)
+def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, tmp_path, monkeypatch, record_property):
+    monkeypatch.chdir(tmp_path)  # paths are among the values
+    counts, bad = guards.examine(name, every=3 if name in guards.SLOW else 1)
+    record_property("guards", dict(counts))  # for the summary, see conftest.py
+    assert set(counts) <= {*guards.FINE, *guards.BAD}
+    assert not bad, "\n".join(bad)
 
 
-@pytest.mark.parametrize("size", [1e39, 1e150, 1e200, 1.7e308, -1e300])
-@pytest.mark.parametrize("name", ROWS)
-def test_what_is_too_large_is_refused_or_computed_and_never_nan(name, size):
-    x = BASE * size if abs(size) < 1e308 else np.full_like(BASE, size)
-    found = outcome(ROWS[name][0], x)
-    if isinstance(found, Exception):
-        assert isinstance(found, gequi.errors.GequiError)
-        assert "Error:" not in str(found)
-    else:
-        assert np.isfinite(numbers(found)).all()
+def of_zero(**_):
+    raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("name", sorted({
-    "einsum", "evaluate", "fit", "invert_input", "predict", "predict_points", "scaled_dot_product_attention",
-    "set_weights", "softmax",
-}))  # fmt: skip
-def test_what_float32_does_not_hold_is_refused_by_name(name):
-    function, argument = ROWS[name]
-    with pytest.raises(InputError, match=rf"`{argument}.*` is too large for float32"):
-        function(BASE * 1e39)
+def of_another(**_):
+    raise InputError("`other` is bad.", "other")
+
+
+def at_length(**_):
+    raise InputError("`x` is " + 2000 * "very " + "bad.", "x")
+
+
+def for_ever(**_):
+    while True:
+        pass
+
+
+def in_place(x, **_):
+    x[:] = 0
+
+
+FATES = {
+    "foreign": of_zero, "unnamed": of_another, "long": at_length, "hang": for_ever, "changed": in_place,
+    "printed": lambda **_: print("found"), "NaN": lambda **_: {"found": [np.float32("nan")]},
+    "worked": lambda x, **_: x / 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_the_table_tells_what_must_not_be(fate, monkeypatch):
+    monkeypatch.setattr(gequi, "normalize_image", FATES[fate])
+    monkeypatch.setattr(guards, "SECONDS", 0.1)
+    found, reason = guards.outcome_of("normalize_image", "x", "valid", lambda: {"x": np.ones((5, 5))})
+    assert found == fate, reason
+
+
+def registration(**changes):
+    return dataclasses.replace(guards.found(), fill=0.0, **changes)
+
+
+@pytest.mark.parametrize("value", [
+    np.array([1, np.inf]), torch.tensor([[np.nan]], dtype=torch.bfloat16), {"a": [(1.0, np.float32("nan"))]},
+    gequi.plot_image(np.array([[0.0, np.nan]])), registration(jacobian=np.full((2, 2), np.nan)),
+], ids=type)  # fmt: skip
+def test_the_table_sees_nan_in_results_of_all_kinds(value):
+    assert guards.has_nan(value)
+    assert not guards.has_nan([0.5, "nan", None, network(), registration()])
 
 
 # ---- kinds of arrays ------------------------------------------------------------------------------------
 
-KINDS = {
-    "reversed": lambda x: x[::-1, ::-1],
-    "fortran": np.asfortranarray,
-    "every other": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
-    "big-endian": lambda x: x.astype(">f8"),
-    "long double": lambda x: x.astype(np.longdouble),
-    "half": lambda x: x.astype(np.float16),
-    "logical": lambda x: x > 1.5,
-    "uint64": lambda x: (x * 2).astype(np.uint64),
-    "int8": lambda x: (x * 10).astype(np.int8),
-    "read-only": lambda x: np.broadcast_to(x, x.shape),
-}
+
+@pytest.mark.parametrize(("name", "argument", "entry"), ARRAYS)
+def test_every_kind_of_numbers_is_the_same_numbers(name, argument, entry):
+    value, place = array_of(name, argument, entry)
+    for kind in guards.SAME_NUMBERS[:: 4 if name in guards.SLOW else 1]:
+        with np.errstate(invalid="ignore"):  # negative numbers in unsigned types
+            x = guards.KINDS[kind](value)
+        found, expected = (outcome(name, place(each)) for each in (x, np.array(x, dtype=np.float64, order="C")))
+        if isinstance(expected, Exception):
+            assert str(found) == str(expected), kind
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ROWS)
-def test_every_kind_of_numbers_is_the_same_numbers(name, kind):
-    x = KINDS[kind](BASE)
-    plain = np.array(x, dtype=np.float64, order="C")
-    found, expected = outcome(ROWS[name][0], x), outcome(ROWS[name][0], plain)
-    if isinstance(expected, Exception):
-        assert str(found) == str(expected)
-    else:
-        assert np.allclose(numbers(found), numbers(expected), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_masked_arrays_are_refused(name):
-    found = outcome(ROWS[name][0], np.ma.masked_array(BASE, BASE > 1.5))
+@pytest.mark.parametrize(("name", "argument", "entry"), ARRAYS)
+def test_masked_arrays_are_refused(name, argument, entry):
+    value, place = array_of(name, argument, entry)
+    found = outcome(name, place(np.ma.masked_array(value, value > value.mean())))
     assert isinstance(found, InputError)
     assert "is a masked array; fill it" in str(found)
+
+
+# What is computed in float32: where there is an argument `dtype`, and with models whose weights are float32.
+IN_FLOAT32 = [each for each in ARRAYS if "dtype" in guards.ROWS[each.values[0]]() or each.values[:2] in {
+    ("evaluate", "x"), ("fit", "x"), ("predict", "x"), ("prepare_job", "x"), ("set_weights", "weights"),
+}]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "argument", "entry"), IN_FLOAT32)
+def test_what_float32_does_not_hold_is_refused_by_name_or_computed_in_float64_first(name, argument, entry):
+    value, place = array_of(name, argument, entry)
+    arguments = place(np.linspace(1e39, 2e39, value.size).reshape(value.shape))
+    of_float32 = outcome(name, {**arguments, "dtype": "float32"} if "dtype" in arguments else arguments)
+    if isinstance(of_float32, Exception):
+        assert isinstance(of_float32, InputError)
+        found = rf"`{argument.replace('_', ' ')}.*` (is too large for|has values too large to compute with in) float32"
+        assert re.search(found, str(of_float32))
+    else:
+        np.testing.assert_allclose(of_float32, outcome(name, {**arguments, "dtype": "float64"}), rtol=1e-4, atol=1e-4)
 
 
 def test_large_unsigned_numbers_stay_what_they_are():
@@ -206,24 +190,7 @@ def test_an_axis_of_length_1_can_be_turned_and_reversed(shape):
     assert own
 
 
-# ---- every export x every bad value ---------------------------------------------------------------------
-
-
-def test_every_export_has_a_valid_call_with_all_its_arguments():
-    assert set(guards.ROWS) == set(gequi.__all__)
-    for name, row in guards.ROWS.items():
-        parameters = inspect.signature(getattr(gequi, name)).parameters.values()
-        named = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
-        assert named <= set(row()), name
-
-
-@pytest.mark.parametrize("name", guards.ROWS)
-def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # paths are among the values
-    counts, bad = guards.examine(name, every=3 if name in guards.SLOW else 1)
-    print(guards.row(name, counts))
-    assert not bad, "\n".join(bad)
-
+# ---- single inputs ---------------------------------------------------------------------------------------
 
 DAY = datetime.date(2020, 1, 1)
 MODULE = torch.nn.ReLU()
@@ -302,4 +269,4 @@ def test_a_mask_of_one_axis_is_that_of_the_keys():
             short, long = (
                 gequi.scaled_dot_product_attention(x, x, x, mask=each, weights=weights) for each in (mask, full)
             )
-            np.testing.assert_allclose(numbers(short), numbers(long), rtol=1e-12)
+            np.testing.assert_allclose(guards.numbers(short), guards.numbers(long), rtol=1e-12)

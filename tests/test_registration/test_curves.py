@@ -313,6 +313,16 @@ X = np.linspace(0, 1, 10)
         (lambda: register_curves(X, X, x=X[:4]), ShapeError, "`a` must have one value for each of the 4 samples `x`"),
         (lambda: fourier_features(X, bandwidth=0), InputError, "`bandwidth` must be greater than 0"),
         (lambda: fourier_features("x"), InputError, "`x` must be an array of numbers; got text"),
+        (lambda: fourier_features([1.7e308], bandwidth=0.1, seed=1), InputError, "`x` has values too large to compute"),
+        (lambda: invert_function(X, X * 1e200, X), InputError, "`y` has .* float64: their squares are not finite"),
+        (lambda: invert_function(X, X, X * 1.7e308), InputError, "`query` has values too large to compute with in"),
+        (lambda: invert_function(X, X, X * 1e39, dtype="float32"), InputError, "`query` is too large for float32"),
+        (lambda: invert_function(X, 1e39 * X, X, bandwidth=1, dtype="float32"), InputError, "`y` is too large for"),
+        (lambda: invert_function(X * 1e39, X, X, dtype="float32"), InputError, "`x` is too large for float32"),
+        (lambda: invert_function(X * 1e200, X, X, refine=1), InputError, "`x` has .* their squares are not finite"),
+        (lambda: invert_function(X * 1e-310, X, X, refine=1), InputError, "`x` has positions too near each other"),
+        (lambda: invert_function(X * 1e-120, X, X, refine=1), InputError, "`x` has positions too near each other"),
+        (lambda: register_curves(X, X * 1.7e308), InputError, "`b` has values too large to compute with in float64"),
     ],
 )
 def test_errors_name_the_argument(call, error, message):

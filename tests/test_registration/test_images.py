@@ -412,6 +412,13 @@ def test_a_common_spacing_changes_nothing():
     np.testing.assert_array_equal(register_images(given.moving, given.fixed, spacing=3.5).map, found("coins", 201).map)
 
 
+@pytest.mark.parametrize("spacing", [1e-300, 1e300])
+def test_an_area_is_a_ratio_in_units_of_any_size(spacing):
+    image = sample_image("volcano")[:32, :32]
+    result = register_images(image, image, spacing=spacing, transform="translation")
+    np.testing.assert_allclose(result.jacobian, 1, rtol=1e-6)
+
+
 def test_a_part_is_found_in_a_larger_image():
     image = sample_image("cat")
     moving, fixed = image[20:280, 60:380], image[90:210, 160:290]

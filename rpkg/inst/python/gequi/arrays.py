@@ -215,9 +215,7 @@ def as_array(
         template = "`{argument}` must be finite; {bad} of its {size} values are NaN or infinite."
         raise InputError(template, argument, bad=bad, size=array.size)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no long double
-        with np.errstate(over="ignore"):
-            narrow = array.astype(np.float64)
-        return _as_finite_as(array, narrow, argument, "float64")
+        return as_float(array, "float64", argument)
     return array.astype(np.float64) if array.dtype.kind == "b" and not flags else array
 
 
@@ -245,6 +243,12 @@ def _as_finite_as(before: np.ndarray, after: np.ndarray, argument: str | None, d
         raise InputError(name + " is too large for {dtype}; its largest value is {value:g}.", argument,
                          dtype=dtype, value=float(np.abs(before[np.isfinite(before)]).max()))  # fmt: skip
     return after
+
+
+def as_float(array: np.ndarray, dtype: np.dtype | str, argument: str) -> np.ndarray:
+    """Copy an array to a floating-point type, "float32" or "float64", that must represent its finite values."""
+    with np.errstate(over="ignore"):
+        return _as_finite_as(array, array.astype(dtype), argument, str(dtype))
 
 
 def check_result(result: np.ndarray, argument: str) -> np.ndarray:

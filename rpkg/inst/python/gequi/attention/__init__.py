@@ -8,7 +8,7 @@ Convention. Tokens are (token, feature), after any leading axes. Heads are packe
 weights can be exchanged with `torch.nn.MultiheadAttention` unchanged.
 """
 
-from .dot_product import attend, scaled_dot_product_attention
+from .dot_product import attend, check_products, scaled_dot_product_attention
 from .multi_head import MultiHeadAttention, generator_of, multi_head_attention
 from .visual import VisualAttention, visual_attention
 from .weights import attention_weights, softmax
@@ -18,6 +18,7 @@ __all__ = [
     "VisualAttention",
     "attend",
     "attention_weights",
+    "check_products",
     "generator_of",
     "multi_head_attention",
     "scaled_dot_product_attention",

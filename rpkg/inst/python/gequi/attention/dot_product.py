@@ -55,28 +55,30 @@ def scaled_dot_product_attention(
     q, k, v = (as_tensor(array, name, dtype=kind) for array, name in ((query, "query"), (key, "key"), (value, "value")))
     _check_tokens(q, k, v)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else check_number(scale, "scale")
-    _check_products(q, k, factor)
+    check_products(q, k, factor, "query", "key")
     allowed = None if mask is None else _check_mask(mask, q, k, v, kind)
     if not check_flag(weights, "weights"):
-        return check_result(as_numpy(attend(q, k, v, factor, allowed)), "query")
+        return check_result(as_numpy(attend(q, k, v, factor, allowed)), "value")
     matrix = attention_weights(q, k, factor, allowed)
     return {
-        "output": check_result(as_numpy(matrix @ v), "query"),
+        "output": check_result(as_numpy(matrix @ v), "value"),
         "weights": check_result(as_numpy(matrix), "query"),
     }
 
 
-def _check_products(query: torch.Tensor, key: torch.Tensor, scale: float) -> None:
+def check_products(query: torch.Tensor, key: torch.Tensor, scale: float, query_name: str, key_name: str) -> None:
     """Raise an error for scores that could overflow. The fused kernel would silently give them a weight of 0.
 
     A score is at most |scale| |q| |k|, and |q| is at most the root of the number of features times the largest feature.
     """
+    largest, of_key = float(query.abs().max()), float(key.abs().max())
     with np.errstate(over="ignore"):
-        reach = np.float64(query.shape[-1]) * float(query.abs().max()) * float(key.abs().max())
-        bound = max(reach, reach * abs(scale), float(query.abs().max()) * abs(scale))
+        reach = np.float64(query.shape[-1]) * largest * of_key
+        bound = max(reach, reach * abs(scale), largest * abs(scale))
     if not bound < torch.finfo(query.dtype).max:
         template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
-        raise InputError(template, "query", dtype=str(query.dtype).removeprefix("torch."))
+        larger = key_name if of_key > largest else query_name
+        raise InputError(template, larger, dtype=str(query.dtype).removeprefix("torch."))
 
 
 def _check_tokens(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:

@@ -29,10 +29,12 @@ from ..arrays import (
     check_dtype,
     check_flag,
     check_integer,
+    check_magnitude,
     check_positive,
+    check_result,
     own_tensor,
 )
-from ..attention import attend, attention_weights, generator_of
+from ..attention import attend, attention_weights, check_products, generator_of
 from ..errors import InputError, ShapeError
 
 KERNELS = ("gaussian", "fourier")
@@ -80,7 +82,7 @@ def fourier_features(
     kind = check_dtype(dtype)
     points = _points(x, "x")
     wave = _waves(points.shape[1], features, bandwidth, phase, seed)
-    return as_numpy(wave(own_tensor(points, torch.float64)).to(kind))
+    return check_result(as_numpy(wave(own_tensor(points, torch.float64)).to(kind)), "x")
 
 
 class _Waves:
@@ -206,6 +208,7 @@ class _Samples:
     positions: np.ndarray
     values: np.ndarray
     asked: np.ndarray
+    names: tuple[str, str, str]  # of the three, in messages
     step: float  # the mean distance of neighbouring values
     flat: bool  # whether the positions came as numbers, not as points
 
@@ -221,7 +224,7 @@ def _check_samples(arrays: Mapping[str, Any]) -> _Samples:
         template = "`{argument}` must have the channels of `{y:name}`, {wanted}; got {given}."
         raise ShapeError(template, query, y=y, wanted=values.shape[1], given=asked.shape[1])
     step = _mean_step(values, positions.shape[1], y)
-    return _Samples(positions, values, asked, step, np.ndim(arrays[x]) == 1)
+    return _Samples(positions, values, asked, (x, y, query), step, np.ndim(arrays[x]) == 1)
 
 
 def _invert(
@@ -235,19 +238,22 @@ def _invert(
     steps = check_integer(refine, "refine", minimum=0)
     scale = 1 / check_positive(temperature, "temperature")
     positions, values, asked = samples.positions, samples.values, samples.asked
+    x, y, query = samples.names
     if steps:
-        _check_spline(positions)
+        _check_spline(positions, x)
     width = None if bandwidth is None else check_positive(bandwidth, "bandwidth")
     if kernel == "gaussian":
-        tokens = _gaussian_tokens(asked, values, width or 0.75 * samples.step, kind)
+        tokens = _gaussian_tokens(samples, width or 0.75 * samples.step, kind)
     else:
         extent = float(np.linalg.norm(np.ptp(values, axis=0)))
         waves = _waves(values.shape[1], features, width or extent / _PUBLISHED, phase, seed)
         tokens = (waves(own_tensor(asked, torch.float64)).to(kind), waves(own_tensor(values, torch.float64)).to(kind))
-    found = as_numpy(attend(*tokens, own_tensor(positions, kind), scale))
+    check_products(*tokens, scale, query, y)
+    found = check_result(as_numpy(attend(*tokens, own_tensor(positions, kind, argument=x), scale)), x)
     if steps:
         start = found[:, 0].astype(np.float64)
-        found = _newton(positions[:, 0], values, asked, start, steps)[:, None].astype(found.dtype)
+        refined = _newton(positions[:, 0], values, asked, start, steps, x)
+        found = check_result(refined[:, None].astype(found.dtype), query)
     output = found[:, 0] if samples.flat else found
     if not check_flag(weights, "weights"):
         return output
@@ -262,6 +268,7 @@ def _points(x: Any, argument: str) -> np.ndarray:
 
 def _mean_step(values: np.ndarray, axes: int, argument: str) -> float:
     """Return the mean distance between neighboring values, as if the samples were a grid with this number of axes."""
+    check_magnitude(values, argument, torch.float64)
     extent = float(np.linalg.norm(np.ptp(values, axis=0)))
     if extent == 0:
         template = "`{argument}` must take at least two different values: a constant function has no inverse."
@@ -269,35 +276,46 @@ def _mean_step(values: np.ndarray, axes: int, argument: str) -> float:
     return extent / math.sqrt(axes) / max(len(values) ** (1 / axes) - 1, 1)
 
 
-def _gaussian_tokens(
-    asked: np.ndarray, values: np.ndarray, bandwidth: float, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _gaussian_tokens(samples: _Samples, bandwidth: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return queries and keys whose dot products are -|q - y|^2 / (2 bandwidth^2), up to a term of the query only.
 
     The softmax does not depend on that term, so |q|^2 is omitted: (q, 1) . (y, -|y|^2 / 2) suffices, and no distance
     matrix is stored.
     """
-    centre = values.mean(axis=0)
-    q, y = ((points - centre) / bandwidth for points in (asked, values))
-    keys = np.concatenate([y, -0.5 * (y**2).sum(axis=1, keepdims=True)], axis=1)
+    _, y_name, query_name = samples.names
+    centre = samples.values.mean(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by its name
+        q, y = ((points - centre) / bandwidth for points in (samples.asked, samples.values))
+        keys = np.concatenate([y, -0.5 * (y**2).sum(axis=1, keepdims=True)], axis=1)
     queries = np.concatenate([q, np.ones((len(q), 1))], axis=1)
-    return own_tensor(queries, dtype), own_tensor(keys, dtype)
+    of_keys = own_tensor(keys, dtype, argument=y_name)  # first: values that are too large make the queries so
+    return own_tensor(queries, dtype, argument=query_name), of_keys
 
 
-def _check_spline(positions: np.ndarray) -> None:
+def _check_spline(positions: np.ndarray, argument: str) -> None:
     """Raise an error if no cubic spline runs through the sample points."""
     if positions.shape[1] != 1:
         template = "`{argument}` works along one axis, where a cubic spline runs through the samples; `x` has {axes}."
         raise InputError(template, "refine", axes=positions.shape[1])
     if len(np.unique(positions)) < len(positions):
         raise InputError("`{argument}` needs distinct positions in `x`; some occur twice.", "refine")
+    check_magnitude(positions, argument, torch.float64)
 
 
-def _newton(positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
+def _newton(
+    positions: np.ndarray, values: np.ndarray, asked: np.ndarray, start: np.ndarray, steps: int, argument: str
+) -> np.ndarray:
     """Find the points where the cubic spline through the samples takes the values `asked`, by steps from `start`."""
     order = np.argsort(positions)
     knots = positions[order]
-    spline = CubicSpline(knots, values[order])
+    try:
+        with np.errstate(all="ignore"):
+            spline = CubicSpline(knots, values[order])
+    except ValueError:  # its slopes
+        spline = None
+    if spline is None or not np.isfinite(spline.c).all():
+        template = "`{argument}` has positions too near each other: the spline through the samples is not finite."
+        raise InputError(template, argument)
     low, high = 2 * knots[0] - knots[1], 2 * knots[-1] - knots[-2]  # a grid 0, 0.01, ..., 0.99 stands for 0 to 1
     at = np.clip(start, low, high)
     for _ in range(steps):

@@ -87,7 +87,7 @@ def prepare_pair(
         )
     ]
     pair = Pair(images[1][0], images[0][0], images[1][1], images[0][1], contrast == "any")
-    return pair, frames, moving_pixels, float(np.prod(moving_length) / np.prod(length))
+    return pair, frames, moving_pixels, float(np.prod(np.divide(moving_length, length)))
 
 
 def check_image(image: Any, argument: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import groups
 from .._escnn import GroupElement, GSpace
-from ..arrays import check_index, check_number
+from ..arrays import as_float, check_index, check_number
 from ..errors import InputError
 from ..fields import act, check_features
 from ..groups import group_elements
@@ -85,7 +85,7 @@ def equivariance_error(
         [('0°', 0.0), ('90°', 0.0), ('180°', 0.0), ('270°', 0.0)]
     """
     operator = make_operator(f, space, input, output, dtype)
-    x = check_features(x, operator.in_type).astype(operator.dtype)
+    x = as_float(check_features(x, operator.in_type), operator.dtype, "x")
     if isinstance(f, EquivariantNetwork):
         f.warn_if_inexact(x.shape[2:])
     value = operator(x)
@@ -150,7 +150,7 @@ def is_equivariant(
         [True, True, False, False]
     """
     operator = make_operator(f, space, input, output, dtype)
-    x = check_features(x, operator.in_type).astype(operator.dtype)
+    x = as_float(check_features(x, operator.in_type), operator.dtype, "x")
     limit = TOLERANCES[str(np.dtype(operator.dtype))] if tolerance is None else check_number(tolerance, "tolerance", 0)
     chosen = _choose_elements(operator, elements)
     plain = [row["element"] for row in chosen if row["exact"] or tolerance is not None]
@@ -230,7 +230,7 @@ def equivariance_maps(
             zeros.
     """
     operator = make_operator(f, space, input, output, dtype)
-    x = check_features(x, operator.in_type).astype(operator.dtype)[:1]
+    x = as_float(check_features(x, operator.in_type), operator.dtype, "x")[:1]
     rows = group_elements(operator.in_type.gspace)
     number = check_index(element, "element", len(rows))
     g = groups.elements(operator.in_type.gspace)[number]

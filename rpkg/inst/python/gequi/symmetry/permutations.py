@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .._recipes import choose_seed
-from ..arrays import as_array, check_dtype, check_function, check_integer
+from ..arrays import as_array, as_float, check_dtype, check_function, check_integer
 from ..errors import ShapeError
 from .operators import check_indexes, scale_of
 
@@ -58,8 +58,8 @@ def permutation_error(
         ['exchange', 'cycle', 'random 1', 'random 2', 'random 3']
     """
     check_function(f, "f")
-    kind = np.dtype(str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch."))
-    array = as_array(x, "x").astype(kind)
+    kind = str(check_dtype("float64" if dtype is None else dtype)).removeprefix("torch.")
+    array = as_float(as_array(x, "x"), kind, "x")
     if not array.ndim:
         raise ShapeError("`{argument}` must have at least one axis, which is permuted; got a single number.", "x")
     value = as_array(f(array), "f(x)")

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import groups
 from .._escnn import GSpace
-from ..arrays import as_array
+from ..arrays import as_array, as_float
 from ..errors import InputError, ShapeError
 from ..fields import check_features
 from ..groups import check_gspace, group_elements, gspace
@@ -101,7 +101,7 @@ def _candidates(spaces: Any, axes: int) -> list[GSpace]:
 def _output_size(model: Any, space: GSpace, input: Any, x: np.ndarray, dtype: str | None) -> int:
     """Return the number of channels of the output."""
     operator = declared_operator(model, space, input, {"trivial": 1}, dtype)
-    value = as_array(operator.f(check_features(x, operator.in_type)[:2].astype(operator.dtype)), "model(x)")
+    value = as_array(operator.f(as_float(check_features(x, operator.in_type)[:2], operator.dtype, "x")), "model(x)")
     if value.ndim < 2:
         template = "`{argument}` must return features (batch, channel, ...); it returned shape {shape}."
         raise ShapeError(template, "model", shape=value.shape)
@@ -110,7 +110,7 @@ def _output_size(model: Any, space: GSpace, input: Any, x: np.ndarray, dtype: st
 
 def _row(operator: Operator, x: np.ndarray) -> dict[str, Any]:
     space = operator.in_type.gspace
-    x = check_features(x, operator.in_type).astype(operator.dtype)
+    x = as_float(check_features(x, operator.in_type), operator.dtype, "x")
     value = operator(x)
     scale, errors, inside, changed = scale_of(value), [0.0], [], np.zeros(len(x), dtype=bool)
     members = list(zip(groups.elements(space), group_elements(space), strict=True))
