@@ -97,6 +97,15 @@ def test_other_angles_turn_a_smooth_image_about_its_centre():
     np.testing.assert_allclose(turned, blob(4 * np.cos(np.pi / 4), 4 * np.sin(np.pi / 4)), atol=2e-3)
 
 
+@pytest.mark.parametrize("size", [(4, 7, 8), (5, 9, 9)])
+def test_a_turn_about_an_axis_of_a_volume_turns_each_of_its_slices(size, random):
+    volume = random.normal(size=size)
+    about_z, in_plane = (gequi.field_type(gequi.gspace(f"rot2dOnR{n}", N=8), "trivial") for n in (3, 2))
+    for element in range(8):
+        expected = [gequi.transform_field(image, in_plane, element) for image in volume]
+        np.testing.assert_allclose(gequi.transform_field(volume, about_z, element), expected, rtol=0, atol=1e-12)
+
+
 def test_an_element_mixes_the_channels_of_turned_images_by_its_matrix(random):
     space = gequi.gspace("rot2dOnR2", N=8)
     type, trivial = gequi.field_type(space, {"irrep_1": 1, "irrep_3": 1}), gequi.field_type(space, {"trivial": 4})

@@ -47,7 +47,7 @@ as_image_batch <- function(x, third = NULL, channels = NULL, ...) {
   need_arguments()
   refuse_dots(...)
   call <- rlang::current_env()
-  if (!is.null(third)) third <- rlang::arg_match(third, c("channels", "images", "columns", "slices"))
+  if (!is.null(third)) third <- check_choice(third, c("channels", "images", "columns", "slices"), "third", call)
   if (!is.null(channels) && !(is.numeric(channels) && length(channels) == 1 && channels %in% c(1, 3))) {
     abort_gequi("InputError", paste0("`channels` must be NULL, 1 or 3; got ", shown(channels), "."), "channels", call)
   }

@@ -33,8 +33,8 @@
 #' }
 install_gequi <- function(envname = "r-gequi", python = NULL, device = c("cpu", "cuda"), pip_options = character(),
                           ask = rlang::is_interactive()) {
-  device <- rlang::arg_match(device)
   here <- rlang::current_env()
+  device <- check_choice(device, c("cpu", "cuda"), "device", here)
   python <- starting_python(python, here)
   if (ask) {
     question <- paste0("Make the virtual environment '", envname, "' from ", python, "? ", download_size(device))

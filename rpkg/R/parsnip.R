@@ -47,6 +47,7 @@ fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ...,
   }
   check_model(network, "network")
   options <- list(...)
+  check_penalty(penalty, rlang::current_env())
   if (!is.null(penalty)) options$optimizer <- list(optimizer = "adamw", weight_decay = penalty)
   if (is.data.frame(y)) y <- as.matrix(y)
   refuse_table(y, rlang::current_env())
@@ -55,6 +56,15 @@ fit_parsnip <- function(x, y, network = NULL, shape = NULL, penalty = NULL, ...,
   arguments <- list(object = network, x = inputs_of_table(x, shape), y = y, progress = progress)
   fitted <- do.call(fit, c(arguments, options), quote = TRUE)
   structure(list(fit = fitted, shape = shape, columns = names(x), outcomes = outcomes), class = "gequi_parsnip")
+}
+
+check_penalty <- function(penalty, call) {
+  if (is.null(penalty)) return(invisible())
+  number <- is.numeric(penalty) && !is.object(penalty) && length(penalty) == 1
+  if (!number || !is.finite(penalty) || penalty < 0) {
+    given <- if (number) shown(penalty) else described(penalty)
+    abort_gequi("InputError", paste0("`penalty` must be a number of at least 0; got ", given, "."), "penalty", call)
+  }
 }
 
 #' @rdname fit_parsnip

@@ -120,7 +120,7 @@ print.gequi_inverse_function <- function(x, ...) {
 #' @export
 plot.gequi_inverse_function <- function(x, ..., type = c("weights", "curve")) {
   refuse_dots(...)
-  type <- rlang::arg_match(type)
+  type <- check_choice(type, c("weights", "curve"), "type", rlang::current_env())
   if (type == "curve") {
     answers <- as.matrix(x$output)
     data <- data.frame(

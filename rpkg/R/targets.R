@@ -21,6 +21,9 @@ coding_from_plain <- function(plain) {
 # the batches.
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
   refuse_table(y, call)
+  if (!is.null(ignore) && !(is.atomic(ignore) && length(ignore) == 1)) {
+    abort_gequi("InputError", paste0("`ignore` must be NULL or a value of `y`; got ", described(ignore), "."), "ignore", call)
+  }
   check_loss_of_classes(y, loss, call)
   known <- !is.null(coding) && may_be_classes(y, loss)
   classes <- known || are_classes(object, x, y, loss, ignore, call)

@@ -2,7 +2,7 @@
 # one argument at a time is replaced by each of `bad_values`. What may come of it is a result, or an error of a class
 # gequi_error that names an argument. The file fails where an export has no row.
 #
-# `guards_table()` prints how often each export has refused and worked.
+# `guards_table()` is the table of all calls, and the second test prints its counts.
 bad_values <- list(
   `NULL` = NULL, `NA` = NA, `NA text` = NA_character_, logical = TRUE, negative = -1, fraction = 0.5, large = 1e30,
   infinite = Inf, `not a number` = NaN, text = "banana", `empty text` = "", texts = c("a", "b"),
@@ -183,7 +183,18 @@ guards_elsewhere <- c(
   "augment", "autoplot", "glance", "gequi_available", "gequi_sitrep", "gspaces", "install_gequi", "tidy"
 )
 
-# What comes of a call in which the argument at this place is `value`: "refused", "worked", or what must not be.
+# The arguments of an export whose values are replaced: those of its row, by their places, then the others, by their
+# names. A generic finds its method by `object`.
+guard_arguments <- function(name) {
+  row <- guard_rows[[name]]
+  code <- if (name == "fit") getS3method("fit", "gequi_network") else match.fun(name)
+  others <- setdiff(names(formals(code)), c("...", names(row)))
+  places <- c(as.list(seq_along(row)), as.list(others))
+  names(places) <- c(if (is.null(names(row))) rep("", length(row)) else names(row), others)
+  places[!names(places) %in% "object"]
+}
+
+# What comes of a call in which this argument, a place or a name, is `value`: "refused", "worked", or what must not be.
 guard_outcome <- function(name, argument, value, here) {
   arguments <- guard_rows[[name]]
   given <- new.env(parent = here)
@@ -192,7 +203,8 @@ guard_outcome <- function(name, argument, value, here) {
   code <- as.call(c(as.name(name), arguments))
   known <- c(names(formals(name)), names(arguments), "operand 1")
   # Functions that are called: an error within one that was given is the caller's own.
-  called <- names(arguments)[argument] %in% c("f", "layers", "loss", "rows", "columns")
+  changed <- if (is.character(argument)) argument else names(arguments)[argument]
+  called <- changed %in% c("f", "layers", "loss", "model", "progress", "rows", "columns", "shortcut")
   own <- called && (is.function(value) || inherits(value, "gequi_handle"))
   tryCatch(
     {
@@ -219,14 +231,14 @@ guards_table <- function(exports = names(guard_rows), every = 1) {
   here <- guard_fixtures()
   values <- c(bad_values, list(`dead handle` = here$dead))
   do.call(rbind, lapply(exports, function(name) {
-    calls <- expand.grid(value = names(values), at = seq_along(guard_rows[[name]]), stringsAsFactors = FALSE)
-    calls <- calls[!names(guard_rows[[name]])[calls$at] %in% "object", ] # by which the generic finds its method
+    places <- guard_arguments(name)
+    if (!length(places)) return(NULL)
+    calls <- expand.grid(value = names(values), at = seq_along(places), stringsAsFactors = FALSE)
     calls <- calls[seq(1, by = every, length.out = ceiling(nrow(calls) / every)), ]
-    if (!length(guard_rows[[name]])) return(NULL)
     calls$outcome <- mapply(
-      function(value, at) guard_outcome(name, at, values[[value]], here), calls$value, calls$at
+      function(value, at) guard_outcome(name, places[[at]], values[[value]], here), calls$value, calls$at
     )
-    data.frame(export = name, argument = names(guard_rows[[name]])[calls$at], calls[c("value", "outcome")])
+    data.frame(export = name, argument = names(places)[calls$at], calls[c("value", "outcome")])
   }))
 }
 
@@ -242,6 +254,10 @@ test_that("no bad value leads to anything but a result or a refusal that names a
   on.exit(setwd(before))
   found <- guards_table(names(guard_rows), every = 12)
   bad <- found[!found$outcome %in% c("refused", "worked"), ]
+  cat(sprintf(
+    "\nThe guards of R: %d calls of %d exports: refused %d, worked %d, other %d\n", nrow(found),
+    length(unique(found$export)), sum(found$outcome == "refused"), sum(found$outcome == "worked"), nrow(bad)
+  ))
   expect_identical(sprintf("%s(%s = %s): %s", bad$export, bad$argument, bad$value, bad$outcome), character())
 })
 

@@ -39,7 +39,7 @@ test_that("a third axis that is longer than 4 must be named, and each name is a 
   expect_identical(dim(as_image_batch(stack, third = "slices")), c(1L, 1L, 8L, 6L, 7L))
   last <- "(20, 28, 28, 3), which looks like (image, row, column, channel): aperm(x, c(1, 4, 2, 3))"
   expect_refused(as_image_batch(array(0, c(20, 28, 28, 3))), last, "shape")
-  expect_error(as_image_batch(stack, third = "image"), "must be one of \"channels\", \"images\"")
+  expect_error(as_image_batch(stack, third = "image"), "`third` must be one of 'channels', 'images'")
 })
 
 test_that("channels become grey or colours, as they are asked for", {

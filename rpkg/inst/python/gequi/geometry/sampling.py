@@ -66,9 +66,14 @@ def grid_sample(
 
 
 def inside(points: torch.Tensor, shape: Sequence[int], reach: float = 0.5) -> torch.Tensor:
-    """Return whether points (batch, axis, ...) are at most `reach` pixels beyond the outermost pixels' centers."""
+    """Return whether points (batch, axis, ...) are at most `reach` pixels beyond the outermost pixels' centers.
+
+    With a reach of 0, a point that only rounding moves off the outermost centers is inside: a turn about an axis of a
+    volume leaves the first and the last slice where they are.
+    """
+    slack = 16 * torch.finfo(points.dtype).eps * max(shape)
     within = [
-        (p > -reach) & (p < n - 1 + reach) if reach else (p >= 0) & (p <= n - 1)
+        (p > -reach) & (p < n - 1 + reach) if reach else (p >= -slack) & (p <= n - 1 + slack)
         for p, n in zip(points.unbind(1), shape, strict=True)
     ]
     return torch.stack(within).all(0)
