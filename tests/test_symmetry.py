@@ -275,6 +275,8 @@ def test_a_function_gets_the_type_that_is_asked_for_and_is_judged_by_it(dtype, r
 
 
 IMAGE = np.arange(25.0).reshape(1, 1, 5, 5)
+C8 = gequi.gspace("rot2dOnR2", N=8)
+GREY_OF_C4 = gequi.field_type(C4, "trivial")
 
 
 @pytest.mark.parametrize(
@@ -283,6 +285,9 @@ IMAGE = np.arange(25.0).reshape(1, 1, 5, 5)
         ((np.square, IMAGE), InputError, "`space` is missing"),
         ((np.square, IMAGE, C4, "trivial"), InputError, "`output` is missing"),
         ((np.square, IMAGE, "C4", "trivial", "trivial"), InputError, "`space` must be a gspace"),
+        ((np.square, IMAGE, "C4", GREY_OF_C4, GREY_OF_C4), InputError, "`space` must be a gspace"),
+        ((np.square, IMAGE, C8, GREY_OF_C4, "trivial"), InputError, "`input` must be of the gspace of `space`"),
+        ((np.square, IMAGE, C8, "trivial", GREY_OF_C4), InputError, "`output` must be of the gspace of `space`"),
         ((np.square, IMAGE, C4, "trivial", "regulra"), FieldError, r"`output` must be one of .*'regular'\?"),
         ((np.square, IMAGE, C4, "trivial", "regular"), ShapeError, "`f` must return features with 4 channels"),
         ((np.square, IMAGE, C4, "regular", "regular"), ShapeError, "`x` must have 4 on its axis 'channel'"),

@@ -22,7 +22,8 @@ coding_from_plain <- function(plain) {
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
   refuse_table(y, call)
   if (!is.null(ignore) && !(is.atomic(ignore) && length(ignore) == 1)) {
-    abort_gequi("InputError", paste0("`ignore` must be NULL or a value of `y`; got ", described(ignore), "."), "ignore", call)
+    message <- paste0("`ignore` must be NULL or a value of `y`; got ", described(ignore), ".")
+    abort_gequi("InputError", message, "ignore", call)
   }
   check_loss_of_classes(y, loss, call)
   known <- !is.null(coding) && may_be_classes(y, loss)

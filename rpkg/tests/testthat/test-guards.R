@@ -277,6 +277,18 @@ single_inputs <- list(
   list(quote(field_type(space, list(trivial = 1, regular = NA))), "`fields$regular` must not be NA"),
   list(quote(softmax(numbers, axis = day)), "`axis` must not be a date or time"),
   list(quote(gspace("rot2dOnR2", N = day)), "`N` must not be a date or time"),
+  list(quote(fit(network, x, c(0, 1), ignore = sum)), "`ignore` must be NULL or a value of `y`; got a function"),
+  list(quote(evaluate(network, x, c(0, 1), ignore = y ~ x)), "`ignore` must be NULL or a value of `y`; got an object"),
+  list(quote(evaluate(network, x, c(0, 1), ignore = c(0, 1))), "`ignore` must be NULL or a value of `y`; got a vector"),
+  list(
+    quote(fit_parsnip(diag(2), c(0, 1), network = network, penalty = -1)),
+    "`penalty` must be a number of at least 0; got -1"
+  ),
+  list(
+    quote(fit_parsnip(diag(2), c(0, 1), network = network, penalty = day)),
+    "`penalty` must be a number of at least 0; got an object of class Date"
+  ),
+  list(quote(as_image_batch(image, third = TRUE)), "`third` must be one of 'channels', 'images'"),
   list(quote(einsum(NA, numbers)), "`spec` must not be NA"),
   list(quote(einsum(NA_character_, numbers)), "`spec` must not be NA"),
   list(quote(einsum(NULL, numbers)), "`spec` must read as"),

@@ -74,11 +74,13 @@ def declared_operator(
 ) -> Operator:
     """The operator of a model that transforms as `input` and `output` say, whatever it declares itself."""
     check_gspace(space)
-    in_type, out_type = (
-        fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
-        for name, fields in (("input", input), ("output", output))
-    )
-    return Operator(*_function_of(model, dtype), in_type, out_type)
+    types = []
+    for name, fields in (("input", input), ("output", output)):
+        types.append(fields if isinstance(fields, FieldType) else parse_fields(space, fields, name))
+        if types[-1].gspace != space:
+            template = "`{argument}` must be of the gspace of `{space:name}`; got a field type of another."
+            raise InputError(template, name, space="space")
+    return Operator(*_function_of(model, dtype), *types)
 
 
 def _function_of(model: nn.Module | ArrayFunction, dtype: str | None) -> tuple[ArrayFunction, str]:
