@@ -21,10 +21,7 @@ coding_from_plain <- function(plain) {
 # the batches.
 read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call = rlang::caller_env()) {
   refuse_table(y, call)
-  if (!is.null(ignore) && !(is.atomic(ignore) && length(ignore) == 1)) {
-    message <- paste0("`ignore` must be NULL or a value of `y`; got ", described(ignore), ".")
-    abort_gequi("InputError", message, "ignore", call)
-  }
+  check_ignore(ignore, call)
   check_loss_of_classes(y, loss, call)
   known <- !is.null(coding) && may_be_classes(y, loss)
   classes <- known || are_classes(object, x, y, loss, ignore, call)
@@ -41,6 +38,12 @@ read_targets <- function(object, x, y, loss, ignore = NULL, coding = NULL, call 
     # For files, the core finds the class to ignore; otherwise it is found here.
     ignore = if (is_file(y, coding)) ignore, classes = classes, coding = function() coding, encode = encode
   )
+}
+
+check_ignore <- function(ignore, call) {
+  if (is.null(ignore) || is.atomic(ignore) && length(ignore) == 1) return(invisible())
+  message <- paste0("`ignore` must be NULL or a value of `y`; got ", described(ignore), ".")
+  abort_gequi("InputError", message, "ignore", call)
 }
 
 # Whether targets are classes: by their type, by the loss or, for other numbers, by the check of the core.
