@@ -39,7 +39,9 @@ NETWORKS = {
         conv(["trivial", "irrep_2"]), maximum_frequency=2, **o,
     ),
     "O(3)": lambda **o: on("flipRot3dOnR3", conv(["irrep_1,1", "irrep_0,2"]), conv("irrep_1,1"), **o),
+    "icosahedral": lambda **o: on("icoOnR3", conv(["irrep_1", "irrep_3", "irrep_4"]), conv("irrep_2"), **o),
 }  # fmt: skip
+NAMES = [pytest.param(each, marks=pytest.mark.slow if each == "icosahedral" else ()) for each in NETWORKS]
 
 
 # ---- a basis of a space ---------------------------------------------------------------------------------
@@ -116,17 +118,21 @@ SMALL = {
     "octahedral": ("octaOnR3", {}, [conv(["irrep_1", "irrep_2"]), conv("irrep_1")]),
     "cosets": ("octaOnR3", {}, [conv(["quotient(False,4)"]), {"layer": "relu"}, conv("irrep_1")]),
 }
+ICOSAHEDRAL = {
+    "rotations": ("icoOnR3", {}, [conv(["irrep_1", "irrep_2", "irrep_3", "irrep_4"]), conv(["irrep_2", "irrep_3"])]),
+    "cosets": ("icoOnR3", {}, [conv(["quotient(False,5)", "trivial"]), {"layer": "relu"}, conv("irrep_4")]),
+    "with reflections": ("fullIcoOnR3", {}, [conv(["trivial", "irrep_[(1,),(1,)](0)"]), conv("irrep_[(1,),(1,)](0)")]),
+}
 
 
-@pytest.fixture(scope="module")
-def on_two_machines(tmp_path_factory):
+def computed_on_two_machines(networks, tmp_path_factory):
     """What networks compute in fresh processes with caches, threads, sets and linear algebra of their own."""
     folders, processes = [tmp_path_factory.mktemp("machine") for _ in range(2)], []
     for number, folder in enumerate(folders, start=1):
         environment = {
             **os.environ, "GEQUI_CACHE": str(folder), "OMP_NUM_THREADS": str(number), "PYTHONHASHSEED": str(number),
         }  # fmt: skip
-        command = [sys.executable, "-c", FRESH, str(number), json.dumps(SMALL), str(folder / "found.json")]
+        command = [sys.executable, "-c", FRESH, str(number), json.dumps(networks), str(folder / "found.json")]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     printed = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, printed, strict=True):
@@ -137,13 +143,29 @@ def on_two_machines(tmp_path_factory):
     ]
 
 
+@pytest.fixture(scope="module")
+def on_two_machines(tmp_path_factory):
+    return computed_on_two_machines(SMALL, tmp_path_factory)
+
+
+def assert_equal(one, other):
+    np.testing.assert_allclose(one[1], other[1], atol=1e-7)
+    outputs, others = np.array(one[0]), np.array(other[0])
+    np.testing.assert_allclose(outputs, others, atol=1e-6 * np.abs(outputs).max())
+    assert np.abs(outputs).max() > 0.01
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_same_recipe_and_seed_are_the_same_network_on_two_machines(on_two_machines, name):
     (one, _), (other, _) = on_two_machines
-    np.testing.assert_allclose(one[name][1], other[name][1], atol=1e-7)
-    outputs, others = np.array(one[name][0]), np.array(other[name][0])
-    np.testing.assert_allclose(outputs, others, atol=1e-6 * np.abs(outputs).max())
-    assert np.abs(outputs).max() > 0.01
+    assert_equal(one[name], other[name])
+
+
+@pytest.mark.slow
+def test_icosahedral_networks_are_the_same_on_two_machines(tmp_path_factory):
+    (one, _), (other, _) = computed_on_two_machines(ICOSAHEDRAL, tmp_path_factory)
+    for name in ICOSAHEDRAL:
+        assert_equal(one[name], other[name])
 
 
 def test_escnn_prints_nothing_while_it_solves(on_two_machines):
@@ -161,7 +183,7 @@ def blocks(network):
     }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=NAMES)
 def both(request):
     """A network on canonical bases, and one of the same recipe on the bases that escnn finds."""
     make = NETWORKS[request.param]
@@ -228,7 +250,7 @@ def images(network):
     return np.random.default_rng(3).normal(size=(2, 1) + (9,) * network.space.dimensionality)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_file_on_the_bases_of_escnn_is_converted(name):
     with bases_as_found():
         before = NETWORKS[name](dtype="float64")
