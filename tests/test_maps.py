@@ -232,6 +232,23 @@ def test_the_inverse_is_found_where_whole_newton_steps_go_astray():
     np.testing.assert_allclose(warp_points(found.T.numpy(), map), targets.T, rtol=0, atol=1e-8)
 
 
+def test_a_point_that_is_found_takes_no_part_in_further_steps(monkeypatch, random):
+    rest_and_slope, counts = tensor_maps._rest_and_slope, []
+
+    def counted(map, points, *others):
+        counts.append(points.shape[1])
+        return rest_and_slope(map, points, *others)
+
+    monkeypatch.setattr(tensor_maps, "_rest_and_slope", counted)
+    invert_map(identity_map((20, 20)))
+    assert counts == [400]  # all are found at the start
+    counts.clear()
+    invert_map(wavy((20, 20), random))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < counts[0] == 400
+    assert len(counts) < 15
+
+
 def test_a_strip_bent_to_a_ring_is_inverted_although_its_mean_linear_map_is_singular():
     """Both ends of the strip are mapped to the same point, so the mean difference is 0 up to rounding."""
     radius, angle = np.meshgrid(np.arange(2.0, 41), np.linspace(0, 2 * np.pi, 121), indexing="ij")
