@@ -40,7 +40,7 @@ SUBJECTS = {  # its modules, and the tests that must notice
         ["symmetry/equivariance", "symmetry/interpolation", "symmetry/operators", "symmetry/permutations"],
         ["test_symmetry.py"],
     ),
-    "saving": (["saving"], ["test_saving.py"]),
+    "saving": (["saving"], ["test_saving.py", "test_bases.py"]),  # the second: files on bases of before
     "equations": (["registration/equations"], ["test_registration/test_equations.py"]),
     "curves": (["registration/curves"], ["test_registration/test_curves.py"]),
 }
