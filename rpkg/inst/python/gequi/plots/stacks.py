@@ -82,10 +82,11 @@ def _montage(stack: Aligned) -> Figure:
 
 def _show(panel: Axes, pixels: np.ndarray, title: str, aspect: str = "equal") -> None:
     from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
 
     colors = colormaps["gray"].with_extremes(bad=MISSING)
     panel.imshow(np.ma.masked_invalid(pixels), cmap=colors, vmin=0, vmax=1, aspect=aspect, interpolation="nearest")  # type: ignore[arg-type]
     panel.set_title(title, fontsize=6 if aspect == "equal" else "medium", pad=2)
     panel.set_xticks([])
     panel.tick_params(length=0, labelsize="small")
-    panel.yaxis.get_major_locator().set_params(integer=True)
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
