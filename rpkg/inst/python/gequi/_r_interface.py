@@ -10,6 +10,7 @@ its message, which R writes in its own way (it counts from 1, and says NULL for 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import inspect
@@ -20,17 +21,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from . import __all__ as PUBLIC_FUNCTIONS, fields as _fields, groups, networks, saving
 from ._escnn import GSpace
+from ._layouts import BLOCK, copy_array
 from ._recipes import choose_seed
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
 
 # name -> where the function is, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
+    "all_finite": "_layouts:all_finite(array)",
     "as_grayscale": "pictures:as_grayscale(x, argument)",
     "at_intervals": "_progress:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
@@ -66,6 +70,7 @@ PRIVATE_FUNCTIONS = {
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
+    "write_to_r": "_r_interface:write_to_r(source, target)",
 }
 
 
@@ -108,7 +113,8 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
         *arguments, **options: what it takes.
 
     Returns:
-        `value` (None after an error); `warnings`, a list of dicts `kinds`, `pieces`; `error`, None or a dict
+        `value` (None after an error); `shape`, its sizes if it is a large array of floats, which R takes by
+        `write_to_r()`, otherwise None; `warnings`, a list of dicts `kinds`, `pieces`; `error`, None or a dict
         `kinds`, `pieces`, `argument`, `traceback`. `kinds` are the names of the classes, the nearest first; `pieces`
         are those of `errors.Message.pieces()`.
 
@@ -134,7 +140,18 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
             ours.append(_as_data(warning.message, GequiWarning))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return {"value": value, "warnings": ours, "error": error}
+    return {"value": value, "shape": _shape_of_large(value), "warnings": ours, "error": error}
+
+
+def _shape_of_large(value: Any) -> list[int] | None:
+    large = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > BLOCK
+    return list(value.shape) if large else None
+
+
+def write_to_r(source: np.ndarray, target: np.ndarray) -> None:
+    """Writes an array into memory of R: `target` is the read-only view of an array that R has allocated for it."""
+    memory = (ctypes.c_byte * target.nbytes).from_address(target.ctypes.data)
+    copy_array(source, np.ndarray(target.shape, target.dtype, memoryview(memory), strides=target.strides))
 
 
 def _raising(value: Any) -> Any:
