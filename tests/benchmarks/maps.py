@@ -9,14 +9,14 @@ does not, and its results agree to the bit for quarter turns of image and map.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import cv2
 import numpy as np
 import torch
 from scipy import ndimage
+from support.rows import Row, compared, in_turn
 
 import gequi
 
@@ -40,28 +40,30 @@ def calls(size: int) -> dict[str, Callable[[], object]]:
     }
 
 
+# Works of gequi, the peer, how many of it are compared, and the target.
+COMPARED = (
+    ("linear", "OpenCV linear", 1, 3.0), ("linear", "SciPy linear", 1, 1.0), ("cubic", "OpenCV cubic", 1, 8.0),
+    ("cubic", "SciPy cubic", 1, 1.0), ("compose", "OpenCV compose", 1, 3.0), ("invert", "OpenCV compose", 20, 3.0),
+)  # fmt: skip
+
+
+def rows(full: bool, sizes: Sequence[int] = (), repeats: int = 0) -> Iterator[Row]:
+    cv2.setNumThreads(1)
+    for size in sizes or ((256, 512, 1024) if full else (512,)):
+        timed = in_turn(calls(size), least=repeats or 7, most=repeats or 15)
+        for ours, other, times, target in COMPARED:
+            peer = f"{times} x {other}" if times > 1 else other
+            yield compared(f"map, {ours}, {size} x {size}", peer, timed, f"gequi {ours}", other, target, times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[512])
     parser.add_argument("--repeats", type=int, default=9)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    for size in chosen.sizes:
-        timed = calls(size)
-        seconds: dict[str, list[float]] = {name: [] for name in timed}
-        for _ in range(chosen.repeats + 1):  # the first is not counted
-            for name, call in timed.items():
-                start = time.process_time()
-                call()
-                seconds[name].append(time.process_time() - start)
-        median = {name: float(np.median(each[1:])) for name, each in seconds.items()}
-        for ours, other, times in (
-            ("linear", "OpenCV linear", 1), ("linear", "SciPy linear", 1), ("cubic", "OpenCV cubic", 1),
-            ("cubic", "SciPy cubic", 1), ("compose", "OpenCV compose", 1), ("invert", "OpenCV compose", 20),
-        ):  # fmt: skip
-            ratio = median[f"gequi {ours}"] / (times * median[other])
-            print(f"{size:5d}  {ours:8s} to {times if times > 1 else '':2} {other:15s} {ratio:6.2f}", flush=True)
+    for row in rows(True, chosen.sizes, chosen.repeats):
+        print(f"{row.name:30s} to {row.peer:20s} {row.value:6.2f}", flush=True)
 
 
 if __name__ == "__main__":
