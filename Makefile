@@ -13,7 +13,7 @@ BUILD := $(CURDIR)/.cache/build
 # Empty, as CRAN has it, before a release: make check-trixie, make check-bare.
 CHECK_OPTIONS := --no-vignettes
 
-.PHONY: demo test check check-trixie check-bare coverage bench docs site lock setup clean
+.PHONY: demo test check check-trixie check-bare coverage bench bench-full docs site lock setup clean
 
 ## the vignette "Get started", rendered, with its table of errors
 demo: setup
@@ -48,10 +48,17 @@ check-bare: setup
 coverage: setup
 	.ci/coverage
 
-## peers side by side, and the tests that take long
+## one table of speed and memory beside others, with its targets; written to .cache/benchmarks.json
 bench: setup
+	$(PYTHON) tests/benchmarks/table.py
+
+## the tests that take long, the table with more sizes, and the programs that compare results with other packages
+bench-full: setup
 	$(PYTHON) -m pytest -q -m slow || [ $$? -eq 5 ]  # 5: there are none
-	for benchmark in tests/benchmarks/*.py; do $(PYTHON) $$benchmark || exit 1; done
+	$(PYTHON) tests/benchmarks/table.py --full
+	for benchmark in convolutions equivariance extrapolation group_attention inversion networks registration \
+	  registration_claims registration_robustness training volumes; do \
+	  $(PYTHON) tests/benchmarks/$$benchmark.py || exit 1; done
 
 ## manual pages and NAMESPACE from the comments in rpkg/R; the pictures of the README and their figures
 docs: setup

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 
+from gequi import _layouts
+from gequi._layouts import all_finite, copy_array, empty_tensor
 from gequi.arrays import (
     as_array,
     as_numpy,
@@ -150,6 +153,81 @@ def test_a_tensor_holds_the_same_values_contiguously_whatever_the_memory_order(o
     tensor = own_tensor(x, torch.float64)
     assert tensor.is_contiguous()
     np.testing.assert_array_equal(tensor.numpy(), x.astype(np.float64))
+
+
+@st.composite
+def arrays(draw):
+    """Arrays whose axes are in any order in memory, forwards or backwards, with gaps, or repeated without memory."""
+    shape = tuple(draw(st.lists(st.integers(1, 7), max_size=5)))
+    order = draw(st.permutations(range(len(shape))))
+    kind = draw(st.sampled_from(("f8", "f4", ">f8", "i4", "u1", "u8", "?")))
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    array = random.integers(0, 100, [2 * shape[axis] for axis in order]).astype(kind).transpose(np.argsort(order))
+    for axis, n in enumerate(shape):
+        step = draw(st.sampled_from((1, 2, -1, -2, 0)))
+        part = array[(slice(None),) * axis + (slice(0, max(1, abs(step) * n), step if step > 0 else 1),)]
+        if step < 0:
+            part = np.flip(part, axis)[(slice(None),) * axis + (slice(None, None, -step),)]
+        array = np.broadcast_to(part, (*part.shape[:axis], n, *part.shape[axis + 1 :]))
+    return array
+
+
+@settings(max_examples=300, deadline=None)
+@given(arrays(), st.data())
+def test_a_copy_in_blocks_is_the_array_whatever_both_layouts(array, data):
+    kind = data.draw(st.sampled_from(("f4", "f8", "i8")))
+    order = data.draw(st.permutations(range(array.ndim)))
+    target = np.full([array.shape[axis] for axis in order], -1, kind).transpose(np.argsort(order))
+    before = array.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_layouts, "BLOCK", 40)
+        patch.setattr(_layouts, "SIDE", 5)
+        copy_array(array, target)
+        tensors = [own_tensor(array, dtype) for dtype in (torch.float32, torch.float64)]
+    np.testing.assert_array_equal(array, before)
+    for copied in (target, *tensors):
+        np.testing.assert_array_equal(np.asarray(copied), np.ascontiguousarray(array))
+
+
+def test_a_large_array_of_r_is_copied_in_blocks(monkeypatch):
+    x = np.asfortranarray(np.random.default_rng(0).random((9, 3, 57, 61)))
+    sizes = []
+    blocks = _layouts._blocks
+    monkeypatch.setattr(_layouts, "_blocks", lambda shape, size: sizes.append(size) or blocks(shape, size))
+    np.testing.assert_array_equal(own_tensor(x, torch.float64).numpy(), x)
+    assert sizes == [[9, 3, 39, 61]]  # 64,233 of at most 65,536 values: the first and the last axis are whole
+    assert np.prod(sizes[0]) <= _layouts.BLOCK
+    own_tensor(np.ascontiguousarray(x), torch.float32)
+    assert len(sizes) == 1  # the same order on both sides
+
+
+@pytest.mark.parametrize("shape", [(), (3, 5), (1, 2, 1200, 900)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64, torch.bool])
+def test_new_tensors_are_aligned_and_contiguous(shape, dtype):
+    tensor = empty_tensor(shape, dtype)
+    assert (tuple(tensor.shape), tensor.dtype, tensor.data_ptr() % 64) == (shape, dtype, 0)
+    assert tensor.is_contiguous()
+    assert tensor.fill_(1).sum() == tensor.numel()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_one_value_that_is_not_finite_is_seen_in_a_large_array(kind, value, order):
+    x = np.zeros((300, 301), kind, order)
+    x[:2] = [[np.finfo(kind).max], [-np.finfo(kind).max]]  # whose sums are not finite
+    assert all_finite(x)
+    x[150, 299] = value
+    assert not all_finite(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_values_that_a_narrower_type_cannot_hold_are_refused_by_name(dtype):
+    beyond = 1.01 * float(torch.finfo(dtype).max)
+    with pytest.raises(InputError, match=f"`x` is too large for {str(dtype)[6:]}; its largest value is"):
+        own_tensor(np.array([1.0, beyond]), dtype, argument="x")
+    tensor = own_tensor(np.array([1.0, 0.9 * beyond, np.inf]), dtype, argument="x")
+    assert tensor.isinf().tolist() == [False, False, True]
 
 
 def test_negative_strides_are_followed():

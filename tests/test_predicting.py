@@ -1,6 +1,9 @@
 """predict(): the compiled copy agrees with the network for every kind of layer and after every change of weights."""
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import torch
 import gequi
 from gequi.errors import InputError
 from gequi.layers.fast import plain_is_faster
-from gequi.networks import batch_size_for, evaluating, plain_network, predicting
+from gequi.networks import batch_size_for, evaluating, plain_network, predicting, prediction
 
 C4 = gequi.gspace("rot2dOnR2", N=4)
 OCTA = gequi.gspace("octaOnR3")
@@ -306,6 +309,46 @@ def test_evaluate_measures_the_compiled_copy(random):
 def test_a_batch_is_as_large_as_its_features_allow():
     net = network(BLOCK)  # 8 channels at most
     assert batch_size_for(net, (100, 1, 8, 8)) == 64
-    assert batch_size_for(net, (100, 1, 128, 256)) == 32
+    assert batch_size_for(net, (100, 1, 128, 256)) == 12
     assert batch_size_for(net, (100, 1, 4096, 4096)) == 1
     assert batch_size_for(torch.nn.ReLU(), (100, 1, 4096, 4096)) == 64
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 7])
+@pytest.mark.parametrize("part", [1, 200, 1000])
+def test_an_array_of_r_gives_the_same_output_to_the_bit(random, monkeypatch, batch_size, part):
+    monkeypatch.setattr(prediction, "VALUES_OF_A_PART", part)
+    net, x = network(BLOCK), random.normal(size=(7, 1, 9, 9))
+    expected = gequi.predict(net, x, batch_size=batch_size)
+    np.testing.assert_array_equal(gequi.predict(net, np.asfortranarray(x), batch_size=batch_size), expected)
+
+
+# In a process of its own, because the memory that other tests have left free does not count.
+PEAK = """
+import pathlib, numpy, torch, gequi
+def resident(name):
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+torch.set_num_threads(1)
+conv = {"layer": "conv", "fields": {"regular": 2}, "kernel_size": 3, "padding": 1}
+layers = [conv, {"layer": "relu"}, conv]
+network = gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=4), "trivial", layers, seed=1)
+for order in "CF":
+    x = numpy.full((64, 1, 192, 192), 0.5, order=order)
+    gequi.predict(network, x[:1])
+    before = resident("VmRSS")
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    y = gequi.predict(network, x)
+    print(y.nbytes, resident("VmHWM") - before)
+    del y
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak of a process")
+def test_predicting_needs_at_most_64_mb_beside_its_input_and_output():
+    found = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    for line in found.stdout.splitlines():
+        output, growth = map(int, line.split())
+        assert output > 75e6
+        assert growth < output + 64e6
+    assert len(found.stdout.splitlines()) == 2

@@ -56,7 +56,7 @@ def calls_in_r():
     """(file, name, names of the arguments, where they are written out) of every call of the core in R's sources."""
     for file in sorted((ROOT / "rpkg/R").glob("*.R")):
         code = re.sub(r"#.*", "", file.read_text())
-        for match in re.finditer(r'\b(call_core(?:_with)?|new_module|image_operation)\(\s*"([\w.]+)"', code):
+        for match in re.finditer(r'\b(call_core(?:_with)?|new_module|image_operation|door)\(\s*"([\w.]+)"', code):
             names = re.findall(r"[(,]\s*(\w+) = ", _until_closed(code, match))
             yield file.name, match.group(2), names if match.group(1).startswith("call_core") else []
 
@@ -99,7 +99,26 @@ def test_r_reads_no_attribute_of_a_python_object_but_at_the_door():
 def test_a_call_returns_the_value_and_nothing_else():
     reply = call("cayley_table", gequi.gspace("rot2dOnR2", N=3))
     np.testing.assert_array_equal(reply.pop("value"), [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
-    assert reply == {"warnings": [], "error": None}
+    assert reply == {"shape": None, "warnings": [], "error": None}
+
+
+def test_a_large_array_of_floats_comes_with_its_shape_and_is_written_into_memory_of_r(declare):
+    def large():
+        return np.random.default_rng(0).random((3, 150, 200), dtype=np.float32)
+
+    def table():
+        return np.zeros((300, 300), np.int32)
+
+    declare(large)
+    declare(table)
+    assert call("table")["shape"] is None
+    reply = call("large")
+    assert reply["shape"] == [3, 150, 200]
+    target = np.zeros(reply["shape"], order="F")
+    view = target.view()
+    view.flags.writeable = False  # as reticulate shows an array of R
+    assert call("write_to_r", reply["value"], view)["error"] is None
+    np.testing.assert_array_equal(target, reply["value"])
 
 
 def test_options_may_have_any_name():

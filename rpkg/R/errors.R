@@ -22,7 +22,8 @@ call_core_with <- function(.name, arguments, .call) {
   }
   error <- item_of(reply, "error")
   if (!is.null(error)) abort_core(error, .call)
-  item_of(reply, "value")
+  shape <- item_of(reply, "shape")
+  if (is.null(shape)) item_of(reply, "value") else array_from_python(reticulate::py_get_item(reply, "value"), shape)
 }
 
 # Signals an error that the core returned as data.

@@ -167,7 +167,7 @@ kept_weights <- function(network) {
 #'   batch from several images.
 #' @param ... Not used.
 #' @param batch_size Integer, the number of examples processed at once. `NULL` is the largest number up to 64 for which
-#'   the largest features of the network have at most 2^23 values.
+#'   the largest features of the network have at most 3 * 2^20 values.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
 #' @param precision Character, `"bfloat16"` to compute convolutions in bfloat16, which has 3 significant digits. It is
 #'   faster on processors and GPUs that support it. The output has the type `dtype`. `NULL` uses `dtype`.

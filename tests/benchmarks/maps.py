@@ -12,8 +12,7 @@ POINTS_AT_ONCE of geometry/sampling.py, which was set by it.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from unittest import mock
 
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from scipy import ndimage
+from support.rows import Row, compared, in_turn
 
 import gequi
 from gequi.geometry import sampling, tensor_maps
@@ -45,15 +45,20 @@ def calls(size: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def medians(timed: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The median CPU time of each call. The calls are made in turn, and the first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(repeats + 1):
-        for name, call in timed.items():
-            start = time.process_time()
-            call()
-            seconds[name].append(time.process_time() - start)
-    return {name: float(np.median(each[1:])) for name, each in seconds.items()}
+# Works of gequi, the peer, how many of it are compared, and the target.
+COMPARED = (
+    ("linear", "OpenCV linear", 1, 3.0), ("linear", "SciPy linear", 1, 1.0), ("cubic", "OpenCV cubic", 1, 8.0),
+    ("cubic", "SciPy cubic", 1, 1.0), ("compose", "OpenCV compose", 1, 3.0), ("invert", "OpenCV compose", 20, 3.0),
+)  # fmt: skip
+
+
+def rows(full: bool, sizes: Sequence[int] = (), repeats: int = 0) -> Iterator[Row]:
+    cv2.setNumThreads(1)
+    for size in sizes or ((256, 512, 1024) if full else (512,)):
+        timed = in_turn(calls(size), least=repeats or 7, most=repeats or 15)
+        for ours, other, times, target in COMPARED:
+            peer = f"{times} x {other}" if times > 1 else other
+            yield compared(f"map, {ours}, {size} x {size}", peer, timed, f"gequi {ours}", other, target, times)
 
 
 def with_blocks(count: int, call: Callable[[], object]) -> object:
@@ -70,23 +75,16 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    for size in chosen.sizes:
-        timed = calls(size)
-        if chosen.blocks:
-            for name in [name for name in timed if name.startswith("gequi")]:
+    for size in chosen.sizes if chosen.blocks else ():
+        for name, call in calls(size).items():
+            if name.startswith("gequi"):
                 counts = [2**k for k in range(12, 21)]
-                found = medians({str(n): partial(with_blocks, n, timed[name]) for n in counts}, chosen.repeats)
-                now = found[str(sampling.POINTS_AT_ONCE)]
-                ratios = "  ".join(f"2^{n.bit_length() - 1} {found[str(n)] / now:.2f}" for n in counts)
+                found = in_turn({str(n): partial(with_blocks, n, call) for n in counts}, chosen.repeats, chosen.repeats)
+                now = np.median(found[str(sampling.POINTS_AT_ONCE)])
+                ratios = "  ".join(f"2^{n.bit_length() - 1} {np.median(found[str(n)]) / now:.2f}" for n in counts)
                 print(f"{size:5d}  {name.removeprefix('gequi '):8s} {ratios}", flush=True)
-            continue
-        median = medians(timed, chosen.repeats)
-        for ours, other, times in (
-            ("linear", "OpenCV linear", 1), ("linear", "SciPy linear", 1), ("cubic", "OpenCV cubic", 1),
-            ("cubic", "SciPy cubic", 1), ("compose", "OpenCV compose", 1), ("invert", "OpenCV compose", 20),
-        ):  # fmt: skip
-            ratio = median[f"gequi {ours}"] / (times * median[other])
-            print(f"{size:5d}  {ours:8s} to {times if times > 1 else '':2} {other:15s} {ratio:6.2f}", flush=True)
+    for row in () if chosen.blocks else rows(True, chosen.sizes, chosen.repeats):
+        print(f"{row.name:30s} to {row.peer:20s} {row.value:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

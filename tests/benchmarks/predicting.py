@@ -1,18 +1,18 @@
 """Predicting with gequi beside escnn in evaluation mode and a plain CNN, numpy to numpy, on one thread.
 
-Run as a program; it prints one table of CPU times and of the ratios of gequi to each: medians of runs in turn. The plain CNN
+Run as a program; it prints the CPU times and their ratios to each other one: medians of runs in turn. The plain CNN
 has convolutions with the channels and kernels of the network, and torch's layers between them. `--only` selects networks by
 a part of their name. `--batches` shows the time of each batch size for one image instead, from which FEATURES_OF_A_BATCH
 (networks/prediction.py) is set.
 """
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from support.rows import Row, compared, cpu_seconds, in_turn
 from torch import nn
 
 import gequi
@@ -63,12 +63,6 @@ def networks() -> dict[str, tuple[torch.nn.Module, tuple[int, ...]]]:
     }  # fmt: skip
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 # ---- the plain CNN --------------------------------------------------------------------------------------
 
 
@@ -105,7 +99,21 @@ def plain_cnn(network: torch.nn.Module) -> torch.nn.Module | None:
     return nn.Sequential(*layers).eval()
 
 
-def compare(name: str, network: torch.nn.Module, size: tuple[int, ...], batch: int, budget: float) -> None:
+# Targets at batch 1 and batch 32, of the ratio to escnn and to the plain CNN.
+TARGETS = {
+    "seeds' network, C4": ((0.6, 0.5), (None, 1.0)),
+    "tutorial, C8": ((0.7, 0.65), (None, 1.0)),
+    "tutorial, C8, 64 x 64": ((0.7, 0.65), (None, 1.0)),
+    "64 fields, C8": ((0.92, 0.88), (None, 1.0)),
+    "octahedral": ((0.4, 0.8), (None, 1.0)),
+    "SO(2), gates": ((0.5, 0.5), (None, 1.0)),
+}
+OTHERS = ((0.7, 0.7), (None, None))
+HEAVY = ("tutorial, C8, 64 x 64",)  # left out of the short table
+
+
+def compare(network: torch.nn.Module, size: tuple[int, ...], batch: int, budget: float) -> dict[str, list[float]]:
+    """CPU seconds of gequi, escnn and the plain CNN, if the network has one, run in turn."""
     x = np.random.default_rng(0).normal(size=(batch, 1, *size)).astype(np.float32)
     cnn = plain_cnn(network)
     with evaluating(network), torch.no_grad():
@@ -120,16 +128,20 @@ def compare(name: str, network: torch.nn.Module, size: tuple[int, ...], batch: i
             return cnn(torch.from_numpy(x)).numpy()
 
         np.testing.assert_allclose(ours(), escnn(), atol=1e-4 * np.abs(escnn()).max())
-        works = [ours, escnn] if cnn is None else [ours, escnn, plain]
-        runs = max(3, min(101, int(budget / sum(map(seconds, works)))))
-        timed = np.array([[seconds(work) for work in works] for _ in range(runs)])
-    milliseconds = 1000 * np.median(timed, 0)
-    ratios = np.median(timed[:, :1] / timed, 0)
-    columns = [
-        f"{milliseconds[0]:12.2f}",
-        *(f"{m:12.2f} {r:6.2f}" for m, r in zip(milliseconds[1:], ratios[1:], strict=True)),
-    ]
-    print(f"{name:28s} {batch:6d}", *columns, flush=True)
+        works = {"gequi": ours, "escnn": escnn} | ({} if cnn is None else {"a plain CNN": plain})
+        return in_turn(works, budget, least=3)
+
+
+def rows(full: bool, budget: float = 3.0) -> Iterator[Row]:
+    for name, (network, size) in networks().items():
+        for place, batch in enumerate((1, 32)):
+            if not full and (name in HEAVY or (batch == 32 and name.startswith(("64", "unet")))):
+                continue
+            timed = compare(network, size, batch, 2 * budget if full else budget)
+            for peer, targets in zip(("escnn", "a plain CNN"), TARGETS.get(name, OTHERS), strict=True):
+                if peer in timed:
+                    title = f"predict(), {name}, batch {batch}"
+                    yield compared(title, peer, timed, "gequi", peer, targets[place])
 
 
 def batches(name: str, network: torch.nn.Module, size: tuple[int, ...], count: int = 32) -> None:
@@ -138,7 +150,7 @@ def batches(name: str, network: torch.nn.Module, size: tuple[int, ...], count: i
     taken = {}
     for batch in (1, 2, 4, 8, 16, 32):
         gequi.predict(network, x[:batch], batch_size=batch)
-        taken[batch] = min(seconds(lambda size=batch: gequi.predict(network, x, batch_size=size)) for _ in range(2))
+        taken[batch] = min(cpu_seconds(lambda size=batch: gequi.predict(network, x, batch_size=size)) for _ in range(2))
     text = "  ".join(f"{batch}: {1000 * each / count:.2f}" for batch, each in taken.items())
     print(f"{name} {size}, ms per image by batch size: {text}; chosen {batch_size_for(network, x.shape)}", flush=True)
 
@@ -155,12 +167,9 @@ def main() -> None:
         for name, (network, size) in networks().items():
             batches(name, network, size)
         return
-    print(f"{'':28s} {'batch':>6s} {'gequi, ms':>12s} {'escnn, ms':>12s} {'ratio':>6s} {'CNN, ms':>12s} {'ratio':>6s}")
-    for name, (network, size) in networks().items():
-        if options.only not in name:
-            continue
-        for batch in (1, 32):
-            compare(name, network, size, batch, options.budget)
+    for row in rows(True, options.budget / 2):
+        if options.only in row.name:
+            print(f"{row.name:50s} to {row.peer:12s} {row.value:6.2f}  {row.milliseconds:10.2f} ms", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,25 @@ test_that("arrays keep their axes on both ways", {
   expect_identical(as_is(matrix(c(TRUE, FALSE), 1)), matrix(c(TRUE, FALSE), 1))
 })
 
+test_that("large arrays keep their axes and values on both ways, and are R's own", {
+  needs_python()
+  grey <- field_type(c4(), c(trivial = 1))
+  x <- feature(3, 1, 160, 170)
+  before <- x + 0
+  expect_gt(length(x), large)
+  turned <- transform_field(x, grey, 2) # a quarter turn, counter-clockwise
+  expect_identical(dim(turned), c(3L, 1L, 170L, 160L))
+  expect_true(all(turned[2, 1, , ] == t(x[2, 1, , ])[170:1, ]))
+  again <- transform_field(x, grey, 2)
+  again[1] <- 7
+  expect_false(turned[1] == 7)
+  expect_identical(x, before)
+  x[12345] <- NA
+  expect_error(transform_field(x, grey, 2), "`x` must have no missing values; 1 of its 81600 values are NA")
+  x[12345] <- NaN
+  expect_error(transform_field(x, grey, 2), "`x` must be finite; 1 of its 81600 values are NaN or infinite")
+})
+
 test_that("vectors are arrays of one axis, single values are values", {
   expect_identical(as_is(c(1, 2)), array(c(1, 2)))
   expect_identical(as_is(c(a = 1, b = 2)), array(c(1, 2)))

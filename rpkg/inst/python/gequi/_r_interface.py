@@ -10,6 +10,7 @@ formats the message with its own conventions (it counts from 1 and writes NULL f
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import inspect
@@ -20,17 +21,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from . import __all__ as PUBLIC_FUNCTIONS, fields as _fields, groups, networks, saving, symmetry
 from ._escnn import GSpace
+from ._layouts import BLOCK, copy_array
 from ._recipes import choose_seed
 from .arrays import check_dtype
 from .errors import GequiError, GequiWarning, Message
 
 # name -> the module of the function, and its arguments. A module is loaded at the first call of one of its functions.
 PRIVATE_FUNCTIONS = {
+    "all_finite": "_layouts:all_finite(array)",
     "as_grayscale": "pictures:as_grayscale(x, argument)",
     "at_intervals": "_progress:at_intervals(progress, seconds)",
     "broadcast_call": "axes:broadcast_call(f, axis, spec, *operands)",
@@ -74,6 +78,7 @@ PRIVATE_FUNCTIONS = {
     "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
     "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",
     "warp_stack": "stacks:warp_stack(stack, newdata, **options)",
+    "write_to_r": "_r_interface:write_to_r(source, target)",
 }
 
 
@@ -116,7 +121,8 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
         *arguments, **options: what it takes.
 
     Returns:
-        `value` (None after an error); `warnings`, a list of dicts `kinds`, `pieces`; `error`, None or a dict
+        `value` (None after an error); `shape`, its sizes if it is a large array of floats, which R takes by
+        `write_to_r()`, otherwise None; `warnings`, a list of dicts `kinds`, `pieces`; `error`, None or a dict
         `kinds`, `pieces`, `argument`, `traceback`. `kinds` are the names of the classes, the nearest first; `pieces`
         are those of `errors.Message.pieces()`.
 
@@ -142,7 +148,18 @@ def call(function: str, /, *arguments: Any, **options: Any) -> dict[str, Any]:
             ours.append(_as_data(warning.message, GequiWarning))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return {"value": value, "warnings": ours, "error": error}
+    return {"value": value, "shape": _shape_of_large(value), "warnings": ours, "error": error}
+
+
+def _shape_of_large(value: Any) -> list[int] | None:
+    large = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > BLOCK
+    return list(value.shape) if large else None
+
+
+def write_to_r(source: np.ndarray, target: np.ndarray) -> None:
+    """Writes an array into memory of R: `target` is the read-only view of an array that R has allocated for it."""
+    memory = (ctypes.c_byte * target.nbytes).from_address(target.ctypes.data)
+    copy_array(source, np.ndarray(target.shape, target.dtype, memoryview(memory), strides=target.strides))
 
 
 def _raising(value: Any) -> Any:

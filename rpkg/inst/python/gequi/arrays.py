@@ -7,13 +7,13 @@ is a view of R's memory, so an in-place operation would overwrite the caller's v
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from ._layouts import OF_NUMPY, all_finite, copy_array, empty_tensor
 from ._limits import check_memory, largest
 from .errors import GequiError, InputError, ShapeError, nearest
 
@@ -210,7 +210,7 @@ def as_array(
     if array.size == 0:
         raise ShapeError("`{argument}` is empty: its shape is {shape}.", argument, shape=array.shape)
     check_memory(array.size, argument)  # a view may have more values than the machine has bytes
-    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+    if finite and array.dtype.kind == "f" and not all_finite(array):
         bad = int(array.size - np.isfinite(array).sum())
         template = "`{argument}` must be finite; {bad} of its {size} values are NaN or infinite."
         raise InputError(template, argument, bad=bad, size=array.size)
@@ -253,7 +253,7 @@ def as_float(array: np.ndarray, dtype: np.dtype | str, argument: str) -> np.ndar
 
 def check_result(result: np.ndarray, argument: str) -> np.ndarray:
     """Return `result` if it is finite. Otherwise raise an error for `argument`, whose values are too large."""
-    if not np.isfinite(result).all():
+    if not all_finite(result):
         template = "`{argument}` has values too large to compute with in {dtype}: the result is not finite."
         raise InputError(template, argument, dtype=str(result.dtype))
     return result
@@ -287,21 +287,14 @@ def own_tensor(
     Raises:
         InputError: if `dtype` cannot represent a finite value. `argument` is the name of the array.
     """
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        # numpy.ascontiguousarray() keeps the negative stride of an axis of length 1, which torch does not accept
-        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
-    if array.dtype.kind in "ub" and array.dtype.itemsize > 1:  # torch supports few unsigned types
-        beyond = array.size > 0 and int(array.max()) >= 2**63
-        if beyond and not dtype.is_floating_point:
-            template = ("`{argument}`" if argument else "An array") + " is too large for {dtype}."
-            raise InputError(template, argument, dtype="int64")
-        array = array.astype(np.float64 if beyond else np.int64)
-    tensor = torch.empty(array.shape, dtype=dtype, device=device)
-    with warnings.catch_warnings():  # torch warns of read-only memory; copy_() only reads it
-        warnings.simplefilter("ignore", UserWarning)
-        tensor.copy_(torch.from_numpy(array))
+    if array.dtype.kind == "u" and not dtype.is_floating_point and array.max(initial=0) >= 2**63:
+        template = ("`{argument}`" if argument else "An array") + " is too large for {dtype}."
+        raise InputError(template, argument, dtype="int64")
+    copied = empty_tensor(array.shape, dtype if dtype in OF_NUMPY else torch.float32)
+    copy_array(array, copied.numpy())
+    tensor = copied.to(dtype=dtype, device=device)
     narrower = dtype.is_floating_point and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize
-    if narrower and not bool(torch.isfinite(tensor).all()):
+    if narrower and not all_finite(as_numpy(copied if dtype in OF_NUMPY else tensor.float())):
         _as_finite_as(array, as_numpy(tensor.float()), argument, str(dtype).removeprefix("torch."))
     return tensor
 

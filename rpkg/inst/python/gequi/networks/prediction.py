@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._layouts import all_finite, empty_tensor, is_row_major
 from .._progress import Progress, check_progress, counted
 from ..arrays import LazyArray, as_array, check_choice, check_dtype, check_integer, check_result, opened, own_tensor
 from ..errors import InputError, ShapeError
@@ -19,8 +20,11 @@ from .shapes import largest_features
 
 LARGEST_BATCH = 64
 # Number of values in the largest features of a batch. From 2**21 on, the time per image hardly depends on it
-# (tests/benchmarks/predicting.py --batches); larger values need more memory.
-FEATURES_OF_A_BATCH = 2**23
+# (tests/benchmarks/predicting.py --batches).
+FEATURES_OF_A_BATCH = 3 * 2**20
+# Number of values of an array of R that are converted at once. With both numbers, prediction needs less than 64 MB beside
+# its input and output (tests/benchmarks/border.py --sizes).
+VALUES_OF_A_PART = 2**22
 
 
 def predict(
@@ -48,7 +52,7 @@ def predict(
         *more: array: further inputs for modules that take several, such as a query and its context. They are split into
             the same batches.
         batch_size: int, optional: the number of examples processed at once. None is the largest number up to 64 for
-            which the largest features of the network have at most 2^23 values.
+            which the largest features of the network have at most 3 * 2^20 values.
         dtype: str, optional: "float32" or "float64". None uses the type of the network.
         precision: str, optional: "bfloat16" to compute convolutions in bfloat16, which has 3 significant digits. It is
             faster on processors and GPUs that support it. Only for networks from `equivariant_network()`. The output
@@ -86,23 +90,51 @@ def predict(
     arrays, kind = _inputs(model, x, more, dtype)
     size = size or batch_size_for(model, arrays[0].shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    count, found, tell = len(arrays[0]), None, counted(check_progress(progress), len(arrays[0]))
+    found, tell = _Results(len(arrays[0])), counted(check_progress(progress), len(arrays[0]))
     names = ["x", *["more"] * len(more)]
+    batches = [_batches(each, size, kind, name) for each, name in zip(arrays, names, strict=True)]
     with predicting(model, kind, narrow) as run:
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            output = run(*(own_tensor(each[start:stop], kind, argument=name).to(device)
-                           for each, name in zip(arrays, names, strict=True)))  # fmt: skip
+        for inputs in zip(*batches, strict=True):
+            output = run(*(each.to(device) for each in inputs))
             if not isinstance(output, torch.Tensor):
                 template = "`{argument}` must return one tensor; it returned {kind}."
                 raise InputError(template, "model", kind=type(output).__name__)
-            if found is None:
-                found = torch.empty((count, *output.shape[1:]), dtype=output.dtype)
-            found[start:stop] = output
-            tell(stop)
-    assert found is not None
-    result = found.numpy()
+            found.append(len(inputs[0]), output)
+            tell(found.filled)
+    result = found.tensor.numpy()
     return check_output(result, model) if hasattr(model, "recipe") else result  # others may return NaN
+
+
+class _Results:
+    """The outputs of all batches in one tensor, which has the shape and the type of the first one."""
+
+    tensor: torch.Tensor
+
+    def __init__(self, count: int) -> None:
+        self.count, self.filled = count, 0
+
+    def append(self, rows: int, output: torch.Tensor) -> None:
+        if not self.filled:
+            self.tensor = empty_tensor((self.count, *output.shape[1:]), output.dtype)
+        self.tensor[self.filled : self.filled + rows] = output
+        self.filled += rows
+
+
+def _batches(array: np.ndarray, size: int, kind: torch.dtype, name: str) -> Iterator[torch.Tensor]:
+    """Yield the batches of an array as tensors.
+
+    In an array of R, the values of one example are far apart. It is converted in parts of several batches, because the
+    memory is read in pieces of at least 64 bytes.
+    """
+    row = array[0].size
+    step = size if is_row_major(array) else size * max(1, VALUES_OF_A_PART // (size * row))
+    for first in range(0, len(array), step):
+        part = own_tensor(array[first : first + step], kind, argument=name)
+        if step == size:
+            yield part
+        else:
+            yield from (each.clone() for each in part.split(size))  # as aligned as any other batch
+        del part  # before the next one is made
 
 
 def _check_precision(model: nn.Module, precision: str | None) -> torch.dtype | None:
@@ -121,11 +153,13 @@ def _predict_parts(
 ) -> np.ndarray:  # fmt: skip
     """Predict for inputs that are read batch by batch."""
     size = size or batch_size_for(model, x.shape)
-    tell, pieces = counted(check_progress(progress), len(x)), []
+    tell, found = counted(check_progress(progress), len(x)), _Results(len(x))
     for start in range(0, len(x), size):
-        pieces.append(predict(model, x[start : start + size], batch_size=size, dtype=dtype, precision=precision))
-        tell(min(start + size, len(x)))
-    return np.concatenate(pieces)
+        part = x[start : start + size]
+        output = predict(model, part, batch_size=size, dtype=dtype, precision=precision)
+        found.append(len(part), torch.from_numpy(output))
+        tell(found.filled)
+    return found.tensor.numpy()
 
 
 def _inputs(model: nn.Module, x: Any, more: Sequence[Any], dtype: str | None) -> tuple[list[np.ndarray], torch.dtype]:
@@ -163,6 +197,6 @@ def batch_size_for(model: nn.Module, shape: Sequence[int]) -> int:
 
 def check_output(output: np.ndarray, model: nn.Module, argument: str = "x") -> np.ndarray:
     """Return the `output` of a model created by gequi if it is finite. The error names weights that are not finite."""
-    if np.isfinite(output).all() or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
+    if all_finite(output) or all(bool(torch.isfinite(each).all()) for each in model.parameters()):
         return check_result(output, argument)
     raise InputError("`{argument}` has weights that are not finite: its training has diverged.", "model")
