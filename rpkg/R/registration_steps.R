@@ -24,7 +24,7 @@
 #'     `"similarity"` and `"rigid"`); and `score`, the correlation of the images under the map after a few steps.
 #' @section Errors: The errors of [register_images()]; `gequi_input_error` for a token that does not exist.
 #' @references Greer et al. (2024), CARL, arXiv:2405.16738.
-#' @seealso `vignette("registering-images", package = "gequiR")`
+#' @seealso The article *Registering images by attention* on the site of the package (`make site`).
 #' @concept attention map
 #' @family registration
 #' @export
