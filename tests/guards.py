@@ -670,6 +670,7 @@ OTHERS: dict[tuple[str, str], set[str]] = {
     ("register_curves", "bandwidth"): {"a"},  # over which the values are too large
     ("register_images", "moving_spacing"): {"fixed", "moving"},  # too few pixels of the larger spacing
     ("rearrange", "x"): {"a"},
+    ("register_stack", "mirror"): {"images"},  # which are not mirrored
     ("local_equivariance_error", "model"): {"space"},  # a network has a space and fields of its own
     ("local_equivariance_error", "x"): {"input", "model(x)"},
     ("scaled_dot_product_attention", "key"): {"value"},

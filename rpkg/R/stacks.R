@@ -107,8 +107,8 @@ make_python.gequi_stack <- function(x, call) {
   plain <- plain_data(x)
   plain$volume <- with_nan(plain$volume)
   plain$maps <- with_nan(plain$maps) - 1
-  plain$table <- as_rows(plain$table, if (is.null(plain$names)) "section" else character())
-  plain$pairs <- as_rows(plain$pairs, c("first", "second"))
+  plain$table <- as_section_rows(plain$table, if (is.null(plain$names)) "section" else character())
+  plain$pairs <- as_section_rows(plain$pairs, c("first", "second"))
   plain$reference <- plain$reference - 1L
   if (!is.null(plain$fill)) plain$fill <- with_nan(plain$fill)
   plain$names <- as.list(plain$names)
@@ -116,7 +116,7 @@ make_python.gequi_stack <- function(x, call) {
 }
 
 # The reverse of as_table(): a list of rows, with NULL for what is missing.
-as_rows <- function(table, indexes = character()) {
+as_section_rows <- function(table, indexes = character()) {
   for (key in indexes) table[[key]] <- table[[key]] - 1L
   lapply(seq_len(nrow(table)), function(i) {
     lapply(as.data.frame(table), function(column) if (!is.na(column[[i]])) column[[i]])

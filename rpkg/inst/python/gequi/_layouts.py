@@ -24,7 +24,7 @@ _LARGE = 2**22  # bytes, from which numpy asks for huge pages; torch does not
 
 # numpy's type of each type of torch that has one. bfloat16 has none.
 OF_NUMPY = {
-    each: torch.empty(0, dtype=each).numpy().dtype
+    each: torch.empty(0, dtype=each, device="cpu").numpy().dtype
     for each in (torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool)
 }
 
@@ -33,7 +33,7 @@ def empty_tensor(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Return a new tensor on the CPU. A large one has huge pages if the system provides them, as arrays of numpy do."""
     kind = OF_NUMPY.get(dtype)
     if kind is None or math.prod(shape) * kind.itemsize < _LARGE:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     memory = np.empty(math.prod(shape) * kind.itemsize + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return torch.from_numpy(memory[start : len(memory) - _ALIGNMENT + start].view(kind).reshape(shape))

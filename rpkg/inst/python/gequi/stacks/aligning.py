@@ -89,9 +89,10 @@ def register_stack(
     Example:
         >>> from gequi import register_stack, sample_image
         >>> image = sample_image("cat")[50:114, 150:214]
-        >>> stack = register_stack([image, image.T[::-1], image[::-1]], transform="rigid")
-        >>> [(row["mirrored"], round(row["rotation"])) for row in stack.table]
-        [(False, 0), (False, 90), (True, 180)]
+        >>> sections = [image, image.T[::-1], image[::-1, ::-1]]
+        >>> turns = [row["rotation"] for row in register_stack(sections, "rigid", mirror=False).table]
+        >>> [round(turn - turns[0]) % 360 for turn in turns]
+        [0, 90, 180]
     """
     kind_of_map = check_choice(transform, "transform", TRANSFORMS)
     check_choice(contrast, "contrast", CONTRASTS)
