@@ -64,7 +64,8 @@
 #' @examplesIf gequi_available()
 #' image <- sample_image("cat")[51:98, 151:198]
 #' turned <- t(image)[ncol(image):1, ]
-#' stack <- register_stack(list(a = image, b = turned, c = image[nrow(image):1, ]), transform = "rigid")
+#' sections <- list(a = image, b = turned, c = image[nrow(image):1, ])
+#' stack <- register_stack(sections, transform = "rigid")
 #' stack
 #' summary(stack)
 register_stack <- function(images, transform = "deformable", contrast = "same", mirror = "search", mask = "auto",

@@ -1,7 +1,7 @@
 test_that("large images are read at a lower resolution, and points and pixels are mapped at full resolution", {
   needs_python()
   image <- sample_image("cat")[1:160, 101:292]
-  files <- withr::local_tempfile(pattern = c("moving", "fixed", "warped"), fileext = ".tif")
+  files <- tempfile(c("moving", "fixed", "warped"), fileext = ".tif")
   tiff::writeTIFF(t(image)[192:1, ], files[1], bits.per.sample = 16)
   tiff::writeTIFF(image, files[2], bits.per.sample = 16)
   small <- lapply(files[1:2], read_slide, step = 2)
