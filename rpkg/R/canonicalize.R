@@ -97,18 +97,13 @@ fit_canonicalizer <- function(x, space = NULL, network = NULL, epochs = 20, batc
 #' @export
 predict.gequi_canonicalized <- function(object, x, ..., batch_size = NULL, newdata = NULL, progress = NULL) {
   refuse_dots(...)
-  x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
-  call <- rlang::current_env()
-  bar <- reporter(progress, function() count_bar("Predicting"), call)
-  on.exit(bar$close())
-  arguments <- list(model = object, x = x, batch_size = batch_size, progress = bar$report)
-  call_core_with("predict", arguments, call)
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
+  predict_wrapped(object, x, batch_size, progress, rlang::current_env())
 }
 
 #' @export
 format.gequi_canonicalized <- function(x, ...) {
-  kind <- if (inherits(x$model, "gequi_handle")) format(x$model) else described(x$model)
-  paste0("canonicalize(", kind, ") on ", format(x$canonicalizer$space))
+  format_wrapped("canonicalize", x$model, x$canonicalizer$space)
 }
 
 #' @export

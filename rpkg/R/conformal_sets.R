@@ -114,12 +114,8 @@ make_python.gequi_conformal <- function(x, call) {
 #' @export
 predict.gequi_conformal <- function(object, x, ..., batch_size = NULL, newdata = NULL, progress = NULL) {
   refuse_dots(...)
-  x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
-  call <- rlang::current_env()
-  bar <- reporter(progress, function() count_bar("Predicting"), call)
-  on.exit(bar$close())
-  arguments <- list(model = object, x = x, batch_size = batch_size, progress = bar$report)
-  members <- call_core_with("predict", arguments, call)
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
+  members <- predict_wrapped(object, x, batch_size, progress, rlang::current_env())
   matrix(as.logical(members), nrow(members), dimnames = list(NULL, object$classes))
 }
 

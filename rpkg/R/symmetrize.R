@@ -58,18 +58,13 @@ make_python.gequi_symmetrized <- function(x, call) {
 #' @export
 predict.gequi_symmetrized <- function(object, x, ..., batch_size = NULL, newdata = NULL, progress = NULL) {
   refuse_dots(...)
-  x <- as_inputs(x_or_newdata(if (!missing(x)) x, newdata))
-  call <- rlang::current_env()
-  bar <- reporter(progress, function() count_bar("Predicting"), call)
-  on.exit(bar$close())
-  arguments <- list(model = object, x = x, batch_size = batch_size, progress = bar$report)
-  call_core_with("predict", arguments, call)
+  x <- x_or_newdata(if (!missing(x)) x, newdata)
+  predict_wrapped(object, x, batch_size, progress, rlang::current_env())
 }
 
 #' @export
 format.gequi_symmetrized <- function(x, ...) {
-  kind <- if (inherits(x$model, "gequi_handle")) format(x$model) else described(x$model)
-  paste0("symmetrize(", kind, ") on ", format(x$space))
+  format_wrapped("symmetrize", x$model, x$space)
 }
 
 #' @export
@@ -77,4 +72,18 @@ print.gequi_symmetrized <- function(x, ...) {
   refuse_dots(..., .also = of_print)
   cat(title_line("symmetrized model", format(x)), "\n", sep = "")
   invisible(x)
+}
+
+# ---- models that contain another model -------------------------------------------------------------------------------
+
+# Predicts with a model that contains another one, which may be a model of another package.
+predict_wrapped <- function(object, x, batch_size, progress, call) {
+  bar <- reporter(progress, function() count_bar("Predicting"), call)
+  on.exit(bar$close())
+  arguments <- list(model = object, x = as_inputs(x), batch_size = batch_size, progress = bar$report)
+  call_core_with("predict", arguments, call)
+}
+
+format_wrapped <- function(how, model, space) {
+  paste0(how, "(", if (inherits(model, "gequi_handle")) format(model) else described(model), ") on ", format(space))
 }

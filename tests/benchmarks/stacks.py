@@ -7,7 +7,7 @@ and a slow change of brightness, two are turned over and one is torn. Printed is
 from the truth, up to one map that all have in common (their mean), inside the body; the drift, which is the
 distance of the last section relative to the first; and the sections that are named as not aligned.
 
-It set the constants of gequi/stacks. --free adds up the deformations without the prior, for comparison.
+It was used to choose between the steps of gequi/stacks, on this block only. --free adds up the deformations without the prior, for comparison.
 """
 
 from __future__ import annotations
