@@ -109,6 +109,12 @@ def test_a_model_without_derivatives_has_the_same_error(random):
     assert [row["error"] for row in wide] == pytest.approx([row["error"] for row in rows], rel=1e-5)
 
 
+def test_a_single_image_is_a_batch_of_one(random):
+    image = random.normal(size=(21, 21))
+    expected = gequi.local_equivariance_error(np.square, image[None, None])
+    assert gequi.local_equivariance_error(np.square, image) == expected
+
+
 def test_what_is_equivariant_has_no_error(dtype, exactness, random):
     x = smooth(random, size=33).astype(dtype)
     scaled = nn.Conv2d(1, 3, 1, bias=False).to(getattr(torch, dtype))
@@ -232,7 +238,7 @@ NETWORK = gequi.equivariant_network(C8, "trivial", LAYERS[:1], seed=1)
         ({"by": "layer"}, InputError, "`by` = 'layer' is for networks and torch modules"),
         ({"motions": "shear"}, InputError, "`motions` must be one of"),
         ({"motions": []}, InputError, "`motions` is empty"),
-        ({"x": X[0]}, ShapeError, "`x` must have 4 axes"),
+        ({"x": X[0]}, ShapeError, "`x` must have 2 or 4 axes"),
         ({"model": 3}, InputError, "`model` must be a network or a function"),
         ({"model": lambda x: 0 * x}, InputError, "`x` gives an output of zeros"),
         ({"model": lambda x: x[:, :, 0]}, ShapeError, "`model` must return images"),

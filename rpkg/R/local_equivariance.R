@@ -17,7 +17,7 @@
 #'
 #' @param model A model of any kind that [symmetrize()] accepts. For models without derivatives, such as functions,
 #'   predictors and files, differences of steps of 1e-4 are used.
-#' @param x Numeric array (batch, channel, row, column), images.
+#' @param x Numeric array (batch, channel, row, column), images, or a matrix, a single image with one channel.
 #' @param by Character, `"model"`, or `"layer"` for networks and torch modules.
 #' @param motions Character vector of `"rotation"` (per radian), `"scale"` (per unit of the logarithm), `"x"` and `"y"`
 #'   (per pixel of the input). `NULL` measures all.

@@ -56,7 +56,7 @@ def local_equivariance_error(
     Args:
         model: a model of any kind that `symmetrize()` accepts. For models without derivatives, such as functions,
             predictors and files, differences of steps of 1e-4 are used.
-        x: array (batch, channel, row, column): images.
+        x: array (batch, channel, row, column), or (row, column): images, or a single one with one channel.
         by: str: "model" or "layer", for networks and torch modules.
         motions: str or list of str, optional: of "rotation" (per radian), "scale" (per unit of the logarithm), "x" and
             "y" (per pixel of the input). None measures all.
@@ -91,7 +91,8 @@ def local_equivariance_error(
     chosen = list(MOTIONS) if motions is None else [check_choice(each, "motions", MOTIONS) for each in entries(motions)]
     if not chosen:
         raise InputError("`{argument}` is empty; {none!r} is the default.", "motions", none=None)
-    array = as_array(x, "x", ndim=4, axes="(batch, channel, row, column)")
+    array = as_array(x, "x", ndim=(2, 4), axes="(batch, channel, row, column) or (row, column)")
+    array = array[None, None] if array.ndim == 2 else array
     module, kept, types = _prepared(model, space, input, output, dtype)
     exact = not any(isinstance(part, FunctionModule | torch.jit.ScriptModule) for part in module.modules())
     if by == "layer" and not exact:
