@@ -13,6 +13,7 @@ held before.
 import itertools
 import json
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import gequi
 from gequi.group_attention import PoseAttention, pixel_points
 from gequi.networks import draw_weights, evaluating
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else each profile prints lines of the profiler on stderr
 SPACE = gequi.gspace("rot2dOnR2", N=4)
 LENGTHS = (14, 20, 28)  # of the image; 4 poses a pixel: 784, 1600, 3136 tokens
 BATCH, HEADS = 4, 4

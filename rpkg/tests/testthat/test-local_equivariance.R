@@ -51,6 +51,6 @@ test_that("what has no local error is refused", {
   x <- feature(1, 1, 9, 9)
   expect_refused(local_equivariance_error(ramp, x, by = "layer"), "is for networks and torch modules", "input")
   expect_refused(local_equivariance_error(ramp, x, motions = "shear"), "`motions` must be one of", "input")
-  expect_refused(local_equivariance_error(ramp, x[1, , , ]), "`x` must have 4 axes", "shape")
+  expect_refused(local_equivariance_error(ramp, array(0, c(1, 9, 9))), "`x` must have 2 or 4 axes", "shape")
   expect_error(local_equivariance_error(function(x) stop("my own"), x), "my own")
 })

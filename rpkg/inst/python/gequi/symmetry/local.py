@@ -91,7 +91,7 @@ def local_equivariance_error(
     chosen = list(MOTIONS) if motions is None else [check_choice(each, "motions", MOTIONS) for each in entries(motions)]
     if not chosen:
         raise InputError("`{argument}` is empty; {none!r} is the default.", "motions", none=None)
-    array = as_array(x, "x", ndim=(2, 4), axes="(batch, channel, row, column) or (row, column)")
+    array = as_array(x, "x", ndim=(2, 4), axes="(row, column) or (batch, channel, row, column)")
     array = array[None, None] if array.ndim == 2 else array
     module, kept, types = _prepared(model, space, input, output, dtype)
     exact = not any(isinstance(part, FunctionModule | torch.jit.ScriptModule) for part in module.modules())
