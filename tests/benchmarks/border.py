@@ -1,7 +1,7 @@
 """The border to numpy and R: copies between their layouts, and the memory of predict(). Run: python tests/benchmarks/border.py
 
-Printed are ratios of CPU times to a memcpy of the result (medians of repeats in turn, one thread), and the peak memory of
-predict() beside its input and output. `--blocks` shows the ratios for other sizes of a block, from which BLOCK and SIDE
+It prints ratios of CPU times to a memcpy of the result (medians of repeats in turn, one thread), and the peak memory of
+predict() beyond its input and output. `--blocks` shows the ratios for other sizes of a block, from which BLOCK and SIDE
 (_layouts.py) are set; `--sizes` the memory for other sizes of a batch and of a part of an array of R, from which
 FEATURES_OF_A_BATCH and VALUES_OF_A_PART (networks/prediction.py) are set. Linux only. border.R measures the same from R.
 """

@@ -1,8 +1,8 @@
 """Trains the encoder that gequi carries for images of different kinds. Run: python tests/benchmarks/encoder.py FILE
 
 Without FILE it is trained for 20 steps and not kept: this shows that the training works and how long a step takes. It
-learns from pictures of scikit-image and scikit-learn, none of which the benchmark of registration shows; the file
-says itself what it was made of, and how the training went. Then compare it with the designed one:
+learns from pictures of scikit-image and scikit-learn, none of which the benchmark of registration uses. The file
+stores what it was made of and how the training went. To compare it with the designed encoder:
 python tests/benchmarks/registration.py --changes multimodal --methods gequi "gequi, trained encoder"
 """
 

@@ -1,4 +1,4 @@
-"""Errors of maps under elements that interpolate, in floors of interpolation: what sets FACTOR.
+"""Errors of maps under elements that interpolate, relative to the interpolation floor. FACTOR is set from them.
 
     python tests/benchmarks/equivariance.py
 

@@ -1,9 +1,9 @@
-"""Points outside the fixed image, and what is claimed for them. Run: python tests/benchmarks/extrapolation.py
+"""The claimed error of points outside the fixed image. Run: python tests/benchmarks/extrapolation.py
 
 The fixed image of a pair of registration.py is cut to its inner part, and the rest of its pixels, which the
 registration has not seen, are carried to the moving image by `transform_points(extrapolate = True)`. The pairs are bent,
-as there, or turned only, for a linear map. Printed is, by the distance from the part, the share of pixels whose error is
-below two claimed standard deviations. It set `extrapolation_reach` and `extrapolation_bend` of the presets; --fit prints
+as there, or turned only, for a linear map. The table has, by
+the distance from the part, the share of pixels whose error is below two claimed standard deviations. It set `extrapolation_reach` and `extrapolation_bend` of the presets; --fit prints
 the shares for other values.
 """
 
@@ -27,7 +27,7 @@ TRANSFORMS = ("deformable", "affine", "similarity")
 
 
 class Outside(NamedTuple):
-    """Of each pixel outside: the distance, the error, the deviation at the border; of the map: bend, size and scale."""
+    """The distance, error and deviation at the border of each pixel outside; the bend, size and scale of the map."""
 
     distance: np.ndarray
     error: np.ndarray
@@ -37,7 +37,7 @@ class Outside(NamedTuple):
     scale: float
 
     def claimed(self, reach: float | None = None, bend: float | None = None) -> np.ndarray:
-        """What is claimed with the presets' values, or with these."""
+        """Return the claim with the values of the presets, or with the given values."""
         share = (1.0 if bend is None else bend / IMAGES.extrapolation_bend) * self.bend
         factor = 1.0 if reach is None else IMAGES.extrapolation_reach / reach
         near = extrapolated(self.border, self.distance * factor, self.size, 0.0)
@@ -45,7 +45,7 @@ class Outside(NamedTuple):
 
 
 def linear_pair(size: int, name: str, random: np.random.Generator, change: str) -> benchmark.Pair:
-    """A picture and the same turned and up to a tenth larger or smaller."""
+    """A picture, and the same picture rotated and up to 10 % larger or smaller."""
     image = benchmark.picture(name, size)
     pixels, centre, margin = np.indices((size, size)).astype(float), (size - 1) / 2, (len(image) - size) / 2
     angle = random.uniform(0, 2 * math.pi)
@@ -56,7 +56,7 @@ def linear_pair(size: int, name: str, random: np.random.Generator, change: str) 
 
 
 def outside(pair: benchmark.Pair, transform: str, share: float, random: np.random.Generator) -> Outside:
-    """The part of the fixed image, with a side of this share, registered and compared outside, where both are seen."""
+    """Register the central part of the fixed image, and compare the map outside it, where both images are seen."""
     n = len(pair.fixed)
     side = round(share * n)
     corner = random.integers(0, n - side + 1, 2)

@@ -51,7 +51,7 @@ class Dense(nn.Module):
             torch.cat([a.query_bias, a.key_bias, a.value_bias]),
         )
         query, key, value = maps.unflatten(2, (3, a.heads, a.key_dim)).permute(2, 0, 3, 1, 4)
-        # As relative positions are usually added: one score for each pair, whatever the content of the query.
+        # The usual form of relative positions: one score for each pair, independent of the content of the query.
         one = torch.ones(1, a.heads, poses, count, a.key_dim)
         phases = a.scores.phases(points)
         rows, columns = (

@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/inversion.py [rounds]
 
-The two take turns, each in a round of 50 steps, so that a change in the machine's speed meets both. Memory is the
-growth of a fresh process at its peak. Then the poster's descent: 300 steps of Adam.
+The two run in turn, in rounds of 50 steps, so that a change in the machine's speed affects both. Memory is the
+growth of a new process at its peak. The poster's descent, 300 steps of Adam, runs at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEPS = 50
 
 
 def by_hand(target: np.ndarray, start: np.ndarray, steps: int) -> tuple[np.ndarray, list[float]]:
-    """The poster's loop as one writes it in torch."""
+    """The poster's loop, written in plain torch."""
 
     def normalize(x: torch.Tensor) -> torch.Tensor:
         x = x - x.min()
@@ -60,7 +60,7 @@ def seconds(run: Callable[..., object], *arguments: object) -> float:
 
 
 def growth(run: Callable[..., object], *arguments: object) -> float:
-    """MiB by which the memory of a fresh process grows at its peak, after a small run that loads what is loaded once."""
+    """Return the peak growth of the memory of a new process in MiB, after a small run that loads all libraries."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_growth, (run, *arguments))
 

@@ -1,14 +1,14 @@
-"""Kills: what is left where a process is killed at any moment, and a table of it.
+"""Kills processes at random moments, checks what is left, and prints a table.
 
     python tests/benchmarks/kills.py [--each 30] [--places 200] [--seed 1]
 
 Work that goes on (a training with a checkpoint, a folder of predictions, a folder of registrations, a job) is killed with SIGKILL at a random moment
 and done again: the result must be that of work that nothing killed, to the bit. A writer that writes two files in turn
-under one name is killed too: what is there must be one of the two, whole, and the next write must leave nothing else. A
-job folder whose writer is killed must be whole or refused. At last a checkpoint is damaged, by one bit and by a cut, at
-200 places each: `fit()` must refuse it with an error of gequi that names the file.
+under one name is killed too: one of the two files must be there, complete, and the next write must leave nothing else.
+A job folder whose writer is killed must be complete or be refused. Finally, a checkpoint is damaged by one bit and by a
+cut, at 200 places each: `fit()` must refuse it with an error of gequi that names the file.
 
-Each line counts what came out; the program fails where anything else came out.
+Each line counts the outcomes. The program fails if there is any other outcome.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def weights_of(model: torch.nn.Module) -> bytes:
 
 
 def started(work: Callable[[], object]) -> int:
-    """The number of a process that does the work, forked from this one, which computes on one thread."""
+    """Fork this process, which has one thread, to do the work, and return the process id."""
     child = os.fork()
     if not child:
         code = 1
@@ -65,7 +65,7 @@ def started(work: Callable[[], object]) -> int:
 
 
 def killed(work: Callable[[], object], wait: float) -> bool:
-    """Whether the work was still going on when it was killed, after so many seconds."""
+    """Kill the work after some seconds, and return whether it was still running."""
     child = started(work)
     time.sleep(wait)
     os.kill(child, signal.SIGKILL)
@@ -73,7 +73,7 @@ def killed(work: Callable[[], object], wait: float) -> bool:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long the work takes where nothing kills it."""
+    """Return the duration of the work without a kill, in seconds."""
     start = time.monotonic()
     assert os.waitpid(started(work), 0)[1] == 0
     return time.monotonic() - start
@@ -83,7 +83,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def training(folder: Path) -> tuple[Callable[[], object], Callable[[], bytes], list[str]]:
-    """Trains with a checkpoint; what is left then is the checkpoint."""
+    """A training with a checkpoint. The checkpoint is the result."""
 
     def work() -> torch.nn.Module:
         model = network()
@@ -106,7 +106,7 @@ def folder_of_predictions(folder: Path) -> tuple[Callable[[], object], Callable[
 
 
 def folder_of_registrations(folder: Path) -> tuple[Callable[[], object], Callable[[], bytes], list[str]]:
-    """A worker that registers pairs of images. Each result is written once: what was done is not done again."""
+    """A worker that registers pairs of images. Finished pairs must not be registered again."""
     images = folder.parent.parent / "pairs"
     if not images.exists():
         images.mkdir()
@@ -148,7 +148,7 @@ def job(folder: Path) -> tuple[Callable[[], object], Callable[[], bytes], list[s
 
 
 def kill_work(make: Callable[[Path], tuple], place: Path, each: int, moments: random.Random) -> Counter:
-    """Kills and resumes the work; counts what came out."""
+    """Kill and resume the work, and count the outcomes."""
     (whole := place / "whole").mkdir()
     work, result, files = make(whole)
     work()
@@ -174,7 +174,7 @@ def _empty(folder: Path) -> Path:
 
 
 def writers(folder: Path) -> dict[str, tuple[Path, Callable[[int], object], Callable[[Path], object]]]:
-    """A file for each writer, a function that writes one of two contents there, and one that reads them."""
+    """For each writer: a file, a function that writes one of two contents to it, and one that reads it."""
     pictures = [np.random.default_rng(number).random((200, 200)) for number in range(2)]
     image = gequi.sample_image("cat")[50:114, 150:210]
     found = gequi.register_images(image, image, transform="rigid")
@@ -210,7 +210,7 @@ def _bytes(path: Path) -> bytes:
 def kill_writer(
     path: Path, write: Callable[[int], object], read: Callable[[Path], object], each: int, moments: random.Random
 ) -> Counter:
-    """Kills a process that writes two files in turn under one name."""
+    """Kill a process that writes two files in turn under one name."""
     contents = []
     for number in range(2):
         write(number)
@@ -235,7 +235,7 @@ def kill_writer(
 
 
 def kill_preparation(place: Path, each: int, moments: random.Random) -> Counter:
-    """Kills a process that writes a job folder: what is there is a whole job, or it is refused."""
+    """Kill a process that writes a job folder. The folder must be a complete job or be refused."""
     large = np.random.default_rng(1).normal(size=(4000, 1, 9, 9))
     targets = np.arange(4000) % 2
 
@@ -262,7 +262,7 @@ def kill_preparation(place: Path, each: int, moments: random.Random) -> Counter:
 
 
 def damage(place: Path, count: int, moments: random.Random) -> Counter:
-    """Flips a bit of a checkpoint, and cuts it, at many places."""
+    """Flip a bit of a checkpoint, and cut it, at many places."""
     path = place / "run.gequi"
     gequi.fit(network(), X, Y, checkpoint=path, **{**OPTIONS, "epochs": 1})
     whole, found = path.read_bytes(), Counter()

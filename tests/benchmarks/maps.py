@@ -1,7 +1,7 @@
 """Warping, composing and inverting maps beside OpenCV and SciPy. Run: python tests/benchmarks/maps.py [--sizes N ...] [--blocks]
 
-An image of one channel and a smooth map with shifts of up to 10 pixels, float32, one thread. Printed are ratios of CPU
-time (the medians of repeats in turn): `warp_image()` to OpenCV's remap and to SciPy's map_coordinates, `compose_maps()`
+An image of one channel and a smooth map with shifts of up to 10 pixels, float32, one thread. It prints ratios of
+CPU time (medians of repeats in turn): `warp_image()` to OpenCV's remap and to SciPy's map_coordinates, `compose_maps()`
 to two remaps, and `invert_map()` to 20 fixed-point steps of two remaps each. OpenCV rounds points to 1/32 pixel; gequi
 does not, and its results agree to the bit for quarter turns of image and map.
 
@@ -62,7 +62,7 @@ def rows(full: bool, sizes: Sequence[int] = (), repeats: int = 0) -> Iterator[Ro
 
 
 def with_blocks(count: int, call: Callable[[], object]) -> object:
-    """The result of a call that samples so many points at once."""
+    """Call a function that samples a given number of points at once."""
     with mock.patch.multiple(sampling, POINTS_AT_ONCE=count), mock.patch.multiple(tensor_maps, POINTS_AT_ONCE=count):
         return call()
 

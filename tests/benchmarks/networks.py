@@ -1,4 +1,4 @@
-"""What gequi adds to escnn and what it saves: building a network, and predicting with it.
+"""The time of building a network and of predicting with it, beside escnn.
 
 Run as a program; it prints one table. Ratios are medians of pairs run in turn, so a machine that slows down slows both.
 """

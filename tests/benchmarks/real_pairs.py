@@ -2,10 +2,10 @@
 
 FOLDER, ../shared/data/pairs where none is named, holds an image and a table for each section, such as lung_he.jpg and lung_he.csv with the columns `row` and
 `column` in pixels from 0; the landmarks of two sections of one subject agree in their order. Every ordered pair of a
-subject is registered, upright and turned, without a limit of probability. Printed are, for each pair, the median rTRE
+subject is registered, upright and turned, without a limit of probability. For each pair it prints the median rTRE
 (the error over the diagonal of the fixed image), the robustness (the share of landmarks that moved nearer), the share of
 landmarks whose error is below two claimed deviations, sqrt(claimed^2 + annotators^2), and whether the defaults would
-have refused the map; and over all pairs the rank correlation of claim and error. --annotators SUBJECT=PERCENT is the
+have refused the map. Over all pairs it prints the rank correlation of claim and error. --annotators SUBJECT=PERCENT is the
 distance of two annotators as a share of the diagonal (lung=0.23, the least of its images; graf=0.05, its homography).
 
 Where the folder has them, pairs whose map is known follow: two contrasts of one slice of a brain (contrast "any"),
@@ -14,8 +14,8 @@ error is below 2 pixels (of sections: below 1 % of the diagonal), and should com
 
 With --methods NAME ... (or all), other packages register the same pairs, and one table is printed. Its median and worst
 rTRE, robustness and right maps are those of the map that the landmarks of the fixed image are carried by, and a method
-that finds no map is scored as if it had left the images where they lie. "refused" is for gequi what the defaults refuse,
-for others where they find no map. Times are seconds of CPU for a pair, of all cores together. support/peers.py says what
+that finds no map is scored as if it had not moved the images. "refused" means for gequi that the defaults refuse the
+map, and for others that they find none. Times are seconds of CPU for a pair, of all cores together. support/peers.py says what
 each method does.
 """
 
@@ -96,7 +96,10 @@ def measure(
     moving: np.ndarray, fixed: np.ndarray, from_points: np.ndarray, to_points: np.ndarray, annotators: float = 0.0,
     limit: float = 1.0, **options: object,
 ) -> Measured:  # fmt: skip
-    """The registration of two images beside their landmarks; `annotators` and `limit` in percent of the diagonal of `fixed`."""
+    """Register two images and compare the map with the landmarks.
+
+    `annotators` and `limit` are in percent of the diagonal of `fixed`.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = gequi.register_images(moving, fixed, min_probability=0, **options)
@@ -114,7 +117,7 @@ def measure(
 
 
 def grey(path: Path, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """An image in grey, and its pixels for each pixel of the file: (axis)."""
+    """Return an image in gray, and its size relative to the file: (axis)."""
     with Image.open(path) as file:
         whole = file.convert("L")
     factor = 1.0 if size is None else size / max(whole.size)
@@ -207,7 +210,7 @@ def limit_of(subject: str, pair: tuple[np.ndarray, ...]) -> float:
 
 
 class Carried(NamedTuple):
-    """What a method did with a pair: median rTRE in percent, robustness, and whether the map is right and was refused."""
+    """The result of a method on a pair: median rTRE (%), robustness, and whether the map is right and was refused."""
 
     relative: float
     nearer: float

@@ -107,7 +107,7 @@ def make_pair(
     change: str = "clean",
     other: np.ndarray | None = None,
 ) -> Pair:
-    """A pair from a picture, as the head of this file says; `other` is the picture that the fixed image shows."""
+    """Make a pair from a picture as described at the top of this file. `other` is the picture of the fixed image."""
     pixels, centre, margin = np.indices((size, size)).astype(float), (size - 1) / 2, (len(image) - size) / 2
     row, column = pixels + smooth_shift((size, size), 10 * size / 128, random) - centre
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -126,7 +126,7 @@ def pairs(
     seed: int = 0,
     names: tuple[str, ...] = PICTURES,
 ) -> Iterator[Pair]:
-    """A pair of each picture at each angle, "multimodal" ones of each modality by turns."""
+    """Make a pair of each picture at each angle. "multimodal" pairs have each modality in turn."""
     for number, name in enumerate(names):
         image = picture(name, size)
         stains = [picture(name, size, stain) for stain in (0, 2)] if name == STAINED else []
@@ -163,7 +163,7 @@ def gequi_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
 
 
 def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.ndarray:
-    """With the encoder that was trained on other pictures, for any contrast."""
+    """Register with the encoder that was trained on other pictures, for any contrast."""
     import gequi
 
     encoder = gequi.registration_encoder("multimodal")
@@ -171,7 +171,7 @@ def gequi_trained_map(moving: np.ndarray, fixed: np.ndarray, change: str) -> np.
 
 
 def methods() -> dict[str, Callable[..., np.ndarray]]:
-    """What is compared: gequi, and the peers that are installed. A peer that finds no map leaves the images as they lie."""
+    """Return gequi and the peers that are installed. A peer that finds no map gets the identity."""
     from support import peers
 
     def without_change(peer: Callable[..., Any]) -> Callable[..., np.ndarray]:

@@ -1,7 +1,7 @@
-"""What a registration promises besides accuracy, each measured. Run: python tests/benchmarks/registration_claims.py
+"""Measures properties of registration other than accuracy. Run: python tests/benchmarks/registration_claims.py
 
-law       the images turned by quarters and moved by whole tokens, each on its own: how far the map is from the one
-          that the law foretells
+law       the images turned by quarters and moved by whole tokens, each on its own: the distance of the map from the
+          one that the law demands
 angles    the same for any two angles, with the interpolation that turning costs
 swap      the map of the exchanged images, after the map
 claims    the share of pixels whose error is below two claimed standard deviations, and the rank correlation of the two,
@@ -38,7 +38,7 @@ FRAME, INNER = 128, 96  # pixels along a side of the frame, and of the masked pi
 
 
 def any_pairs(count: int, seed: int, size: int = 128, change: str = "clean") -> Iterator[Pair]:
-    """So many pairs of the benchmark's pictures, at angles drawn from all."""
+    """Make pairs of the benchmark's pictures at random angles."""
     random = np.random.default_rng(seed)
     pictures = [(name, benchmark.picture(name, size)) for name in benchmark.PICTURES]
     for number in range(count):
@@ -60,7 +60,7 @@ def turned(image: np.ndarray, quarters: int) -> np.ndarray:
 
 
 def turned_map(map: np.ndarray, moving_quarters: int, fixed_quarters: int, size: int) -> np.ndarray:
-    """The map between the images turned by quarters, from the map between the images as they were."""
+    """Return the map between the rotated images from the map between the original images."""
     map = np.stack([turned(part, fixed_quarters) for part in map])
     for _ in range(moving_quarters % 4):  # np.rot90: (row, column) goes to (size - 1 - column, row)
         map = np.stack([size - 1 - map[1], map[0]])
@@ -68,7 +68,7 @@ def turned_map(map: np.ndarray, moving_quarters: int, fixed_quarters: int, size:
 
 
 def framed(image: np.ndarray, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture at a place in an empty frame, and where it is."""
+    """Place the picture in an empty frame, and return the frame and a mask of the picture."""
     frame, mask = np.zeros((FRAME, FRAME)), np.zeros((FRAME, FRAME), dtype=bool)
     place = np.s_[row : row + len(image), column : column + len(image)]
     frame[place], mask[place] = image, True
@@ -76,7 +76,7 @@ def framed(image: np.ndarray, row: int, column: int) -> tuple[np.ndarray, np.nda
 
 
 def attention(moving: np.ndarray, fixed: np.ndarray, dtype: str) -> np.ndarray:
-    """Where the attention places each token of the fixed image: (axis, row, column)."""
+    """Return the position to which the attention moves each token of the fixed image: (axis, row, column)."""
     steps = gequi.registration_steps(moving, fixed, dtype=dtype)
     tokens = len(fixed) // TOKEN
     return steps["matches"]["moving"].T.reshape(2, tokens, tokens)
@@ -99,7 +99,7 @@ def law(seed: int, dtype: str) -> None:
 
 
 def shifts(seed: int, dtype: str) -> None:
-    """Masked pictures moved by whole tokens in their frames, each on its own."""
+    """Shift masked pictures by whole tokens in their frames, independently of each other."""
     pair = next(any_pairs(1, seed, INNER))
     reference, worst, places = None, [], []
     for at in itertools.product((0, 8, 16, 32), repeat=2):
@@ -116,14 +116,14 @@ def shifts(seed: int, dtype: str) -> None:
 
 
 def angles(count: int, seed: int) -> None:
-    """Pairs of 36 x 36 angles: both images are turned about their middle, each by its own."""
+    """Pairs at 36 x 36 angles. Each image is rotated about its center by its own angle."""
     random = np.random.default_rng(seed)
     pixels = np.indices((128, 128)).astype(float)
     inner = benchmark.length(pixels - 63.5) < 0.42 * 128
     found, floor = [], []
 
     def seen(image: np.ndarray, map: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-        """What stands in a larger picture at map, turned; and where its pixels lie in the picture."""
+        """Rotate a part of a larger picture, and return it with the positions of its pixels in the picture."""
         turn = np.radians(angle)
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         at = np.tensordot(rotation, pixels - 63.5, axes=1) + 63.5
@@ -285,7 +285,7 @@ def refused(moving: np.ndarray, fixed: np.ndarray, contrast: str) -> bool:
 
 
 def memory() -> None:
-    """Each in a process of its own, after the import and a small first call."""
+    """Measure each in a process of its own, after the import and a small first call."""
     start = "import resource, numpy as np, gequi, registration as r; peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; "
     pair = (
         "p = r.make_pair('cat', r.picture('cat', {0}), {0}, 68.0, np.random.default_rng(1)); before = peak(); "

@@ -7,9 +7,9 @@ Run: python tests/benchmarks/registration_evidence.py [--folder FOLDER] [--pairs
 Right pairs are generated: pictures that are turned and bent, with half an overlap or a stretch; and, with FOLDER, the
 stained sections and the other real pairs that it holds (`real_pairs.py` says in what form). Wrong pairs are of two
 different pictures, of smooth noise, and of outlines. Every pair is searched as `register_images()` does it, in all its
-views. For each, the evidence that counts is that of the map that it speaks for most; so the fit is repeated until the
-weights no longer change. Printed are the weights and, by leaving out each picture with all of its pairs in turn, how
-many right maps would be refused and how many wrong ones accepted. The weights of images were set with --folder FOLDER
+views. For each, the map with the highest probability counts; the fit is therefore repeated until the weights no
+longer change. It prints the weights and, by leaving out each picture with all of its pairs in turn, how many right
+maps would be refused and how many wrong ones accepted. The weights of images were set with --folder FOLDER
 --pairs 32. With --detail what the detail adds is fitted: to the map that `register_images()` would return for each pair,
 given what the searches say; unusual pairs (other scales, a fixed frame, other kinds of images, two contrasts of a brain,
 smooth noise) are added, and wrong maps of two images of one thing, which may be nearly right, are left out. The weights
@@ -64,7 +64,7 @@ class Case:
 
 @dataclass
 class Given:
-    """A pair, the pictures it was made of, and the true map with where it holds; without one no map is right."""
+    """A pair, its pictures, and the true map with a mask of where it holds. Without a true map, no map is right."""
 
     names: tuple[str, ...]
     kind: str
@@ -128,7 +128,7 @@ def unrelated(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
 
 
 def outline(random: np.random.Generator, size: int = 160) -> np.ndarray:
-    """A bright or dark shape with a smooth closed outline, about an ellipse, with a little noise."""
+    """A bright or dark shape with a smooth closed outline, roughly an ellipse, with a little noise."""
     row, column = np.indices((size, size)) - (size - 1) / 2
     angle = np.arctan2(row, column) - random.uniform(0, 2 * np.pi)
     radius = random.uniform(0.28, 0.4) * size / np.hypot(np.cos(angle), random.uniform(1.0, 1.6) * np.sin(angle))
@@ -179,7 +179,7 @@ def unusual(count: int, seed: int, folder: Path | None) -> Iterator[Given]:
 
 
 def at_points(points: np.ndarray, to_points: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """A true map that is known at landmarks only, rounded to pixels of the fixed image, and where it is known."""
+    """A true map that is known only at landmarks, rounded to pixels of the fixed image, and a mask of these pixels."""
     truth, seen = np.full((2, *size), np.nan), np.zeros(size, dtype=bool)
     at = tuple(to_points.round().astype(int).clip(0, np.array(size) - 1).T)
     truth[:, at[0], at[1]], seen[at] = points.T, True
@@ -251,7 +251,7 @@ def stained(folder: Path, seed: int) -> Iterator[Given]:
 
 
 def examined(given: Given) -> Iterator[Case]:
-    """The evidence for the maps of a pair: in the first view, then in this with every search, then at all scales."""
+    """The evidence for the maps of a pair: in the first view, then with every search in it, then at all scales."""
     kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
     pair, frames, _, _ = prepare_pair(given.moving, given.fixed, None, None, None, None, given.contrast, kind)
     features, right = [], []
@@ -291,7 +291,7 @@ AREAS = {"spacing": None, "moving_spacing": None, "moving_mask": None, "fixed_ma
 
 
 def sought(given: Given, mirror: bool | str = False) -> tuple[Sought, bool]:
-    """What `register_images()` finds, and whether it is right."""
+    """The result of `register_images()`, and whether it is right."""
     kind = Kind(dtype=torch.float32, device=torch.device("cpu"))
     options = Options(given.transform, given.contrast, mirror, "auto", None, 0.0, "linear", None, kind)
     found = seek(given.moving, given.fixed, AREAS, options)
@@ -300,7 +300,7 @@ def sought(given: Given, mirror: bool | str = False) -> tuple[Sought, bool]:
 
 
 def check(pairs: Iterator[Given], mirror: bool | str) -> None:
-    """Prints the verdict of the defaults on each pair, and how many are mistaken."""
+    """Print the decision of the defaults on each pair, and the number of wrong decisions."""
     counts: dict[str, list[int]] = {}
     for given in pairs:
         found, right = sought(given, mirror)
@@ -324,19 +324,19 @@ def check(pairs: Iterator[Given], mirror: bool | str) -> None:
 
 
 def design(case: Case, rows: np.ndarray) -> np.ndarray:
-    """1, whether the contrast is any, and the features."""
+    """Return columns of 1, whether the contrast is "any", and the features."""
     return np.concatenate([np.ones((len(rows), 1)), np.full((len(rows), 1), float(case.any_contrast)), rows], 1)
 
 
 def strongest(case: Case, weights: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The row of the map for which the evidence speaks most, and whether it is right."""
+    """Return the row of the map with the highest probability, and whether it is right."""
     rows = design(case, case.features)
     at = int((rows @ weights).argmax())
     return rows[at], bool(case.right[at])
 
 
 def fit(cases: list[Case], start: np.ndarray) -> np.ndarray:
-    """Logistic weights, both classes of equal weight, with a weak prior about the start."""
+    """Fit logistic weights with equal weights of both classes and a weak prior around the start."""
     weights = start
     for _ in range(12):
         chosen = [strongest(case, weights) for case in cases]
@@ -354,7 +354,7 @@ def fit(cases: list[Case], start: np.ndarray) -> np.ndarray:
 
 
 def fit_detail(pairs: Iterator[Given]) -> None:
-    """Prints what the detail adds to what the searches say, what outlines take from it, and what this does to the maps."""
+    """Print the weights of the detail and of outlines, which are added to those of the searches, and their effect."""
     rows, right = [], []
     for given in pairs:
         found, good = sought(given)
@@ -378,7 +378,7 @@ def fit_detail(pairs: Iterator[Given]) -> None:
 
 
 def fit_outlines(added: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """What takes most from the wrong maps and least from the right ones, beside what is added by everything else."""
+    """Fit the term that lowers wrong maps most and right maps least, given the sum of all other terms."""
     starts = [np.array(each) for each in ((-36.0, 50.0, 30.0), (-20.0, 30.0, 15.0), (-30.0, 40.0, 12.0))]
     return lowest(lambda w: added + np.minimum(x @ w, 0), y, starts, 1e-4)
 
@@ -386,7 +386,7 @@ def fit_outlines(added: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def lowest(
     odds: Callable[[np.ndarray], np.ndarray], y: np.ndarray, starts: list[np.ndarray], prior: float
 ) -> np.ndarray:
-    """The weights of least logistic loss, both classes of equal weight, with a weak prior; the best from several starts."""
+    """Minimize the logistic loss from several starts, with equal weights of both classes and a weak prior."""
     share = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()) * len(y)
 
     def loss(w: np.ndarray) -> float:

@@ -52,7 +52,7 @@ def rotation(angle: float) -> np.ndarray:
 
 
 def pictures(pairs: int, seed: int) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
-    """So many pictures by turns, 3 times as large as the images, each with its generator."""
+    """Yield pictures in turn, 3 times as large as the images, each with its random generator."""
     for number in range(pairs):
         name = PICTURES[number % len(PICTURES)]
         yield benchmark.picture(name, 2 * SIZE), np.random.default_rng([seed, number])

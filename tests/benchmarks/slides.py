@@ -2,7 +2,7 @@
 
 The fixed image is a photograph enlarged to SIZE x SIZE pixels with fine noise; the moving image is the same picture seen
 through a rotation by 137 degrees and a smooth bend of up to 1 % of the side. Both are tiled, compressed TIFF files with 8
-bits. Each size runs in a process of its own: `read_slide()` of both, `register_images()`, and `warp_slide()`. Printed are
+bits. Each size runs in a process of its own: `read_slide()` of both, `register_images()`, and `warp_slide()`. It prints
 the CPU time of each part, the peak memory of the process, and the median and the 99th percentile of the error of the map
 in pixels of the full resolution, at points that both images show.
 """
@@ -28,7 +28,7 @@ BAND = 256  # rows that are drawn at once
 
 
 def picture(at: np.ndarray, size: int) -> np.ndarray:
-    """The picture, from 0 to 1, at positions (axis, ...) in pixels of an image of this size."""
+    """The picture, from 0 to 1, at positions (axis, ...) in pixels of an image of the given size."""
     image = gequi.sample_image("cat")[:300, 100:400]
     scaled = at * (len(image) - 1) / (size - 1)
     value = ndimage.map_coordinates(image, scaled, order=1, mode="reflect")

@@ -3,9 +3,9 @@
 The block is a body with a texture of three sizes; texture and outline change with the depth. `--depth` is the standard
 deviation of the smoothing along the stack, in sections, so that sections twice that far apart have little in common. Each
 section is turned by any angle, shifted by up to 8 pixels and bent by 3 pixels on average; a tenth have another contrast
-and a slow change of brightness, two are turned over and one is torn. Printed is the distance of the aligned sections
+and a slow change of brightness, two are turned over and one is torn. It prints the distance of the aligned sections
 from the truth, up to one map that all have in common (their mean), inside the body; the drift, which is the
-distance of the last section relative to the first; and the sections that are named as not aligned.
+distance of the last section relative to the first; and the sections that are reported as not aligned.
 
 It was used to choose between the steps of gequi/stacks, on this block only. --free adds up the deformations without the prior, for comparison.
 """
@@ -46,7 +46,7 @@ def tissue(sections: int, size: int, depth: float, random: np.random.Generator) 
 
 
 class Cut:
-    """How one section was cut and mounted: `at(y)` is where in the block its pixels y (axis, ...) come from."""
+    """How one section was cut and mounted: `at(y)` returns the positions in the block of its pixels y (axis, ...)."""
 
     def __init__(self, size: int, random: np.random.Generator, bend: float, over: bool, torn: bool) -> None:
         self.size, self.center, self.over, self.torn = size, (size - 1) / 2, over, torn

@@ -103,7 +103,7 @@ def bare(network: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, size: int, 
 
 
 def compare_cost() -> None:
-    """Epochs of the two loops taken in turn, in one process: one of `fit`, one bare, one of `fit`, ...
+    """Run epochs of `fit` and of the bare loop in turn, in one process.
 
     Each epoch of `fit` is compared with the mean of the bare ones before and after it, by the clock and by the
     processor's own time, which other work on the machine does not touch; the medians of the ratios are shown.
@@ -125,7 +125,7 @@ def compare_cost() -> None:
 
 
 def alternated(width: int, image: int, size: int, steps: int, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds (epoch, 2), by the clock and of the processor, of epochs of `fit` and of the bare ones around them."""
+    """Seconds (epoch, 2), wall time and CPU time, of epochs of `fit` and of the bare epochs around them."""
 
     def make() -> torch.nn.Module:
         torch.manual_seed(1)

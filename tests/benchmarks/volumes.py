@@ -27,7 +27,7 @@ MILLIMETRES = 8.0  # of the warp, at most
 
 
 class Pair(NamedTuple):
-    """Two volumes, the true map (axis, depth, row, column) between them, and where the brain and its grey matter are."""
+    """Two volumes, the true map (axis, depth, row, column) between them, and masks of the brain and its gray matter."""
 
     moving: np.ndarray
     fixed: np.ndarray
@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
 @cache
 def template(resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """nilearn's T1 template, between 0 and 1, and the mask of its grey matter, at so many millimetres to a voxel."""
+    """nilearn's T1 template, from 0 to 1, and the mask of its gray matter, with voxels of the given size in mm."""
     from nilearn.datasets import load_mni152_gm_mask, load_mni152_template
 
     volume = load_mni152_template(resolution=resolution).get_fdata()
@@ -48,7 +48,7 @@ def template(resolution: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_pair(resolution: int, random: np.random.Generator, change: str = "clean") -> Pair:
-    """A pair of the template, as the head of this file says."""
+    """Make a pair of the template as described at the top of this file."""
     volume, grey = template(resolution)
     rotation = Rotation.random(random_state=random).as_matrix()
     middle = (np.array(volume.shape) - 1).reshape(3, 1, 1, 1) / 2
@@ -60,7 +60,7 @@ def make_pair(resolution: int, random: np.random.Generator, change: str = "clean
 
 
 def carried(labels: np.ndarray, map: np.ndarray) -> np.ndarray:
-    """Labels seen through a map: where it leads to more of the labelled part than of the rest."""
+    """Warp a mask by a map; the result is true where the interpolated mask exceeds 1/2."""
     return ndimage.map_coordinates(labels.astype(float), map, order=1) > 0.5
 
 

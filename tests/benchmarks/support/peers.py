@@ -21,7 +21,7 @@ Map = np.ndarray | None
 
 
 def nothing(moving: np.ndarray, fixed: np.ndarray) -> Map:
-    """The images as they lie."""
+    """The identity."""
     return np.indices(fixed.shape).astype(float)
 
 
@@ -36,7 +36,7 @@ def optical_flow(moving: np.ndarray, fixed: np.ndarray) -> Map:
 
 
 def _fitted(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The image cut, or continued by its border, to a shape."""
+    """The image cropped to a shape, or extended to it by its border."""
     missing = [(0, max(0, n - m)) for n, m in zip(shape, image.shape, strict=True)]
     return np.pad(image, missing, mode="edge")[tuple(slice(n) for n in shape)]
 
@@ -71,7 +71,7 @@ def _sift(moving: np.ndarray, fixed: np.ndarray, model: str) -> Map:
 
 
 def _carried(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Points through a matrix of (x, y, 1): (axis, row, column)."""
+    """Apply a matrix of (x, y, 1) to the points of a grid: (axis, row, column)."""
     across, down, depth = (matrix[n, 0] * x + matrix[n, 1] * y + matrix[n, 2] for n in range(3))
     return np.stack([down / depth, across / depth])
 
@@ -83,7 +83,7 @@ def sift_affine(moving: np.ndarray, fixed: np.ndarray) -> Map:
 
 
 def sift_homography(moving: np.ndarray, fixed: np.ndarray) -> Map:
-    """The same with a homography."""
+    """As sift_affine, with a homography."""
     matrix, (row, column) = _sift(moving, fixed, "homography"), np.indices(fixed.shape)
     return None if matrix is None else _carried(matrix, column, row)
 
@@ -119,7 +119,7 @@ def turns(axes: int) -> list[np.ndarray]:
 
 
 def _itk_images(moving: np.ndarray, fixed: np.ndarray) -> list:
-    """The fixed and the moving image, as SimpleITK has them."""
+    """Convert the fixed and the moving image to images of SimpleITK."""
     import SimpleITK as sitk
 
     return [sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving)]
@@ -216,7 +216,7 @@ def ants_syn(moving: np.ndarray, fixed: np.ndarray) -> Map:
     import ants
     import pandas
 
-    # ANTs reads arrays (x, y) and says points (x, y): rows are its x here
+    # ANTs reads arrays as (x, y) and returns points as (x, y): here its x are the rows.
     there, here = (ants.from_numpy(image.astype(np.float32)) for image in (fixed, moving))
     start = ants.affine_initializer(there, here, search_factor=20, radian_fraction=1.0, local_search_iterations=20)
     found = ants.registration(there, here, "SyN", initial_transform=start)

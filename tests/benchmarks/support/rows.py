@@ -38,7 +38,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 def in_turn(
     works: Mapping[str, Callable[[], object]], budget: float = 2.0, least: int = 5, most: int = 101
 ) -> dict[str, list[float]]:
-    """CPU seconds of each work in as many turns as the budget (seconds) allows. The first turn is not counted."""
+    """Return the CPU seconds of each task in as many turns as the budget (seconds) allows, without the first turn."""
     first = sum(cpu_seconds(work) for work in works.values())
     timed: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(max(least, min(most, int(budget / max(first, 1e-9))))):
@@ -49,6 +49,6 @@ def in_turn(
 
 def compared(name: str, peer: str, timed: Mapping[str, list[float]], ours: str, other: str, target: float | None = None,
              times: float = 1.0) -> Row:  # fmt: skip
-    """The row of the ratio of one work to `times` another one."""
+    """Make the row of the ratio of one task to `times` another one."""
     ratio = statistics.median(a / (times * b) for a, b in zip(timed[ours], timed[other], strict=True))
     return Row(name, peer, ratio, target, milliseconds=1000 * statistics.median(timed[ours]))
