@@ -198,9 +198,6 @@ def test_quarter_turns_of_the_designed_encoder_of_volumes_are_exact(contrast, si
     volume = unit(blobs(1, size))[None, None]
     encoder = registration_encoder(contrast=contrast, dimension=3)
     exact = {"float32": 1e-4, "float64": 1e-10}[dtype]
-    table = [row for row in equivariance_error(encoder, volume, dtype=dtype) if row["exact"]]
-    assert len(table) == 12
-    assert max(row["error"] for row in table) <= exact
     described = predict(encoder, volume, dtype=dtype)
     for matrix in rotations_of_the_cube():  # escnn's elements for tests have half of them
         element = SO3.fibergroup.element(matrix, "MAT")

@@ -150,6 +150,18 @@ MODULES = {
 }  # fmt: skip
 
 
+# Their ONNX files take more than 10 s each. Other networks and modules have their kinds of layers.
+SLOW = {"attention in windows", "visual attention", "vit", "gsa"}
+
+
+def each_format(names):
+    return [
+        pytest.param(name, format, marks=pytest.mark.slow if name in SLOW and format == "onnx" else ())
+        for format in FORMATS
+        for name in names
+    ]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """exported(name, format): a network or another module, and its file, which is written once: it takes up to 20 s."""
@@ -172,8 +184,7 @@ def size_of(net, name):
     return [9 if name == "classifier" else 8] * net.space.dimensionality  # such that strides keep it exact
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "format"), each_format(NETWORKS))
 def test_every_network_runs_elsewhere_as_here_on_any_batch_and_any_size(exported, random, name, format):
     net, path = exported(name, format)
     size = size_of(net, name)
@@ -182,8 +193,7 @@ def test_every_network_runs_elsewhere_as_here_on_any_batch_and_any_size(exported
         same(path, format, net, random, (batch, 1, *size[1:], size[0] + more))
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(("name", "format"), each_format(MODULES))
 def test_every_other_module_runs_elsewhere_as_here(exported, random, name, format):
     model, path = exported(name, format)
     for given in MODULES[name][1:]:

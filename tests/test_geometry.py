@@ -93,9 +93,19 @@ def test_inside_counts_half_a_pixel_beyond_the_outermost_centers():
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_sampling_is_differentiable_in_image_and_points(symmetric):
-    image, points = field((4, 5)).requires_grad_(), (drawn_points((4, 5), 6) * 0.9 + 0.1).requires_grad_()
+    image, points = field((4, 5), 2).requires_grad_(), (drawn_points((4, 5), 6) * 0.9 + 0.1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, p: grid_sample(x, p, symmetric=symmetric), (image, points))
     assert torch.autograd.gradcheck(lambda x, p: grid_sample(x, p, "cubic"), (image, points))
+
+
+@pytest.mark.parametrize("size", [(17, 23), (7, 9, 8)])
+def test_channels_sampled_together_have_the_values_of_each_alone(random, size, dtype):
+    image = torch.tensor(random.normal(size=(2, 5, *size)), dtype=getattr(torch, dtype))
+    points = torch.tensor(random.uniform(-2, max(size) + 1, (2, len(size), 40, 3)), dtype=image.dtype)
+    together = grid_sample(image, points, "cubic", "zeros")
+    alone = [grid_sample(image[:, [channel]], points, "cubic", "zeros") for channel in range(5)]
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    torch.testing.assert_close(together, torch.cat(alone, 1), rtol=0, atol=tolerance)
 
 
 # ---- small matrices and rotations -----------------------------------------------------------------------

@@ -690,7 +690,7 @@ def test_a_permutation_law_that_cannot_be_measured_is_refused(arguments, kind, m
 @pytest.mark.parametrize(("floor", "decided"), [(0.0199, True), (0.0201, False)])
 def test_a_floor_that_would_let_16_percent_pass_decides_nothing(floor, decided, monkeypatch):
     space = gequi.gspace("rot2dOnR2", N=3)
-    monkeypatch.setattr(interpolation, "error_and_floor", lambda operator, x, element: (0.0, floor))
+    monkeypatch.setattr(interpolation, "error_and_floor", lambda operator, x, element, name: (0.0, floor))
     arguments = (np.square, np.ones((1, 1, 15, 15)), space, {"trivial": 1}, {"trivial": 1})
     if decided:
         assert gequi.is_equivariant(*arguments)

@@ -106,7 +106,7 @@ def test_an_outline_is_evidence_only_where_the_images_are_alike_within_it():
         assert looked_at(image, image, linear).outline_odds(odds) == 0
 
 
-@pytest.mark.parametrize("contrast", ["same", "any"])
+@pytest.mark.parametrize("contrast", ["same", pytest.param("any", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore::gequi.errors.AmbiguousRegistrationWarning")
 def test_right_maps_are_probable_and_unrelated_images_are_refused(contrast):
     assert registered(MOVING, FIXED, contrast=contrast).probability > 0.95

@@ -201,8 +201,24 @@ def check_type(type: object, argument: str = "type") -> FieldType:
 
 def act(x: np.ndarray, fields: FieldType, element: GroupElement) -> np.ndarray:
     """Apply an element to features with the axes of their gspace, or with the axes (batch, channel) only."""
-    dtype = torch.float32 if x.dtype == np.float32 else torch.float64
-    return as_numpy(act_on_tensor(own_tensor(x, dtype), *action_matrices(fields, element)))
+    return act_on_each((x, fields, element))[0]
+
+
+def act_on_each(*moves: tuple[np.ndarray, FieldType, GroupElement]) -> list[np.ndarray]:
+    """Apply elements to features, as `act()` does. Features of one size that move alike are sampled together."""
+    tensors, matrices = [], []
+    for x, fields, element in moves:
+        rho, matrix = action_matrices(fields, element)
+        tensors.append(_act_on_channels(own_tensor(x, torch.float32 if x.dtype == np.float32 else torch.float64), rho))
+        matrices.append(matrix if x.ndim > 2 else matrix[:0])
+    size = tensors[0].shape[2:]
+    if all(x.shape[2:] == size and np.array_equal(m, matrices[0]) for x, m in zip(tensors, matrices, strict=True)):
+        channels = [x.flatten(0, 1) for x in tensors]
+        parts = _move_grid(torch.cat(channels), matrices[0]).split([len(x) for x in channels])
+        moved = [part.unflatten(0, x.shape[:2]).to(x) for part, x in zip(parts, tensors, strict=True)]
+    else:
+        moved = [_move_grid(x, matrix) for x, matrix in zip(tensors, matrices, strict=True)]
+    return [as_numpy(x) for x in moved]
 
 
 def action_matrices(fields: FieldType, element: GroupElement) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +230,7 @@ def action_matrices(fields: FieldType, element: GroupElement) -> tuple[np.ndarra
 def act_on_tensor(x: torch.Tensor, rho: np.ndarray, matrix: np.ndarray) -> torch.Tensor:
     """Apply the matrices of an element: `rho` to the channels, `matrix` to the axes after them, if there are any."""
     on_fibre = _act_on_channels(x, rho)
-    return on_fibre if x.ndim == 2 or not len(matrix) else _move_grid(on_fibre, matrix)
+    return on_fibre if x.ndim == 2 else _move_grid(on_fibre, matrix)
 
 
 def _act_on_channels(x: torch.Tensor, rho: np.ndarray) -> torch.Tensor:
@@ -230,6 +246,8 @@ def _act_on_channels(x: torch.Tensor, rho: np.ndarray) -> torch.Tensor:
 def _move_grid(x: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
     """Move tensors (..., row, column) or (..., depth, row, column) by a matrix that acts on (x, y[, z])."""
     n = len(matrix)
+    if n == 0:  # features without a base space
+        return x
     on_axes = on_array_axes(matrix)
     spatial = list(range(x.ndim - n, x.ndim))
     if groups.keeps_grid(on_axes):

@@ -8,7 +8,9 @@ import math
 import operator
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch.nn import functional
 
 from .grids import mirrored, size_of, spline_coefficients
@@ -45,7 +47,8 @@ def grid_sample(
         size: tuple of int: the size of the image in whose pixels `points` are given, if the cells of `image` cover that
             image evenly (linear only). None means that the cells are the pixels.
         symmetric: bool: whether to add the four (eight) products of linear interpolation in an order that is the same
-            for an image and its quarter turns, so that the results agree in every bit. It takes about three times as long.
+            for an image and its quarter turns, so that the results agree in every bit. It takes about three times as
+            long, and for many channels, which are then read one by one, up to ten times.
 
     Returns:
         a tensor (batch, channel, *out).
@@ -58,7 +61,7 @@ def grid_sample(
     if interpolation == "cubic":
         for axis in range(len(shape)):
             image = spline_filter(image, axis + 2)
-    sampled = _gather(_extended(image, interpolation), points, shape, interpolation)
+    sampled = _gather(_extended(image, interpolation), points, shape, interpolation, symmetric)
     if padding == "zeros":
         reach = 0.5 if interpolation == "nearest" else 0.0
         sampled = sampled * inside(points, shape, reach)[:, None]
@@ -113,19 +116,42 @@ def _extended(image: torch.Tensor, interpolation: str) -> torch.Tensor:
     return image
 
 
-def _gather(image: torch.Tensor, points: torch.Tensor, shape: Sequence[int], interpolation: str) -> torch.Tensor:
+def _gather(
+    image: torch.Tensor, points: torch.Tensor, shape: Sequence[int], interpolation: str, symmetric: bool
+) -> torch.Tensor:
     """Sample an extended image of this shape without its extension at points, in blocks that stay in the cache."""
-    batch, _, *out = points.shape
+    batch, channels = len(points), image.shape[1]
     taps = {"linear": _linear_taps, "cubic": _cubic_taps, "nearest": _nearest_taps}[interpolation]
+    learned = torch.is_grad_enabled() and (image.requires_grad or points.requires_grad)
+    # SciPy's matrices are on the CPU and have no gradient. For one channel, making the matrix takes longer than its use.
+    sparse = not (symmetric or learned or channels == 1 or interpolation == "nearest" or image.device.type != "cpu")
     sampled = []
     for number, at in enumerate(points.flatten(2)):
         values = image[number if len(image) > 1 else 0].flatten(1)
+        values = values.T.contiguous() if sparse else values
+        gather = _gather_sparse if sparse else _gather_block
         blocks = [
-            _gather_block(values, size_of(image), [taps(p.clamp(0, n - 1)) for p, n in zip(some, shape, strict=True)])
+            gather(values, size_of(image), [taps(p.clamp(0, n - 1)) for p, n in zip(some, shape, strict=True)])
             for some in at.split(POINTS_AT_ONCE, 1)
         ]
         sampled.append(torch.cat(blocks, 1))
-    return torch.stack(sampled).reshape(batch, image.shape[1], *out)
+    return torch.stack(sampled).reshape(batch, channels, *points.shape[2:])
+
+
+def _gather_sparse(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:
+    """Compute the sums of `_gather_block()` by a sparse matrix (point, pixel), which reads the channels of a pixel at once.
+
+    Args:
+        values: tensor (pixel, channel): an extended image of this `shape`.
+    """
+    ahead = torch.tensor(_corners_ahead([len(weights) for _, weights in taps], shape), dtype=torch.int32)
+    pixels = _cell_index([low for low, _ in taps], shape)[:, None] + ahead
+    weights = torch.stack(taps[0][1], 1)
+    for _, along in taps[1:]:
+        weights = (weights[:, :, None] * torch.stack(along, 1)[:, None]).flatten(1)
+    starts = np.arange(0, pixels.numel() + 1, len(ahead))
+    matrix = csr_matrix((weights.flatten().numpy(), pixels.flatten().numpy(), starts), (len(pixels), len(values)))
+    return torch.from_numpy(matrix @ values.numpy()).T
 
 
 def _gather_block(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:

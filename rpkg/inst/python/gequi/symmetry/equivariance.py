@@ -16,7 +16,7 @@ from ..fields import act, check_features
 from ..groups import group_elements
 from ..networks import EquivariantNetwork
 from .interpolation import within_interpolation
-from .measures import errors_inside
+from .measures import errors_inside, unmoved
 from .operators import Operator, check_indexes, make_operator, scale_of
 
 # Rounding errors grow with the number of terms in a sum. These tolerances suffice for networks of some tens of layers.
@@ -92,15 +92,16 @@ def equivariance_error(
     scale = scale_of(value)
     rows = group_elements(operator.in_type.gspace)
     wanted = range(len(rows)) if elements is None else check_indexes(elements, "elements", len(rows))
-    table = []
+    members = groups.elements(operator.in_type.gspace)
+    start, table = unmoved(x, value), []
     for number in wanted:
-        element = groups.elements(operator.in_type.gspace)[number]
+        element = members[number]
         if operator.to_output(element) is None:
             continue
-        moved, expected = operator.moved_both_ways(x, value, element, rows[number]["name"])
+        moved = operator.move(x, value, element, rows[number]["name"])
         row = {key: rows[number][key] for key in ("element", "name", "exact")}
-        row["error"] = float(np.abs(moved - expected).max()) / scale
-        table.append({**row, **errors_inside(operator, x, value, moved - expected, element, row["exact"])})
+        row["error"] = float(np.abs(moved.difference).max()) / scale
+        table.append({**row, **errors_inside(operator, start, moved, element, row["exact"])})
     return table
 
 

@@ -22,9 +22,8 @@ import torch
 from .._escnn import GroupElement
 from ..arrays import as_numpy, own_tensor
 from ..errors import InputError
-from ..fields import act
 from ..geometry.filters import gaussian_filter
-from .measures import floors, length
+from .measures import floors, length, unmoved
 from .operators import Operator
 
 # Set by tests/benchmarks/equivariance.py: the error of maps that are equivariant between the pixels is at most FACTOR
@@ -46,7 +45,7 @@ def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[st
     smooth = smooth_input(x)
     floors = {}
     for name, element in elements.items():
-        error, floors[name] = error_and_floor(operator, smooth, element)
+        error, floors[name] = error_and_floor(operator, smooth, element, name)
         if error > max(FACTOR * floors[name], float(np.finfo(operator.dtype).eps) ** 0.5):
             return False
     worst = max(floors, key=lambda name: floors[name])
@@ -60,14 +59,14 @@ def within_interpolation(operator: Operator, x: np.ndarray, elements: Mapping[st
     return True
 
 
-def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement) -> tuple[float, float]:
+def error_and_floor(operator: Operator, x: np.ndarray, element: GroupElement, name: str = "g") -> tuple[float, float]:
     """Compute error(g) and floor(g) of one element."""
-    value = operator(x)
-    if not length(x) or not length(value):
+    start = unmoved(x, operator(x))
+    if not all(start.lengths):
         raise InputError("`{argument}` is 0 after smoothing, or its output is, so the test is not informative.", "x")
-    floor = sum(math.sqrt(float(np.mean(part**2))) for part in floors(operator, x, value, element))
-    expected = act(value, operator.out_type, operator.to_output(element))
-    return length(operator(act(x, operator.in_type, element)) - expected) / length(value), floor
+    moved = operator.move(start.input, start.output, element, name)
+    floor = sum(math.sqrt(float(np.mean(part**2))) for part in floors(operator, start, moved, element))
+    return length(moved.difference) / start.lengths[1], floor
 
 
 def smooth_input(x: np.ndarray) -> np.ndarray:

@@ -10,14 +10,13 @@ are averaged over the images i. The floor is 0 for elements that map the pixel g
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 from .._escnn import GroupElement
-from ..fields import act
-from .operators import Operator
+from .operators import Moved, Operator
 
 COVERAGE = 0.95  # of the interval of the mean over the images
 
@@ -39,14 +38,24 @@ def length(value: np.ndarray) -> float:
     return math.sqrt(float(np.mean(image_lengths(value) ** 2)))
 
 
-def floors(
-    operator: Operator, x: np.ndarray, value: np.ndarray, element: GroupElement
-) -> tuple[np.ndarray, np.ndarray]:
+class Unmoved(NamedTuple):
+    """Inputs x and their outputs f(x), and the root mean square of each, to which errors are relative."""
+
+    input: np.ndarray
+    output: np.ndarray
+    lengths: tuple[float, float]
+
+
+def unmoved(x: np.ndarray, value: np.ndarray) -> Unmoved:
+    """Measure x and `value`, which is f(x)."""
+    return Unmoved(x, value, (length(x), length(value)))
+
+
+def floors(operator: Operator, start: Unmoved, moved: Moved, element: GroupElement) -> tuple[np.ndarray, np.ndarray]:
     """Compute the errors that moving x and f(x) there and back again makes, for each example."""
-    on_output = operator.to_output(element)
-    there, expected = act(x, operator.in_type, element), act(value, operator.out_type, on_output)
-    back, output_back = act(there, operator.in_type, ~element), act(expected, operator.out_type, ~on_output)
-    return image_lengths(back - x) / length(x), image_lengths(output_back - value) / length(value)
+    back, output_back = operator.move_back(moved, element)
+    errors = image_lengths(back - start.input), image_lengths(output_back - start.output)
+    return errors[0] / start.lengths[0], errors[1] / start.lengths[1]
 
 
 def mean_and_interval(values: np.ndarray, name: str) -> dict[str, Any]:
@@ -59,14 +68,10 @@ def mean_and_interval(values: np.ndarray, name: str) -> dict[str, Any]:
 
 
 def errors_inside(
-    operator: Operator, x: np.ndarray, value: np.ndarray, difference: np.ndarray, element: GroupElement, exact: bool
+    operator: Operator, start: Unmoved, moved: Moved, element: GroupElement, exact: bool
 ) -> dict[str, Any]:
-    """Return `rms` with its interval and `floor`, which are None if x or f(x) is 0 inside the disc.
-
-    `value` is f(x), and `difference` is f(g x) - g f(x).
-    """
-    lengths = length(x), length(value)
-    if not all(lengths):
+    """Return `rms` with its interval and `floor`, which are None if x or f(x) is 0 inside the disc."""
+    if not all(start.lengths):
         return dict.fromkeys(("rms", "rms_low", "rms_high", "floor"))
-    floor = 0.0 if exact else float(np.mean(np.add(*floors(operator, x, value, element))))
-    return {**mean_and_interval(image_lengths(difference) / lengths[1], "rms"), "floor": floor}
+    floor = 0.0 if exact else float(np.mean(np.add(*floors(operator, start, moved, element))))
+    return {**mean_and_interval(image_lengths(moved.difference) / start.lengths[1], "rms"), "floor": floor}

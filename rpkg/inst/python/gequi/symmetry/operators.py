@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +12,25 @@ from torch import nn
 from .._escnn import FieldType, GroupElement
 from ..arrays import as_array, check_dtype, check_index, entries
 from ..errors import InputError, ShapeError
-from ..fields import act, parse_fields
+from ..fields import act_on_each, parse_fields
 from ..groups import check_gspace
 from ..networks import EquivariantNetwork, predict
 from .averaging import SymmetrizedModel
 from .canonical import CanonicalizedModel
 from .foreign import ArrayFunction, check_output, module_type, open_model, with_type
+
+
+class Moved(NamedTuple):
+    """An input and its output, moved by an element g."""
+
+    input: np.ndarray  # g x
+    output: np.ndarray  # g f(x)
+    of_input: np.ndarray  # f(g x)
+
+    @property
+    def difference(self) -> np.ndarray:
+        """f(g x) - g f(x)"""
+        return self.of_input - self.output
 
 
 class Operator:
@@ -33,19 +46,22 @@ class Operator:
         check_output(value.shape, self.out_type, self.argument)
         return value.astype(self.dtype, copy=False)
 
-    def moved_both_ways(
-        self, x: np.ndarray, value: np.ndarray, element: GroupElement, name: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return f(g x) and g f(x), where `value` is f(x). Messages call the element by its `name`."""
-        moved = self(act(x, self.in_type, element))
-        expected = act(value, self.out_type, self.to_output(element))
-        if moved.shape != expected.shape:
+    def move(self, x: np.ndarray, value: np.ndarray, element: GroupElement, name: str) -> Moved:
+        """Move x and `value`, which is f(x), by an element. Messages call the element by its `name`."""
+        there, output = act_on_each((x, self.in_type, element), (value, self.out_type, self.to_output(element)))
+        of_input = self(there)
+        if of_input.shape != output.shape:
             raise ShapeError(
                 "`{argument}` gives shape {shape} for the input moved by {element}; its output moved by this element "
                 "has shape {expected}.",
-                self.argument, shape=moved.shape, element=name, expected=expected.shape,
+                self.argument, shape=of_input.shape, element=name, expected=output.shape,
             )  # fmt: skip
-        return moved, expected
+        return Moved(there, output, of_input)
+
+    def move_back(self, moved: Moved, element: GroupElement) -> list[np.ndarray]:
+        """Move the input and the output back by the inverse of an element."""
+        back, on_output = ~element, ~self.to_output(element)
+        return act_on_each((moved.input, self.in_type, back), (moved.output, self.out_type, on_output))
 
 
 def make_operator(f: Any, space: Any, input: Any, output: Any, dtype: str | None) -> Operator:

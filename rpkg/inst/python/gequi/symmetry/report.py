@@ -14,7 +14,7 @@ from ..errors import InputError, ShapeError
 from ..fields import check_features
 from ..groups import check_gspace, group_elements, gspace
 from .foreign import open_model
-from .measures import errors_inside
+from .measures import errors_inside, unmoved
 from .operators import Operator, declared_operator, scale_of
 
 # The candidates if there are none, by the number of axes of the input.
@@ -113,17 +113,18 @@ def _row(operator: Operator, x: np.ndarray) -> dict[str, Any]:
     x = as_float(check_features(x, operator.in_type), operator.dtype, "x")
     value = operator(x)
     scale, errors, inside, changed = scale_of(value), [0.0], [], np.zeros(len(x), dtype=bool)
+    start = unmoved(x, value)
     members = list(zip(groups.elements(space), group_elements(space), strict=True))
     for element, row in members:
         if element == space.fibergroup.identity:
             continue
-        moved, expected = operator.moved_both_ways(x, value, element, row["name"])
-        errors.append(float(np.abs(moved - expected).max()) / scale)
-        inside.append(errors_inside(operator, x, value, moved - expected, element, row["exact"]))
+        moved = operator.move(x, value, element, row["name"])
+        errors.append(float(np.abs(moved.difference).max()) / scale)
+        inside.append(errors_inside(operator, start, moved, element, row["exact"]))
         if inside[-1]["floor"] is None:
             raise InputError("`{argument}` or its output is 0 inside the disc that no rotation leaves.", "x")
         if value.ndim == 2:
-            changed |= moved.argmax(1) != expected.argmax(1)
+            changed |= moved.of_input.argmax(1) != moved.output.argmax(1)
     rms, floor = (sum(each[name] for each in inside) / max(len(inside), 1) for name in ("rms", "floor"))
     return {
         "space": _name(space), "elements": len(members), "error": max(errors), "rms": rms, "floor": floor,
