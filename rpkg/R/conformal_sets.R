@@ -10,9 +10,9 @@
 #' `"aps"`. With the scores of n calibration examples, the set of an example is all classes whose score is at most the
 #' k-th smallest of them, k = ceiling((n + 1) level).
 #'
-#' Sets of `"lac"` have the smallest mean size, and are empty where no class is probable enough, which is so for about
-#' a - level of the examples if the model is right for a share a > level. Sets of `"aps"` contain the most probable
-#' class always, so they cover more than `level` if the model does.
+#' Sets of `"lac"` have the smallest mean size. A set is empty if no class is probable enough. If the accuracy a of the
+#' model exceeds `level`, about a share a - level of the sets is empty. Sets of `"aps"` always contain the most probable
+#' class. Their coverage therefore exceeds `level` if the accuracy does.
 #'
 #' @param model A classifier of any kind that [symmetrize()] accepts, which returns scores (batch, class).
 #' @param x Numeric array, examples with which the model was not trained: (batch, channel, row, column), (batch,
@@ -25,18 +25,18 @@
 #' @param level Numeric, the probability with which a set contains the right class, between 0 and 1.
 #' @param method Character, `"lac"` (least ambiguous sets) or `"aps"` (adaptive sets, without randomization).
 #' @param input The fields of `x`, as in [field_type()]. `NULL` takes all channels as trivial, or those of the network.
-#' @param rotate Logical, whether each calibration example is turned by a random angle (cubic spline, 0 outside), which
-#'   is right if the images to predict have any angle. `NULL` does so for images in the plane with trivial fields, if
-#'   the group has rotations.
+#' @param rotate Logical, whether to rotate each calibration example by a random angle (cubic spline, 0 outside). Use it
+#'   if the images to predict have any angle. `NULL` rotates images in the plane with trivial fields, if the group has
+#'   rotations.
 #' @param probabilities Logical, whether the output of the model is probabilities. If not, softmax is applied to it.
-#'   `NULL` looks at the output for `x`: it is probabilities if it is at least 0 with a sum of 1.
+#'   `NULL` decides by the output for `x`: values of at least 0 with a sum of 1 are probabilities.
 #' @param seed Integer, the seed of the angles. `NULL` draws one from R's random number generator.
 #' @return `conformal_sets()`: an object of class `gequi_conformal`, for [predict()]. Its parts are `level`, `method`,
 #'   `threshold`, `count` (the number of calibration examples) and `classes` (their names). `predict()`: a logical
 #'   matrix (image, class), `TRUE` for the members of the set.
-#' @section Errors: `gequi_input_error` for a level that so few examples cannot give (at least level / (1 - level) are
-#'   required), or for targets that are not classes of the model; `gequi_shape_error` if the model does not return
-#'   (batch, class), or `x` and `y` differ in length.
+#' @section Errors: `gequi_input_error` for fewer than level / (1 - level) examples, or for targets that are not
+#'   classes of the model; `gequi_shape_error` if the model does not return (batch, class), or `x` and `y` differ in
+#'   length.
 #' @references `"lac"`: Sadinle, Lei and Wasserman (2019), Least ambiguous set-valued classifiers with bounded error
 #'   levels, JASA 114. `"aps"`: Romano, Sesia and Candes (2020), Classification with valid and adaptive coverage,
 #'   arXiv:2006.02544. Split conformal prediction: Papadopoulos et al. (2002), Inductive confidence machines for

@@ -11,9 +11,9 @@
 #' pixels. For the rotation by a small angle a, `rms` of [equivariance_error()] is about |a| times the error of
 #' `"rotation"`.
 #'
-#' With `by = "layer"`, the derivative is the sum of the contributions of the layers: what a layer adds to it, as it is
-#' in the output after all further layers. A layer counts only if all that the output knows of the input passes through
-#' it: a block with a shortcut is one layer.
+#' With `by = "layer"`, the derivative is the sum of the contributions of the layers. Each contribution is propagated to
+#' the output by the layers after it. A layer is listed only if the output depends on the input through this layer
+#' alone. A block with a shortcut is therefore one layer.
 #'
 #' @param model A model of any kind that [symmetrize()] accepts. For models without derivatives, such as functions,
 #'   predictors and files, differences of steps of 1e-4 are used.
@@ -28,8 +28,8 @@
 #'   functions.
 #' @return `local_equivariance_error()`: a data frame of class `gequi_local_equivariance` with one row per motion, and
 #'   by layer one per motion and layer: `motion`, `unit`, by layer `layer` (its number) and `name`, and `error` with
-#'   `error_low` and `error_high` (the 95 % interval of the mean by Student's t; `NA` for one image). What follows the
-#'   last layer is called "output". `plot()`: a ggplot object.
+#'   `error_low` and `error_high` (the 95 % interval of the mean by Student's t; `NA` for one image). The operations
+#'   after the last layer are called "output". `plot()`: a ggplot object.
 #' @section Errors: `gequi_input_error` or `gequi_field_error` for a model without layers, an unknown motion, or an
 #'   output that is 0 inside the disc; `gequi_shape_error` if `x` is not images, or the output is neither images nor
 #'   (batch, channel).

@@ -19,7 +19,8 @@
 #'   and .bmp files. Colors are converted to grayscale.
 #' @param folder Character, the path of the folder of the results. For `register_folder()`, it must be empty or contain
 #'   earlier results; for `prepare_registration()`, it must be empty, and all machines must have access to it.
-#' @param fixed Character, the path of the fixed image of all pairs without an own one. It is not registered to itself.
+#' @param fixed Character, the path of the fixed image of all pairs that do not name one. It is not registered to
+#'   itself.
 #' @param dimension Integer, 2 for images, 3 for volumes. The pages of a TIFF file are the slices of a volume.
 #' @param spacing,moving_spacing,transform,contrast,mirror,mask,min_probability,dtype,device As in [register_images()].
 #' @param warped Logical, whether to write the warped images.

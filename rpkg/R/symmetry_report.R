@@ -9,14 +9,14 @@
 #'   rotations without and with reflections; on volumes, the inversion and the octahedral groups.
 #' @param input The fields of `x`, as in [field_type()]. Every candidate must have fields of these names. `NULL` takes
 #'   all channels as trivial.
-#' @param output The fields of the output. `NULL` takes all channels as trivial: an output (batch, channel) is to be
-#'   invariant, and images are to move with the input.
+#' @param output The fields of the output. `NULL` takes all channels as trivial: an output (batch, channel) should
+#'   be invariant, and output images should move with the input.
 #' @param dtype As in [equivariance_error()].
 #' @return A data frame of class `gequi_table` with one row per candidate, the best first: `space`, `elements` (their
 #'   number), `error` (the largest, see [equivariance_error()]), `rms` and `floor` (means over the elements but the
 #'   identity), `excess` (of `rms` over `floor`, at least 0) and `changed` (the share of examples whose class, the
 #'   largest channel, differs for at least one element; `NA` unless the output is (batch, channel) with several
-#'   channels). The order is that of `excess`, where all below 1e-4 are equal, and for equal ones that of the number of
+#'   channels). Rows are sorted by `excess`, and values below 1e-4 count as equal. Equal rows are sorted by the number of
 #'   elements, the largest group first.
 #' @section Errors: those of [equivariance_error()]; `gequi_input_error` for vectors without `spaces`, and if `x` or the
 #'   output is 0 inside the disc.

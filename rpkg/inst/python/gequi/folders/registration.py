@@ -57,7 +57,7 @@ def register_folder(
             `min_probability`. A missing value is replaced by the argument of this function. Paths in a .csv file are
             relative to its folder. Images are .npy, .png, .jpg, .tif and .bmp files. Colors are converted to grayscale.
         folder: str: the folder of the results. It must be empty or contain results of this function.
-        fixed: str: the path of the fixed image of all pairs without an own one. It is not registered to itself.
+        fixed: str: the path of the fixed image of all pairs that do not name one. It is not registered to itself.
         dimension: int: 2 for images, 3 for volumes. The pages of a TIFF file are the slices of a volume.
         spacing, moving_spacing, transform, contrast, mirror, mask, min_probability, dtype, device: as in
             `register_images()`.

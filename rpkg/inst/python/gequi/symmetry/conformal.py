@@ -100,9 +100,9 @@ def conformal_sets(
     p(k | x) that are at least p(y | x) for "aps". With the scores s(x_i, y_i) of the n calibration examples, the set of
     an example x is all classes y whose s(x, y) is at most the k-th smallest of them, k = ceil((n + 1) level).
 
-    Sets of "lac" have the smallest mean size, and are empty where no class is probable enough, which is so for about
-    a - level of the examples if the model is right for a share a > level. Sets of "aps" contain the most probable class
-    always, so they cover more than `level` if the model does.
+    Sets of "lac" have the smallest mean size. A set is empty if no class is probable enough. If the accuracy a of the
+    model exceeds `level`, about a share a - level of the sets is empty. Sets of "aps" always contain the most probable
+    class. Their coverage therefore exceeds `level` if the accuracy does.
 
     Args:
         model: a classifier of any kind that `symmetrize()` accepts, which returns scores (batch, class).
@@ -116,11 +116,11 @@ def conformal_sets(
         method: str: "lac" (least ambiguous sets) or "aps" (adaptive sets, without randomization).
         input: dict, list or FieldType, optional: the fields of `x`. None takes all channels as trivial, or those of
             the network.
-        rotate: bool, optional: whether each calibration example is turned by a random angle (cubic spline, 0 outside),
-            which is right if the images to predict have any angle. None does so for images in the plane with trivial
-            fields, if the group has rotations.
+        rotate: bool, optional: whether to rotate each calibration example by a random angle (cubic spline, 0 outside).
+            Use it if the images to predict have any angle. None rotates images in the plane with trivial fields, if the
+            group has rotations.
         probabilities: bool, optional: whether the output of the model is probabilities. If not, softmax is applied to
-            it. None looks at the output for `x`: it is probabilities if it is at least 0 with a sum of 1.
+            it. None decides by the output for `x`: values of at least 0 with a sum of 1 are probabilities.
         seed: int, optional: the seed of the angles. None draws one.
 
     Returns:
@@ -129,8 +129,7 @@ def conformal_sets(
         of calibration examples).
 
     Raises:
-        InputError: for a level that so few examples cannot give (at least level / (1 - level) are required), or for
-            targets that are not classes of the model.
+        InputError: for fewer than level / (1 - level) examples, or for targets that are not classes of the model.
         ShapeError: if the model does not return (batch, class), or `x` and `y` differ in length.
 
     Source:

@@ -49,9 +49,9 @@ def local_equivariance_error(
     |.| is the root mean square over the disc that no rotation leaves. Images are the cubic splines through their pixels.
     For the rotation by a small angle a, `rms` of `equivariance_error()` is about |a| times the error of "rotation".
 
-    With `by` = "layer", the derivative is the sum of the contributions of the layers: what a layer adds to it, as it is
-    in the output after all further layers. A layer counts only if all that the output knows of the input passes through
-    it: a block with a shortcut is one layer.
+    With `by` = "layer", the derivative is the sum of the contributions of the layers. Each contribution is propagated to
+    the output by the layers after it. A layer is listed only if the output depends on the input through this layer alone.
+    A block with a shortcut is therefore one layer.
 
     Args:
         model: a model of any kind that `symmetrize()` accepts. For models without derivatives, such as functions,
@@ -68,7 +68,7 @@ def local_equivariance_error(
     Returns:
         list of dict: a table with one dict per motion, and by layer one per motion and layer: `motion`, `unit`, with
         "layer" `layer` (its number) and `name`, and `error` with `error_low` and `error_high` (the 95 % interval of the
-        mean by Student's t; None for one image). What follows the last layer is called "output".
+        mean by Student's t; None for one image). The operations after the last layer are called "output".
 
     Raises:
         InputError, FieldError: for a model without layers, an unknown motion, or an output that is 0 inside the disc.

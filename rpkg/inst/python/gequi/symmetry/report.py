@@ -43,7 +43,7 @@ def symmetry_report(
         input: dict, list or FieldType, optional: the fields of `x`, of which every candidate must have those names.
             None takes all channels as trivial.
         output: dict, list or FieldType, optional: the fields of the output. None takes all channels as trivial: an
-            output (batch, channel) is to be invariant, and images are to move with the input.
+            output (batch, channel) should be invariant, and output images should move with the input.
         dtype: str, optional: as in `equivariance_error()`.
 
     Returns:
@@ -51,8 +51,8 @@ def symmetry_report(
         elements of a continuous group), `error` (the largest, see `equivariance_error()`), `rms` and `floor` (means over
         the elements but the identity), `excess` (of `rms` over `floor`, at least 0) and `changed` (the share of examples
         whose class, the largest channel, differs for at least one element; None unless the output is (batch, channel)
-        with several channels). The order is that of `excess`, where all below 1e-4 are equal, and for equal ones that of
-        the number of elements, the largest group first.
+        with several channels). Rows are sorted by `excess`, and values below 1e-4 count as equal. Equal rows are sorted
+        by the number of elements, the largest group first.
 
     Raises:
         InputError, FieldError, ShapeError: as in `equivariance_error()`; for vectors without `spaces`, and if `x` or

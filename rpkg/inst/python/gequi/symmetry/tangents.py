@@ -2,8 +2,8 @@
 
 For the layers f_1, ..., f_n of a module, h_i = f_i(...f_1(x)), let a_i be the derivative of the output if h_i moves:
 a_i = J L h_i, where J is the Jacobian of the layers after i. Then L f(x) = a_0 - a_n is the derivative of the whole, and
-layer i contributes a_(i-1) - a_i. A layer counts only if all that the output knows of the input passes through it:
-inside a block with a shortcut no layer does, but the block does.
+layer i contributes a_(i-1) - a_i. This requires that the output depends on the input through the layer alone, which holds
+for a block with a shortcut but for no layer inside it.
 """
 
 from __future__ import annotations
