@@ -208,13 +208,3 @@ def spread_waves(count: int, dimension: int) -> torch.Tensor:
     angle, height = 2 * math.pi * (number / plastic % 1), 2 * ((0.5 + number / plastic**2) % 1) - 1
     radius = (1 - height**2).sqrt()
     return size[:, None] * torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1)
-
-
-def poses_of(x: torch.Tensor, order: int) -> torch.Tensor:
-    """Convert features (batch, channel, *size), channels in the order (field, pose), to (pose, field, point)."""
-    return x.flatten(2).unflatten(1, (-1, order)).permute(2, 1, 0, 3).flatten(2)
-
-
-def image_of(x: torch.Tensor, batch: int, size: Sequence[int]) -> torch.Tensor:
-    """Convert features (pose, field, point) to (batch, channel, *size), channels in the order (field, pose)."""
-    return x.unflatten(2, (batch, -1)).permute(2, 1, 0, 3).flatten(1, 2).unflatten(2, size)

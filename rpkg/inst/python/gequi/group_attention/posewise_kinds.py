@@ -12,11 +12,12 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from .._limits import check_memory
 from ..arrays import check_flag, check_number
 from ..errors import FieldError, InputError
+from ..layers.fourier import image_of, poses_of
 from ..layers.plain import Unwrapped
 from ..layers.plan import Step, fields_after, kind, odd
 from .fourier import GroupFourier, PoseLinear, TokenNorm
 from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
-from .posewise import PoseMLP, PosewiseAttention, image_of, poses_of
+from .posewise import PoseMLP, PosewiseAttention
 
 
 @kind
