@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,11 +12,12 @@ from torch.nn import functional
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from ..arrays import check_choice, check_flag, check_integer, check_number
+from ..attention import whole_blocks
 from ..errors import FieldError, InputError
 from ..fields import show_fields
 from ..layers.plain import Unwrapped
-from ..layers.plan import Step, dimension_of, fields_after, kind, odd
-from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
+from ..layers.plan import Flops, Size, Step, dimension_of, fields_after, kind, odd
+from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points, wave_count
 
 # The coordinates (batch or 1, point, axis) that `predict_points()` gives in place of the pixels.
 points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
@@ -54,7 +56,8 @@ def plan_lifting_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped)
+    flops = attention_flops(before, len(after), options, lifting=True)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped, flops=flops)
 
 
 @kind
@@ -79,7 +82,8 @@ def plan_group_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped)
+    flops = attention_flops(before, len(after), options)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped, flops=flops)
 
 
 @kind
@@ -104,7 +108,8 @@ def plan_group_attention_block(
     need_poses(before)
     options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
-    return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped)
+    flops = attention_flops(before, len(before), options, hidden)
+    return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped, flops=flops)
 
 
 def need_finite(before: FieldType, *dimensions: int) -> None:
@@ -155,6 +160,33 @@ def _attention_options(
         "qk_norm": check_flag(qk_norm, "qk_norm"),
         "positions": positions,
     }
+
+
+def attention_flops(
+    before: FieldType, after: int, options: dict[str, Any], hidden: int = 0, lifting: bool = False
+) -> Flops:
+    """Return the FLOPs of a layer, or of a block whose perceptron has `hidden` units per pose."""
+    order, heads, key_dim = before.gspace.fibergroup.order(), options["heads"], options["key_dim"]
+    poses, fields, inner = (1 if lifting else order), len(before), heads * key_dim
+    rotary = options["positions"] == "rotary"
+
+    def flops(size: Size, _: Size) -> int:
+        tokens, waves = math.prod(size), wave_count(before.gspace)
+        key_size = key_dim // (2 * waves) if rotary and lifting else key_dim
+        extra = (
+            0 if rotary else 2 * waves * options["frequencies"]
+        )  # features of positions, appended to queries and keys
+        extra += 0 if rotary or lifting or order == 1 else order
+        width = whole_blocks(key_dim + extra)  # of queries, keys and values, as `attend()` pads them
+        queries = whole_blocks(order * tokens)
+        keys, calls = poses * tokens, 1
+        if options["window"] is not None:
+            queries, keys, calls = whole_blocks(order), poses * options["window"] ** 2, tokens
+        maps = poses * fields * heads * (2 * key_dim + key_size) + order * (inner * after + 2 * fields * hidden)
+        scores = heads * order * key_dim * extra
+        return 2 * (tokens * (maps + scores) + 2 * calls * heads * queries * keys * width)
+
+    return flops
 
 
 def head_features(fields: FieldType, heads: Any, key_dim: Any) -> tuple[int, int]:

@@ -160,6 +160,11 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
     return key_dim // (2 * waves)
 
 
+def wave_count(space: GSpace) -> int:
+    """Return the number of waves of an orbit, v and -v being one."""
+    return len(_tables(space)[0])
+
+
 def phases_of(matrices: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); float64, as phases are large."""
     waves = torch.einsum("wab,hfb->hwfa", matrices.double(), frequencies.double()).flatten(1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch.nn import functional
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from .._limits import check_memory
 from ..arrays import check_flag, check_number
+from ..attention import whole_blocks
 from ..errors import FieldError, InputError
-from ..layers.fourier import image_of, poses_of
+from ..layers.fourier import image_of, pose_basis, poses_of, share_of_products
 from ..layers.plain import Unwrapped
-from ..layers.plan import Step, fields_after, kind, odd
+from ..layers.plan import Flops, Size, Step, fields_after, kind, odd
 from .fourier import GroupFourier, PoseLinear, TokenNorm
 from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
 from .posewise import PoseMLP, PosewiseAttention
@@ -43,7 +45,8 @@ def plan_posewise_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _options(before, after, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
-    return Step(after, lambda: PosewiseLayer(before, after, **options), _plain)
+    flops = attention_flops(before, len(after), options)
+    return Step(after, lambda: PosewiseLayer(before, after, **options), _plain, flops=flops)
 
 
 @kind
@@ -67,7 +70,8 @@ def plan_posewise_attention_block(
     options = _options(before, before, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
     check_memory(4 * before.size * hidden * before.gspace.fibergroup.order(), "mlp_ratio")
-    return Step(before, lambda: PosewiseBlock(before, hidden, options), _plain)
+    flops = attention_flops(before, len(before), options, hidden)
+    return Step(before, lambda: PosewiseBlock(before, hidden, options), _plain, flops=flops)
 
 
 def _need_space(before: FieldType) -> None:
@@ -103,6 +107,27 @@ def _options(
         "qk_norm": check_flag(qk_norm, "qk_norm"),
         "learn_frequencies": check_flag(learn_frequencies, "learn_frequencies"),
     }
+
+
+def attention_flops(before: FieldType, after: int, options: dict[str, Any], hidden: int = 0) -> Flops:
+    """Return the FLOPs of a layer, or of a block whose perceptron has `hidden` fields.
+
+    They are those of the linear maps with bands, the Fourier transforms around them, and attention.
+    """
+    fields, inner, window = len(before), options["heads"] * options["key_dim"], options["window"]
+
+    def flops(size: Size, _: Size) -> int:
+        basis = pose_basis(before.gspace, torch.float64)
+        order, share = len(basis.rows), share_of_products(basis.shapes)
+        maps = round(share * order**2) * (3 * fields * inner + inner * after + 2 * fields * hidden)
+        transforms = order**2 * (fields + 4 * inner + after + 2 * hidden if order > 1 else 0)
+        tokens = math.prod(size)
+        scores = inner * tokens
+        if window is not None:  # one query at a time, padded as `attend()` does
+            scores = options["heads"] * whole_blocks(options["key_dim"]) * whole_blocks(1) * window**2
+        return 2 * tokens * (maps + transforms + 2 * order * scores)
+
+    return flops
 
 
 def _plain(layer: Any) -> nn.Module:

@@ -16,7 +16,7 @@ from ..errors import FieldError, InputError
 from ..fields import show_fields
 from .fourier import form_of, marked
 from .plain import CONVOLUTIONS, TRANSPOSED, with_weights
-from .plan import Step, Window, dimension_of, fields_after, kind, odd
+from .plan import Step, Window, convolution_flops, dimension_of, fields_after, kind, odd
 
 _FLOAT = 4  # bytes
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -45,14 +45,20 @@ def plan_conv(
         check_integer(dilation, "dilation", minimum=1),
     )
     check_memory(_FLOAT * before.size * after.size * window.kernel_size**dimension, "kernel_size")
-    options = {
+    options: dict[str, Any] = {
         "padding_mode": check_choice(padding_mode, "padding_mode", _PADDING_MODES),
         "groups": _check_groups(before, after, check_integer(groups, "groups", minimum=1)),
         "bias": check_flag(bias, "bias"),
     }
     layer = escnn.nn.R2Conv if dimension == 2 else escnn.nn.R3Conv
     layer = form_of(layer, before, after) if window == Window(1) and options["groups"] == 1 else layer
-    return Step(after, lambda: _steerable(layer, before, after, **vars(window), **options), _plain_conv, window)
+    return Step(
+        after,
+        lambda: _steerable(layer, before, after, **vars(window), **options),
+        _plain_conv,
+        window,
+        flops=convolution_flops(before, after, window.kernel_size, options["groups"]),
+    )
 
 
 @kind
@@ -97,6 +103,7 @@ def plan_conv_transposed(
         _plain_conv,
         resize=resize,
         never_exact="its output_padding adds pixels on one side only" if extra else "",
+        flops=lambda size, _: convolution_flops(before, after, window.kernel_size)(size, size),
     )
 
 
@@ -108,7 +115,8 @@ def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
     check_memory(_FLOAT * before.size * after.size, "fields")
     bias = check_flag(bias, "bias")
     layer = form_of(escnn.nn.Linear, before, after)
-    return Step(after, lambda: _steerable(layer, before, after, bias=bias), _plain_linear)
+    flops = convolution_flops(before, after, 1)
+    return Step(after, lambda: _steerable(layer, before, after, bias=bias), _plain_linear, flops=flops)
 
 
 def _plain_conv(layer: Any) -> nn.Module:

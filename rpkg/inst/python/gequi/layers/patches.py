@@ -24,7 +24,7 @@ from ..errors import FieldError
 from ..fields import show_fields
 from .convolutions import plan_conv, plan_conv_transposed
 from .plain import CONVOLUTIONS, TRANSPOSED, with_weights
-from .plan import Step, Window, dimension_of, fields_after, kind, odd
+from .plan import Step, Window, convolution_flops, dimension_of, fields_after, kind, odd
 
 
 @kind
@@ -42,7 +42,8 @@ def plan_patch_embedding(before: FieldType, *, fields: Any, patch_size: int, bia
     if not _keeps_patches(before.gspace):
         size = odd(size, "patch_size")
         return plan_conv(before, fields=fields, kernel_size=size, stride=size, bias=bias)
-    return Step(after, lambda: Patches(before, after, size, bias), _plain, Window(size, size))
+    flops = convolution_flops(before, after, size)
+    return Step(after, lambda: Patches(before, after, size, bias), _plain, Window(size, size), flops=flops)
 
 
 @kind
@@ -65,7 +66,14 @@ def plan_patch_expansion(before: FieldType, *, fields: Any, patch_size: int, bia
         plan = plan_conv if size == 1 else plan_conv_transposed
         return plan(before, fields=fields, kernel_size=size, stride=size, bias=bias)
     resizing: dict[str, Any] = {"window": Window(1)} if size == 1 else {"resize": lambda length: length * size}
-    return Step(after, lambda: Expansion(before, after, size, bias), _plain, **resizing)
+    flops = convolution_flops(before, after, size)
+    return Step(
+        after,
+        lambda: Expansion(before, after, size, bias),
+        _plain,
+        flops=lambda tokens, _: flops(tokens, tokens),
+        **resizing,
+    )
 
 
 def _need_regular(fields: FieldType, message: str, argument: str) -> None:

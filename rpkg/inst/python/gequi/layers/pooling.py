@@ -13,7 +13,7 @@ from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import InputError
 from ..groups import trivial
 from .plain import Apply, FieldPool, depthwise
-from .plan import Step, Window, dimension_of, kind, need_pointwise
+from .plan import Step, Window, blur_flops, dimension_of, kind, need_pointwise
 
 
 @kind
@@ -45,7 +45,13 @@ def plan_max_pool(
     blur = _blur(sigma)
     # The maximum has stride 1 and the blur has the stride of the layer: both windows combined.
     both = Window(window.kernel_size + blur - 1, window.stride, window.padding + (blur - 1) // 2)
-    return Step(before, lambda: layer(before, sigma=sigma, **options), _plain_blurred_maximum, both)
+    return Step(
+        before,
+        lambda: layer(before, sigma=sigma, **options),
+        _plain_blurred_maximum,
+        both,
+        flops=blur_flops(before, blur),
+    )
 
 
 def _plain_blurred_maximum(layer: Any) -> nn.Module:
@@ -84,6 +90,7 @@ def plan_avg_pool(
         lambda: layer(before, sigma=sigma, stride=window.stride),
         lambda built: depthwise(built.filter, built.stride, built.padding),
         Window(blur, window.stride, (blur - 1) // 2),
+        flops=blur_flops(before, blur),
     )
 
 
