@@ -109,7 +109,7 @@ guard_rows <- list(
   plot_image = alist(x = image),
   plot_equivariance = alist(network = regular_maps, x = x, element = 2),
   predict_folder = alist(model = network, images = pictures, type = "raw", batch_size = 2, device = "cpu", devices = 1),
-  predict_points = alist(network = tokens, x = of_points, points = numbers[, 1:2], dtype = "float32"),
+  predict_points = alist(network = tokens, x = of_points, points = numbers[, 1:2], mask = NULL, dtype = "float32"),
   prepare_job = alist(folder = new(""), model = network, x = x, y = c(0, 1), metadata = NULL, epochs = 1, seed = 1),
   prepare_registration = alist(folder = new(""), images = data.frame(moving = "a.png", fixed = "b.png"), devices = 1),
   register_folder = alist(images = data.frame(moving = "a.png", fixed = "b.png"), folder = new(""), dimension = 2,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,10 +16,8 @@ from ..errors import FieldError, InputError
 from ..fields import show_fields
 from ..layers.plain import Unwrapped
 from ..layers.plan import Flops, Size, Step, dimension_of, fields_after, kind, odd
+from ..layers.points import existing_points, points_in_place_of_pixels
 from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points, wave_count
-
-# The coordinates (batch or 1, point, axis) that `predict_points()` gives in place of the pixels.
-points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
 
 MOST_HIDDEN = 1024  # hidden units of a block for each field
 
@@ -225,7 +222,7 @@ class AttentionLayer(EquivariantModule):
         size = x.tensor.shape[2:]
         points = points_of(x.tensor, self.window)
         features = x.tensor.unflatten(1, (len(self.in_type), self.poses)).flatten(3)
-        out = self.attention(features, points, size, self.window)
+        out = self.attention(features, points, size, self.window, existing_points.get())
         return GeometricTensor(out.flatten(1, 2).unflatten(2, size), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -67,6 +67,7 @@ class PosewiseAttention(nn.Module):
         norm: TokenNorm | None = None,
         size: tuple[int, int] | None = None,
         window: int | None = None,
+        exists: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Compute the bands of the output.
 
@@ -77,6 +78,7 @@ class PosewiseAttention(nn.Module):
             norm: the normalization of `bands`, whose weight and bias are not applied yet.
             size: tuple (row, column): the size of the image whose pixels are the points. Required for a window.
             window: int: the side of the neighborhood that a point attends to, in pixels. None is all points.
+            exists: tensor (batch, point) of bool: the points that can be attended to. None is all of them.
         """
         maps = fourier.inverse(self.maps(bands, norm))
         maps = maps.view(self.poses, 3, self.heads, self.key_dim, -1, points.shape[1])
@@ -87,7 +89,8 @@ class PosewiseAttention(nn.Module):
         query, key = rotate(both, self.angles_of(points, both), gain).flatten(2, 3)
         value = value.permute(FOR_KERNEL).contiguous().flatten(2, 3)[0]
         if window is None:
-            out = functional.scaled_dot_product_attention(query, key, value)
+            mask = None if exists is None else exists[:, None, None]
+            out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
             assert size is not None
             query, key, value = (each.unsqueeze(2) for each in (query, key, value))

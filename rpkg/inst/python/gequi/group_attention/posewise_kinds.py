@@ -17,6 +17,7 @@ from ..errors import FieldError, InputError
 from ..layers.fourier import image_of, pose_basis, poses_of, share_of_products
 from ..layers.plain import Unwrapped
 from ..layers.plan import Flops, Size, Step, fields_after, kind, odd
+from ..layers.points import existing_points
 from .fourier import GroupFourier, PoseLinear, TokenNorm
 from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
 from .posewise import PoseMLP, PosewiseAttention
@@ -156,6 +157,7 @@ class _OnTokens(EquivariantModule):
         batch, _, *size = x.tensor.shape
         bands = self.fourier(poses_of(x.tensor, self.fourier.order))
         where = {"points": points_of(x.tensor, self.window), "size": tuple(size), "window": self.window}
+        where["exists"] = existing_points.get()
         return GeometricTensor(image_of(self.at_poses(bands, where), batch, size), self.out_type)
 
     def at_poses(self, bands: list[torch.Tensor], where: dict[str, Any]) -> torch.Tensor:
