@@ -24,6 +24,7 @@ EXACT = {
                       {"layer": "skip", "layers": [CONV, {"layer": "residual", "layers": [CONV]}]}]),
     "blurs": (C4, [{"layer": "avg_pool", "antialiased": True, "stride": 2},
                    {"layer": "max_pool", "kernel_size": 3, "antialiased": True, "stride": 1}]),
+    "merging": (C4, [CONV, {"layer": "patch_merging"}]),
     "patches": (C4, [{"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 4}, {"layer": "token_norm"},
                      {"layer": "patch_expansion", "fields": {"irrep_1": 1}, "patch_size": 2}]),
 }  # fmt: skip

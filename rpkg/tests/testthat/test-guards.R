@@ -174,6 +174,7 @@ guard_rows <- list(
   layer_norm_pool = alist(network = regular),
   layer_oriented_gradients = alist(network = start),
   layer_patch_embedding = alist(network = start, fields = c(regular = 1), patch_size = 3),
+  layer_patch_merging = alist(network = regular),
   layer_patch_expansion = alist(network = regular, fields = c(trivial = 1), patch_size = 2),
   layer_posewise_attention = alist(network = regular, fields = c(regular = 2), heads = 1, key_dim = 4),
   layer_posewise_attention_block = alist(network = regular, heads = 1, key_dim = 4),

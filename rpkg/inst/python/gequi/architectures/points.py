@@ -22,7 +22,7 @@ _WITHOUT_GRID = {
     "linear", "norm_nonlinearity", "norm_pool", "posewise_attention", "posewise_attention_block", "relu", "residual", "restrict",
     "token_norm",
 }  # fmt: skip
-_LINEAR = {"conv", "patch_embedding", "patch_expansion"}  # without a grid if their window is one pixel
+_LINEAR = {"conv", "patch_embedding", "patch_expansion", "patch_merging"}  # without a grid if their window is one pixel
 
 
 def predict_points(
