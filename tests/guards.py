@@ -283,7 +283,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         mask="auto", min_probability=0.5, warped=True, device="cpu", devices=1, nodes=1, metadata=None,
     ),
     "predict_points": lambda: dict(
-        network=points_network(), x=BATCH[:, 0, :1, :], points=POINTS, dtype="float32"
+        network=points_network(), x=BATCH[:, 0, :1, :], points=POINTS, mask=None, dtype="float32"
     ),
     "prepare_job": lambda: dict(folder=new(), model=network(), x=BATCH, y=Y, metadata=None, **OPTIONS_OF_FIT),
     "prepare_prediction": lambda: dict(

@@ -17,7 +17,7 @@ BOUNDS = {"float32": 1e-5, "float64": 1e-12}
 
 def vit(space=C4, size=6, **options):
     return gequi.equivariant_vit(space, size, **{"width": 8 * groups.cayley_table(space).shape[0] // 4, "blocks": 1,
-                                                 "patch_size": 2, "seed": 1, **options})  # fmt: skip
+                                                 "patch_size": 2, "stem": "patches", "seed": 1, **options})  # fmt: skip
 
 
 def embedding(patch_size=2, fields=2, **options):
@@ -204,6 +204,9 @@ def test_the_recipe_has_the_parts_that_were_asked_for():
     assert kinds(vit(dense=True))[-2:] == ["token_norm", "patch_expansion"]
     conv = ["conv", "batch_norm", "relu"]
     assert kinds(vit(stem="convolutions", patch_size=4, size=8))[:-5] == [*conv, "avg_pool", *conv, "avg_pool", "conv"]
+    assert kinds(vit(stem=None)) == kinds(vit(stem="convolutions"))  # as small data needs
+    assert kinds(vit(stem=None, patch_size=3))[0] == kinds(vit(stem=None, patch_size=1))[0] == "patch_embedding"
+    assert kinds(vit(OCTA, 4, stem=None))[0] == "patch_embedding"
     assert kinds(vit(stem="convolutions", dense=True)) == [*conv, "skip", *conv, "conv"]
 
 
@@ -279,7 +282,7 @@ def test_the_seed_sets_the_weights_in_both_types():
         (C4, 6, {"blocks": -1}, InputError, "`blocks` must be at least 0"),
         (C4, 6, {"dense": 1}, InputError, "`dense` must be true or false"),
         (C4, 6, {"output": "irrep_7"}, FieldError, "`output`.*irrep_7"),
-        (C8, 8, {"patch_size": 4}, InputError, "`patch_size` must be odd"),
+        (C8, 8, {"patch_size": 4, "stem": "patches"}, InputError, "`patch_size` must be odd"),
         (gequi.gspace("rot2dOnR2"), 6, {}, FieldError, "`space` must be a gspace of the plane or of space with a finite group"),
         (gequi.gspace("no_base_space", group="cyclic_group", N=4), 6, {}, FieldError, "`space` must be a gspace"),
     ],

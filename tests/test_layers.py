@@ -31,7 +31,7 @@ def test_the_table_names_every_kind_that_a_network_can_have():
         "avg_pool", "batch_norm", "conv", "conv_transposed", "dense", "dropout", "elu", "field_dropout", "flatten",
         "fourier_elu", "gated_nonlinearity", "global_avg_pool", "group_pool", "leaky_relu", "linear", "mask", "max_pool",
         "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict", "skip", "softmax", "upsample",
-        "patch_embedding", "patch_expansion", "token_norm",
+        "patch_embedding", "patch_expansion", "patch_merging", "token_norm",
     }  # fmt: skip
 
 

@@ -66,6 +66,7 @@ NETWORKS = {
         {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 3}, {"layer": "token_norm"}, {"layer": "relu"},
         {"layer": "patch_expansion", "fields": {"irrep_1": 1, "trivial": 2}, "patch_size": 2},
     ]),
+    "merging": (C4, [CONV, {"layer": "patch_merging", "patch_size": 3, "bias": True}, {"layer": "relu"}]),
     "edges": (C4, [{"layer": "oriented_gradients"}, {"layer": "ring_descriptor"}]),
     "tokens": (C4, [{"layer": "local_normalization"}, CONV, {"layer": "token_pool", "token": 2}]),
     "spheres": (SO3, [{"layer": "sphere_descriptor"}]),

@@ -127,7 +127,7 @@ def test_every_kind_that_exists_is_checked_here():
 ELSEWHERE: set[str] = {
     "lifting_attention", "group_attention", "group_attention_block",  # test_group_attention.py
     "posewise_attention", "posewise_attention_block",  # test_posewise_attention.py
-    "patch_embedding", "patch_expansion",  # test_equivariant_vit.py
+    "patch_embedding", "patch_expansion", "patch_merging",  # test_equivariant_vit.py
     "sphere_descriptor",  # test_encoders.py
 }  # fmt: skip
 

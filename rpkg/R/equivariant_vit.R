@@ -4,24 +4,28 @@
 #'   overlap.
 #' * `layer_patch_expansion()` maps each token of regular fields to a patch of the output fields. With the same weights
 #'   and without bias, it is the transpose of the embedding.
+#' * `layer_patch_merging()` merges each patch of tokens into one token, by [layer_token_norm()] and an embedding. Networks
+#'   of several resolutions consist of blocks with mergings between them.
 #'
-#' Both are linear. The value of the token at the pose g is the product of the patch with the filter of g, which is the
+#' Embedding and expansion are linear. The value of the token at the pose g is the product of the patch with the filter of g, which is the
 #' filter of the identity, turned by g: \eqn{W_g(p) = W(g^{-1} p) \rho(g)^{-1}}{W_g(p) = W(g^-1 p) rho(g)^-1}. If every
 #' group element maps the pixel grid onto itself, all entries of W are free numbers, and the layers are exactly
 #' equivariant for patches of odd and even sizes, provided that the patches cover the image. [output_shape()] warns if
 #' they do not. For other groups, such as C8, the layers are steerable convolutions ([layer_conv()]).
 #'
 #' @inheritParams layer_conv
-#' @param fields Named integer vector, the output fields. Those of `layer_patch_embedding()` must be regular.
-#' @param patch_size Integer, the side of a patch in pixels. Must be odd if some group element does not map the pixel
+#' @param fields Named integer vector, the output fields. Those of `layer_patch_embedding()` and `layer_patch_merging()`
+#'   must be regular. `NULL` is twice as many fields as before the layer.
+#' @param patch_size Integer, the side of a patch in pixels, or in tokens for `layer_patch_merging()`. Must be odd if some group element does not map the pixel
 #'   grid onto itself.
-#' @section Shape: (batch, channel, row, column) to (batch, channel', row / patch_size, column / patch_size); expansion:
+#' @section Shape: (batch, channel, row, column) to (batch, channel', row / patch_size, column / patch_size); expansion
 #'   to (batch, channel', row patch_size, column patch_size). Volumes likewise.
 #' @return The network with the layer added.
 #' @section Errors: `gequi_field_error` if the fields are not regular where they must be, or if the group is not a
 #'   finite group of the plane or of space; `gequi_input_error` for an invalid option. Messages name the layer.
 #' @family layers
-#' @references Dosovitskiy et al. (2021), An image is worth 16x16 words, arXiv:2010.11929.
+#' @references Dosovitskiy et al. (2021), An image is worth 16x16 words, arXiv:2010.11929. Merging: Liu et al. (2021), Swin
+#'   transformer: hierarchical vision transformer using shifted windows, arXiv:2103.14030.
 #' @export
 #' @examplesIf gequi_available()
 #' network <- equivariant_network(gspace("flipRot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
@@ -29,6 +33,12 @@
 #'   layer_posewise_attention_block() |>
 #'   layer_patch_expansion(c(trivial = 1), patch_size = 4)
 #' equivariance_error(network, volcano[1:12, 1:12])
+#'
+#' equivariant_network(gspace("flipRot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
+#'   layer_patch_embedding(c(regular = 2), patch_size = 2) |>
+#'   layer_posewise_attention_block() |>
+#'   layer_patch_merging() |>
+#'   layer_posewise_attention_block()
 layer_patch_embedding <- function(network, fields, patch_size, bias = TRUE) {
   add_layer(network, "patch_embedding")
 }
@@ -37,6 +47,12 @@ layer_patch_embedding <- function(network, fields, patch_size, bias = TRUE) {
 #' @export
 layer_patch_expansion <- function(network, fields, patch_size, bias = TRUE) {
   add_layer(network, "patch_expansion")
+}
+
+#' @rdname layer_patch_embedding
+#' @export
+layer_patch_merging <- function(network, fields = NULL, patch_size = 2, bias = FALSE) {
+  add_layer(network, "patch_merging")
 }
 
 #' Equivariant vision transformer
@@ -61,7 +77,8 @@ layer_patch_expansion <- function(network, fields, patch_size, bias = TRUE) {
 #'   grid onto itself, and a power of 2 for `stem = "convolutions"`.
 #' @param stem Character, `"patches"`, one linear map per patch ([layer_patch_embedding()]), or `"convolutions"`:
 #'   steerable convolutions with batch normalization and ReLU, each followed by the mean of 2 x 2 pixels. They learn
-#'   faster from few images. With `dense`, the last layers also use the features of the first convolution.
+#'   faster from few images. With `dense`, the last layers also use the features of the first convolution. `NULL` is
+#'   `"convolutions"` for images with a `patch_size` of 2, 4, 8, ..., and `"patches"` otherwise.
 #' @param dense Logical, whether the output has one value per pixel, such as a segmentation, instead of one per image.
 #' @param pool Character, `"max"` or `"mean"`, the pooling over the group. It applies to trivial output fields of the
 #'   whole image. With the mean, the head is linear and learns more slowly.
@@ -94,7 +111,7 @@ layer_patch_expansion <- function(network, fields, patch_size, bias = TRUE) {
 #' )
 #' equivariance_error(segmenter, x)
 equivariant_vit <- function(space, size, input = "trivial", output = c(trivial = 10), variant = "tiny", patch_size = 4,
-                            stem = "patches", dense = FALSE, pool = "max", width = NULL, blocks = NULL, heads = NULL,
+                            stem = NULL, dense = FALSE, pool = "max", width = NULL, blocks = NULL, heads = NULL,
                             key_dim = NULL, window = NULL, dropout = 0, qk_norm = TRUE, learn_frequencies = TRUE,
                             mlp_ratio = 4, seed = NULL, dtype = "float32") {
   need_arguments()

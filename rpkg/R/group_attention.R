@@ -180,10 +180,13 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
 #' @param x Numeric array (batch, channel, point), the features.
 #' @param points Numeric array (point, axis) or (batch, point, axis), the coordinates (x, y), or (x, y, z) in space: x
 #'   to the right, y up, z towards the viewer, in units of the pixel distance.
+#' @param mask Logical matrix (batch, point), `TRUE` where a point exists, for examples with different numbers of points.
+#'   The others are filled up, with any numbers. They change neither the existing points nor the mean over all points, and
+#'   their own output is 0. `NULL` is all points.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
 #' @return A numeric array (batch, channel, point), or (batch, channel) if the network averages over all points.
 #' @section Errors: `gequi_input_error` if a layer requires a grid (the message names it); `gequi_shape_error` for
-#'   channels or points that do not match.
+#'   channels, points or a mask that do not match.
 #' @references Romero and Cordonnier (2021), Group equivariant stand-alone self-attention for vision, arXiv:2010.00977.
 #' @family networks
 #' @export
@@ -193,8 +196,10 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
 #' turn <- matrix(c(1, 1, -1, 1), 2) / sqrt(2) # by 45 degrees
 #' x <- array(1:7 / 7, c(1, 1, 7))
 #' rbind(predict_points(network, x, points), predict_points(network, x, points %*% t(turn)))
-predict_points <- function(network, x, points, dtype = NULL) {
-  call_core("predict_points", network = network, x = x, points = points, dtype = dtype)
+#' first_five <- matrix(1:7 <= 5, 1) # an example of 5 points
+#' predict_points(network, x, points, mask = first_five)
+predict_points <- function(network, x, points, mask = NULL, dtype = NULL) {
+  call_core("predict_points", network = network, x = x, points = points, mask = mask, dtype = dtype)
 }
 
 #' Plot the equivariance of a network

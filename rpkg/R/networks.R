@@ -288,13 +288,20 @@ print.gequi_network <- function(x, ...) {
 print_network <- function(x, table) {
   cat(title_line("network", format(x)), "\n", cli::col_grey(paste0(x$dtype, ", seed ", x$seed)), "\n", sep = "")
   shown <- table
-  if (!is.null(shown$parameters)) shown$parameters <- ifelse(shown$parameters, big_number(shown$parameters), "")
+  for (count in intersect(c("parameters", "flops"), names(shown))) {
+    shown[[count]] <- ifelse(shown[[count]] %in% c(0, NA), "", big_number(shown[[count]]))
+  }
   names(shown)[1:2] <- c("", "layer")
   shown$layer[1] <- "input"
   shown[[1]][1] <- ""
-  print_table(shown, right = "parameters")
+  print_table(shown, right = c("parameters", "flops"))
   if (!is.null(table$parameters)) {
-    cat(cli::col_grey(paste0(big_number(sum(table$parameters)), " parameters")), "\n", sep = "")
+    total <- paste0(big_number(sum(table$parameters)), " parameters")
+    if (!is.null(table$flops)) {
+      known <- if (anyNA(table$flops)) " FLOPs for one input in the layers for which they are known" else " FLOPs for one input"
+      total <- paste0(total, ", ", big_number(sum(table$flops, na.rm = TRUE)), known)
+    }
+    cat(cli::col_grey(total), "\n", sep = "")
   }
 }
 
@@ -302,7 +309,8 @@ big_number <- function(x) format(x, big.mark = ",", trim = TRUE)
 
 #' @param object A network.
 #' @param input_shape Integer vector, the shape of the input. If it is given, the summary lists the size after each
-#'   layer.
+#'   layer, and its FLOPs: the multiplications and additions of matrix products, convolutions and attention for one
+#'   input. Other layers have 0, and layers for which the number is not known `NA`.
 #' @param ... Not used.
 #' @rdname equivariant_network
 #' @export

@@ -193,7 +193,9 @@ def vit() -> None:
     print(f"{'width':>6s}{'blocks':>7s}{'torch, ms':>10s}{'ratio':>7s}{'predict':>9s}{'parameters':>12s}")
     for width, blocks in ((192, 4), (256, 4), (384, 4), (768, 2)):
         plain = PlainTransformer(3, width, blocks, 196, 16)
-        ours = gequi.equivariant_vit(space, 224, {"trivial": 3}, width=width, blocks=blocks, patch_size=16, seed=1)
+        ours = gequi.equivariant_vit(
+            space, 224, {"trivial": 3}, width=width, blocks=blocks, patch_size=16, stem="patches", seed=1
+        )
         x = torch.randn(1, 3, 224, 224)
         image = x.numpy()
         steps = [lambda model=model, x=x: model(x).square().mean().backward() for model in (plain, ours)]

@@ -1,5 +1,6 @@
 """Group self-attention in R is that of Python: the same networks, weights and numbers."""
 
+import numpy as np
 import pytest
 
 import gequi
@@ -62,6 +63,14 @@ def test_points_give_the_same_numbers(r, same, random, shape):
     theirs, ours = r.gsa_network(r.gspace("rot2dOnR2", N=4), seed=2), gequi.gsa_network(C4, seed=2)
     x, points = random.normal(size=(3, 1, 5)), random.normal(size=shape)
     same(r.value(r.predict_points(theirs, x, points)), gequi.predict_points(ours, x, points))
+
+
+def test_sets_of_different_numbers_of_points_give_the_same_numbers(r, same, random):
+    theirs, ours = r.gsa_network(r.gspace("rot2dOnR2", N=4), seed=2), gequi.gsa_network(C4, seed=2)
+    x, points = random.normal(size=(3, 1, 5)), random.normal(size=(3, 5, 2))
+    mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 1, 1, 1]]) > 0
+    given = r.code("array(as.logical(m), dim(m))", m=mask.astype(float))
+    same(r.value(r.predict_points(theirs, x, points, mask=given)), gequi.predict_points(ours, x, points, mask))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ NETWORKS = {
     "token_norm": (C4, [CONV, {"layer": "token_norm", "eps": 1e-4}]),
     "patch_embedding": (C4, [CONV, {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 3, "bias": False}]),
     "patch_expansion": (C4, [CONV, {"layer": "patch_expansion", "fields": VECTORS, "patch_size": 2}]),
+    "patch_merging": (C4, [CONV, {"layer": "patch_merging", "patch_size": 3, "bias": True}]),
     "dense": (C4, [CONV, {"layer": "global_avg_pool"}, {"layer": "group_pool"}, {"layer": "dense", "units": 3}]),
 }  # fmt: skip
 

@@ -51,6 +51,12 @@ def test_set_weights(r, both, same, random):
     same(r.value(r.predict(theirs, x)), before)  # in R, a network is a value
 
 
+def test_summary_has_the_same_sizes_parameters_and_flops(r, both):
+    theirs, ours = both()
+    table = r.code("as.data.frame(summary(network, c(1, 1, 28, 28))$table)", network=theirs)
+    assert r.value(table) == gequi.networks.describe_network(ours, (1, 1, 28, 28))
+
+
 def test_the_same_errors_with_the_same_sentences(r, both):
     theirs, ours = both()
     with pytest.raises(gequi.errors.ShapeError) as raised:

@@ -14,10 +14,18 @@ test_that("patches and tokens are piped, and the network is equivariant", {
   expect_lte(max(equivariance_error(network, feature(1, 1, 6, 4))$error), 1e-12)
 })
 
+test_that("tokens are merged", {
+  needs_python()
+  network <- equivariant_network(d4(), c(regular = 2), seed = 1, dtype = "float64") |> layer_patch_merging()
+  expect_identical(dim(predict(network, feature(1, 16, 6, 4))), c(1L, 32L, 3L, 2L))
+  expect_lte(max(equivariance_error(network, feature(1, 16, 6, 4))$error), 1e-12)
+  expect_warning(output_shape(network, c(1, 16, 5, 4)), "breaks exact equivariance")
+})
+
 test_that("a vision transformer is a recipe like any other, and its output does not change when the image is turned", {
   needs_python()
-  network <- equivariant_vit(d4(), 6, output = c(trivial = 3), patch_size = 2, width = 16, blocks = 1, seed = 1,
-                             dtype = "float64")
+  network <- equivariant_vit(d4(), 6, output = c(trivial = 3), patch_size = 2, stem = "patches", width = 16, blocks = 1,
+                             seed = 1, dtype = "float64")
   expect_s3_class(network, "gequi_network")
   expect_identical(
     kinds_of(network),

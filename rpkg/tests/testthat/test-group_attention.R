@@ -48,6 +48,22 @@ test_that("points can be turned by any angle of the group", {
   expect_equal(predict_points(network, x, points), predict_points(network, x, points %*% t(turn)), tolerance = 1e-12)
 })
 
+test_that("points that do not exist change nothing", {
+  needs_python()
+  network <- gsa_network(c4(), units = 3, fields = 4, blocks = 1, seed = 1, dtype = "float64")
+  points <- cbind(1:5, c(2, 0, -1, 3, 1))
+  x <- feature(2, 1, 5)
+  mask <- rbind(TRUE, c(TRUE, TRUE, TRUE, FALSE, FALSE))[, 1:5]
+  out <- predict_points(network, x, points, mask = mask)
+  expect_equal(out[1, , drop = FALSE], predict_points(network, x[1, , , drop = FALSE], points), tolerance = 1e-12)
+  three <- predict_points(network, x[2, , 1:3, drop = FALSE], points[1:3, ])
+  expect_equal(out[2, , drop = FALSE], three, tolerance = 1e-12)
+  x[2, 1, 4:5] <- 99
+  expect_identical(predict_points(network, x, points, mask = mask), out)
+  expect_refused(predict_points(network, x, points, mask = mask[, 1:4]), "`mask` must have the shape", "shape")
+  expect_refused(predict_points(network, x, points, mask = mask & c(TRUE, FALSE)), "no point of example 2", "input")
+})
+
 test_that("what does not fit is refused by name", {
   needs_python()
   network <- equivariant_network(c4(), c(trivial = 1), seed = 1)

@@ -25,7 +25,19 @@ test_that("a network prints its layers with fields, channels and parameters", {
     "86 parameters"
   ))
   expect_output(print(summary(network, c(1, 1, 28, 28))), "26 x 26", fixed = TRUE)
+  expect_output(print(summary(network, c(1, 1, 28, 28))), "86 parameters, 194,768 FLOPs for one input", fixed = TRUE)
+  expect_equal(summary(network, c(1, 1, 28, 28))$table$flops, c(0, 2 * 16 * 9 * 26^2, 0, 0, 0, 0, 80))
   expect_identical(as.data.frame(network)$parameters, c(0L, 28L, 8L, 0L, 0L, 0L, 50L))
+})
+
+test_that("FLOPs that are not known are missing, and large ones are not rounded", {
+  needs_python()
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_oriented_gradients()
+  shown <- summary(network, c(1, 1, 28, 28))
+  expect_identical(is.na(shown$table$flops), c(FALSE, TRUE))
+  expect_output(print(shown), "0 FLOPs for one input in the layers for which they are known", fixed = TRUE)
+  network <- equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 64), kernel_size = 9)
+  expect_identical(summary(network, c(1, 1, 1000, 1001))$table$flops[2], 2 * 256 * 81 * 992 * 993)
 })
 
 test_that("nothing is built before it is needed", {

@@ -43,7 +43,7 @@ PRIVATE_FUNCTIONS = {
     "copy_network": "networks:copy_network(network)",
     "count_parameters": "tracing:count_parameters(model)",
     "describe_image_files": "folders:describe_image_files(images)",
-    "describe_network": "networks:describe_network(network, input_shape)",
+    "describe_network": "_r_interface:describe_network(network, input_shape)",
     "describe_registration": "registration.result:describe_registration(registration)",
     "describe_stack": "stacks:describe_stack(stack)",
     "describe_transform": "registration.transform_files.transform:describe_transform(transform)",
@@ -223,6 +223,12 @@ def make_gspace(name: str, **options: Any) -> dict[str, Any]:
         "finite": space.fibergroup.order() > 0,
         "elements": len(groups.elements(space)),
     }
+
+
+def describe_network(network: Any, input_shape: Any = None) -> list[dict[str, Any]]:
+    """Return the table of `networks.describe_network()`. FLOPs are float, as integers in R have 32 bits."""
+    rows = networks.describe_network(network, input_shape)
+    return [{key: float(x) if key == "flops" and x is not None else x for key, x in row.items()} for row in rows]
 
 
 def make_field_type(space: GSpace, fields: Any) -> dict[str, Any]:

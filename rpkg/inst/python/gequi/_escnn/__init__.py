@@ -13,7 +13,7 @@ from escnn.nn import EquivariantModule, FieldType, GeometricTensor
 
 from . import lean, sampling  # noqa: F401  replace functions of the copies
 from .conversion import converted_weights
-from .layers import basis_samples, escnn, float_type, he_standard_deviations
+from .layers import basis_samples, escnn, float_type, he_standard_deviations, identity_rows
 
 from . import printing  # noqa: F401  isort: skip
 from .solutions import bases_as_found, canonical_representation, canonical_type
@@ -35,5 +35,6 @@ __all__ = [
     "escnn",
     "float_type",
     "he_standard_deviations",
+    "identity_rows",
     "wigner_d_matrix",
 ]

@@ -205,6 +205,13 @@ def expansions(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
             yield name.rpartition(".")[0], module
 
 
+def identity_rows(layer: Any, identity: int) -> torch.Tensor:
+    """Return the rows (basis kernel, channel) of the number `identity` in the kernels of a layer between regular fields."""
+    (pair,) = layer.basisexpansion._representations_pairs
+    block = getattr(layer.basisexpansion, f"block_expansion_{layer.basisexpansion._escape_pair(pair)}")
+    return torch.as_tensor(block._sampled.sampled_basis[:, identity, :, 0])
+
+
 def basis_samples(model: torch.nn.Module) -> Iterator[torch.Tensor]:
     """Return the sampled filter bases of the layers of a network, in float64 and in the order of the layers."""
     for module in model.modules():

@@ -24,7 +24,7 @@ def equivariant_vit(
     output: Any = (("trivial", 10),),
     variant: str = "tiny",
     patch_size: int = 4,
-    stem: str = "patches",
+    stem: str | None = None,
     dense: bool = False,
     pool: str = "max",
     width: int | None = None,
@@ -61,7 +61,9 @@ def equivariant_vit(
         patch_size: int: the side of a patch in pixels. Odd, for a group with elements that do not map the pixel grid
             onto itself. A power of 2 for the stem "convolutions".
         stem: str: "patches", one linear map per patch, or "convolutions": steerable convolutions with batch
-            normalization and ReLU, each followed by the mean of 2 x 2 pixels, which learn faster from few images.
+            normalization and ReLU, each followed by the mean of 2 x 2 pixels, which learn faster from few images
+            (tests/benchmarks/equivariant_vit.py). None is "convolutions" for images with a `patch_size` of 2, 4, 8, ...,
+            and "patches" otherwise.
         dense: bool: whether the output has one value per pixel, such as a segmentation, instead of one per image.
         pool: str: "max" or "mean", the pooling over the group. It applies to trivial output fields of the whole image.
             With the mean, the head is linear and learns more slowly (tests/benchmarks/equivariant_vit.py).
@@ -114,6 +116,8 @@ def vit_layers(
     fields, count = _width(space, variant, width, blocks)
     patch = check_integer(patch_size, "patch_size", minimum=1)
     halvings = patch.bit_length() - 1
+    if stem is None:
+        stem = "convolutions" if space.dimensionality == 2 and patch == 1 << halvings > 1 else "patches"
     if check_choice(stem, "stem", ("patches", "convolutions")) == "convolutions" and patch != 1 << halvings:
         raise InputError(
             "`{argument}` must be a power of 2 for the stem 'convolutions'; got {patch}.", "patch_size", patch=patch

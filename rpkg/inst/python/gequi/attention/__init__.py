@@ -8,7 +8,7 @@ Convention. Tokens are (token, feature), after any leading axes. Heads are packe
 weights can be exchanged with `torch.nn.MultiheadAttention` unchanged.
 """
 
-from .dot_product import attend, check_products, scaled_dot_product_attention
+from .dot_product import attend, check_products, scaled_dot_product_attention, whole_blocks
 from .multi_head import MultiHeadAttention, generator_of, multi_head_attention
 from .visual import VisualAttention, visual_attention
 from .weights import attention_weights, softmax
@@ -24,4 +24,5 @@ __all__ = [
     "scaled_dot_product_attention",
     "softmax",
     "visual_attention",
+    "whole_blocks",
 ]

@@ -1,10 +1,4 @@
-"""Linear maps of regular fields in the Fourier basis of their group, where they are block diagonal.
-
-Features have the shape (pose, field, point) here. In the Fourier basis they are a list of *bands* of the shape
-(irrep and run, channel, point), one for each size and type of the irreps (`groups.fourier_bands()`). A map that
-commutes with the group multiplies each run by a matrix of its own: for D4, 12 products per pair of fields in place of
-64. Points are last, so every step is a product of matrices without a change of order.
-"""
+"""Linear maps and normalization of regular fields in the Fourier basis of their group: see layers/fourier.py."""
 
 from __future__ import annotations
 
@@ -14,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .. import groups
 from .._escnn import GSpace
+from ..layers.fourier import block_matrices, from_bands, multiply, pose_basis, to_bands
 from .poses import draw_uniform
 
 EPS = 1e-5  # added to the variance, as in torch.nn.LayerNorm
@@ -24,31 +18,22 @@ EPS = 1e-5  # added to the variance, as in torch.nn.LayerNorm
 class GroupFourier(nn.Module):
     """The Fourier transform of regular fields and its inverse, which is its transpose."""
 
+    rows: torch.Tensor  # (component, pose)
+
     def __init__(self, space: GSpace) -> None:
         super().__init__()
-        bands = groups.fourier_bands(space)
-        self.order = space.fibergroup.order()
-        self.sizes = [(each.rows.shape[0] * each.rows.shape[1], each.rows.shape[2]) for each in bands]  # (run, d)
-        rows = torch.cat([torch.as_tensor(each.rows).flatten(0, -2) for each in bands])
-        self.register_buffer("rows", rows.to(torch.get_default_dtype()), persistent=False)
-
-    rows: torch.Tensor  # (component, pose)
+        basis = pose_basis(space, torch.get_default_dtype())
+        self.order = len(basis.rows)
+        self.sizes = [(irreps * runs, size) for irreps, runs, size in basis.shapes]
+        self.register_buffer("rows", basis.rows, persistent=False)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Compute the bands of features (pose, field, point)."""
-        if self.order == 1:
-            return [x]
-        components = self.rows @ x.flatten(1)
-        parts = components.split([runs * size for runs, size in self.sizes])
-        return [part.view(runs, -1, x.shape[2]) for part, (runs, _) in zip(parts, self.sizes, strict=True)]
+        return [x] if self.order == 1 else to_bands(x, self.rows, self.sizes)
 
     def inverse(self, bands: Sequence[torch.Tensor]) -> torch.Tensor:
         """Compute the features (pose, field, point) of bands."""
-        if self.order == 1:
-            return bands[0]
-        points = bands[0].shape[-1]
-        parts = [part.view(runs * size, -1) for part, (runs, size) in zip(bands, self.sizes, strict=True)]
-        return (self.rows.mT @ torch.cat(parts)).view(self.order, -1, points)
+        return bands[0] if self.order == 1 else from_bands(bands, self.rows, self.sizes)
 
 
 class TokenNorm(nn.Module):
@@ -82,12 +67,9 @@ class PoseLinear(nn.Module):
         self.order = space.fibergroup.order()
         self.weight = nn.Parameter(torch.empty(self.order, outputs, inputs))
         self.bias = nn.Parameter(torch.empty(outputs))
-        self.shapes = []  # (irrep, run, d) of each band
-        blocks = []
-        for band in groups.fourier_bands(space):
-            self.shapes.append(band.rows.shape[:3])
-            blocks.append(torch.as_tensor(band.blocks).flatten(0, -2))
-        self.register_buffer("blocks", torch.cat(blocks).to(torch.get_default_dtype()), persistent=False)
+        basis = pose_basis(space, torch.get_default_dtype())
+        self.shapes = basis.shapes
+        self.register_buffer("blocks", basis.blocks, persistent=False)
 
     blocks: torch.Tensor  # (entry of a matrix, pose): the entries of all bands
 
@@ -108,12 +90,7 @@ class PoseLinear(nn.Module):
         if norm is not None:
             bias = torch.addmv(bias, entries[0], norm.bias)
             entries = entries * norm.weight
-        parts = entries.split([irreps * size**2 for irreps, _, size in self.shapes])
-        matrices = [
-            part.view(irreps, size, size, outputs, inputs).transpose(2, 3).reshape(irreps, size * outputs, -1)
-            for part, (irreps, _, size) in zip(parts, self.shapes, strict=True)
-        ]
-        return matrices, math.sqrt(self.order) * bias[:, None]
+        return block_matrices(entries, self.shapes), math.sqrt(self.order) * bias[:, None]
 
     def forward(self, bands: Sequence[torch.Tensor], norm: TokenNorm | None = None) -> list[torch.Tensor]:
         return multiply(bands, *self.matrices(norm))
@@ -137,12 +114,3 @@ class ReadyPoseLinear(nn.Module):
 
     def forward(self, bands: Sequence[torch.Tensor], norm: nn.Module | None = None) -> list[torch.Tensor]:
         return multiply(bands, [getattr(self, f"matrix_{number}") for number in range(self.count)], self.bias)
-
-
-def multiply(bands: Sequence[torch.Tensor], matrices: Sequence[torch.Tensor], bias: torch.Tensor) -> list[torch.Tensor]:
-    """Multiply each run of a band by the matrix of its irrep. The bias belongs to the trivial band, which is first."""
-    out = [torch.addmm(bias, matrices[0][0], bands[0][0])[None]]
-    for band, matrix in zip(bands[1:], matrices[1:], strict=True):
-        runs = len(band) // len(matrix)
-        out.append(torch.bmm(matrix[:, None].expand(-1, runs, -1, -1).flatten(0, 1), band))
-    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import math
 from typing import Any
 
 import torch
@@ -11,14 +11,13 @@ from torch.nn import functional
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from ..arrays import check_choice, check_flag, check_integer, check_number
+from ..attention import whole_blocks
 from ..errors import FieldError, InputError
 from ..fields import show_fields
 from ..layers.plain import Unwrapped
-from ..layers.plan import Step, dimension_of, fields_after, kind, odd
-from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points
-
-# The coordinates (batch or 1, point, axis) that `predict_points()` gives in place of the pixels.
-points_in_place_of_pixels: ContextVar[torch.Tensor | None] = ContextVar("points", default=None)
+from ..layers.plan import Flops, Size, Step, dimension_of, fields_after, kind, odd
+from ..layers.points import existing_points, points_in_place_of_pixels
+from .poses import PoseAttention, check_rotary, draw_uniform, pixel_points, wave_count
 
 MOST_HIDDEN = 1024  # hidden units of a block for each field
 
@@ -54,7 +53,8 @@ def plan_lifting_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped)
+    flops = attention_flops(before, len(after), options, lifting=True)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=True, **options), Unwrapped, flops=flops)
 
 
 @kind
@@ -79,7 +79,8 @@ def plan_group_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _attention_options(after, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
-    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped)
+    flops = attention_flops(before, len(after), options)
+    return Step(after, lambda: AttentionLayer(before, after, lifting=False, **options), Unwrapped, flops=flops)
 
 
 @kind
@@ -104,7 +105,8 @@ def plan_group_attention_block(
     need_poses(before)
     options = _attention_options(before, heads, key_dim, frequencies, window, dropout, qk_norm, positions)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
-    return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped)
+    flops = attention_flops(before, len(before), options, hidden)
+    return Step(before, lambda: AttentionBlock(before, hidden, options), Unwrapped, flops=flops)
 
 
 def need_finite(before: FieldType, *dimensions: int) -> None:
@@ -157,6 +159,33 @@ def _attention_options(
     }
 
 
+def attention_flops(
+    before: FieldType, after: int, options: dict[str, Any], hidden: int = 0, lifting: bool = False
+) -> Flops:
+    """Return the FLOPs of a layer, or of a block whose perceptron has `hidden` units per pose."""
+    order, heads, key_dim = before.gspace.fibergroup.order(), options["heads"], options["key_dim"]
+    poses, fields, inner = (1 if lifting else order), len(before), heads * key_dim
+    rotary = options["positions"] == "rotary"
+
+    def flops(size: Size, _: Size) -> int:
+        tokens, waves = math.prod(size), wave_count(before.gspace)
+        key_size = key_dim // (2 * waves) if rotary and lifting else key_dim
+        extra = (
+            0 if rotary else 2 * waves * options["frequencies"]
+        )  # features of positions, appended to queries and keys
+        extra += 0 if rotary or lifting or order == 1 else order
+        width = whole_blocks(key_dim + extra)  # of queries, keys and values, as `attend()` pads them
+        queries = whole_blocks(order * tokens)
+        keys, calls = poses * tokens, 1
+        if options["window"] is not None:
+            queries, keys, calls = whole_blocks(order), poses * options["window"] ** 2, tokens
+        maps = poses * fields * heads * (2 * key_dim + key_size) + order * (inner * after + 2 * fields * hidden)
+        scores = heads * order * key_dim * extra
+        return 2 * (tokens * (maps + scores) + 2 * calls * heads * queries * keys * width)
+
+    return flops
+
+
 def head_features(fields: FieldType, heads: Any, key_dim: Any) -> tuple[int, int]:
     """Return the checked numbers of heads and of features per head."""
     count, heads = len(fields), check_integer(heads, "heads", minimum=1)
@@ -193,7 +222,7 @@ class AttentionLayer(EquivariantModule):
         size = x.tensor.shape[2:]
         points = points_of(x.tensor, self.window)
         features = x.tensor.unflatten(1, (len(self.in_type), self.poses)).flatten(3)
-        out = self.attention(features, points, size, self.window)
+        out = self.attention(features, points, size, self.window, existing_points.get())
         return GeometricTensor(out.flatten(1, 2).unflatten(2, size), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -160,6 +160,11 @@ def check_rotary(space: GSpace, key_dim: int) -> int:
     return key_dim // (2 * waves)
 
 
+def wave_count(space: GSpace) -> int:
+    """Return the number of waves of an orbit, v and -v being one."""
+    return len(_tables(space)[0])
+
+
 def phases_of(matrices: torch.Tensor, frequencies: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return <v, x> of points (batch, point, 2) as (batch, heads, 1, point, wave); float64, as phases are large."""
     waves = torch.einsum("wab,hfb->hwfa", matrices.double(), frequencies.double()).flatten(1, 2)
@@ -238,7 +243,12 @@ class PoseAttention(nn.Module):
             draw_uniform(getattr(self, f"{name}_bias"), weight.shape[1], generator)
 
     def forward(
-        self, x: torch.Tensor, points: torch.Tensor, size: tuple[int, int] | None = None, window: int | None = None
+        self,
+        x: torch.Tensor,
+        points: torch.Tensor,
+        size: tuple[int, int] | None = None,
+        window: int | None = None,
+        exists: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Compute features at poses (batch, field, element, point).
 
@@ -247,6 +257,7 @@ class PoseAttention(nn.Module):
             points: tensor (batch or 1, point, 2): the coordinates, x to the right and y up.
             size: tuple (row, column): the size of the image whose pixels are the points. Required for a window.
             window: int: the side of the neighborhood that a point attends to, in pixels. None is all points.
+            exists: tensor (batch, point) of bool: the points that can be attended to. None is all of them.
         """
         poses, count = x.shape[2:]
         weight = torch.cat([self.query, self.key, self.value])
@@ -265,7 +276,8 @@ class PoseAttention(nn.Module):
         query, key = self.scores.of_queries(query, phases), self.scores.of_keys(key, phases, gain)
         scale = 1 / math.sqrt(self.key_dim)
         if window is None:
-            out = attend(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), scale)
+            mask = None if exists is None else exists.repeat(1, poses)[:, None, None]
+            out = attend(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), scale, mask)
             out = out.unflatten(2, (self.scores.order, count))
         else:
             assert size is not None

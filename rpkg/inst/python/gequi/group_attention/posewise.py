@@ -67,6 +67,7 @@ class PosewiseAttention(nn.Module):
         norm: TokenNorm | None = None,
         size: tuple[int, int] | None = None,
         window: int | None = None,
+        exists: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Compute the bands of the output.
 
@@ -77,6 +78,7 @@ class PosewiseAttention(nn.Module):
             norm: the normalization of `bands`, whose weight and bias are not applied yet.
             size: tuple (row, column): the size of the image whose pixels are the points. Required for a window.
             window: int: the side of the neighborhood that a point attends to, in pixels. None is all points.
+            exists: tensor (batch, point) of bool: the points that can be attended to. None is all of them.
         """
         maps = fourier.inverse(self.maps(bands, norm))
         maps = maps.view(self.poses, 3, self.heads, self.key_dim, -1, points.shape[1])
@@ -87,7 +89,8 @@ class PosewiseAttention(nn.Module):
         query, key = rotate(both, self.angles_of(points, both), gain).flatten(2, 3)
         value = value.permute(FOR_KERNEL).contiguous().flatten(2, 3)[0]
         if window is None:
-            out = functional.scaled_dot_product_attention(query, key, value)
+            mask = None if exists is None else exists[:, None, None]
+            out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
             assert size is not None
             query, key, value = (each.unsqueeze(2) for each in (query, key, value))
@@ -208,13 +211,3 @@ def spread_waves(count: int, dimension: int) -> torch.Tensor:
     angle, height = 2 * math.pi * (number / plastic % 1), 2 * ((0.5 + number / plastic**2) % 1) - 1
     radius = (1 - height**2).sqrt()
     return size[:, None] * torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1)
-
-
-def poses_of(x: torch.Tensor, order: int) -> torch.Tensor:
-    """Convert features (batch, channel, *size), channels in the order (field, pose), to (pose, field, point)."""
-    return x.flatten(2).unflatten(1, (-1, order)).permute(2, 1, 0, 3).flatten(2)
-
-
-def image_of(x: torch.Tensor, batch: int, size: Sequence[int]) -> torch.Tensor:
-    """Convert features (pose, field, point) to (batch, channel, *size), channels in the order (field, pose)."""
-    return x.unflatten(2, (batch, -1)).permute(2, 1, 0, 3).flatten(1, 2).unflatten(2, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,12 +12,15 @@ from torch.nn import functional
 from .._escnn import EquivariantModule, FieldType, GeometricTensor
 from .._limits import check_memory
 from ..arrays import check_flag, check_number
+from ..attention import whole_blocks
 from ..errors import FieldError, InputError
+from ..layers.fourier import image_of, pose_basis, poses_of, share_of_products
 from ..layers.plain import Unwrapped
-from ..layers.plan import Step, fields_after, kind, odd
+from ..layers.plan import Flops, Size, Step, fields_after, kind, odd
+from ..layers.points import existing_points
 from .fourier import GroupFourier, PoseLinear, TokenNorm
 from .kinds import MOST_HIDDEN, head_features, need_finite, need_poses, need_regular, points_of
-from .posewise import PoseMLP, PosewiseAttention, image_of, poses_of
+from .posewise import PoseMLP, PosewiseAttention
 
 
 @kind
@@ -42,7 +46,8 @@ def plan_posewise_attention(
     after = fields_after(before, fields)
     need_regular(after, "`{argument}` must be regular, one channel per pose; got {fields}.", "fields")
     options = _options(before, after, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
-    return Step(after, lambda: PosewiseLayer(before, after, **options), _plain)
+    flops = attention_flops(before, len(after), options)
+    return Step(after, lambda: PosewiseLayer(before, after, **options), _plain, flops=flops)
 
 
 @kind
@@ -66,7 +71,8 @@ def plan_posewise_attention_block(
     options = _options(before, before, heads, key_dim, window, dropout, qk_norm, learn_frequencies)
     hidden = max(1, round(len(before) * check_number(mlp_ratio, "mlp_ratio", minimum=0, maximum=MOST_HIDDEN)))
     check_memory(4 * before.size * hidden * before.gspace.fibergroup.order(), "mlp_ratio")
-    return Step(before, lambda: PosewiseBlock(before, hidden, options), _plain)
+    flops = attention_flops(before, len(before), options, hidden)
+    return Step(before, lambda: PosewiseBlock(before, hidden, options), _plain, flops=flops)
 
 
 def _need_space(before: FieldType) -> None:
@@ -104,6 +110,27 @@ def _options(
     }
 
 
+def attention_flops(before: FieldType, after: int, options: dict[str, Any], hidden: int = 0) -> Flops:
+    """Return the FLOPs of a layer, or of a block whose perceptron has `hidden` fields.
+
+    They are those of the linear maps with bands, the Fourier transforms around them, and attention.
+    """
+    fields, inner, window = len(before), options["heads"] * options["key_dim"], options["window"]
+
+    def flops(size: Size, _: Size) -> int:
+        basis = pose_basis(before.gspace, torch.float64)
+        order, share = len(basis.rows), share_of_products(basis.shapes)
+        maps = round(share * order**2) * (3 * fields * inner + inner * after + 2 * fields * hidden)
+        transforms = order**2 * (fields + 4 * inner + after + 2 * hidden if order > 1 else 0)
+        tokens = math.prod(size)
+        scores = inner * tokens
+        if window is not None:  # one query at a time, padded as `attend()` does
+            scores = options["heads"] * whole_blocks(options["key_dim"]) * whole_blocks(1) * window**2
+        return 2 * tokens * (maps + transforms + 2 * order * scores)
+
+    return flops
+
+
 def _plain(layer: Any) -> nn.Module:
     """Return a copy on plain tensors, with the matrices of its linear maps computed once."""
     form = Unwrapped(layer)
@@ -130,6 +157,7 @@ class _OnTokens(EquivariantModule):
         batch, _, *size = x.tensor.shape
         bands = self.fourier(poses_of(x.tensor, self.fourier.order))
         where = {"points": points_of(x.tensor, self.window), "size": tuple(size), "window": self.window}
+        where["exists"] = existing_points.get()
         return GeometricTensor(image_of(self.at_poses(bands, where), batch, size), self.out_type)
 
     def at_poses(self, bands: list[torch.Tensor], where: dict[str, Any]) -> torch.Tensor:

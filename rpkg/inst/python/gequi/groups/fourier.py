@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -24,12 +24,22 @@ class Band:
     blocks: np.ndarray  # (irrep, d, d, element)
 
 
-@lru_cache(maxsize=32)
+_computed: dict[int, tuple[Band, ...]] = {}
+
+
 def fourier_bands(space: GSpace) -> tuple[Band, ...]:
     """Compute the Fourier transform of a finite group. The trivial representation is alone in the first band.
 
     It is computed once for each group: in space, the products of all elements take a second.
     """
+    group = space.fibergroup
+    if id(group) not in _computed:  # not every group is hashable
+        _computed[id(group)] = _fourier_bands(space)
+        weakref.finalize(group, _computed.pop, id(group), None)
+    return _computed[id(group)]
+
+
+def _fourier_bands(space: GSpace) -> tuple[Band, ...]:
     regular = space.regular_repr
     found: dict[tuple[int, ...], tuple[Representation, list[int]]] = {}
     first = 0

@@ -14,8 +14,9 @@ from .._limits import check_memory
 from ..arrays import check_choice, check_flag, check_integer
 from ..errors import FieldError, InputError
 from ..fields import show_fields
+from .fourier import form_of, marked
 from .plain import CONVOLUTIONS, TRANSPOSED, with_weights
-from .plan import Step, Window, dimension_of, fields_after, kind, odd
+from .plan import Step, Window, convolution_flops, dimension_of, fields_after, kind, odd
 
 _FLOAT = 4  # bytes
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -44,13 +45,20 @@ def plan_conv(
         check_integer(dilation, "dilation", minimum=1),
     )
     check_memory(_FLOAT * before.size * after.size * window.kernel_size**dimension, "kernel_size")
-    options = {
+    options: dict[str, Any] = {
         "padding_mode": check_choice(padding_mode, "padding_mode", _PADDING_MODES),
         "groups": _check_groups(before, after, check_integer(groups, "groups", minimum=1)),
         "bias": check_flag(bias, "bias"),
     }
     layer = escnn.nn.R2Conv if dimension == 2 else escnn.nn.R3Conv
-    return Step(after, lambda: _steerable(layer, before, after, **vars(window), **options), _plain_conv, window)
+    layer = form_of(layer, before, after) if window == Window(1) and options["groups"] == 1 else layer
+    return Step(
+        after,
+        lambda: _steerable(layer, before, after, **vars(window), **options),
+        _plain_conv,
+        window,
+        flops=convolution_flops(before, after, window.kernel_size, options["groups"]),
+    )
 
 
 @kind
@@ -95,6 +103,7 @@ def plan_conv_transposed(
         _plain_conv,
         resize=resize,
         never_exact="its output_padding adds pixels on one side only" if extra else "",
+        flops=lambda size, _: convolution_flops(before, after, window.kernel_size)(size, size),
     )
 
 
@@ -105,7 +114,9 @@ def plan_linear(before: FieldType, *, fields: Any, bias: bool = True) -> Step:
     after = fields_after(before, fields)
     check_memory(_FLOAT * before.size * after.size, "fields")
     bias = check_flag(bias, "bias")
-    return Step(after, lambda: _steerable(escnn.nn.Linear, before, after, bias=bias), _plain_linear)
+    layer = form_of(escnn.nn.Linear, before, after)
+    flops = convolution_flops(before, after, 1)
+    return Step(after, lambda: _steerable(layer, before, after, bias=bias), _plain_linear, flops=flops)
 
 
 def _plain_conv(layer: Any) -> nn.Module:
@@ -115,11 +126,13 @@ def _plain_conv(layer: Any) -> nn.Module:
     own = "output_padding" if transposed else "padding_mode"
     module = (TRANSPOSED if transposed else CONVOLUTIONS)[layer.d - 2]
     options[own] = getattr(layer, own)
-    return with_weights(module, *layer.expand_parameters(), layer.in_type.size, layer.out_type.size, **options)
+    sizes = layer.in_type.size, layer.out_type.size
+    return marked(with_weights(module, *layer.expand_parameters(), *sizes, **options), layer)
 
 
 def _plain_linear(layer: Any) -> nn.Module:
-    return with_weights(nn.Linear, *layer.expand_parameters(), layer.in_type.size, layer.out_type.size)
+    sizes = layer.in_type.size, layer.out_type.size
+    return marked(with_weights(nn.Linear, *layer.expand_parameters(), *sizes), layer)
 
 
 def _steerable(layer: Any, before: FieldType, after: FieldType, **options: Any) -> nn.Module:

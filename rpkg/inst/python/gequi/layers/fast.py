@@ -3,6 +3,7 @@
 - Images and volumes have the channels-last memory format, which oneDNN's convolutions use.
 - A convolution stores its weights in oneDNN's order and includes a following ReLU. Otherwise torch reorders the weights
   at every call, and at batch size 1 it uses slower kernels of its own (slow_conv3d).
+- A wide map of regular fields at each point is computed in the Fourier basis of the group (fourier.py).
 - Values that are not used again are overwritten.
 
 torch.compile does the same to a graph, but it needs a C++ compiler.
@@ -17,10 +18,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from .fourier import PointMap, has_bands
 from .plain import CONVOLUTIONS, NORMS, Branch, FieldPool, Gate, Joined, Sum, Unwrapped
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-_NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, Sum, Joined)  # layers whose output shares no memory with their input
+_NEW = (
+    *CONVOLUTIONS,
+    *NORMS,
+    nn.Linear,
+    PointMap,
+    Sum,
+    Joined,
+)  # layers whose output shares no memory with their input
 _SHAPES = 4  # number of input shapes for which a convolution stores reordered weights
 _TYPES = (torch.float32, torch.bfloat16)
 # A channels-last convolution reads all its weights for each row of its output. If a row is short and the weights are
@@ -60,7 +69,7 @@ def _faster(branch: Branch, dtype: torch.dtype) -> Branch:
             parts.append(_FastSum(_faster(part.main, dtype), _faster(part.shortcut, dtype)))
         elif isinstance(part, Joined):
             parts.append(Joined(_faster(part.main, dtype)))
-        elif isinstance(part, nn.ReLU) and isinstance(last, _Packed):
+        elif isinstance(part, nn.ReLU) and isinstance(last, _Packed | PointMap):
             last.attribute = "relu"
         elif isinstance(part, nn.ReLU | nn.ELU | nn.LeakyReLU) and isinstance(last, (*_NEW, _FastSum, _Packed)):
             part.inplace = True
@@ -69,6 +78,8 @@ def _faster(branch: Branch, dtype: torch.dtype) -> Branch:
             parts.append(_FastGate(part))
         elif isinstance(part, FieldPool) and part.reduction != "max":
             parts.append(_FastPool(part, dtype))
+        elif has_bands(part):
+            parts.append(PointMap(part, _Packed(part) if isinstance(part, CONVOLUTIONS) and _can_pack(part) else part))
         elif isinstance(part, CONVOLUTIONS) and part.padding_mode == "zeros" and _can_pack(part):
             parts.append(_Packed(part))
         else:

@@ -115,6 +115,7 @@ def plan_fourier_elu(before: FieldType, *, samples: int | None = None) -> Step:
         before,
         lambda: escnn.nn.FourierELU(space, len(before), irreps, inplace=False, **grid),
         lambda layer: Sampled(layer.A, layer.Ainv, nn.functional.elu),
+        flops=None,  # the number of elements of the grid is that of escnn
     )
 
 

@@ -23,8 +23,9 @@ from ..arrays import check_flag, check_integer
 from ..errors import FieldError
 from ..fields import show_fields
 from .convolutions import plan_conv, plan_conv_transposed
+from .normalization import plan_token_norm
 from .plain import CONVOLUTIONS, TRANSPOSED, with_weights
-from .plan import Step, Window, dimension_of, fields_after, kind, odd
+from .plan import Step, Window, convolution_flops, dimension_of, fields_after, kind, odd
 
 
 @kind
@@ -42,7 +43,8 @@ def plan_patch_embedding(before: FieldType, *, fields: Any, patch_size: int, bia
     if not _keeps_patches(before.gspace):
         size = odd(size, "patch_size")
         return plan_conv(before, fields=fields, kernel_size=size, stride=size, bias=bias)
-    return Step(after, lambda: Patches(before, after, size, bias), _plain, Window(size, size))
+    flops = convolution_flops(before, after, size)
+    return Step(after, lambda: Patches(before, after, size, bias), _plain, Window(size, size), flops=flops)
 
 
 @kind
@@ -65,7 +67,53 @@ def plan_patch_expansion(before: FieldType, *, fields: Any, patch_size: int, bia
         plan = plan_conv if size == 1 else plan_conv_transposed
         return plan(before, fields=fields, kernel_size=size, stride=size, bias=bias)
     resizing: dict[str, Any] = {"window": Window(1)} if size == 1 else {"resize": lambda length: length * size}
-    return Step(after, lambda: Expansion(before, after, size, bias), _plain, **resizing)
+    flops = convolution_flops(before, after, size)
+    return Step(
+        after,
+        lambda: Expansion(before, after, size, bias),
+        _plain,
+        flops=lambda tokens, _: flops(tokens, tokens),
+        **resizing,
+    )
+
+
+@kind
+def plan_patch_merging(before: FieldType, *, fields: Any = None, patch_size: int = 2, bias: bool = False) -> Step:
+    """Merges each patch of tokens into one token: token normalization, then the linear map of patch_embedding.
+
+    `fields`: the regular fields of the output (None: twice as many as before); `patch_size`: the side of a patch in
+    tokens (odd, for a group with elements that do not map the pixel grid onto itself).
+    """
+    _need_finite(before)
+    message = (
+        "the layer works on regular fields, to which patch_embedding or conv lead; the fields before it are {fields}."
+    )
+    _need_regular(before, message, "layers")
+    wanted = {"regular": 2 * len(before)} if fields is None else fields
+    linear = plan_patch_embedding(before, fields=wanted, patch_size=patch_size, bias=bias)
+    norm = plan_token_norm(before)
+    return Step(
+        linear.out_type,
+        lambda: Merging(norm.build(), linear.build()),
+        lambda layer: nn.Sequential(norm.plain(layer.norm), linear.plain(layer.linear)),
+        linear.window,
+        flops=linear.flops,
+    )
+
+
+class Merging(EquivariantModule):
+    """A normalization, and a linear map from patches."""
+
+    def __init__(self, norm: Any, linear: Any) -> None:
+        super().__init__()
+        self.norm, self.linear = norm, linear
+        self.in_type, self.out_type = norm.in_type, linear.out_type
+
+    def forward(self, x: GeometricTensor) -> GeometricTensor:
+        return self.linear(self.norm(x))
+
+    def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.linear.evaluate_output_shape(input_shape)
 
 
 def _need_regular(fields: FieldType, message: str, argument: str) -> None:

@@ -8,6 +8,7 @@ the recipe at each pipe. The layers are built once.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,12 @@ from ..errors import FieldError, GequiError, InputError, ShapeError, nearest
 from ..fields import field_type, show_fields
 
 Size = tuple[int, ...]
+Flops = Callable[[Size, Size], int]  # of one image, from the sizes before and after a layer
+
+
+def no_products(before: Size, after: Size) -> int:
+    """Return the FLOPs of a layer without products of matrices."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Step:
     spatial: bool = True  # False: the output has no spatial axes
     never_exact: str = ""  # reason if it breaks exact equivariance at every size
     branches: list[list[Step]] = field(default_factory=list)  # of a residual or a skip layer
+    flops: Flops | None = no_products  # None: not known
     to_subgroup: Callable[[GroupElement], GroupElement | None] | None = None
     kind: str = ""
     name: str = ""
@@ -115,6 +123,20 @@ class Step:
                     "layers", layer=self.name, first=results[0], other=other,
                 )  # fmt: skip
         return results[0]
+
+    def count_flops(self, size: Size) -> int | None:
+        """Return the multiplications and additions of the products of matrices for one image, and None if not known."""
+        if not self.branches:
+            return None if self.flops is None else self.flops(size, self.after(size))
+        total = 0
+        for branch in self.branches:
+            through = size
+            for step in branch:
+                count = step.count_flops(through)
+                if count is None:
+                    return None
+                total, through = total + count, step.after(through)
+        return total
 
     def inexact(self, size: Size) -> list[dict[str, Any]]:
         """Return the layers inside that break exact equivariance on features of this size, with the reason."""
@@ -260,6 +282,17 @@ def named(error: GequiError, name: str) -> GequiError:
 def fields_after(before: FieldType, fields: Any) -> FieldType:
     """Return the type of a layer's option `fields` on the gspace of the preceding features."""
     return field_type(before.gspace, fields)
+
+
+def convolution_flops(before: FieldType, after: FieldType, kernel_size: int, groups: int = 1) -> Flops:
+    """Return the FLOPs of a convolution, for each position of its window."""
+    products = before.size * after.size * kernel_size**before.gspace.dimensionality // groups
+    return lambda _, size: 2 * products * math.prod(size)
+
+
+def blur_flops(before: FieldType, kernel_size: int) -> Flops:
+    """Return the FLOPs of a convolution of each channel with one kernel."""
+    return lambda _, size: 2 * before.size * kernel_size**before.gspace.dimensionality * math.prod(size)
 
 
 def dimension_of(before: FieldType, *allowed: int) -> int:

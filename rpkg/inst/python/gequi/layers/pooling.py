@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import nn
 
 from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
@@ -13,7 +12,8 @@ from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import InputError
 from ..groups import trivial
 from .plain import Apply, FieldPool, depthwise
-from .plan import Step, Window, dimension_of, kind, need_pointwise
+from .plan import Step, Window, blur_flops, dimension_of, kind, need_pointwise
+from .points import mean_of_points
 
 
 @kind
@@ -45,7 +45,13 @@ def plan_max_pool(
     blur = _blur(sigma)
     # The maximum has stride 1 and the blur has the stride of the layer: both windows combined.
     both = Window(window.kernel_size + blur - 1, window.stride, window.padding + (blur - 1) // 2)
-    return Step(before, lambda: layer(before, sigma=sigma, **options), _plain_blurred_maximum, both)
+    return Step(
+        before,
+        lambda: layer(before, sigma=sigma, **options),
+        _plain_blurred_maximum,
+        both,
+        flops=blur_flops(before, blur),
+    )
 
 
 def _plain_blurred_maximum(layer: Any) -> nn.Module:
@@ -84,6 +90,7 @@ def plan_avg_pool(
         lambda: layer(before, sigma=sigma, stride=window.stride),
         lambda built: depthwise(built.filter, built.stride, built.padding),
         Window(blur, window.stride, (blur - 1) // 2),
+        flops=blur_flops(before, blur),
     )
 
 
@@ -107,11 +114,7 @@ def _blur(sigma: float) -> int:
 def plan_global_avg_pool(before: FieldType) -> Step:
     """Mean over the whole image or volume: one value per channel, with spatial axes of size 1."""
     dimension_of(before, 2, 3)
-    return Step(before, lambda: GlobalAveragePool(before), lambda layer: Apply(_mean), resize=lambda length: 1)
-
-
-def _mean(x: torch.Tensor) -> torch.Tensor:
-    return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
+    return Step(before, lambda: GlobalAveragePool(before), lambda layer: Apply(mean_of_points), resize=lambda length: 1)
 
 
 class GlobalAveragePool(EquivariantModule):
@@ -122,7 +125,7 @@ class GlobalAveragePool(EquivariantModule):
         self.in_type = self.out_type = in_type
 
     def forward(self, x: GeometricTensor) -> GeometricTensor:
-        return GeometricTensor(_mean(x.tensor), self.out_type)
+        return GeometricTensor(mean_of_points(x.tensor), self.out_type)
 
     def evaluate_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*input_shape[:2], *[1] * (len(input_shape) - 2))

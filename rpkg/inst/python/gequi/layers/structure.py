@@ -158,7 +158,13 @@ def plan_dense(before: FieldType, *, units: int, bias: bool = True) -> Step:
     check_memory(4 * before.size * units, "units")
     space = before.gspace if before.gspace.dimensionality == 0 else without_base(before.gspace)
     after = field_type(space, {"trivial": units})
-    return Step(after, lambda: Dense(before, after, bias), _plain_dense, spatial=before.gspace.dimensionality == 0)
+    return Step(
+        after,
+        lambda: Dense(before, after, bias),
+        _plain_dense,
+        spatial=before.gspace.dimensionality == 0,
+        flops=lambda *_: 2 * before.size * units,
+    )
 
 
 def _plain_dense(layer: Any) -> nn.Module:

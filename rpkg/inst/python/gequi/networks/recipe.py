@@ -108,7 +108,9 @@ def _plain_layers(layers: Any, depth: int = 0) -> Any:
 def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """Describe a network as `describe_plan()` does, with the number of `parameters` of each layer.
 
-    With an `input_shape`, the column `size` contains the spatial size after each layer.
+    With an `input_shape`, the column `size` contains the spatial size after each layer, and `flops` the multiplications
+    and additions of a layer for one input. It counts products of matrices, convolutions and attention, with expanded
+    filters, as torch.utils.flop_counter does. It is 0 for other layers, and None where it is not known.
     """
     rows = network.plan.rows()
     counts = [0] + [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in network.layers]
@@ -116,10 +118,11 @@ def describe_network(network: EquivariantNetwork, input_shape: Sequence[int] | N
         row["parameters"] = count
     if input_shape is not None:
         size = check_input_shape(network, input_shape)[2:]
-        rows[0]["size"] = " x ".join(map(str, size))
+        rows[0] |= {"size": " x ".join(map(str, size)), "flops": 0}
         for row, step in zip(rows[1:], network.steps, strict=True):
+            flops = step.count_flops(size)
             size = step.after(size)
-            row["size"] = " x ".join(map(str, size))
+            row |= {"size": " x ".join(map(str, size)), "flops": flops}
     return rows
 
 

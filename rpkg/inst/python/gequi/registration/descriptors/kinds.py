@@ -96,7 +96,7 @@ def plan_oriented_gradients(before: FieldType, *, sigma: float = 1.0, signed: bo
     if order % 2 and not signed:
         raise FieldError("without `signed` it needs an even number of rotations; got {order}.", "signed", order=order)
     after = field_type(before.gspace, {"regular" if signed else "quotient(2)": 1})
-    return Step(after, lambda: OrientedGradients(before, after, sigma, signed), Unwrapped)
+    return Step(after, lambda: OrientedGradients(before, after, sigma, signed), Unwrapped, flops=None)
 
 
 def _cyclic_order(before: FieldType) -> int:
@@ -163,7 +163,11 @@ def plan_ring_descriptor(before: FieldType, *, rings: Any = None, token: int = T
     angles = len(range(0, before.size, direction_step(order)))
     after = field_type(before.gspace, {"regular": sum(angles if radius else 1 for radius, _ in rings)})
     return Step(
-        after, lambda: RingDescriptor(before, after, rings, token), Unwrapped, resize=lambda n: tokens_along(n, token)
+        after,
+        lambda: RingDescriptor(before, after, rings, token),
+        Unwrapped,
+        resize=lambda n: tokens_along(n, token),
+        flops=None,
     )
 
 
@@ -251,7 +255,7 @@ def plan_local_normalization(
     window = check_number(window, "window", minimum=0.1)
     sigma = check_number(sigma, "sigma", minimum=0.1)
     signed = check_flag(signed, "signed")
-    return Step(before, lambda: LocalNormalization(before, window, sigma, signed), Unwrapped)
+    return Step(before, lambda: LocalNormalization(before, window, sigma, signed), Unwrapped, flops=None)
 
 
 class LocalNormalization(EquivariantModule):
@@ -299,6 +303,7 @@ def plan_sphere_descriptor(before: FieldType, *, spheres: Any = None, token: int
         lambda: SphereDescriptor(before, after, spheres, token),
         Unwrapped,
         resize=lambda n: tokens_along(n, token),
+        flops=None,
     )
 
 
