@@ -197,6 +197,14 @@ def test_volumes_with_a_pixel_size():
     assert mean.plot("variability", slice=3, axis=2).axes[0].get_title() == "variability of 3 images"
 
 
+def test_lengths_follow_the_pixel_size():
+    images = [PICTURE, seen(PLACES + bend(PLACES, 0.3))]
+    one, other = (gequi.group_mean(images, rounds=1, spacing=spacing) for spacing in (1.0, 1e-200))
+    np.testing.assert_allclose(other.variability, 1e-200 * one.variability, rtol=1e-3, atol=1e-203)
+    np.testing.assert_allclose(other.table[0]["bend"], 1e-200 * one.table[0]["bend"], rtol=1e-3)
+    np.testing.assert_allclose(other.maps, one.maps, atol=1e-3)
+
+
 # ---- the mean of maps -----------------------------------------------------------------------------------
 
 

@@ -53,6 +53,8 @@ class Group:
         self, images: list[np.ndarray], spacing: np.ndarray, options: dict[str, Any], interpolation: str
     ) -> None:
         self.images, self.spacing, self.options, self.interpolation = images, spacing, options, interpolation
+        self.length = float(np.exp(np.log(spacing).mean()))  # the unit of lengths within this class
+        self.unit = spacing / self.length
         sizes = zip(*(image.shape for image in images), strict=True)
         self.size = tuple(math.floor(sum(along) / len(images) + 0.5) for along in sizes)
 
@@ -124,7 +126,7 @@ class Group:
         place = used.index(self.start) if self.start in used else 0
         sizes = [self.images[k].shape for k in used]
         self.found, self.used = found, used
-        self.shapes = centered(maps, sizes, self.size, self.spacing, place)
+        self.shapes = centered(maps, sizes, self.size, self.unit, place)
         self.warped = np.stack([
             carry_pixels(self.images[k], map, self.interpolation, math.nan).astype(np.float64)
             for k, map in zip(used, self.shapes.maps, strict=True)
@@ -146,9 +148,9 @@ class Group:
 
     def _in_pixels(self, k: int, linear: Linear) -> np.ndarray:
         """Return the linear part of a map in pixels from 0, (axis, axis + 1)."""
-        inner = linear.matrix / self.spacing[:, None] * self.spacing
+        inner = linear.matrix / self.unit[:, None] * self.unit
         middle, own = ((np.array(size) - 1) / 2 for size in (self.size, self.images[k].shape))
-        return np.concatenate([inner, (linear.shift / self.spacing + own - inner @ middle)[:, None]], 1)
+        return np.concatenate([inner, (linear.shift / self.unit + own - inner @ middle)[:, None]], 1)
 
     # ---- the result -------------------------------------------------------------------------------------
 
@@ -161,7 +163,7 @@ class Group:
             table = [{**row, "image": name} for row, name in zip(table, names, strict=True)]
         return GroupMean(
             template=template,
-            variability=np.sqrt(np.square(self.shapes.bends).sum(1).mean(0)),
+            variability=self.length * np.sqrt(np.square(self.shapes.bends).sum(1).mean(0)),
             maps=maps,
             table=table,
             changes=changes,
@@ -182,15 +184,15 @@ class Group:
             return {**plain, **dict.fromkeys(("probability", "rotation", "scale", "shift", "bend", "similarity"))}
         place = self.used.index(k)
         affine = self._in_pixels(k, self.shapes.linears[place])
-        linear = decompose(affine, self.images[k].shape, self.size, self.spacing, self.spacing)
+        linear = decompose(affine, self.images[k].shape, self.size, self.unit, self.unit)
         return {
             **plain,
             "status": "aligned",
             "probability": found.probability,
             "rotation": linear["rotation"],
             "scale": linear["scale"],
-            "shift": float(np.linalg.norm(linear["shift"] * self.spacing)),
-            "bend": math.sqrt(np.square(self.shapes.bends[place]).sum(0).mean()),
+            "shift": self.length * float(np.linalg.norm(linear["shift"] * self.unit)),
+            "bend": self.length * math.sqrt(np.square(self.shapes.bends[place]).sum(0).mean()),
             "similarity": _correlation(self.warped[place], template),
         }
 
