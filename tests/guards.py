@@ -82,6 +82,11 @@ def stack() -> Any:
 
 
 @functools.cache
+def group() -> Any:
+    return gequi.group_mean([IMAGE, IMAGE], "translation", rounds=1)
+
+
+@functools.cache
 def folder_of_notes() -> Path:
     """A folder of somebody else, with no images in it."""
     folder = FOLDER / "notes"
@@ -256,6 +261,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         network=feature_network(), x=BATCH[:1], element=1, field=0, space=None, input=None, output=None, dtype="float32"
     ),
     "plot_equivariance_error": lambda: dict(errors=[{"name": "a", "exact": True, "error": 0.1}]),
+    "plot_group_mean": lambda: dict(mean=group(), type="variability", slice=None, axis=0),
     "plot_gspace": lambda: dict(space=C4, representation="regular", elements=[0, 1], image=MATRIX),
     "plot_history": lambda: dict(history=[{"epoch": 1, "loss": 0.5}]),
     "plot_image": lambda: dict(x=MATRIX, titles=["a"], limits=(0, 2)),
@@ -270,6 +276,10 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_trace": lambda: dict(trace=gequi.trace_shapes(network(), (1, 1, 5, 5)), depth=1),
     "predict": lambda: dict(model=network(), x=BATCH, batch_size=2, dtype="float32", precision="bfloat16", progress=None),
     "predict_folder": lambda: dict(model=network(), images=folder_of_images(), type="raw", batch_size=2, device="cpu", devices=1),
+    "group_mean": lambda: dict(
+        images=[IMAGE, IMAGE], transform="translation", spacing=None, start=0, rounds=1, tolerance=0.05, mask="none",
+        min_probability=0.5, interpolation="linear", dtype="float32", device="cpu", progress=None,
+    ),
     "register_stack": lambda: dict(
         images=[IMAGE, IMAGE], reach=1, mirror=False, mask="none", min_probability=0.5, interpolation="linear", fill=0.0,
         device="cpu", progress=None, transform="rigid", contrast="same", dtype="float32",
@@ -557,6 +567,7 @@ MAY_BE_NAN = {  # exports whose documented result has NaN, and of which argument
     "warp_image": {"fill"},
     "register_images": {"fill"},
     "register_stack": {"fill"},
+    "group_mean": None,  # the change in the first round
 }
 
 

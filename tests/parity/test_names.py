@@ -21,6 +21,7 @@ METHODS = {"predict": "predict.gequi_network", "fit": "fit.gequi_network"}
 PLOTS = {
     "plot_equivariance_error": "plot.gequi_equivariance",
     "plot_local_equivariance_error": "plot.gequi_local_equivariance",
+    "plot_group_mean": "plot.gequi_group_mean",
     "plot_gspace": "plot.gequi_gspace",
     "plot_history": "plot.gequi_history",
     "plot_inverse_function": "plot.gequi_inverse_function",

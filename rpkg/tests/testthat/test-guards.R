@@ -122,6 +122,7 @@ guard_rows <- list(
   register_images = alist(moving = image, fixed = image, spacing = 1, moving_mask = NULL, transform = "translation",
                           contrast = "same", mirror = FALSE, initial = diag(1, 2, 3), min_probability = 0.5, fill = 0),
   registration_encoder = alist(images = NULL, contrast = "same", dimension = 2, steps = 1, minutes = 0.001, seed = 1),
+  group_mean = alist(images = list(image, image), transform = "translation", start = 1, rounds = 1),
   register_stack = alist(images = list(image, image), transform = "rigid", mirror = FALSE, reach = 1),
   registration_steps = alist(moving = image, fixed = image, token = NULL, transform = "translation"),
   representation_matrix = alist(space = space, representation = "regular", element = 1),

@@ -37,6 +37,7 @@ make_objects <- function() {
     gequi_inverted_input = inverted,
     gequi_inverse_function = invert_function(1:5, (1:5)^2, 3, weights = TRUE),
     gequi_plots = plot(inverted), gequi_stack = register_stack(list(image, image), "rigid", mirror = FALSE),
+    gequi_group_mean = group_mean(list(image, image), "translation", rounds = 1),
     gequi_symmetrized = symmetrize(network, c4()),
     gequi_canonicalized = canonicalize(
       network, equivariant_network(c4(), c(trivial = 1), seed = 1) |> layer_conv(c(regular = 1), 3) |>

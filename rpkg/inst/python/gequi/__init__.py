@@ -97,6 +97,7 @@ from .symmetry import (
     symmetrize,
     symmetry_report,
 )
+from .templates import group_mean, plot_group_mean
 from .tracing import as_dot, trace_shapes
 from .training import collect_job, evaluate, fit, fit_canonicalizer, prepare_job
 
@@ -124,6 +125,7 @@ __all__ = [
     "get_weights",
     "gram_image",
     "group_elements",
+    "group_mean",
     "gsa_network",
     "gspace",
     "gspaces",
@@ -150,6 +152,7 @@ __all__ = [
     "permutation_error",
     "plot_equivariance",
     "plot_equivariance_error",
+    "plot_group_mean",
     "plot_gspace",
     "plot_history",
     "plot_image",

@@ -13,14 +13,17 @@ from .local_equivariance import plot_local_equivariance_error
 from .networks import plot_network, plot_trace
 from .registrations import TYPES, Aligned, laid_over, plot_registration, plot_registrations, stretched
 from .stacks import STACK_TYPES, plot_stack, stretched_sections
+from .templates import TEMPLATE_TYPES, plot_group_mean, shown_group_mean
 
 __all__ = [
     "STACK_TYPES",
+    "TEMPLATE_TYPES",
     "TYPES",
     "Aligned",
     "laid_over",
     "plot_equivariance",
     "plot_equivariance_error",
+    "plot_group_mean",
     "plot_gspace",
     "plot_history",
     "plot_image",
@@ -32,6 +35,7 @@ __all__ = [
     "plot_registrations",
     "plot_stack",
     "plot_trace",
+    "shown_group_mean",
     "stretched",
     "stretched_sections",
 ]

@@ -149,10 +149,10 @@ def plot_registrations(
     return figure
 
 
-def _cut(size: tuple[int, ...], slice: int | None, axis: int) -> Cut:
+def _cut(size: tuple[int, ...], slice: int | None, axis: int, shown: str = "a registration of images") -> Cut:
     if len(size) == 2:
         if slice is not None:
-            raise InputError("`{argument}` is for volumes; this is a registration of images.", "slice")
+            raise InputError("`{argument}` is for volumes; this is {shown}.", "slice", shown=shown)
         return Cut(None, 0, [0, 1])
     across = check_index(axis, "axis", 3)
     number = (size[across] - 1) // 2 if slice is None else check_index(slice, "slice", size[across])
