@@ -202,6 +202,10 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "equivariant_network": lambda: dict(
         space=C4, input=GREY, layers=[{"layer": "conv", "fields": {"regular": 1}, "kernel_size": 3}], **SMALL
     ),
+    "equivariant_resnet": lambda: dict(
+        space=C4, channels=1, classes=2, widths=(4, 8), blocks=1, kernel_size=3, enlarge=False, nonlinearity="elu",
+        antialiased=False, margin=1.0, output="logits", **SMALL,
+    ),
     "equivariant_vit": lambda: dict(
         space=C4, size=6, input="trivial", output={"trivial": 2}, variant="tiny", patch_size=3, stem="patches", dense=False,
         pool="mean", width=8, blocks=1, heads=1, key_dim=2, window=3, dropout=0.0, qk_norm=True, learn_frequencies=True,
@@ -512,7 +516,7 @@ def _with(x: np.ndarray, value: float) -> np.ndarray:
 
 
 # What is valid, and starts processes or trains for long.
-COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("fit_canonicalizer", "epochs"), ("gsa_network", "blocks"), ("equivariant_vit", "blocks"),
+COSTLY = {("fit", "devices"), ("register_folder", "workers"), ("predict_folder", "devices"), ("fit", "epochs"), ("fit_canonicalizer", "epochs"), ("gsa_network", "blocks"), ("equivariant_vit", "blocks"), ("equivariant_resnet", "blocks"),
           ("identity_resnet", "components")}  # fmt: skip
 MANY = ("300", "numpy integer", "no axes")
 

@@ -37,7 +37,7 @@ NETWORKS = {
     "images to images": (C4, [
         CONV, {"layer": "residual", "layers": [{"layer": "elu"}, CONV]},
         {"layer": "skip", "layers": [{"layer": "max_pool", "kernel_size": 2}, CONV, {"layer": "upsample", "scale_factor": 2}]},
-        {"layer": "leaky_relu"},
+        {"layer": "leaky_relu", "antialiased": True}, {"layer": "enlarge"},
         {"layer": "conv_transposed", "fields": {"regular": 1}, "kernel_size": 3, "stride": 2},
     ]),
     "vectors": (C4, [
@@ -145,6 +145,7 @@ MODULES = {
     "visual attention": (
         lambda: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, bias=True), [(1, 2, 8, 8), (1, 2, 9, 9)],
         [(3, 2, 11, 8), (3, 2, 9, 12)]),
+    "any angle": (lambda: gequi.equivariant_resnet(C4, widths=(4, 8)), [(1, 1, 9, 9)], [(3, 1, 12, 8)]),
     "vit": (lambda: gequi.equivariant_vit(C4, 8, width=16, blocks=1), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
     "gsa": (lambda: gequi.gsa_network(C4, fields=4, blocks=1, patch_size=3, size=9), [(1, 1, 9, 9)], [(3, 1, 12, 9)]),
 }  # fmt: skip

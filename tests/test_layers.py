@@ -28,7 +28,7 @@ def conv(fields="regular", kernel_size=3, **options):
 def test_the_table_names_every_kind_that_a_network_can_have():
     kinds = {row["kind"] for row in gequi.layer_kinds()}
     assert kinds >= {
-        "avg_pool", "batch_norm", "conv", "conv_transposed", "dense", "dropout", "elu", "field_dropout", "flatten",
+        "avg_pool", "batch_norm", "conv", "conv_transposed", "dense", "dropout", "elu", "enlarge", "field_dropout", "flatten",
         "fourier_elu", "gated_nonlinearity", "global_avg_pool", "group_pool", "leaky_relu", "linear", "mask", "max_pool",
         "norm_nonlinearity", "norm_pool", "relu", "residual", "restrict", "skip", "softmax", "upsample",
         "patch_embedding", "patch_expansion", "patch_merging", "token_norm",
@@ -61,6 +61,7 @@ SIZED = [
     [{"layer": "avg_pool", "kernel_size": 5, "stride": 3, "padding": 2}],
     [{"layer": "avg_pool", "stride": 2, "antialiased": True}],
     [{"layer": "upsample", "scale_factor": 3}],
+    [{"layer": "enlarge"}, conv(), {"layer": "relu", "antialiased": True}],
     [{"layer": "mask"}, {"layer": "global_avg_pool"}],
     [{"layer": "global_avg_pool"}, {"layer": "flatten"}],
     [conv(), {"layer": "residual", "layers": [conv(padding=1)]}],

@@ -44,6 +44,7 @@ COUNTS = {
     "max_pool": (lambda n: network({"layer": "max_pool", "kernel_size": n}), "kernel_size"),
     "upsample": (lambda n: network({"layer": "upsample", "scale_factor": n}), "scale_factor"),
     "dense": (lambda n: network({"layer": "dense", "units": n}), "units"),
+    "equivariant_resnet blocks": (lambda n: gequi.equivariant_resnet(C4, blocks=n), "blocks"),
     "equivariant_vit patch_size": (lambda n: gequi.equivariant_vit(C4, int(n), patch_size=n), "patch_size|size"),
     "equivariant_vit blocks": (lambda n: gequi.equivariant_vit(C4, 4, blocks=n), "blocks"),
     "patch_embedding": (lambda n: network({"layer": "patch_embedding", "fields": "regular", "patch_size": n}), "patch_size"),

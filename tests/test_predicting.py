@@ -28,6 +28,7 @@ NETWORKS = {
     "pointwise": (C4, [
         CONV, {"layer": "elu", "alpha": 0.5}, CONV, {"layer": "leaky_relu", "negative_slope": 0.2}, {"layer": "dropout"},
         {"layer": "field_dropout"}, NORM, {"layer": "relu"}, CONV, {"layer": "relu"},
+        {"layer": "enlarge"}, CONV, NORM, {"layer": "elu", "antialiased": True},
     ]),
     "gates": (C4, [GATED, NORM, {"layer": "gated_nonlinearity"}, {"layer": "norm_pool"}]),
     "norms": (C4, [GATED, NORM, {"layer": "norm_nonlinearity", "function": "n_sigmoid"}, {"layer": "norm_pool"}]),

@@ -70,6 +70,8 @@ KINDS = {
     "batch_norm of vectors": ([conv(VECTORS), {"layer": "batch_norm"}], "trivial"),
     "relu": ([conv("quotient(2)"), {"layer": "relu"}], "trivial"),
     "elu": ([conv(), {"layer": "elu"}], "trivial"),
+    "antialiased relu": ([conv("quotient(2)"), {"layer": "relu", "antialiased": True}], "trivial"),
+    "enlarge": ([conv(VECTORS), {"layer": "enlarge"}], "trivial"),
     "leaky_relu": ([conv(), {"layer": "leaky_relu"}], "trivial"),
     "norm_nonlinearity": ([conv(VECTORS), {"layer": "norm_nonlinearity"}], "trivial"),
     "squash": ([conv(VECTORS), {"layer": "norm_nonlinearity", "function": "squash"}], "trivial"),

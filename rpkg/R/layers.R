@@ -131,9 +131,16 @@ layer_flatten <- function(network) {
 #' exactly equivariant on fields of every kind. `layer_fourier_elu()` is equivariant up to the sampling error of the
 #' group. `layer_softmax()` requires trivial fields.
 #'
+#' A nonlinearity creates frequencies that the pixel grid cannot represent. They appear as lower frequencies, which do not
+#' turn with the image, and are part of the error at angles that are not multiples of 90 degrees. With `antialiased`, the
+#' pointwise layers are computed on a grid of half the spacing, to which a Kaiser-windowed sinc filter interpolates. The
+#' same filter removes the high frequencies before every second pixel is taken.
+#'
 #' @inheritParams layer_conv
 #' @param alpha Numeric, the negative limit of ELU is -alpha.
 #' @param negative_slope Numeric, the slope of leaky ReLU for negative values.
+#' @param antialiased Logical, whether the nonlinearity is computed on a grid of half the spacing and filtered. It needs
+#'   images or volumes, and about four (eight) times the time of the nonlinearity.
 #' @param function Character, `"n_relu"`, `"n_sigmoid"`, `"n_softplus"` or `"squash"`.
 #' @param bias Logical, whether to learn the bias.
 #' @param samples Integer, the number of group elements. `NULL` is 4 L + 4. Multiples of 4 keep quarter turns exact. In
@@ -143,7 +150,8 @@ layer_flatten <- function(network) {
 #'   invalid option. Messages name the layer.
 #' @section Shape: The output has the shape of the input, except for `layer_gated_nonlinearity()`, which removes the
 #'   gates.
-#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251.
+#' @references Weiler and Cesa (2019), General E(2)-equivariant steerable CNNs, arXiv:1911.08251. Karras et al. (2021),
+#'   Alias-free generative adversarial networks, arXiv:2106.12423.
 #' @family layers
 #' @examplesIf gequi_available()
 #' equivariant_network(gspace("rot2dOnR2", N = 8), c(trivial = 1), seed = 1) |>
@@ -154,19 +162,19 @@ NULL
 
 #' @rdname layer_relu
 #' @export
-layer_relu <- function(network) {
+layer_relu <- function(network, antialiased = FALSE) {
   add_layer(network, "relu")
 }
 
 #' @rdname layer_relu
 #' @export
-layer_elu <- function(network, alpha = 1) {
+layer_elu <- function(network, alpha = 1, antialiased = FALSE) {
   add_layer(network, "elu")
 }
 
 #' @rdname layer_relu
 #' @export
-layer_leaky_relu <- function(network, negative_slope = 0.01) {
+layer_leaky_relu <- function(network, negative_slope = 0.01, antialiased = FALSE) {
   add_layer(network, "leaky_relu")
 }
 
@@ -257,6 +265,8 @@ layer_field_dropout <- function(network, p = 0.5) {
 #'   field. It requires trivial, regular or quotient fields.
 #' * `layer_norm_pool()`: the Euclidean norm of each field, which gives one invariant channel per field.
 #' * `layer_upsample()`: enlarges by an integer factor with linear interpolation.
+#' * `layer_enlarge()`: enlarges n pixels to 2 n - 1 with a Kaiser-windowed sinc filter. The pixels of the input remain
+#'   pixels of the output. Convolutions after it are more accurate at angles that are not multiples of 90 degrees.
 #'
 #' Pooling over windows is exactly equivariant to quarter turns and reflections if (size + 2 padding - kernel_size) is
 #' divisible by `stride`. Global, group and norm pooling are exactly equivariant at every size.
@@ -272,8 +282,8 @@ layer_field_dropout <- function(network, p = 0.5) {
 #' @param align_corners Logical, whether the corner pixels of the input and the output are aligned.
 #' @param padding Integer, the number of pixels added on each side.
 #' @section Shape: Windows: row' = floor((row + 2 padding - kernel_size) / stride) + 1. Global pooling: row' = 1. Group
-#'   and norm pooling: (batch, field, row, column). Upsampling: row' = scale_factor row. Columns and depth are computed
-#'   in the same way.
+#'   and norm pooling: (batch, field, row, column). Upsampling: row' = scale_factor row. Enlarging: row' = 2 row - 1.
+#'   Columns and depth are computed in the same way.
 #' @return The network with the layer added.
 #' @section Errors: `gequi_field_error` if the layer does not accept the previous fields; `gequi_input_error` for an
 #'   invalid option. Messages name the layer.
@@ -318,6 +328,12 @@ layer_norm_pool <- function(network) {
 #' @export
 layer_upsample <- function(network, scale_factor, align_corners = FALSE) {
   add_layer(network, "upsample")
+}
+
+#' @rdname layer_max_pool
+#' @export
+layer_enlarge <- function(network) {
+  add_layer(network, "enlarge")
 }
 
 #' Restriction, mask, residual and skip layers

@@ -33,6 +33,20 @@ def test_architectures(r, same, random, name, options, shape, space):
         assert json.loads(recipe[0]) == json.loads(json.dumps(ours.recipe))
 
 
+def test_the_residual_network_for_every_angle(r, same, random):
+    options = {"channels": 2, "classes": 3, "widths": [8, 16], "blocks": 1, "kernel_size": 3, "nonlinearity": "elu",
+               "antialiased": True, "margin": 2, "output": "probabilities", "seed": 5, "dtype": "float64"}  # fmt: skip
+    theirs = r.equivariant_resnet(r.gspace("flipRot2dOnR2", N=4), **options)
+    ours = gequi.equivariant_resnet(gequi.gspace("flipRot2dOnR2", N=4), **options)
+    x = random.normal(size=(2, 2, 9, 8))
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+    recipe = r.code('reticulate::import("json")$dumps(reticulate::r_to_py(network)$recipe)', network=theirs)
+    assert json.loads(recipe[0]) == json.loads(json.dumps(ours.recipe))
+    defaults = r.code("sum(lengths(get_weights(x)))", x=r.equivariant_resnet(r.gspace("rot2dOnR2", N=16), seed=1))
+    weights = gequi.get_weights(gequi.equivariant_resnet(gequi.gspace("rot2dOnR2", N=16), seed=1))
+    assert r.value(defaults) == sum(weight.size for weight in weights.values())
+
+
 def test_defaults_have_the_same_parameters(r):
     for theirs, ours in (
         (r.image_classifier_mlp(seed=1), gequi.image_classifier_mlp(seed=1)),

@@ -8,6 +8,7 @@ own objects, and a registration is a value with methods. The classes of errors a
 from . import _forks as _forks
 from ._version import __version__ as __version__
 from .architectures import (
+    equivariant_resnet,
     equivariant_vit,
     gsa_network,
     identity_resnet,
@@ -114,6 +115,7 @@ __all__ = [
     "einsum",
     "equivariance_error",
     "equivariant_network",
+    "equivariant_resnet",
     "equivariant_vit",
     "evaluate",
     "evaluate_registration",

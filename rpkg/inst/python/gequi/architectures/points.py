@@ -135,7 +135,8 @@ def _check_points(points: Any, axes: int, features: np.ndarray, exists: np.ndarr
 
 def _need_no_grid(steps: list[Step]) -> None:
     for step in steps:
-        if step.kind not in _WITHOUT_GRID and not (step.kind in _LINEAR and step.window == Window(1)):
+        on_points = step.kind in _WITHOUT_GRID and step.window is None
+        if not on_points and not (step.kind in _LINEAR and step.window == Window(1)):
             raise InputError(
                 "{layer}: `{kind}` needs the grid of an image; points have none.",
                 "network", layer=step.name, kind=step.kind,

@@ -11,32 +11,30 @@ from .._escnn import EquivariantModule, FieldType, GeometricTensor, escnn
 from ..arrays import check_choice, check_flag, check_integer, check_number
 from ..errors import FieldError
 from ..fields import show_fields, spectral_frequency
+from .doubling import pointwise
 from .plain import Gate, NormScale, Sampled
-from .plan import Step, kind, need_pointwise
+from .plan import Step, kind
 
 
 @kind
-def plan_relu(before: FieldType) -> Step:
-    """ReLU on each channel."""
-    need_pointwise(before)
-    return Step(before, lambda: escnn.nn.ReLU(before), lambda layer: nn.ReLU())
+def plan_relu(before: FieldType, *, antialiased: bool = False) -> Step:
+    """ReLU on each channel. `antialiased` computes it on a grid of half the spacing and filters."""
+    return pointwise(before, antialiased, lambda: escnn.nn.ReLU(before), nn.ReLU)
 
 
 @kind
-def plan_elu(before: FieldType, *, alpha: float = 1.0) -> Step:
-    """ELU on each channel."""
-    need_pointwise(before)
+def plan_elu(before: FieldType, *, alpha: float = 1.0, antialiased: bool = False) -> Step:
+    """ELU on each channel. `antialiased` computes it on a grid of half the spacing and filters."""
     alpha = check_number(alpha, "alpha", minimum=0)
-    return Step(before, lambda: escnn.nn.ELU(before, alpha=alpha), lambda layer: nn.ELU(alpha))
+    return pointwise(before, antialiased, lambda: escnn.nn.ELU(before, alpha=alpha), lambda: nn.ELU(alpha))
 
 
 @kind
-def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01) -> Step:
-    """Leaky ReLU on each channel."""
-    need_pointwise(before)
+def plan_leaky_relu(before: FieldType, *, negative_slope: float = 0.01, antialiased: bool = False) -> Step:
+    """Leaky ReLU on each channel. `antialiased` computes it on a grid of half the spacing and filters."""
     slope = check_number(negative_slope, "negative_slope")
     layer = escnn.nn.LeakyReLU
-    return Step(before, lambda: layer(before, negative_slope=slope), lambda built: nn.LeakyReLU(slope))
+    return pointwise(before, antialiased, lambda: layer(before, negative_slope=slope), lambda: nn.LeakyReLU(slope))
 
 
 @kind

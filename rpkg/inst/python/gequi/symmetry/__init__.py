@@ -5,13 +5,13 @@ representation of its fields. f is invariant if it is equivariant and its output
 `permutation_error()` measures the same for the group of permutations along an axis.
 """
 
-from .averaging import symmetrize
 from .canonical import canonicalize, check_canonicalizer, moved, neighbors, scores_of, smallest_turn
 from .conformal import conformal_sets, restore_conformal
 from .equivariance import equivariance_error, equivariance_maps, is_equivariant
 from .local import local_equivariance_error
 from .permutations import permutation_error
 from .report import symmetry_report
+from .symmetrizing import symmetrize
 
 __all__ = [
     "canonicalize",

@@ -1,4 +1,4 @@
-"""Symmetrization: any model made equivariant by the average over a group.
+"""Symmetrization: any model made equivariant by the average over a finite group.
 
 (S f)(x) = 1 / |G| sum over g of g^-1 f(g x)
 
@@ -15,12 +15,10 @@ import torch
 from torch import nn
 
 from .. import groups
-from .._escnn import FieldType, GroupElement, GSpace
+from .._escnn import FieldType, GroupElement
 from ..errors import InputError, ShapeError
-from ..fields import act_on_tensor, action_matrices, describe_fields, parse_fields, show_fields
-from ..groups import check_gspace
-from ..networks import EquivariantNetwork
-from .foreign import as_module, check_output, with_type
+from ..fields import act_on_tensor, action_matrices, show_fields
+from .foreign import check_output, with_type
 
 Matrices = tuple[np.ndarray, np.ndarray]
 
@@ -71,73 +69,3 @@ class SymmetrizedModel(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{show_fields(self.in_type)} -> {show_fields(self.out_type)} on {self.space}"
-
-
-def symmetrize(model: Any, space: GSpace, input: Any = None, output: Any = None) -> nn.Module:
-    """Make any model equivariant to a finite group by the average over the group.
-
-    (S f)(x) = 1 / |G| sum over g of g^-1 f(g x), where g acts on x by the fields `input` and on f(x) by the fields
-    `output`. With trivial output fields and an output (batch, channel), the result is invariant. The model is called
-    once with the inputs moved by all elements. The symmetry is exact (up to rounding) for the elements that map the
-    pixel grid onto itself, also if the group has others: those interpolate with a cubic spline, as in
-    `transform_field()`.
-
-    Args:
-        model: a torch module or gequi network; the path of a TorchScript file (.pt) or ONNX file (.onnx, which requires
-            onnxruntime); a predictor with `predict_proba()` or `predict()` as in scikit-learn, whose features are the
-            values of an input; a keras model, whose channels are last; or a function from an array (batch, channel,
-            ...) to an array.
-        space: GSpace: a gspace with a finite group, created by `gspace()`.
-        input: dict, list or FieldType, optional: the fields of the input, such as `{"trivial": 3}` for a color image.
-            None uses the names of the fields of a network from `equivariant_network()`, and is an error for others.
-        output: dict, list or FieldType, optional: the fields of the output, such as `{"trivial": 10}` for the scores
-            of 10 classes. None as for `input`.
-
-    Returns:
-        torch.nn.Module: the symmetrized model, for `predict()` and `equivariance_error()`. It contains `model`, not a
-        copy. That of a torch module has its parameters and gradients, so `fit()` trains it. Functions, predictors and
-        ONNX files have no gradients. Functions compute in float64.
-
-    Raises:
-        InputError, FieldError: if the group is continuous, or fields are missing or not those of the model.
-        ShapeError: when it is applied: if the model does not return the fields `output`.
-
-    Source:
-        Reynolds operator; Puny et al. (2022), Frame averaging for invariant and equivariant network design, arXiv
-        2110.03336. Basu et al. (2023), Equi-tuning, arXiv 2210.06475.
-
-    Example:
-        >>> import gequi, numpy as np
-        >>> space, gray = gequi.gspace("flipRot2dOnR2", N=4), {"trivial": 1}
-        >>> model = symmetrize(lambda x: np.roll(x, 1, axis=3) ** 2, space, gray, gray)
-        >>> x = np.random.default_rng(0).normal(size=(2, 1, 5, 5))
-        >>> max(row["error"] for row in gequi.equivariance_error(model, x)) < 1e-12
-        True
-        >>> gequi.predict(model, x).shape
-        (2, 1, 5, 5)
-    """
-    module = as_module(model, "model")
-    if check_gspace(space).fibergroup.order() < 1:
-        raise InputError(
-            "`{argument}` must have a finite group to average over; {group} is continuous: use {option} = 8 or 16 of its "
-            "rotations.", "space", group=str(space.fibergroup), option="N",
-        )  # fmt: skip
-    types = []
-    for name, fields in (("input", input), ("output", output)):
-        own = getattr(model, "in_type" if name == "input" else "out_type", None)
-        if fields is None and isinstance(model, EquivariantNetwork | SymmetrizedModel):
-            fields = describe_fields(own)
-        if fields is None:
-            template = "`{argument}` is missing: it is required for a model that does not declare how it transforms."
-            raise InputError(template, name)
-        type_ = fields if isinstance(fields, FieldType) else parse_fields(space, fields, name)
-        if isinstance(own, FieldType) and type_.size != own.size:
-            raise ShapeError(
-                "`{argument}` must have {wanted} channels, as the network has ({fields}); got {size}.",
-                name, wanted=own.size, fields=show_fields(own), size=type_.size,
-            )  # fmt: skip
-        if type_.gspace != space:
-            template = "`{argument}` must be of the gspace of `{space:name}`; got a field type of another."
-            raise InputError(template, name, space="space")
-        types.append(type_)
-    return SymmetrizedModel(module, *types)

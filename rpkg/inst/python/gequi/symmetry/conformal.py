@@ -26,8 +26,9 @@ from ..geometry.grids import turned_grid
 from ..geometry.rotations import on_array_axes, rotation_matrix
 from ..geometry.sampling import grid_sample
 from ..networks import EquivariantNetwork, predict
-from .averaging import SymmetrizedModel, symmetrize
+from .averaging import SymmetrizedModel
 from .foreign import as_module, with_type
+from .symmetrizing import need_finite, symmetrize
 
 METHODS = ("lac", "aps")
 SUM_OF_PROBABILITIES = 1e-3  # by which the sum of the outputs may differ from 1 if they are probabilities
@@ -158,6 +159,7 @@ def conformal_sets(
     if space is None:
         template = "`{argument}` is missing: it is required for a model that does not declare how it transforms."
         raise InputError(template, "space")
+    need_finite(space)
     in_type = _input_type(model, space, array, input)
     array = check_features(array, in_type)
     rank = _check_level(level, len(array))
