@@ -4,28 +4,29 @@
 #'   overlap.
 #' * `layer_patch_expansion()` maps each token of regular fields to a patch of the output fields. With the same weights
 #'   and without bias, it is the transpose of the embedding.
-#' * `layer_patch_merging()` merges each patch of tokens into one token, by [layer_token_norm()] and an embedding. Networks
-#'   of several resolutions consist of blocks with mergings between them.
+#' * `layer_patch_merging()` maps each patch of tokens to one token, by [layer_token_norm()] and an embedding. It is for
+#'   networks of several resolutions.
 #'
-#' Embedding and expansion are linear. The value of the token at the pose g is the product of the patch with the filter of g, which is the
-#' filter of the identity, turned by g: \eqn{W_g(p) = W(g^{-1} p) \rho(g)^{-1}}{W_g(p) = W(g^-1 p) rho(g)^-1}. If every
-#' group element maps the pixel grid onto itself, all entries of W are free numbers, and the layers are exactly
-#' equivariant for patches of odd and even sizes, provided that the patches cover the image. [output_shape()] warns if
-#' they do not. For other groups, such as C8, the layers are steerable convolutions ([layer_conv()]).
+#' Embedding and expansion are linear. The value of the token at the pose g is the product of the patch with the filter
+#' of g, which is the filter of the identity, turned by g: \eqn{W_g(p) = W(g^{-1} p) \rho(g)^{-1}}{W_g(p) = W(g^-1 p)
+#' rho(g)^-1}. If every group element maps the pixel grid onto itself, all entries of W are free numbers, and the layers
+#' are exactly equivariant for patches of odd and even sizes, provided that the patches cover the image.
+#' [output_shape()] warns if they do not. For other groups, such as C8, the layers are steerable convolutions
+#' ([layer_conv()]).
 #'
 #' @inheritParams layer_conv
 #' @param fields Named integer vector, the output fields. Those of `layer_patch_embedding()` and `layer_patch_merging()`
 #'   must be regular. `NULL` is twice as many fields as before the layer.
-#' @param patch_size Integer, the side of a patch in pixels, or in tokens for `layer_patch_merging()`. Must be odd if some group element does not map the pixel
-#'   grid onto itself.
+#' @param patch_size Integer, the side of a patch in pixels, or in tokens for `layer_patch_merging()`. Must be odd if
+#'   some group element does not map the pixel grid onto itself.
 #' @section Shape: (batch, channel, row, column) to (batch, channel', row / patch_size, column / patch_size); expansion
 #'   to (batch, channel', row patch_size, column patch_size). Volumes likewise.
 #' @return The network with the layer added.
 #' @section Errors: `gequi_field_error` if the fields are not regular where they must be, or if the group is not a
 #'   finite group of the plane or of space; `gequi_input_error` for an invalid option. Messages name the layer.
 #' @family layers
-#' @references Dosovitskiy et al. (2021), An image is worth 16x16 words, arXiv:2010.11929. Merging: Liu et al. (2021), Swin
-#'   transformer: hierarchical vision transformer using shifted windows, arXiv:2103.14030.
+#' @references Dosovitskiy et al. (2021), An image is worth 16x16 words, arXiv:2010.11929. Merging: Liu et al. (2021),
+#'   Swin transformer: hierarchical vision transformer using shifted windows, arXiv:2103.14030.
 #' @export
 #' @examplesIf gequi_available()
 #' network <- equivariant_network(gspace("flipRot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>

@@ -180,9 +180,9 @@ gsa_network <- function(space, input = "trivial", units = 10, fields = 8, blocks
 #' @param x Numeric array (batch, channel, point), the features.
 #' @param points Numeric array (point, axis) or (batch, point, axis), the coordinates (x, y), or (x, y, z) in space: x
 #'   to the right, y up, z towards the viewer, in units of the pixel distance.
-#' @param mask Logical matrix (batch, point), `TRUE` where a point exists, for examples with different numbers of points.
-#'   The others are filled up, with any numbers. They change neither the existing points nor the mean over all points, and
-#'   their own output is 0. `NULL` is all points.
+#' @param mask Logical matrix (batch, point), `TRUE` where a point exists, for examples with different numbers of
+#'   points. The others are filled up, with any numbers. They change neither the existing points nor the mean over all
+#'   points, and their own output is 0. `NULL` is all points.
 #' @param dtype Character, `"float32"` or `"float64"`. `NULL` uses the type of the network.
 #' @return A numeric array (batch, channel, point), or (batch, channel) if the network averages over all points.
 #' @section Errors: `gequi_input_error` if a layer requires a grid (the message names it); `gequi_shape_error` for

@@ -298,8 +298,8 @@ print_network <- function(x, table) {
   if (!is.null(table$parameters)) {
     total <- paste0(big_number(sum(table$parameters)), " parameters")
     if (!is.null(table$flops)) {
-      known <- if (anyNA(table$flops)) " FLOPs for one input in the layers for which they are known" else " FLOPs for one input"
-      total <- paste0(total, ", ", big_number(sum(table$flops, na.rm = TRUE)), known)
+      known <- if (anyNA(table$flops)) " in the layers for which they are known"
+      total <- paste0(total, ", ", big_number(sum(table$flops, na.rm = TRUE)), " FLOPs for one input", known)
     }
     cat(cli::col_grey(total), "\n", sep = "")
   }
