@@ -30,7 +30,7 @@ def equivariant_resnet(
 ) -> EquivariantNetwork:
     """Create a residual network that classifies images at every angle, also between the angles of its group.
 
-    The layers are: a mask that keeps the inscribed disc; `enlarge`, which doubles the resolution; for each width a
+    The layers are: a mask that keeps the inscribed disc; with `enlarge`, the layer of this name; for each width a
     steerable convolution with batch normalization and the nonlinearity, a stride of 2 behind a Gaussian filter (all
     widths except the last), and `blocks` residual connections of two convolutions each; the maximum over the group, the
     mean over the image and a linear layer. Quarter turns are exact for images of n x n pixels if n - 1 is divisible by
