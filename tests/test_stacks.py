@@ -97,6 +97,16 @@ def test_quarter_turns_and_reflections_are_found_exactly():
     assert abs(inner - inner[0]).max() < 0.1 * np.ptp(IMAGE)
 
 
+def test_every_second_section_is_turned_over_where_mirror_says_so():
+    stack = register_stack([IMAGE, np.rot90(IMAGE[:, ::-1]), IMAGE], "rigid", mirror=True, reach=1)
+    sides = [row["mirrored"] for row in stack.table]
+    assert sides[0] == sides[2] != sides[1]
+    assert [pair["mirrored"] for pair in stack.pairs] == [True, True]
+    inner = stack.volume[:, 6:-6, 6:-6]
+    assert abs(inner - inner[stack.reference]).max() < 0.1
+    assert abs(IMAGE - np.rot90(IMAGE[:, ::-1]))[6:-6, 6:-6].max() > 0.3  # a control: as given they differ
+
+
 def test_the_maps_lead_from_the_volume_to_the_sections():
     stack = turned()
     for image, map, plane in zip(stack.images, stack.maps, stack.volume, strict=True):

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from gequi.geometry import grids
+from gequi.geometry.filters import gaussian_filter, local_moments
+from gequi.geometry.grids import area_resample
+from gequi.registration import pyramid
 from gequi.registration.equations import (
     JITTER,
     Equations,
@@ -14,7 +17,7 @@ from gequi.registration.equations import (
     symmetric_product,
     upper_entries,
 )
-from gequi.registration.gauss_newton import gauss_newton_step, linear_step
+from gequi.registration.gauss_newton import gauss_newton_step, gradient_products, linear_step
 from gequi.registration.preprocess import Pair
 from gequi.registration.pyramid import make_level, map_at_cells, zero_velocity
 from gequi.registration.transforms import generators
@@ -140,3 +143,33 @@ def test_conjugate_gradients_end_after_a_step_for_each_eigenvalue_and_leave_0_al
     torch.testing.assert_close(found, right / values)
     none = conjugate_gradients(lambda x: values * x, lambda x: x, 0 * right, 3)
     assert torch.equal(none, torch.zeros_like(right))
+
+
+def test_a_large_volume_is_refined_less_and_an_image_never(monkeypatch):
+    """The refined volume would take 108 bytes a voxel."""
+    ones, square = torch.ones(1, 1, 20, 20, 20), torch.ones(1, 1, 20, 20)
+    assert make_level(Pair(ones, ones, ones, ones), 0).moving.shape[2:] == (60, 60, 60)
+    monkeypatch.setattr(pyramid, "LARGE", 100)
+    assert make_level(Pair(ones, ones, ones, ones), 0).moving.shape[2:] == (40, 40, 40)
+    assert make_level(Pair(square, square, square, square), 0).moving.shape[2:] == (60, 60)
+
+
+def test_the_equations_of_a_volume_are_those_of_all_entries_at_once():
+    draw = torch.Generator().manual_seed(3)
+    one, other = torch.rand(2, 1, 3, 8, 9, 7, dtype=torch.float64, generator=draw)
+    precision = torch.rand(1, 1, 8, 9, 7, dtype=torch.float64, generator=draw)
+    found = gradient_products(one, other, precision, (4, 5, 3))
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+    products = [precision[:, 0] * (one[:, i] * other[:, j] + one[:, j] * other[:, i]) / 2 for i, j in pairs]
+    torch.testing.assert_close(found, area_resample(torch.stack(products, 1), (4, 5, 3)))
+
+
+def test_the_moments_of_a_volume_are_those_of_its_channels():
+    draw = torch.Generator().manual_seed(4)
+    x = torch.rand(1, 2, 12, 13, 11, dtype=torch.float64, generator=draw)
+    mask = torch.rand(1, 1, 12, 13, 11, dtype=torch.float64, generator=draw)
+    mean, variance = local_moments(x, mask, [2.0] * 3)
+    weight = gaussian_filter(mask, [2.0] * 3)
+    expected = gaussian_filter(mask * x, [2.0] * 3) / weight
+    torch.testing.assert_close(mean, expected)
+    torch.testing.assert_close(variance, gaussian_filter(mask * x**2, [2.0] * 3) / weight - expected**2)

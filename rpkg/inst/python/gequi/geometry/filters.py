@@ -42,8 +42,15 @@ def masked_gaussian_filter(
 def local_moments(x: torch.Tensor, mask: torch.Tensor, sigmas: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the local mean and variance of each channel of x in a Gaussian window within a mask (batch, 1, *size)."""
     channels = x.shape[1]
-    moments = gaussian_filter(torch.cat([mask, mask * x, mask * x**2], 1), sigmas)
-    weight, first, second = moments.split([1, channels, channels], 1)
+    if len(sigmas) == 3:  # one channel after the other: a volume has many voxels
+        weight = gaussian_filter(mask, sigmas)
+        first, second = (
+            torch.cat([gaussian_filter(mask * channel**power, sigmas) for channel in x.split(1, 1)], 1)
+            for power in (1, 2)
+        )
+    else:
+        moments = gaussian_filter(torch.cat([mask, mask * x, mask * x**2], 1), sigmas)
+        weight, first, second = moments.split([1, channels, channels], 1)
     weight = weight.clamp_min(1e-3)
     mean = first / weight
     return mean, (second / weight - mean**2).clamp_min(0)

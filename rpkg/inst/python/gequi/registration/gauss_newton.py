@@ -66,8 +66,10 @@ def gradient_products(one: torch.Tensor, other: torch.Tensor, precision: torch.T
     """Return the 3 or 6 entries (map, entry, *size) of the mean of precision (one other^T + other one^T) / 2."""
     axes = one.shape[1]
     one, other = one.split(1, 1), other.split(1, 1)
-    products = [(one[i] * other[j] + one[j] * other[i]) / 2 for i, j in upper_entries(axes)]
-    return area_resample(precision * torch.cat(products, 1), size)
+    products = ((one[i] * other[j] + one[j] * other[i]) / 2 for i, j in upper_entries(axes))
+    if axes == 3:  # one entry after the other: a volume has many voxels
+        return torch.cat([area_resample(precision * product, size) for product in products], 1)
+    return area_resample(precision * torch.cat(list(products), 1), size)
 
 
 # ---- linear maps ----------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ from .preprocess import Pair
 from .presets import Preset, Stage, preset_for
 from .transforms import apply_linear, flow
 
+LARGE = 2**20  # voxels, from which on a moving volume is refined less
+LARGE_UPSAMPLING = 2  # the error of 565 thousand voxels, turned by 76 degrees, is 0.014 voxels, and 0.017 with 3
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -110,11 +113,20 @@ def make_level(pair: Pair, number: int) -> Level:
         fixed=fixed,
         mask=area_resample(pair.fixed_mask, size),
         gradient=gradient(fixed, steps),
-        moving=cubic_resample(moving, tuple(preset.upsampling * n for n in moving_size)),
+        moving=cubic_resample(moving, tuple(_refined(moving_size, preset) * n for n in moving_size)),
         moving_mask=None if whole else area_resample(pair.moving_mask, moving_size),
         positions=cell_centers(size, image, **kind_of(fixed))[None],
         prior=prior_precision(field, image, step, scale, preset, kind_of(fixed)),
     )
+
+
+def _refined(moving_size: Size, preset: Preset) -> int:
+    """Return how many times the moving image is refined along each axis.
+
+    The refined image is read linearly. Refined three times, a volume takes 108 bytes a voxel in float32, refined twice
+    32.
+    """
+    return preset.upsampling if math.prod(moving_size) <= LARGE or len(moving_size) == 2 else LARGE_UPSAMPLING
 
 
 def coarsest_level(pair: Pair) -> int:

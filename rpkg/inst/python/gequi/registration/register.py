@@ -248,12 +248,15 @@ def _register_pair(
     view, fixed_frame, moving_pixels = sought.view, sought.fixed_frame, sought.moving
     found, others, scores = descend(compared(view.rivals(options.transform), options.transform), options.transform)
     begin("uncertainty", 1)
-    plain = _maps_of(view.frame, fixed_frame, found, options.transform)
+    # what uses the images comes first: at the finest level of a volume they take more memory than all results
+    uncertainty = claim_uncertainty(found.level, found.linear, found.velocity, options.transform)
+    similarities = _similarities(found, _unmoved(sought.base, view.frame, fixed_frame, kind_of(found.linear)))
+    found = found.without_images()
+    plain = _maps_of(view.frame, fixed_frame, found, uncertainty)
     plain["warped"] = _warped(moving_pixels, plain["map"], options)
     plain["jacobian"] *= sought.area
-    unmoved = _unmoved(sought.base, view.frame, fixed_frame, kind_of(found.linear))
     plain["metrics"] = {
-        "similarity_before": float(score_maps(found.level, unmoved, torch.zeros_like(found.velocity))[0]),
+        **similarities,
         **plain["metrics"],
         "score": scores[0],
         "round_trip": float(view.evidence.round_trip[view.evidence.best]),
@@ -290,6 +293,13 @@ def _register_pair(
     )
 
 
+def _similarities(found: Found, unmoved: torch.Tensor) -> dict[str, float]:
+    """Compute the metrics of the two images under the map `unmoved` and under the map that was found."""
+    before = score_maps(found.level, unmoved, torch.zeros_like(found.velocity))
+    after = score_maps(found.level, found.linear, found.velocity)
+    return {"similarity_before": float(before[0]), "similarity_after": float(after[0])}
+
+
 def _warped(moving: np.ndarray, map: np.ndarray, options: Options) -> np.ndarray:
     """Resample the moving image through the map, in the precision of the computation."""
     pixels, points = (own_tensor(x, **options.kind)[None] for x in (moving, map))
@@ -303,21 +313,24 @@ def _spacings(moving_spacing: Any, spacing: Any, axes: int) -> tuple[np.ndarray,
     return other, length
 
 
-def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: str) -> dict[str, Any]:
-    """Convert the maps from working pixels to the pixels of the images, and compute their uncertainty and metrics."""
+def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, uncertainty: torch.Tensor) -> dict[str, Any]:
+    """Convert the maps and their uncertainty from working pixels to the pixels of the images; compute their metrics."""
     linear, velocity, level = found.linear, found.velocity, found.level
     kind = kind_of(linear)
     on_work = map_at_cells(level, linear, velocity)[0]
-    at_fixed = fixed_frame.to_work(pixel_grid(fixed_frame.pixels, **kind))
-    at_moving = moving_frame.to_work(pixel_grid(moving_frame.pixels, **kind))
     same_pixels = fixed_frame.is_same
-    map = moving_frame.to_pixels(on_work if same_pixels else sample_map(on_work[None], at_fixed[None])[0])
-    back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, at_moving))
-    uncertainty = claim_uncertainty(level, linear, velocity, transform)
+    map = moving_frame.to_pixels(on_work)
     if not same_pixels:
-        uncertainty = grid_sample(uncertainty, at_fixed[None])
+        at_fixed = fixed_frame.to_work(pixel_grid(fixed_frame.pixels, **kind))[None]
+        map = moving_frame.to_pixels(sample_map(on_work[None], at_fixed)[0])
+        uncertainty = grid_sample(uncertainty, at_fixed)
+        del at_fixed
+    at_moving = moving_frame.to_work(pixel_grid(moving_frame.pixels, **kind))
+    back = fixed_frame.to_pixels(invert(on_work, linear, velocity, level, at_moving))
+    del at_moving, on_work
     uncertainty = uncertainty[0, 0] * math.prod(moving_frame.steps) ** (1 / len(map))
     jacobian = determinant(jacobian_matrix(map)) * (-1 if moving_frame.mirrored else 1)
+    agreement = consistency(map, back)
     return {
         "map": as_numpy(map.double()),
         "inverse_map": as_numpy(back.double()),
@@ -325,9 +338,8 @@ def _maps_of(moving_frame: Frame, fixed_frame: Frame, found: Found, transform: s
         "jacobian": as_numpy(jacobian.double()),
         "uncertainty": as_numpy(uncertainty.double()),
         "metrics": {
-            "similarity_after": float(score_maps(level, linear, velocity)[0]),
             "folds": int((jacobian <= 0).sum()),
-            **consistency(map, back),
+            **agreement,
         },
     }
 

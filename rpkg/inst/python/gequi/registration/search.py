@@ -40,6 +40,11 @@ class Found:
         chosen = list(numbers)
         return Found(self.linear[chosen], self.velocity[chosen], self.scores[chosen], self.level)
 
+    def without_images(self) -> Found:
+        """Return the maps without the moving image of their level, which is refined and large, and its gradient."""
+        none = self.level.fixed.new_empty(0)
+        return replace(self, level=replace(self.level, moving=none, gradient=none, fixed=none, mask=none))
+
     def joined(self, other: Found) -> Found:
         """Combine these maps with those of another search of the same pair."""
         linear, velocity, scores = (
