@@ -756,7 +756,7 @@ def has_nan(value: Any) -> bool:
 FINE = ("refused", "worked", "passed on")
 # Exports whose valid calls take long: `tests/test_guards.py` makes each third of their calls, this program all of them.
 SLOW = {"collect_job", "export_model", "fit", "plot_inverted_input", "prepare_job", "register_folder", "register_images",
-        "registration_steps"}  # fmt: skip
+        "register_stack", "registration_steps"}  # fmt: skip
 
 
 def examine(name: str, every: int = 1) -> tuple[collections.Counter[str], list[str]]:

@@ -127,7 +127,7 @@ def turned_map(map, moving_shape, moving_turn, fixed_turn):
     return np.stack([turned(part, fixed_turn) for part in away + (np.abs(moving_turn) @ middle).reshape(3, 1, 1, 1)])
 
 
-@pytest.mark.parametrize("numbers", [(5, 0), (9, 20)])
+@pytest.mark.parametrize("numbers", [pytest.param((5, 0), marks=pytest.mark.slow), (9, 20)])
 def test_turning_each_volume_by_its_own_quarters_turns_the_map(numbers, dtype):
     given, result = pair(0, resolution=8), found(0, resolution=8, dtype=dtype)
     turns = [TURNS[number] for number in numbers]
@@ -247,7 +247,7 @@ def test_every_tensor_is_made_on_the_device_that_was_asked_for():
 def test_unrelated_volumes_are_refused():
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 20, 18, 19)), (0, 2, 2, 2))
     with pytest.raises(UnrelatedImagesError, match="do not look alike under any map"):
-        register_images(*noise)
+        register_images(*noise, transform="rigid")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
         assert register_images(*noise, min_probability=0).probability < 0.62
