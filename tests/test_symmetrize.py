@@ -191,7 +191,7 @@ def test_a_module_is_measured_in_the_type_that_is_asked_for(random):
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ((np.square, gequi.gspace("rot2dOnR2"), "trivial", "trivial"), InputError, "`space` must have a finite group.*SO"),
+        ((np.square, gequi.gspace("rot3dOnR3"), "trivial", "trivial"), InputError, "`space` must have a finite group.*SO"),
         ((np.square, "C4", "trivial", "trivial"), InputError, "`space` must be a gspace"),
         ((np.square, C4), InputError, "`input` is missing: it is required for a model"),
         ((np.square, C4, "trivial"), InputError, "`output` is missing"),

@@ -2,13 +2,13 @@
 #'
 #' `equivariant_resnet()` creates a network that classifies images at every angle, also between the angles of its group.
 #'
-#' The layers are: [layer_mask()], which keeps the inscribed disc; [layer_enlarge()], which doubles the resolution; for
-#' each width a steerable convolution with batch normalization and the nonlinearity, a stride of 2 behind a Gaussian
-#' filter (all widths except the last), and `blocks` residual connections of two convolutions each; the maximum over the
-#' group, the mean over the image and a linear layer. The output is invariant.
+#' The layers are: [layer_mask()], which keeps the inscribed disc; with `enlarge`, [layer_enlarge()]; for each width a
+#' steerable convolution with batch normalization and the nonlinearity, a stride of 2 behind a Gaussian filter (all
+#' widths except the last), and `blocks` residual connections of two convolutions each; the maximum over the group, the
+#' mean over the image and a linear layer. The output is invariant.
 #'
-#' Quarter turns are exact for images of n x n pixels if n - 1 is divisible by 4, such as 25 or 29 (by 2^(widths - 1); with
-#' `enlarge`, by 2^(widths - 2)).
+#' Quarter turns are exact for images of n x n pixels if n - 1 is divisible by 4, such as 25 or 29 (by 2^(widths - 1);
+#' with `enlarge`, by 2^(widths - 2)).
 #'
 #' @param space A gspace of the plane with a finite group, created by [gspace()]. The rotations by 22.5 degrees (`N =
 #'   16`) are recommended.

@@ -131,10 +131,10 @@ layer_flatten <- function(network) {
 #' exactly equivariant on fields of every kind. `layer_fourier_elu()` is equivariant up to the sampling error of the
 #' group. `layer_softmax()` requires trivial fields.
 #'
-#' A nonlinearity creates frequencies that the pixel grid cannot represent. They appear as lower frequencies, which do not
-#' turn with the image, and are part of the error at angles that are not multiples of 90 degrees. With `antialiased`, the
-#' pointwise layers are computed on a grid of half the spacing, to which a Kaiser-windowed sinc filter interpolates. The
-#' same filter removes the high frequencies before every second pixel is taken.
+#' A nonlinearity creates frequencies that the pixel grid cannot represent. They appear as lower frequencies, which do
+#' not turn with the image, and are part of the error at angles that are not multiples of 90 degrees. With
+#' `antialiased`, the pointwise layers are computed on a grid of half the spacing, to which a Kaiser-windowed sinc
+#' filter interpolates. The same filter removes the high frequencies before every second pixel is taken.
 #'
 #' @inheritParams layer_conv
 #' @param alpha Numeric, the negative limit of ELU is -alpha.

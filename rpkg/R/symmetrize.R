@@ -1,6 +1,6 @@
-#' Make any model equivariant by group averaging
+#' Make any model equivariant by averaging
 #'
-#' Averages a model over a finite group:
+#' Averages a model over a finite group, or over the frame of each image. Over a group:
 #' \deqn{(S f)(x) = \frac{1}{|G|} \sum_g g^{-1} f(g x)}{(S f)(x) = 1 / |G| sum over g of g^-1 f(g x)}
 #' The group acts on x by the fields `input` and on f(x) by the fields `output`. With trivial output fields and an
 #' output (batch, channel), the result is invariant.
@@ -9,9 +9,15 @@
 #' elements that map the pixel grid onto itself, also if the group has others: those interpolate with a cubic spline, as
 #' in [transform_field()].
 #'
+#' For all rotations of the plane, SO(2), or with reflections, O(2), the average runs over the frame of each image: the
+#' two rotations (and two reflections) that turn the horizontal axis onto the main direction of its gradients. The
+#' result is exactly equivariant, up to rounding, to quarter turns and to the reflections across rows and columns. To
+#' other angles it is equivariant up to the interpolation of the image and up to the change of the main direction by
+#' this interpolation, which is small for images with a clear main direction. Images must be square.
+#'
 #' @param model A network, created by [equivariant_network()], or any other model that [equivariance_error()] accepts,
 #'   such as an R function from an array (batch, channel, ...) to an array, or the path of a TorchScript or ONNX file.
-#' @param space A gspace with a finite group, created by [gspace()].
+#' @param space A gspace with a finite group, or with all rotations of the plane, created by [gspace()].
 #' @param input The fields of the input, as in [field_type()], such as `c(trivial = 3)` for a color image. `NULL` uses
 #'   the names of the fields of a network, and is an error for other models.
 #' @param output The fields of the output, such as `c(trivial = 10)` for the scores of 10 classes. `NULL` as for
@@ -19,8 +25,10 @@
 #' @return `symmetrize()`: an object of class `gequi_symmetrized`, for [predict()] and [equivariance_error()]. Functions
 #'   compute in float64, networks and modules in their own type. `predict()`: a numeric array whose first axis is the
 #'   batch.
-#' @section Errors: `gequi_input_error` or `gequi_field_error` if the group is continuous, or fields are missing or not
-#'   those of the model; `gequi_shape_error` from `predict()` if the model does not return the fields `output`.
+#' @section Errors: `gequi_input_error` or `gequi_field_error` if the group is continuous and not that of the plane, or
+#'   fields are missing or not those of the model; `gequi_shape_error` from `predict()` if the model does not return the
+#'   fields `output`; for SO(2) and O(2), `gequi_input_error` from `predict()` if an image has no main direction, as an
+#'   image with the symmetry of a square.
 #' @references Puny et al. (2022), Frame averaging for invariant and equivariant network design, arXiv:2110.03336. Basu
 #'   et al. (2023), Equi-tuning: group equivariant fine-tuning of pretrained models, arXiv:2210.06475.
 #' @seealso [equivariance_error()] measures the symmetry of a model.

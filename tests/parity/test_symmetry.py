@@ -42,6 +42,15 @@ def test_permutation_error(r, same, counted_from_one, random):
         same(r.value(theirs), counted_from_one(table))
 
 
+def test_symmetrize_over_frames(r, same, random):
+    fields = {"input": {"trivial": 1}, "output": {"trivial": 1}}
+    x = random.normal(size=(2, 1, 7, 7))
+    theirs = r.symmetrize(r.code("function(x) x * x[, , , rev(seq_len(dim(x)[4])), drop = FALSE]"),
+                          r.gspace("flipRot2dOnR2"), **fields)  # fmt: skip
+    ours = gequi.symmetrize(lambda x: x * np.flip(x, 3), gequi.gspace("flipRot2dOnR2"), **fields)
+    same(r.value(r.predict(theirs, x)), gequi.predict(ours, x))
+
+
 def test_symmetrize(r, same, both, random):
     x = random.normal(size=(2, 1, 5, 6))
     fields = {"input": {"trivial": 1}, "output": {"trivial": 1}}

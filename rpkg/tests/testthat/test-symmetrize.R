@@ -66,7 +66,7 @@ test_that("a module of the package torch gets tensors, in evaluation mode", {
 
 test_that("what cannot be averaged is refused", {
   needs_python()
-  expect_refused(symmetrize(shift, gspace("rot2dOnR2"), grey, grey), "`space` must have a finite group", "input")
+  expect_refused(symmetrize(shift, gspace("rot3dOnR3"), grey, grey), "`space` must have a finite group", "input")
   expect_refused(symmetrize(shift, c4()), "`input` is missing", "input")
   expect_refused(symmetrize("banana", c4(), grey, grey), "`model` must be a network or a function", "input")
   model <- symmetrize(function(x) x[, , , 1], c4(), grey, grey)

@@ -30,7 +30,7 @@ def equivariant_resnet(
 ) -> EquivariantNetwork:
     """Create a residual network that classifies images at every angle, also between the angles of its group.
 
-    The layers are: a mask that keeps the inscribed disc; `enlarge`, which doubles the resolution; for each width a
+    The layers are: a mask that keeps the inscribed disc; with `enlarge`, the layer of this name; for each width a
     steerable convolution with batch normalization and the nonlinearity, a stride of 2 behind a Gaussian filter (all
     widths except the last), and `blocks` residual connections of two convolutions each; the maximum over the group, the
     mean over the image and a linear layer. Quarter turns are exact for images of n x n pixels if n - 1 is divisible by
@@ -71,7 +71,7 @@ def equivariant_resnet(
     Example:
         >>> import gequi, numpy as np
         >>> net = equivariant_resnet(gequi.gspace("rot2dOnR2", N=8), widths=(8, 16), seed=1)
-        >>> x = np.random.default_rng(1).normal(size=(2, 1, 12, 12))
+        >>> x = np.random.default_rng(1).normal(size=(2, 1, 13, 13))
         >>> bool(np.allclose(gequi.predict(net, x), gequi.predict(net, np.rot90(x, axes=(2, 3))), atol=1e-4))
         True
     """

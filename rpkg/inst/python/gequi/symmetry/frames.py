@@ -23,7 +23,10 @@ from .averaging import SymmetrizedModel
 from .canonical import moved
 from .foreign import with_type
 
-SMOOTHING = 1.0  # pixels, of the Gaussian before the gradient, whose error grows with the frequency
+# The Gaussian before the gradient, as a share of the size of the image. On waves below 0.3 of Nyquist's frequency in
+# 33 x 33 pixels, turned by 0.7 radians, the direction changes by 2.9 degrees less or more than that with a Gaussian of
+# 1 pixel, by 1.6 with 2 pixels, and by 0.9 with 3 pixels.
+SMOOTHING = 0.1
 LEAST_ANISOTROPY = 1e-3  # the rounding error of a direction is that of the moments divided by the anisotropy
 
 
@@ -66,7 +69,7 @@ def main_directions(x: torch.Tensor) -> torch.Tensor:
     """
     x = x.detach().double()
     size = x.shape[2]
-    smooth = gaussian_filter(x.flatten(0, 1)[:, None], [SMOOTHING, SMOOTHING])
+    smooth = gaussian_filter(x.flatten(0, 1)[:, None], [SMOOTHING * size] * 2)
     slopes = gradient(smooth, [1, 1]).reshape(*x.shape[:2], 2, size, size)
     up, right = -slopes[:, :, 0], slopes[:, :, 1]
     axis = (torch.arange(size, dtype=x.dtype, device=x.device) - (size - 1) / 2) / (size / 2)
