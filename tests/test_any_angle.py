@@ -144,7 +144,9 @@ def test_the_options_bring_the_error_between_the_pixels_below_one_percent(nonlin
 
 
 def small(space=C4, **options):
-    return gequi.equivariant_resnet(space, **{"widths": (8, 16), "blocks": 1, "classes": 3, "seed": 1, **options})
+    return gequi.equivariant_resnet(
+        space, **{"widths": (8, 16), "blocks": 1, "enlarge": True, "classes": 3, "seed": 1, **options}
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"antialiased": True, "nonlinearity": "elu"}, {"enlarge": False, "blocks": 0}])

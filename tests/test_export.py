@@ -145,7 +145,7 @@ MODULES = {
     "visual attention": (
         lambda: gequi.visual_attention(2, heads=2, kernel_size=3, stride=2, bias=True), [(1, 2, 8, 8), (1, 2, 9, 9)],
         [(3, 2, 11, 8), (3, 2, 9, 12)]),
-    "any angle": (lambda: gequi.equivariant_resnet(C4, widths=(4, 8)), [(1, 1, 9, 9)], [(3, 1, 12, 8)]),
+    "any angle": (lambda: gequi.equivariant_resnet(C4, widths=(4, 8), enlarge=True), [(1, 1, 9, 9)], [(3, 1, 12, 8)]),
     "vit": (lambda: gequi.equivariant_vit(C4, 8, width=16, blocks=1), [(1, 1, 8, 8)], [(3, 1, 12, 8)]),
     "gsa": (lambda: gequi.gsa_network(C4, fields=4, blocks=1, patch_size=3, size=9), [(1, 1, 9, 9)], [(3, 1, 12, 9)]),
 }  # fmt: skip

@@ -94,7 +94,7 @@ MAKERS = [
     (lambda **o: gequi.identity_resnet(1, 2, 1, (4, 8, 8), **o), [(2, 1, 7, 6)]),
     (lambda **o: gequi.unet(levels=1, width=2, variant="circuit", **o), [(1, 1, 4, 6)]),
     (lambda **o: gequi.unet(levels=1, width=4, space=C4, **o), [(1, 1, 4, 6)]),
-    (lambda **o: gequi.equivariant_resnet(C4, widths=(4, 8), antialiased=True, **o), [(2, 1, 6, 6)]),
+    (lambda **o: gequi.equivariant_resnet(C4, widths=(4, 8), enlarge=True, antialiased=True, **o), [(2, 1, 6, 6)]),
     (lambda **o: gequi.equivariant_vit(C4, 6, width=8, blocks=1, patch_size=3, **o), [(2, 1, 6, 6)]),
     (lambda **o: gequi.gsa_network(C4, fields=4, blocks=1, **o), [(1, 1, 5, 5)]),
     (lambda **o: gequi.gsa_network(C4, fields=2, blocks=1, attention="pairwise", **o), [(1, 1, 5, 5)]),

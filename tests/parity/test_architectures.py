@@ -35,7 +35,7 @@ def test_architectures(r, same, random, name, options, shape, space):
 
 def test_the_residual_network_for_every_angle(r, same, random):
     options = {"channels": 2, "classes": 3, "widths": [8, 16], "blocks": 1, "kernel_size": 3, "nonlinearity": "elu",
-               "antialiased": True, "margin": 2, "output": "probabilities", "seed": 5, "dtype": "float64"}  # fmt: skip
+               "antialiased": True, "enlarge": True, "margin": 2, "output": "probabilities", "seed": 5, "dtype": "float64"}  # fmt: skip
     theirs = r.equivariant_resnet(r.gspace("flipRot2dOnR2", N=4), **options)
     ours = gequi.equivariant_resnet(gequi.gspace("flipRot2dOnR2", N=4), **options)
     x = random.normal(size=(2, 2, 9, 8))

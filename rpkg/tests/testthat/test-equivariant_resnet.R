@@ -1,7 +1,7 @@
 c4 <- function() gspace("rot2dOnR2", N = 4)
 
-small <- function(..., blocks = 1) {
-  equivariant_resnet(c4(), widths = c(4, 8), classes = 3, blocks = blocks, seed = 1, ...)
+small <- function(..., blocks = 1, enlarge = TRUE) {
+  equivariant_resnet(c4(), widths = c(4, 8), classes = 3, blocks = blocks, enlarge = enlarge, seed = 1, ...)
 }
 
 test_that("the network is invariant to quarter turns of images of every size", {

@@ -71,7 +71,7 @@ def equivariant_resnet(
     Example:
         >>> import gequi, numpy as np
         >>> net = equivariant_resnet(gequi.gspace("rot2dOnR2", N=8), widths=(8, 16), seed=1)
-        >>> x = np.random.default_rng(1).normal(size=(2, 1, 12, 12))
+        >>> x = np.random.default_rng(1).normal(size=(2, 1, 13, 13))
         >>> bool(np.allclose(gequi.predict(net, x), gequi.predict(net, np.rot90(x, axes=(2, 3))), atol=1e-4))
         True
     """
