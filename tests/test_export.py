@@ -58,7 +58,7 @@ NETWORKS = {
     ]),
     "patches": (C4, [
         {"layer": "patch_embedding", "fields": {"regular": 2}, "patch_size": 2}, {"layer": "token_norm"},
-        {"layer": "patch_expansion", "fields": {"trivial": 2}, "patch_size": 2},
+        {"layer": "patch_merging"}, {"layer": "patch_expansion", "fields": {"trivial": 2}, "patch_size": 2},
     ]),
     "attention in windows": (gequi.gspace("rot2dOnR2", N=2), [
         {"layer": "lifting_attention", "fields": {"regular": 2}, "window": 5},

@@ -16,8 +16,8 @@
 #'   number), `error` (the largest, see [equivariance_error()]), `rms` and `floor` (means over the elements but the
 #'   identity), `excess` (of `rms` over `floor`, at least 0) and `changed` (the share of examples whose class, the
 #'   largest channel, differs for at least one element; `NA` unless the output is (batch, channel) with several
-#'   channels). Rows are sorted by `excess`, and values below 1e-4 count as equal. Equal rows are sorted by the number of
-#'   elements, the largest group first.
+#'   channels). Rows are sorted by `excess`, and values below 1e-4 count as equal. Equal rows are sorted by the number
+#'   of elements, the largest group first.
 #' @section Errors: those of [equivariance_error()]; `gequi_input_error` for vectors without `spaces`, and if `x` or the
 #'   output is 0 inside the disc.
 #' @seealso [symmetrize()] gives a model a symmetry.

@@ -17,6 +17,7 @@ from gequi.geometry.grids import Kind, pixel_grid
 from gequi.registration.backgrounds import border_masks, constant_border
 from gequi.registration.detail import OutlineWeights, Weights, detail
 from gequi.registration.evidence import round_trips, weigh
+from gequi.registration.finding import without_hints
 from gequi.registration.preprocess import prepare_pair
 from gequi.registration.presets import IMAGES
 from gequi.registration.search import verify
@@ -124,6 +125,8 @@ def test_the_refusal_says_what_would_be_accepted():
     with pytest.raises(UnrelatedImagesError, match=r"With `contrast` = 'any' it is \d\.\d\d"):
         register_images(1 - moving, fixed)
     with pytest.raises(UnrelatedImagesError, match=r"With `mirror` = True it is \d\.\d\d"):
+        register_images(moving[:, ::-1], fixed)
+    with without_hints(), pytest.raises(UnrelatedImagesError, match="do not look alike under any map: "):
         register_images(moving[:, ::-1], fixed)
 
 

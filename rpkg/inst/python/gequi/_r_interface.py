@@ -78,7 +78,7 @@ PRIVATE_FUNCTIONS = {
     "shown_stack": "stacks:shown_stack(stack, type, axis, position)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
-    "resnet_layers": "architectures:resnet_layers(space, classes, widths, blocks, kernel_size, enlarge, nonlinearity, "
+    "resnet_layers": "architectures:resnet_layers(space, channels, classes, widths, blocks, kernel_size, enlarge, nonlinearity, "
     "antialiased, margin, output)",
     "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
     "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",

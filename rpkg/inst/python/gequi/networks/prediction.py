@@ -24,7 +24,7 @@ LARGEST_BATCH = 64
 FEATURES_OF_A_BATCH = 3 * 2**20
 # Number of values of an array of R that are converted at once. With both numbers, prediction needs less than 64 MB beside
 # its input and output (tests/benchmarks/border.py --sizes).
-VALUES_OF_A_PART = 2**22
+VALUES_OF_A_PART = 2**21
 
 
 def predict(

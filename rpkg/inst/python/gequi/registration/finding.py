@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +19,18 @@ from .evidence import probability
 from .initial import view_of_start
 from .preprocess import Frame, check_image, prepare_pair
 from .views import View, best_view
+
+_hints = ContextVar("hints", default=True)  # whether a refusal states what would be accepted
+
+
+@contextlib.contextmanager
+def without_hints() -> Iterator[None]:
+    """Refuse pairs inside the context without trying other options, for callers that register many pairs."""
+    token = _hints.set(False)
+    try:
+        yield
+    finally:
+        _hints.reset(token)
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,7 @@ def _refusal(
     sought: Sought, moving: Any, fixed: Any, areas: dict[str, Any], options: Options, initial: Any
 ) -> UnrelatedImagesError:
     """The error that refuses the best map, with what was tried and would be accepted."""
-    others = list(_other_options(options)) if initial is None else []
+    others = list(_other_options(options)) if initial is None and _hints.get() else []
     chances = [_best(moving, fixed, areas, other, None, thorough=False).probability for _, other in others]
     if others and max(chances) >= options.min_probability:
         argument, other = others[chances.index(max(chances))]

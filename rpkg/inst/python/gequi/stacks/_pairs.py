@@ -16,6 +16,7 @@ from ..geometry.grids import pixel_grid
 from ..geometry.sampling import grid_sample, inside
 from ..geometry.tensor_maps import sample_map
 from ..registration import Registration, register_images
+from ..registration.finding import without_hints
 
 NODES = 96  # along the longer side of a section, at most, at which a map is kept; the map is smooth between them
 LEAST_DEVIATION = 0.05  # pixels, of a pair; what is claimed for two equal images is less than resampling allows
@@ -69,7 +70,7 @@ def register_pair(images: Sequence[np.ndarray], pair: tuple[int, int], options: 
     """Register the second section of a pair onto the first, or return the error."""
     first, second = pair
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_hints():
             warnings.simplefilter("ignore", AmbiguousRegistrationWarning)  # other pairs decide
             found = register_images(images[second], images[first], **options)
     except GequiError as error:

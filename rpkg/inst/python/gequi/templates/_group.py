@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import AmbiguousRegistrationWarning, GequiError, UnrelatedImagesError
 from ..maps import identity_map
 from ..registration.decomposition import decompose
+from ..registration.finding import without_hints
 from ..registration.register import register_images
 from ..registration.warping import carry_pixels
 from ._frames import Linear
@@ -105,7 +106,7 @@ class Group:
 
     def _register(self, k: int, fixed: np.ndarray, mask: np.ndarray | None, initial: np.ndarray | None) -> _Found:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), without_hints():
                 warnings.simplefilter("ignore", AmbiguousRegistrationWarning)  # the mean of the images decides
                 found = register_images(
                     self.images[k], fixed, self.spacing, fixed_mask=mask, initial=initial, **self.options
