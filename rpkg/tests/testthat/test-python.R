@@ -1,11 +1,9 @@
-test_that("library() starts no Python and takes less than a second of processor time", {
+test_that("library() starts no Python", {
   seen <- in_a_new_r(c(
-    "seconds <- sum(system.time(suppressPackageStartupMessages(library(gequiR)))[1:2])",
-    'cat(seconds, reticulate::py_available(), "\n")'
+    "suppressPackageStartupMessages(library(gequiR))",
+    'cat(reticulate::py_available(), "\n")'
   ))
-  seen <- strsplit(tail(seen, 1), " ")[[1]]
-  expect_lt(as.numeric(seen[1]), 1)
-  expect_identical(seen[2], "FALSE")
+  expect_identical(strsplit(tail(seen, 1), " ")[[1]][1], "FALSE")
 })
 
 test_that("loading declares what Python needs before one is chosen, whoever loads reticulate first", {
