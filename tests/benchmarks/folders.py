@@ -1,8 +1,8 @@
 """Registration of a folder of pairs by two processes, beside one. Run: python tests/benchmarks/folders.py [--pairs N]
 
 Each pair shows a part of a photograph in two pictures: the second is turned by any angle, bent by up to 2 pixels and
-slightly brighter. Printed are, for each number of workers, the wall time, the CPU time of all processes, and how many
-pairs were registered. The efficiency is the wall time of one worker, divided by that of several and by their number:
+slightly brighter. For each number of workers, it prints the wall time, the CPU time of all processes, and how many pairs
+were registered. The efficiency is the wall time of one worker, divided by that of several and by their number:
 it must be at least 0.9 for 1,000 pairs of 128 x 128 on an idle machine of two cores. On a machine that is shared, the
 ratio of the CPU times shows what several processes add to the work, and the number of cores that were available is the
 CPU time divided by the wall time.

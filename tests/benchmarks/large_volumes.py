@@ -3,7 +3,7 @@
 Run: python tests/benchmarks/large_volumes.py [--size 197 233 189] [--threads 2]
 
 The volume is generated: an ellipsoid with a texture of three sizes. The fixed volume is the moving one, seen through the
-rotation. Printed are the CPU time and the wall time of register_images(), the largest memory of the process with the two
+rotation. It prints the CPU time and the wall time of register_images(), the largest memory of the process with the two
 volumes and the known map (24 bytes a voxel in float32), and the error of the map inside the body, in voxels. The goals
 are 60 s and 5 GB for 197 x 233 x 189 on two cores, and 20 GB for 400 x 400 x 400.
 """

@@ -1,7 +1,11 @@
 """equivariant_resnet(): the errors between the angles of the pixel grid, and digits at every angle.
 
 python tests/benchmarks/resnet.py errors           # the options, on band-limited images and on the retina
-python tests/benchmarks/resnet.py digits 1 2 3     # scikit-learn's digits, seeds 1, 2 and 3
+python tests/benchmarks/resnet.py filters          # REACH and BETA (geometry/doubling.py), on band-limited images
+python tests/benchmarks/resnet.py choose 1         # the options, on digits held out from training, seed 1
+python tests/benchmarks/resnet.py digits 1 2 3     # the default on scikit-learn's digits, seeds 1, 2 and 3
+
+`choose` set the defaults of `equivariant_resnet()`, and `filters` the two constants.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from training import digits, plain
 
 import gequi
 from gequi.fields import act
+from gequi.geometry import doubling
 from gequi.symmetry.measures import length
 
 ANGLES = np.arange(0, 360, 15)
@@ -51,6 +56,28 @@ def three_layers(nonlinearity: str | None, size: int, enlarge: bool, antialiased
     return gequi.equivariant_network(C16, "trivial", layers, seed=1, dtype="float64")
 
 
+def errors_on_waves(net: torch.nn.Module) -> list[float]:
+    """Relative rms errors in the disc for rotations by 22.5 and 45 degrees."""
+    value = gequi.predict(net, waves(33, 0))
+    found = []
+    for element in (1, 2):
+        g = gequi.groups.elements(C16)[element]
+        moved = gequi.predict(net, waves(33, 2 * np.pi * element / 16))
+        found.append(length(moved - act(value, net.out_type, g)) / length(value))
+    return found
+
+
+def filters() -> None:
+    print(
+        f"{'REACH':>6s} {'BETA':>6s} {'22.5°':>8s} {'45°':>8s}   three layers of 5 x 5, ReLU, enlarged and antialiased"
+    )
+    for reach, beta in ((2, 2.0), (3, 3.0), (4, 3.0), (4, 5.0), (6, 4.0), (6, 6.0)):
+        doubling.REACH, doubling.BETA = reach, beta
+        doubling.FILTER = doubling.half_band_filter()
+        found = errors_on_waves(three_layers("relu", 5, True, True))
+        print(f"{reach:6d} {beta:6.1f} {found[0]:8.4f} {found[1]:8.4f}", flush=True)
+
+
 def errors() -> None:
     """Relative rms errors in the disc; `retina`: rms over floor of equivariance_error() at 22.5 and 45 degrees."""
     retina = gequi.sample_image("retina")
@@ -66,14 +93,10 @@ def errors() -> None:
             if antialiased and nonlinearity is None:
                 continue
             net = three_layers(nonlinearity, size, bool(enlarge), bool(antialiased))
-            found = []
             start = time.process_time()
-            value = gequi.predict(net, waves(33, 0))
+            gequi.predict(net, waves(33, 0))
             seconds = time.process_time() - start
-            for element in (1, 2):
-                g = gequi.groups.elements(C16)[element]
-                moved = gequi.predict(net, waves(33, 2 * np.pi * element / 16))
-                found.append(length(moved - act(value, net.out_type, g)) / length(value))
+            found = errors_on_waves(net)
             rows = gequi.equivariance_error(net, gray, elements=[1, 2])
             ratios = " ".join(f"{row['rms']:.4f}/{row['floor']:.4f}" for row in rows)
             name = (
@@ -91,18 +114,34 @@ NETWORKS = {
     "plain, upright": (lambda seed: plain(), 20, None),
     "plain, any angle": (lambda seed: plain(), 60, "rotation"),
 }
+CANDIDATES = {
+    "default": {},
+    "ELU": {"nonlinearity": "elu"},
+    "enlarged": {"enlarge": True, "widths": (32, 64, 80, 96)},
+    "blocks": {"blocks": 1, "widths": (32, 64, 96)},
+}
 OPTIONS = {"batch_size": 64, "learning_rate": 8e-3, "schedule": "one_cycle"}
 
 
-def compare_digits(seeds: list[int], names: list[str]) -> None:
+def choose(seeds: list[int]) -> None:
+    """Compare candidates on a part of the training images, which they have not seen. The test images are not used."""
+    x, y, _, _ = digits()
+    part = np.random.default_rng(0).permutation(len(x)) < 0.7 * len(x)
+    networks = {
+        name: (lambda seed, options=options: gequi.equivariant_resnet(C16, seed=seed, **options), 20, "jitter")
+        for name, options in CANDIDATES.items()
+    }
+    compare(networks, seeds, (x[part], y[part], x[~part], y[~part]))
+
+
+def compare(networks: dict, seeds: list[int], data: tuple[np.ndarray, ...]) -> None:
     """Accuracy in % on the test images upright, at quarter turns, and at 24 angles (linear interpolation, as in fit())."""
-    x, y, x_test, y_test = digits()
+    x, y, x_test, y_test = data
     print(
         f"{'digits':20s} {'seed':>4s} {'weights':>8s} {'upright':>8s} {'quarters':>8s} {'least':>6s} {'mean':>6s} {'CPU s':>6s}"
     )
     for seed in seeds:
-        for name in names:
-            make, epochs, augment = NETWORKS[name]
+        for name, (make, epochs, augment) in networks.items():
             net = make(seed)
             start = time.process_time()
             decay = {"optimizer": "adam", "weight_decay": 1e-3}
@@ -120,9 +159,14 @@ def main() -> None:
     wanted = sys.argv[1:]
     if not wanted or wanted[0] == "errors":
         errors()
+    seeds = [int(each) for each in wanted[1:] if each.isdigit()]
+    if wanted[:1] == ["filters"]:
+        filters()
+    if wanted[:1] == ["choose"]:
+        choose(seeds or [1])
     if not wanted or wanted[0] == "digits":
-        seeds = [int(each) for each in wanted[1:] if each.isdigit()]
-        compare_digits(seeds or [1, 2, 3, 4, 5], [name for name in NETWORKS if name in wanted] or list(NETWORKS))
+        chosen = {name: network for name, network in NETWORKS.items() if name in wanted} or NETWORKS
+        compare(chosen, seeds or [1, 2, 3, 4, 5], digits())
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ PRIVATE_FUNCTIONS = {
     "read_model_bytes": "_r_interface:read_model_bytes(data, name)",
     "read_model_file": "_r_interface:read_model_file(path)",
     "recipe_of_model": "_r_interface:recipe_of_model(model)",
+    "resnet_layers": "architectures:resnet_layers(space, channels, classes, widths, blocks, kernel_size, enlarge, nonlinearity, "
+    "antialiased, margin, output)",
     "restore_conformal": "symmetry:restore_conformal(model, space, input, classes, known, method, level, threshold, count)",
     "shown_group_mean": "plots:shown_group_mean(mean, type, slice, axis)",
     "shown_stack": "stacks:shown_stack(stack, type, axis, position)",
     "start_plan": "_r_interface:start_plan(space, input, layers, seed, dtype)",
     "stretched": "plots:stretched(image)",
-    "resnet_layers": "architectures:resnet_layers(space, channels, classes, widths, blocks, kernel_size, enlarge, nonlinearity, "
-    "antialiased, margin, output)",
     "vit_layers": "architectures:vit_layers(space, size, output, variant, patch_size, stem, dense, pool, width, blocks, "
     "heads, key_dim, window, dropout, qk_norm, learn_frequencies, mlp_ratio)",
     "warp_stack": "stacks:warp_stack(stack, newdata, **options)",

@@ -108,7 +108,7 @@ def _check_mask(mask: Any, features: np.ndarray) -> np.ndarray:
     if not exists.any(1).all():
         first = int(np.flatnonzero(~exists.any(1))[0])
         raise InputError("`{argument}` leaves no point of example {first:index}.", "mask", first=first)
-    return np.array(exists, bool)
+    return exists
 
 
 def _check_points(points: Any, axes: int, features: np.ndarray, exists: np.ndarray | None) -> np.ndarray:

@@ -170,9 +170,8 @@ def attention_flops(
     def flops(size: Size, _: Size) -> int:
         tokens, waves = math.prod(size), wave_count(before.gspace)
         key_size = key_dim // (2 * waves) if rotary and lifting else key_dim
-        extra = (
-            0 if rotary else 2 * waves * options["frequencies"]
-        )  # features of positions, appended to queries and keys
+        # features of positions and of the pose, appended to queries and keys
+        extra = 0 if rotary else 2 * waves * options["frequencies"]
         extra += 0 if rotary or lifting or order == 1 else order
         width = whole_blocks(key_dim + extra)  # of queries, keys and values, as `attend()` pads them
         queries = whole_blocks(order * tokens)

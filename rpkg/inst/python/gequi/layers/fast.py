@@ -22,14 +22,8 @@ from .fourier import PointMap, has_bands
 from .plain import CONVOLUTIONS, NORMS, Branch, FieldPool, Gate, Joined, Sum, Unwrapped
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-_NEW = (
-    *CONVOLUTIONS,
-    *NORMS,
-    nn.Linear,
-    PointMap,
-    Sum,
-    Joined,
-)  # layers whose output shares no memory with their input
+# Layers whose output shares no memory with their input.
+_NEW = (*CONVOLUTIONS, *NORMS, nn.Linear, PointMap, Sum, Joined)
 _SHAPES = 4  # number of input shapes for which a convolution stores reordered weights
 _TYPES = (torch.float32, torch.bfloat16)
 # A channels-last convolution reads all its weights for each row of its output. If a row is short and the weights are

@@ -110,9 +110,10 @@ def share_of_products(shapes: Sequence[tuple[int, int, int]]) -> float:
 
 
 def worth(limits: Threshold, inputs: int, outputs: int, share: float, tokens: float = math.inf) -> bool:
-    """Return whether a map between numbers of channels is faster with bands, for a number of tokens (points of all
-    images). Without `tokens`: whether it is for any number.
-    """  # fmt: skip
+    """Return whether a map between numbers of channels is faster with bands, for a number of points of all images.
+
+    Without `tokens`: whether it is for any number.
+    """
     saved = inputs * outputs * (1 - share) / (inputs + outputs)
     return saved >= limits.saved and inputs * outputs * tokens >= limits.products
 

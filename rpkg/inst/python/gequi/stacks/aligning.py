@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._progress import check_progress, counted
-from ..arrays import as_array, as_numpy, check_choice, check_device, check_dtype, check_integer, check_number
-from ..errors import GequiError, ShapeError, UnrelatedImagesError
+from ..arrays import as_numpy, check_choice, check_device, check_dtype, check_integer, check_number
+from ..errors import GequiError, UnrelatedImagesError
 from ..geometry.grids import pixel_grid
 from ..geometry.sampling import INTERPOLATIONS
 from ..registration.descriptors import CONTRASTS
 from ..registration.register import MASKS, check_mirror
+from ..registration.series import check_series
 from ..registration.warping import carry_pixels, check_fill
 from ._bends import Bends, find_bends
 from ._pairs import Pair, at_points, bridging_pairs, distrusted, near_pairs, register_pair
@@ -26,7 +27,6 @@ from .result import Stack, carried
 TRANSFORMS = ("deformable", "rigid")
 PAIR = ("probability", "deviation", "mirrored")
 ROUNDS = 2  # in which poor sections are found without those of the round before, at most
-SMALLEST = 16  # pixels along a side, as in register_images()
 
 
 def register_stack(
@@ -104,7 +104,7 @@ def register_stack(
     check_device(device)
     value, apart = check_fill(fill), check_integer(reach, "reach", minimum=1)
     listener = check_progress(progress)
-    sections, names = _check_sections(images)
+    sections, names = check_series(images, "section", (2,))
     options = {
         "contrast": contrast,
         "mirror": mirror,
@@ -117,29 +117,6 @@ def register_stack(
     aligned = block.align(listener)
     kept = {"transform": transform, "contrast": contrast, "interpolation": interpolation, "fill": value}
     return _as_stack(block, aligned, names, kept)
-
-
-def _check_sections(images: Any) -> tuple[list[np.ndarray], list[str] | None]:
-    names = [str(name) for name in images] if isinstance(images, Mapping) else None
-    if isinstance(images, Mapping):
-        images = list(images.values())
-    if not isinstance(images, list | tuple):
-        images = list(as_array(images, "images", ndim=3, axes="(section, row, column), or be a list of sections"))
-    if len(images) < 2:
-        raise ShapeError("`{argument}` must have at least 2 sections; got {given}.", "images", given=len(images))
-    sections = []
-    for number, image in enumerate(images):
-        try:
-            section = as_array(image, "images", ndim=2, axes="(row, column)")
-            if min(section.shape) < SMALLEST:
-                raise ShapeError(
-                    "`{argument}` must have at least {least} pixels along each side; got shape {shape}.",
-                    "images", least=SMALLEST, shape=section.shape,
-                )  # fmt: skip
-        except GequiError as error:
-            raise error.within("Section {section} of {total}: ", section=number + 1, total=len(images)) from None
-        sections.append(section.copy())
-    return sections, names
 
 
 @dataclass(frozen=True)

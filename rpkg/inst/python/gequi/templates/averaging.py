@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .._progress import check_progress, counted
-from ..arrays import as_array, check_choice, check_device, check_dtype, check_index, check_integer, check_number
-from ..errors import GequiError, ShapeError
+from ..arrays import check_choice, check_device, check_dtype, check_index, check_integer, check_number
 from ..geometry.sampling import INTERPOLATIONS
 from ..maps import check_spacing
 from ..registration.register import MASKS, TRANSFORMS
+from ..registration.series import check_series
 from ._group import Group
 from .result import GroupMean
-
-SMALLEST = 16  # pixels along a side, as in register_images()
 
 
 def group_mean(
@@ -95,7 +91,7 @@ def group_mean(
     check_device(device)
     listener = check_progress(progress)
     most, near = check_integer(rounds, "rounds", minimum=1), check_number(tolerance, "tolerance", 0)
-    pictures, names = _check_images(images)
+    pictures, names = check_series(images, "image", (2, 3))
     length = check_spacing(spacing, pictures[0].ndim, "spacing")
     first = None if start is None else check_index(start, "start", len(pictures))
     options = {"transform": transform, "mask": mask, "min_probability": min_probability,
@@ -108,28 +104,3 @@ def group_mean(
         changes.append(group.improve(tell, len(changes)))
     tell(most * len(pictures))
     return group.result(names, changes, changes[-1] < near, transform)
-
-
-def _check_images(images: Any) -> tuple[list[np.ndarray], list[str] | None]:
-    names = [str(name) for name in images] if isinstance(images, Mapping) else None
-    if isinstance(images, Mapping):
-        images = list(images.values())
-    if not isinstance(images, list | tuple):
-        images = list(as_array(images, "images", ndim=(3, 4), axes="(image, *size), or be a list of images"))
-    if len(images) < 2:
-        raise ShapeError("`{argument}` must have at least 2 images; got {given}.", "images", given=len(images))
-    checked: list[np.ndarray] = []
-    for number, image in enumerate(images):
-        try:
-            picture = as_array(image, "images", ndim=(2, 3), axes="(row, column) or (depth, row, column)")
-            if checked and picture.ndim != checked[0].ndim:
-                raise ShapeError("`{argument}` must be all images or all volumes.", "images")
-            if min(picture.shape) < SMALLEST:
-                raise ShapeError(
-                    "`{argument}` must have at least {least} pixels along each side; got shape {shape}.",
-                    "images", least=SMALLEST, shape=picture.shape,
-                )  # fmt: skip
-        except GequiError as error:
-            raise error.within("Image {image} of {total}: ", image=number + 1, total=len(images)) from None
-        checked.append(picture.copy())
-    return checked, names
