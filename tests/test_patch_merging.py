@@ -65,7 +65,9 @@ def test_it_is_a_token_norm_and_an_embedding(random):
     gequi.set_weights(other, renamed)
     x = random.normal(size=(2, 16, 6, 4))
     assert gequi.output_shape(net, x.shape) == (2, 32, 3, 2)
-    np.testing.assert_allclose(gequi.predict(net, x), gequi.predict(other, x), atol=1e-12)
+    expected = gequi.predict(other, x)
+    np.testing.assert_allclose(gequi.predict(net, x), expected, atol=1e-12)
+    np.testing.assert_allclose(net(torch.tensor(x)).detach(), expected, atol=1e-12)  # as in training
 
 
 def test_without_a_group_it_is_a_linear_map_of_four_normalized_tokens(random):
