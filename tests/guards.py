@@ -754,9 +754,14 @@ def has_nan(value: Any) -> bool:
 
 
 FINE = ("refused", "worked", "passed on")
-# Exports whose valid calls take long: `tests/test_guards.py` makes each third of their calls, this program all of them.
-SLOW = {"collect_job", "export_model", "fit", "plot_inverted_input", "prepare_job", "register_folder", "register_images",
-        "register_stack", "registration_steps"}  # fmt: skip
+# Exports whose valid calls take long: a quick run makes each third or each tenth of their calls, a whole run all of them.
+EVERY = {
+    **dict.fromkeys(("collect_job", "export_model", "gsa_network", "plot_gspace", "prepare_job", "registration_steps"), 3),
+    **dict.fromkeys((
+        "fit", "fit_canonicalizer", "group_mean", "plot_group_mean", "plot_inverted_input", "plot_registration",
+        "register_folder", "register_images", "register_stack", "set_weights",
+    ), 10),
+}  # fmt: skip
 
 
 def examine(name: str, every: int = 1) -> tuple[collections.Counter[str], list[str]]:

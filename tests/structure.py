@@ -62,6 +62,11 @@ class Module:
         return self.name or "gequi"
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the syntax tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def functions(self) -> list[tuple[str, ast.AST]]:
         """All functions and methods by their qualified names."""
         found: list[tuple[str, ast.AST]] = []
@@ -101,15 +106,21 @@ class Package:
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self.modules: dict[str, Module] = {}
+        self._imports: dict[str, list[Import]] = {}
         for path in sorted(folder.rglob("*.py")):
             parts = list(path.relative_to(folder).with_suffix("").parts)
             is_face = parts[-1] == "__init__"
             name = ".".join(parts[:-1] if is_face else parts)
             self.modules[name] = Module(name, is_face, path.read_text(encoding="utf-8"))
 
-    def imports(self, module: Module) -> Iterator[Import]:
+    def imports(self, module: Module) -> list[Import]:
         """Every import in a module, also those within functions, with absolute names."""
-        for node in ast.walk(module.tree):
+        if module.name not in self._imports:
+            self._imports[module.name] = list(self._find_imports(module))
+        return self._imports[module.name]
+
+    def _find_imports(self, module: Module) -> Iterator[Import]:
+        for node in module.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield Import(node.lineno, alias.name, None, alias.asname or alias.name.partition(".")[0])
@@ -243,7 +254,7 @@ def private(package: Package) -> list[str]:
                 found.append(f"{module.shown}:{each.line} imports {name} of {target.shown}, a private name")
             if name is None:
                 bound[each.bound] = target
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Attribute) and _is_private(node.attr):
                 owner = bound.get(_last_name(node.value)) if isinstance(node.value, ast.Name) else None
                 if owner is not None:
@@ -316,7 +327,7 @@ def bad_messages(package: Package) -> list[str]:
     found = []
     for module in package.modules.values():
         texts = _texts_by_name(module)
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             kind = next((_last_name(each) for each in (node.func, *node.args[1:2]) if _last_name(each) in kinds), None)
@@ -334,7 +345,7 @@ def bad_messages(package: Package) -> list[str]:
 def _texts_by_name(module: Module) -> dict[str, list[tuple[int, str]]]:
     """The texts that are assigned to each name of a module, with their lines."""
     found: dict[str, list[tuple[int, str]]] = {}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             for target in node.targets:
                 found.setdefault(_last_name(target), []).append((node.lineno, node.value.value))
@@ -378,7 +389,7 @@ def _calls(package: Package, module: Module, names: Iterable[str]) -> Iterator[t
         plain = each.name is None and each.module.startswith(f"{each.bound}.")  # import a.b binds a
         bound[each.bound] = f"{each.module}.{each.name}" if each.name else each.bound if plain else each.module
     wanted = set(names)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Attribute | ast.Name):
             continue
         full = _dotted(node)
@@ -396,7 +407,7 @@ def _calls(package: Package, module: Module, names: Iterable[str]) -> Iterator[t
 
 def _patterns(module: Module, names: Iterable[str]) -> Iterator[tuple[int, str]]:
     wanted = set(names)
-    for name, function in module.functions:
+    for name, function in module.functions if wanted else ():
         called = {_last_name(node.func): node for node in ast.walk(function) if isinstance(node, ast.Call)}
         if (
             "interpolation" in wanted

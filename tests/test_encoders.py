@@ -414,13 +414,13 @@ def test_there_is_no_other_encoder_to_be_had_by_its_name():
 # ---- registration of volumes with an encoder --------------------------------------------------------------
 
 
-def test_the_designed_encoder_of_volumes_is_the_default():
+@pytest.mark.parametrize("contrast", ["same", pytest.param("any", marks=pytest.mark.slow)])
+def test_the_designed_encoder_of_volumes_is_the_default(contrast):
     fixed = blobs(4, (28, 30, 32))
     moving = np.rot90(fixed, axes=(0, 2))
-    for contrast in ("same", "any"):
-        encoder = registration_encoder(contrast=contrast, dimension=3)
-        given = register_images(moving, fixed, contrast=contrast, encoder=encoder)
-        assert (given.map == register_images(moving, fixed, contrast=contrast).map).all()
+    encoder = registration_encoder(contrast=contrast, dimension=3)
+    given = register_images(moving, fixed, contrast=contrast, encoder=encoder)
+    assert (given.map == register_images(moving, fixed, contrast=contrast).map).all()
 
 
 @pytest.mark.parametrize("layers", [
@@ -637,6 +637,7 @@ def held_out_loss(encoder, volumes):
         return float(VolumeLoss(encoder, 0)(encoder.eval()(x), y))
 
 
+@pytest.mark.slow
 def test_a_short_training_on_volumes_lowers_the_loss_and_finds_more_matches(monkeypatch):
     held_out = [blobs(seed)[..., None] for seed in range(10, 14)]
     before = held_out_loss(learning_network(False, 3, 1), held_out)

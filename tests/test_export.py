@@ -151,8 +151,11 @@ MODULES = {
 }  # fmt: skip
 
 
-# Their ONNX files take more than 10 s each. Other networks and modules have their kinds of layers.
-SLOW = {"attention in windows", "visual attention", "vit", "gsa"}
+# Their ONNX files take 5 to 30 s each, most of it in torch's exporter. Their TorchScript files take less than 2 s.
+SLOW = {
+    "attention in windows", "attention of all points", "posewise attention", "images to images", "visual attention", "vit",
+    "gsa", "resnet", "any angle",
+}  # fmt: skip
 
 
 def each_format(names):

@@ -73,10 +73,16 @@ def test_every_export_has_a_row_with_all_its_arguments():
         assert named <= set(row()), name
 
 
-@pytest.mark.parametrize("name", guards.ROWS)
-def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(name, tmp_path, monkeypatch, record_property):
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [pytest.param(name, guards.EVERY.get(name, 1), id=name) for name in guards.ROWS]
+    + [pytest.param(name, 1, id=f"{name}-whole", marks=pytest.mark.slow) for name in guards.EVERY],
+)
+def test_no_bad_value_leads_to_anything_but_a_result_or_a_refusal_by_name(
+    name, every, tmp_path, monkeypatch, record_property
+):
     monkeypatch.chdir(tmp_path)  # paths are among the values
-    counts, bad = guards.examine(name, every=3 if name in guards.SLOW else 1)
+    counts, bad = guards.examine(name, every)
     record_property("guards", dict(counts))  # for the summary, see conftest.py
     assert set(counts) <= {*guards.FINE, *guards.BAD}
     assert not bad, "\n".join(bad)
@@ -137,7 +143,7 @@ def test_the_table_sees_nan_in_results_of_all_kinds(value):
 @pytest.mark.parametrize(("name", "argument", "entry"), ARRAYS)
 def test_every_kind_of_numbers_is_the_same_numbers(name, argument, entry):
     value, place = array_of(name, argument, entry)
-    for kind in guards.SAME_NUMBERS[:: 4 if name in guards.SLOW else 1]:
+    for kind in guards.SAME_NUMBERS[:: guards.EVERY.get(name, 1)]:
         with np.errstate(invalid="ignore"):  # negative numbers in unsigned types
             x = guards.KINDS[kind](value)
         found, expected = (outcome(name, place(each)) for each in (x, np.array(x, dtype=np.float64, order="C")))

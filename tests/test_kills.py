@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parent / "benchmarks" / "kills.py"
 
 
+@pytest.mark.slow
 def test_what_is_killed_goes_on_and_files_are_whole(capsys):
     """The program runs in its own process, because it forks the processes that it kills."""
     done = subprocess.run(

@@ -206,9 +206,10 @@ def test_linear_maps_in_the_fourier_basis_are_the_dense_ones(space, dtype, rando
     draw_weights(layer, 1)
     norm.weight.data, norm.bias.data = (torch.tensor(random.normal(size=2), dtype=kind) for _ in range(2))
     x = torch.tensor(random.normal(size=(fourier.order, 2, 5)), dtype=kind)
-    members = groups.elements(space)
-    number = {element: i for i, element in enumerate(members)}
-    relative = torch.tensor([[number[~g @ h] for h in members] for g in members])
+    products = groups.cayley_table(space)
+    identity = groups.elements(space).index(space.fibergroup.identity)
+    inverse = np.argmax(products == identity, 1)
+    relative = torch.tensor(products[inverse])  # the number of g^-1 h
     dense = layer.weight.double()[relative]  # (g, h, output, input)
     inner = x.double() * norm.weight[:, None] + norm.bias[:, None]
     for expected, out in (

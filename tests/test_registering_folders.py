@@ -98,17 +98,16 @@ def test_a_job_array_does_the_same_and_the_table_is_that_of_one_process(images, 
             assert one[name] == other[name]
 
 
-def kill_once(task):
-    """End the process at the first call for task 2, and at each for task 3."""
-    folder, number = task
-    mark = Path(folder, f"{number}.begun")
-    if number == 3 or (number == 2 and not mark.exists()):
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    Path(folder, f"{number}.done").touch()
-
-
 def test_a_process_that_is_killed_loses_no_other_task(tmp_path):
+    def kill_once(task):  # a function in a function is sent itself, such that the processes do not import gequi
+        """End the process at the first call for task 2, and at each for task 3."""
+        folder, number = task
+        mark = Path(folder, f"{number}.begun")
+        if number == 3 or (number == 2 and not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path(folder, f"{number}.done").touch()
+
     done = []
     tasks = [(str(tmp_path), number) for number in range(6)]
     lost = _pool.run_in_processes(kill_once, tasks, 2, lambda: done.append(1))

@@ -70,7 +70,7 @@ def root_mean_square(x: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(np.square(x))))
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def found(request: pytest.FixtureRequest) -> Any:
     return gequi.group_mean(IMAGES, dtype=request.param)
 
@@ -135,6 +135,7 @@ def usual() -> Any:
     return gequi.group_mean(IMAGES, rounds=2)
 
 
+@pytest.mark.slow
 def test_neither_the_order_nor_the_first_image_matters(usual):
     order = [2, 0, 3, 1]
     other = gequi.group_mean([IMAGES[k] for k in order], rounds=2)

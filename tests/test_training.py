@@ -840,7 +840,7 @@ NO_NORM = [CONV, {"layer": "relu"}, *HEAD]
 SHARED = {**OPTIONS, "augment": "rotation", "optimizer": "sgd", "class_weights": [1, 3], "validation": 0.2}
 
 
-def test_two_processes_learn_what_one_does(tmp_path):
+def test_two_processes_learn_what_one_does(tmp_path, forked_workers):
     """The last of the batches has an odd number of examples, and the classes have unequal weights."""
     x, y = stripes(46)
     np.save(tmp_path / "x.npy", x)

@@ -19,6 +19,7 @@ from gequi import compose_maps, identity_map, register_images
 from gequi.arrays import check_device
 from gequi.errors import AmbiguousRegistrationWarning, InputError, ShapeError, UnrelatedImagesError
 from gequi.images import sample_image
+from gequi.registration.finding import without_hints
 
 _FILE = Path(__file__).parents[1] / "benchmarks" / "registration.py"
 _SPEC = importlib.util.spec_from_file_location("registration_benchmark", _FILE)
@@ -68,9 +69,13 @@ def test_inverted_contrast_is_found_where_any_contrast_is_allowed():
     assert max(errors) < 1.0
 
 
-def test_edges_are_registered_to_greys_and_greys_to_edges():
-    cases = [("astronaut", 33), ("coins", 137)]
-    assert max(mean_error(*case, "edges") for case in cases) < 0.5  # with the greys alone 3.2 and 2.0 pixels
+# with the greys alone 3.2 and 2.0 pixels
+@pytest.mark.parametrize("case", [("astronaut", 33), pytest.param(("coins", 137), marks=pytest.mark.slow)])
+def test_edges_are_registered_to_greys(case):
+    assert mean_error(*case, "edges") < 0.5
+
+
+def test_greys_are_registered_to_edges():
     given, there = pair("astronaut", 33, "edges"), found("astronaut", 33, "edges")
     back = register_images(given.fixed, given.moving, contrast="any")
     off = np.hypot(*(compose_maps(back.map, there.map) - identity_map(given.fixed.shape)))
@@ -180,6 +185,7 @@ def test_turning_each_image_by_its_own_quarters_turns_the_map(name, angle, turns
     np.testing.assert_allclose(moved.uncertainty, np.rot90(result.uncertainty, turns[1]), rtol=0.02)
 
 
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_the_law_holds_where_edges_are_registered_to_greys(dtype):
     given = pair("astronaut", 33, "edges", size=96)
     result, moved = (
@@ -310,12 +316,13 @@ def test_a_repeat_that_details_tell_apart_is_decided_by_them_without_a_warning()
 
 
 def test_unrelated_images_are_refused():
-    with pytest.raises(
-        UnrelatedImagesError, match=r"is right with a probability of 0\.\d+; `min_probability` is 0\.90"
+    with (
+        without_hints(),
+        pytest.raises(UnrelatedImagesError, match=r"is right with a probability of 0\.\d+; `min_probability` is 0\.90"),
     ):
         register_images(pair("coins", 0, size=64).moving, pair("cat", 0, size=64).fixed, min_probability=0.9)
     noise = np.random.default_rng(0).normal(size=(2, 48, 48))
-    with pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.50"):
+    with without_hints(), pytest.raises(UnrelatedImagesError, match="`min_probability` is 0.50"):
         register_images(*noise, transform="affine")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmbiguousRegistrationWarning)
@@ -336,8 +343,8 @@ ODD = {
 
 
 # Each image beside each other and one beside itself, in both orders and contrasts. All but a few are slow: those of a
-# circle of the five, in which each image is registered to the next one, with both contrasts in turn.
-CIRCLE = list(zip(ODD, [*list(ODD)[1:], next(iter(ODD))], ["same", "any", "same", "any", "same"], strict=True))
+# circle of the five, in which each image is registered to the next one, one of them with any contrast.
+CIRCLE = list(zip(ODD, [*list(ODD)[1:], next(iter(ODD))], ["same", "same", "same", "any", "same"], strict=True))
 ODD_PAIRS = [
     pytest.param(*names, contrast, marks=() if (*names, contrast) in CIRCLE else pytest.mark.slow)
     for names in [*itertools.permutations(ODD, 2), ("stripes", "stripes")]
@@ -558,9 +565,9 @@ def test_what_cannot_be_registered_is_refused_in_one_sentence(moving, fixed, opt
 
 @pytest.mark.filterwarnings("ignore::gequi.errors.AmbiguousRegistrationWarning")  # half of a cat at another scale
 def test_pairs_in_lists_may_have_spacings_and_masks_of_their_own():
-    given = pair("cat", 0)
+    given = pair("cat", 0, size=64)
     half = np.ones(given.fixed.shape, dtype=bool)
-    half[:, :40] = False
+    half[:, :20] = False
     found = register_images(
         [given.moving] * 2, [given.fixed] * 2, spacing=[None, [2.0]], moving_spacing=[[1.0], [4.0]], fixed_mask=[None, half],
         transform="affine", min_probability=0,
