@@ -115,12 +115,16 @@ json.dump(found, open(sys.argv[3], "w"))
 SMALL = {
     "O(2)": ("flipRot2dOnR2", {}, [conv("irrep_1,1"), conv("irrep_1,1")]),
     "D2 in space": ("dihedralOnR3", {"N": 2}, [conv("regular"), {"layer": "relu"}, conv("regular")]),
+}
+LARGE = {
     "octahedral": ("octaOnR3", {}, [conv(["irrep_1", "irrep_2"]), conv("irrep_1")]),
     "cosets": ("octaOnR3", {}, [conv(["quotient(False,4)"]), {"layer": "relu"}, conv("irrep_1")]),
-}
-ICOSAHEDRAL = {
-    "rotations": ("icoOnR3", {}, [conv(["irrep_1", "irrep_2", "irrep_3", "irrep_4"]), conv(["irrep_2", "irrep_3"])]),
-    "cosets": ("icoOnR3", {}, [conv(["quotient(False,5)", "trivial"]), {"layer": "relu"}, conv("irrep_4")]),
+    "icosahedral": ("icoOnR3", {}, [conv(["irrep_1", "irrep_2", "irrep_3", "irrep_4"]), conv(["irrep_2", "irrep_3"])]),
+    "cosets of an icosahedron": (
+        "icoOnR3",
+        {},
+        [conv(["quotient(False,5)", "trivial"]), {"layer": "relu"}, conv("irrep_4")],
+    ),
     "with reflections": ("fullIcoOnR3", {}, [conv(["trivial", "irrep_[(1,),(1,)](0)"]), conv("irrep_[(1,),(1,)](0)")]),
 }
 
@@ -162,9 +166,9 @@ def test_the_same_recipe_and_seed_are_the_same_network_on_two_machines(on_two_ma
 
 
 @pytest.mark.slow
-def test_icosahedral_networks_are_the_same_on_two_machines(tmp_path_factory):
-    (one, _), (other, _) = computed_on_two_machines(ICOSAHEDRAL, tmp_path_factory)
-    for name in ICOSAHEDRAL:
+def test_networks_of_large_groups_are_the_same_on_two_machines(tmp_path_factory):
+    (one, _), (other, _) = computed_on_two_machines(LARGE, tmp_path_factory)
+    for name in LARGE:
         assert_equal(one[name], other[name])
 
 

@@ -75,9 +75,7 @@ def test_classes_and_their_probabilities(images, type):
 
 
 @pytest.mark.parametrize("devices", [2, 3])
-def test_several_processes_predict_what_one_does(images, devices, request):
-    if devices == 3:
-        request.getfixturevalue("forked_workers")
+def test_several_processes_predict_what_one_does(images, devices, forked_workers):
     folder, _ = images
     alone = gequi.predict_folder(network(), folder, batch_size=2)
     together = gequi.predict_folder(network(), folder, batch_size=2, devices=devices)

@@ -55,8 +55,9 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("length", [9, 14])
-@pytest.mark.parametrize("group", SPACES)
+@pytest.mark.parametrize(("group", "length"), [
+    *((group, 9) for group in SPACES), ("C4", 14), *(pytest.param(group, 14, marks=pytest.mark.slow) for group in ("D4", "C8")),
+])  # fmt: skip
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_attention_commutes_with_every_exact_element_although_all_weights_have_grown(
     layers, group, length, dtype, random

@@ -150,6 +150,10 @@ def test_the_template_turns_with_the_images(usual):
     turned = gequi.group_mean([np.rot90(image) for image in IMAGES], rounds=2)
     difference = turned.template - np.rot90(usual.template)
     assert root_mean_square(difference[INNER]) < 0.002 * PICTURE.std()
+
+
+@pytest.mark.slow
+def test_the_template_is_at_the_mean_angle():
     any_angle = gequi.group_mean([made_image(*known, common=31.0) for known in KNOWN], rounds=2)
     assert root_mean_square((any_angle.template - seen(across(turn(-31.0), PLACES)))[INNER]) < 0.06 * PICTURE.std()
     assert root_mean_square((any_angle.template - PICTURE)[INNER]) > 0.5 * PICTURE.std()  # a control

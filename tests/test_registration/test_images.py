@@ -175,7 +175,11 @@ def found_in(dtype, name, angle):
     return register_images(given.moving, given.fixed, dtype=dtype)
 
 
-@pytest.mark.parametrize(("name", "angle", "turns"), [("cat", 0, (1, 0)), ("coins", 201, (2, 3))])
+@pytest.mark.parametrize(("name", "angle", "turns", "dtype"), [
+    ("cat", 0, (1, 0), "float32"), ("coins", 201, (2, 3), "float64"),
+    pytest.param("cat", 0, (1, 0), "float64", marks=pytest.mark.slow),
+    pytest.param("coins", 201, (2, 3), "float32", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_turning_each_image_by_its_own_quarters_turns_the_map(name, angle, turns, dtype):
     given, result = pair(name, angle), found_in(dtype, name, angle)
     moved = register_images(np.rot90(given.moving, turns[0]), np.rot90(given.fixed, turns[1]), dtype=dtype)

@@ -42,7 +42,12 @@ def found(seed, change="clean", resolution=6, dtype="float32"):
 
 
 @pytest.mark.parametrize(
-    ("change", "seeds", "most", "least"), [("clean", (0, 1), 0.1, 0.99), ("photometric", (0,), 0.25, 0.96)]
+    ("change", "seeds", "most", "least"),
+    [
+        ("clean", (0,), 0.1, 0.99),
+        ("photometric", (0,), 0.25, 0.96),
+        pytest.param("clean", (1,), 0.1, 0.99, marks=pytest.mark.slow),
+    ],
 )
 def test_a_brain_turned_by_any_rotation_is_found_to_a_fraction_of_a_voxel(change, seeds, most, least):
     for seed in seeds:  # the whole benchmark is tests/benchmarks/volumes.py
@@ -71,7 +76,7 @@ def test_nine_of_ten_errors_lie_within_two_claimed_standard_deviations():
     within = [
         benchmark.error(found(seed, change).map, pair(seed, change))
         < 2 * found(seed, change).uncertainty[benchmark.scored(pair(seed, change))]
-        for seed, change in ((0, "clean"), (1, "clean"), (0, "photometric"))
+        for seed, change in ((0, "clean"), (0, "photometric"))
     ]
     assert 0.90 <= np.concatenate(within).mean() <= 0.99
 
