@@ -7,8 +7,10 @@ import torch
 from .linalg import solve, vector_norm
 from .sampling import POINTS_AT_ONCE, grid_sample, sample_with_slopes
 
-SLAB = 2**21  # points at which a map is sampled at once; intermediate values take ten times as much memory
-MOST_SLABS = 8  # because each of them copies the map
+# A map is sampled at SLAB points at once, in at most MOST_SLABS parts: the intermediate values of a point take ten times as
+# much memory as its result, and each part copies the map. tests/benchmarks/large_volumes.py --slab compares sizes.
+SLAB = 2**21
+MOST_SLABS = 8
 
 
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
