@@ -406,18 +406,3 @@ def test_a_map_with_no_inverse_at_a_pixel_is_refused():
     map = wavy((9, 9), np.random.default_rng(1), pixels=1.0, smooth=0.3)
     with pytest.raises(InputError, match=r"`map` has no inverse at \d+ of 81 pixels that 1 steps could find"):
         invert_map(map, steps=1)
-
-
-@pytest.mark.parametrize("size", [(13, 11), (9, 8, 7)])
-def test_many_points_are_sampled_in_slabs_with_the_same_result(size, dtype, exactness, monkeypatch):
-    kind = getattr(torch, dtype)
-    map = torch.rand(1, len(size), *size, dtype=kind, generator=torch.Generator().manual_seed(1)) * 3
-    points = torch.rand(2, len(size), *size, dtype=kind, generator=torch.Generator().manual_seed(2)) * 16 - 3
-    whole = tensor_maps.sample_map(map, points)
-    parts = []
-    monkeypatch.setattr(tensor_maps, "SLAB", 20)
-    sampled = tensor_maps._sample_map
-    monkeypatch.setattr(tensor_maps, "_sample_map", lambda map, part: parts.append(part.shape) or sampled(map, part))
-    torch.testing.assert_close(tensor_maps.sample_map(map, points), whole, rtol=exactness, atol=exactness)
-    assert len(parts) > 3
-    assert sum(shape[2] for shape in parts) == size[0]

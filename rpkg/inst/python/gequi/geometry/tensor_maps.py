@@ -7,25 +7,9 @@ import torch
 from .linalg import solve, vector_norm
 from .sampling import POINTS_AT_ONCE, grid_sample, sample_with_slopes
 
-# A map is sampled at SLAB points at once, in at most MOST_SLABS parts: the intermediate values of a point take ten times as
-# much memory as its result, and each part copies the map. tests/benchmarks/large_volumes.py --slab compares sizes.
-SLAB = 2**21
-MOST_SLABS = 8
-
 
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out), or extrapolate it linearly."""
-    count = points[0, 0].numel()
-    if count <= SLAB or points.requires_grad or map.requires_grad:
-        return _sample_map(map, points)
-    sampled = points.new_empty(len(points), map.shape[1], *points.shape[2:])
-    slabs = min(-(-count // SLAB), MOST_SLABS)
-    for part, out in zip(points.tensor_split(slabs, 2), sampled.tensor_split(slabs, 2), strict=True):
-        out.copy_(_sample_map(map, part))
-    return sampled
-
-
-def _sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     shape = map.shape[2:]
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest
