@@ -38,7 +38,7 @@ sample_image <- function(name = NULL) {
 #'   `"plus_one"`, a pixel below -1) or all 0 in a row or column; `gequi_shape_error` if `x` is not a matrix.
 #' @references Mishka (Michael Bukatin), "Multiplying monochrome images as matrices: A * B and softmax", JuliaCon 2021,
 #'   virtual poster.
-#' @seealso [image_product()], `vignette("images-as-matrices", package = "gequiR")`
+#' @seealso [image_product()], and the article *Images as matrices* of the site
 #' @family images
 #' @export
 #' @examplesIf gequi_available()

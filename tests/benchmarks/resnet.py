@@ -155,10 +155,14 @@ def mnist(folder: str) -> tuple[np.ndarray, ...]:
     return x[train], y[train], x[test], y[test]
 
 
-def compare(networks: dict, seeds: list[int], data: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    """Accuracy in % on the test images upright, at quarter turns, and at 24 angles (linear interpolation, as in fit())."""
+def compare(networks: dict, seeds: list[int], data: tuple[np.ndarray, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Accuracy in % on the test images upright, at quarter turns, and at 24 angles (linear interpolation, as in fit()).
+
+    Returns the curve (seed, angle) of each network and the CPU seconds (seed) of its training.
+    """
     x, y, x_test, y_test = data
     curves: dict[str, list[np.ndarray]] = {name: [] for name in networks}
+    times: dict[str, list[float]] = {name: [] for name in networks}
     print(
         f"{'digits':20s} {'seed':>4s} {'weights':>8s} {'upright':>8s} {'quarters':>8s} {'least':>6s} {'mean':>6s} {'CPU s':>6s}"
     )
@@ -172,27 +176,28 @@ def compare(networks: dict, seeds: list[int], data: tuple[np.ndarray, ...]) -> d
             images = (turned(x_test, float(angle), "linear") for angle in ANGLES)
             right = np.array([100 * np.mean(gequi.predict(net, each).argmax(1) == y_test) for each in images])
             curves[name].append(right)
+            times[name].append(seconds)
             weights = sum(p.numel() for p in net.parameters() if p.requires_grad)
             print(f"{name:20s} {seed:4d} {weights:8d} {right[0]:8.2f} {right[::6].mean():8.2f} {right.min():6.2f} "
                   f"{right.mean():6.2f} {seconds:6.0f}  {' '.join(f'{each:.1f}' for each in right[:7])}", flush=True)  # fmt: skip
-    return {name: np.array(found) for name, found in curves.items()}
+    return {name: (np.array(curves[name]), np.array(times[name])) for name in networks}
 
 
-def report(digits: str, curves: dict[str, np.ndarray], path: str | None) -> None:
+def report(digits: str, results: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None) -> None:
     """Print the means of curves (seed, angle) with their 95 % intervals, and put the curves into a table of a file."""
     rows = []
-    for name, found in curves.items():
+    for name, (found, seconds) in results.items():
         upright, anywhere = (
             " +- ".join(f"{each:.2f}" for each in interval(part)) for part in (found[:, 0], found.mean(1))
         )
         print(f"{name:20s} mean of {len(found)} seeds and 95 % interval: upright {upright}, any angle {anywhere}")
         for angle, right in zip(ANGLES, found.T, strict=True):
             mean, half = interval(right)
-            rows.append(f"{digits},{name.replace(',', '')},{angle},{mean:.2f},{half:.2f}")
+            rows.append(f"{digits},{name.replace(',', '')},{angle},{mean:.2f},{half:.2f},{seconds.mean():.0f}")
     if path:
         table = Path(path).read_text().splitlines()[1:] if Path(path).exists() else []
         kept = [row for row in table if row.partition(",")[0] != digits]
-        Path(path).write_text("\n".join(["digits,network,angle,mean,half", *kept, *rows]) + "\n")
+        Path(path).write_text("\n".join(["digits,network,angle,mean,half,seconds", *kept, *rows]) + "\n")
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
