@@ -10,12 +10,12 @@
 #' Quarter turns are exact for images of n x n pixels if n - 1 is divisible by 4, such as 25 or 29 (by 2^(widths - 1);
 #' with `enlarge`, by 2^(widths - 2)).
 #'
-#' `enlarge` and `antialiased` reduce the error that the network makes between the angles of the pixel grid. The default
-#' has neither of them and no residual connections: of the networks compared on held-out digits, it was the most
-#' accurate one at these angles. The rotations by 45 degrees (`N = 8`) and `fit(augment = "jitter")` are recommended. The
-#' images are then turned by up to 22.5 degrees, such that together with the group every angle occurs in training: 98.2 %
-#' of the held-out digits were right at any angle. With `N = 16` and turns by up to 11.25 degrees they were 94.5 %, and
-#' 88 % at 45 degrees (`tests/benchmarks/resnet.py choose 1 2`).
+#' `enlarge` and `antialiased` reduce the error that the network makes between the angles of the pixel grid. The
+#' default has neither of them and no residual connections: of the networks compared on held-out digits, it was the
+#' most accurate one at these angles. The rotations by 45 degrees (`N = 8`) and `fit(augment = "jitter")` are
+#' recommended. The images are then turned by up to 22.5 degrees, such that together with the group every angle occurs
+#' in training: 98.2 % of the held-out digits were right at any angle. With `N = 16` and turns by up to 11.25 degrees
+#' they were 94.5 %, and 88 % at 45 degrees (`tests/benchmarks/resnet.py choose 1 2`).
 #'
 #' @param space A gspace of the plane with a finite group, created by [gspace()].
 #' @param channels Integer, the number of channels of the images.
