@@ -74,8 +74,12 @@ def test_classes_and_their_probabilities(images, type):
     np.testing.assert_allclose(found["output"], gequi.training.predict_classes(network(), x, type), atol=1e-6)
 
 
-@pytest.mark.parametrize("devices", [2, 3])
-def test_several_processes_predict_what_one_does(images, devices, forked_workers):
+@pytest.mark.parametrize(
+    ("devices", "how"), [(2, "forked"), (3, "forked"), pytest.param(2, "started", marks=pytest.mark.slow)]
+)
+def test_several_processes_predict_what_one_does(images, devices, how, request):
+    if how == "forked":
+        request.getfixturevalue("forked_workers")
     folder, _ = images
     alone = gequi.predict_folder(network(), folder, batch_size=2)
     together = gequi.predict_folder(network(), folder, batch_size=2, devices=devices)

@@ -840,8 +840,11 @@ NO_NORM = [CONV, {"layer": "relu"}, *HEAD]
 SHARED = {**OPTIONS, "augment": "rotation", "optimizer": "sgd", "class_weights": [1, 3], "validation": 0.2}
 
 
-def test_two_processes_learn_what_one_does(tmp_path, forked_workers):
+@pytest.mark.parametrize("how", ["forked", pytest.param("started", marks=pytest.mark.slow)])
+def test_two_processes_learn_what_one_does(tmp_path, how, request):
     """The last of the batches has an odd number of examples, and the classes have unequal weights."""
+    if how == "forked":
+        request.getfixturevalue("forked_workers")
     x, y = stripes(46)
     np.save(tmp_path / "x.npy", x)
     one, two = network(NO_NORM), network(NO_NORM)

@@ -123,14 +123,15 @@ def test_right_maps_are_probable_and_unrelated_images_are_refused(contrast):
         register_images(*others[1:], contrast=contrast, transform="rigid")
 
 
-def test_the_refusal_says_what_would_be_accepted():
+@pytest.mark.parametrize("transform", ["rigid", pytest.param("deformable", marks=pytest.mark.slow)])
+def test_the_refusal_says_what_would_be_accepted(transform):
     moving, fixed = MOVING[20:100, 20:100], FIXED[16:80, 20:84]
     with pytest.raises(UnrelatedImagesError, match=r"With `contrast` = 'any' it is \d\.\d\d"):
-        register_images(1 - moving, fixed, transform="rigid")
+        register_images(1 - moving, fixed, transform=transform)
     with pytest.raises(UnrelatedImagesError, match=r"With `mirror` = True it is \d\.\d\d"):
-        register_images(moving[:, ::-1], fixed, transform="rigid")
+        register_images(moving[:, ::-1], fixed, transform=transform)
     with without_hints(), pytest.raises(UnrelatedImagesError, match="do not look alike under any map: "):
-        register_images(moving[:, ::-1], fixed, transform="rigid")
+        register_images(moving[:, ::-1], fixed, transform=transform)
 
 
 # ---- mirror images and scales ---------------------------------------------------------------------------
