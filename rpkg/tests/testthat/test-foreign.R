@@ -55,6 +55,44 @@ test_that("future::multisession predicts the same", {
   expect_identical(future::value(there), predict(network, picture))
 })
 
+# Two pairs of images with known angles, and a pair that is refused.
+fixed_image <- function() sample_image("cat")[51:114, 151:214]
+moving_images <- function() list(t(fixed_image())[64:1, ], fixed_image()[64:1, 64:1], fixed_image() * 0)
+
+# The maps of these pairs that were found elsewhere are those of this session, and the refusal arrives with its class.
+expect_registered <- function(there) {
+  here <- lapply(moving_images()[1:2], register_images, fixed_image(), transform = "rigid")
+  expect_identical(lapply(there[1:2], `[[`, "map"), lapply(here, `[[`, "map"))
+  points <- rbind(c(10, 20), c(30, 40))
+  expect_identical(predict(there[[2]], points), predict(here[[2]], points))
+  expect_refused(stop(there[[3]]), "`moving` is constant", "input")
+}
+
+test_that("future.apply registers pairs in the processes of future::multisession", {
+  needs_python()
+  before <- future::plan(future::multisession, workers = I(1))
+  on.exit(future::plan(before))
+  there <- future.apply::future_lapply(moving_images(), function(moving, fixed) {
+    tryCatch(gequiR::register_images(moving, fixed, transform = "rigid"), error = identity)
+  }, fixed = fixed_image(), future.seed = TRUE)
+  expect_registered(there)
+})
+
+test_that("batchtools registers pairs in an R of its own and keeps the results in its registry", {
+  needs_python()
+  folder <- tempfile("registry")
+  on.exit(unlink(folder, recursive = TRUE))
+  suppressMessages(registry <- batchtools::makeRegistry(folder, conf.file = NA, seed = 1))
+  registry$cluster.functions <- batchtools::makeClusterFunctionsInteractive(external = TRUE)
+  jobs <- batchtools::batchMap(function(moving, fixed) {
+    tryCatch(gequiR::register_images(moving, fixed, transform = "rigid"), error = identity)
+  }, moving_images(), more.args = list(fixed = fixed_image()), reg = registry)
+  jobs$chunk <- 1 # all pairs in one process, which starts Python once
+  suppressMessages(batchtools::submitJobs(jobs, reg = registry))
+  expect_true(batchtools::waitForJobs(sleep = 0.1, reg = registry))
+  expect_registered(batchtools::reduceResultsList(reg = registry))
+})
+
 test_that("knitr knits a prediction, and a model lives on in its cache", {
   needs_python()
   folder <- tempfile("knit")
