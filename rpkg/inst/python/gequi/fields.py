@@ -223,8 +223,7 @@ def act_on_each(*moves: tuple[np.ndarray, FieldType, GroupElement]) -> list[np.n
 
 def action_matrices(fields: FieldType, element: GroupElement) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrices by which an element acts on the channels and on the points of the base space."""
-    rho = np.asarray(fields.representation(element), dtype=np.float64)
-    return rho, groups.base_matrix(fields.gspace, element)
+    return groups.fields_matrix(fields, element), groups.base_matrix(fields.gspace, element)
 
 
 def act_on_tensor(x: torch.Tensor, rho: np.ndarray, matrix: np.ndarray) -> torch.Tensor:
@@ -255,6 +254,6 @@ def _move_grid(x: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
         source = np.abs(rounded).argmax(axis=1)  # axis i of the result is axis source[i] of x
         moved = x.permute([*range(x.ndim - n), *(spatial[s] for s in source)])
         return moved.flip([spatial[i] for i in range(n) if rounded[i, source[i]] < 0]).contiguous()
-    channels = x.reshape(1, -1, *x.shape[-n:]).double()
+    channels = x.reshape(1, -1, *x.shape[-n:])
     points = turned_grid(x.shape[-n:], torch.as_tensor(on_axes[None], device=x.device))
-    return grid_sample(channels, points, "cubic", "zeros").reshape(x.shape).to(x)
+    return grid_sample(channels, points, "cubic", "zeros").reshape(x.shape)

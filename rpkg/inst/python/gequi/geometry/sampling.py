@@ -8,9 +8,7 @@ import math
 import operator
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch.nn import functional
 
 from .grids import mirrored, size_of, spline_coefficients
@@ -123,13 +121,13 @@ def _gather(
     batch, channels = len(points), image.shape[1]
     taps = {"linear": _linear_taps, "cubic": _cubic_taps, "nearest": _nearest_taps}[interpolation]
     learned = torch.is_grad_enabled() and (image.requires_grad or points.requires_grad)
-    # SciPy's matrices are on the CPU and have no gradient. For one channel, making the matrix takes longer than its use.
-    sparse = not (symmetric or learned or channels == 1 or interpolation == "nearest" or image.device.type != "cpu")
+    # For one channel, computing all weights takes longer than their use.
+    bags = not (symmetric or learned or channels == 1 or interpolation == "nearest")
     sampled = []
     for number, at in enumerate(points.flatten(2)):
         values = image[number if len(image) > 1 else 0].flatten(1)
-        values = values.T.contiguous() if sparse else values
-        gather = _gather_sparse if sparse else _gather_block
+        values = values.T.contiguous() if bags else values
+        gather = _gather_bags if bags else _gather_block
         blocks = [
             gather(values, size_of(image), [taps(p.clamp(0, n - 1)) for p, n in zip(some, shape, strict=True)])
             for some in at.split(POINTS_AT_ONCE, 1)
@@ -138,20 +136,18 @@ def _gather(
     return torch.stack(sampled).reshape(batch, channels, *points.shape[2:])
 
 
-def _gather_sparse(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:
-    """Compute the sums of `_gather_block()` by a sparse matrix (point, pixel), which reads the channels of a pixel at once.
+def _gather_bags(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:
+    """Compute the sums of `_gather_block()` by `embedding_bag()`, which reads the channels of a pixel at once.
 
     Args:
         values: tensor (pixel, channel): an extended image of this `shape`.
     """
     ahead = torch.tensor(_corners_ahead([len(weights) for _, weights in taps], shape), dtype=torch.int32)
-    pixels = _cell_index([low for low, _ in taps], shape)[:, None] + ahead
-    weights = torch.stack(taps[0][1], 1)
+    pixels = _cell_index([low for low, _ in taps], shape)[:, None] + ahead.to(values.device)
+    weights = torch.stack(taps[0][1], 1).to(values)
     for _, along in taps[1:]:
-        weights = (weights[:, :, None] * torch.stack(along, 1)[:, None]).flatten(1)
-    starts = np.arange(0, pixels.numel() + 1, len(ahead))
-    matrix = csr_matrix((weights.flatten().numpy(), pixels.flatten().numpy(), starts), (len(pixels), len(values)))
-    return torch.from_numpy(matrix @ values.numpy()).T
+        weights = (weights[:, :, None] * torch.stack(along, 1).to(values)[:, None]).flatten(1)
+    return functional.embedding_bag(pixels, values, mode="sum", per_sample_weights=weights).T
 
 
 def _gather_block(values: torch.Tensor, shape: Sequence[int], taps: Sequence[Taps]) -> torch.Tensor:

@@ -10,7 +10,7 @@ of an image (`numpy.rot90`).
 
 from .element import base_matrix, cayley_table, check_element, elements, group_elements, keeps_grid
 from .fourier import Band, fourier_bands
-from .representation import representation_matrix, representation_of, representations, trivial
+from .representation import fields_matrix, representation_matrix, representation_of, representations, trivial
 from .space import check_gspace, describe_gspace, gspace, gspaces
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_gspace",
     "describe_gspace",
     "elements",
+    "fields_matrix",
     "fourier_bands",
     "group_elements",
     "gspace",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import Any
 
 import numpy as np
 
-from .._escnn import GroupElement, GSpace
+from .._escnn import GroupElement, GSpace, Representation
 from ..arrays import check_index
 from ..errors import InputError
 from .space import check_gspace
@@ -30,7 +31,15 @@ def base_matrix(space: GSpace, element: GroupElement) -> np.ndarray:
     """Return the matrix by which an element moves points (x, y[, z]); its shape is (0, 0) without a base space."""
     if space.dimensionality == 0:
         return np.zeros((0, 0))
-    return np.asarray(space.basespace_action(element), dtype=np.float64)
+    return matrix_of(space.basespace_action, element)
+
+
+@functools.lru_cache(maxsize=256)  # escnn computes the matrix of each irrep again, in about 0.3 ms for a group of 8
+def matrix_of(representation: Representation, element: GroupElement) -> np.ndarray:
+    """Return the matrix by which a representation maps an element, as an array that cannot be written to."""
+    matrix = np.array(representation(element), dtype=np.float64)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def keeps_grid(matrix: np.ndarray) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .._escnn import Group, GSpace, Representation, canonical_representation, escnn
+from .._escnn import FieldType, Group, GroupElement, GSpace, Representation, canonical_representation, escnn
 from ..arrays import check_integer
 from ..errors import FieldError, nearest
-from .element import check_element
+from .element import check_element, matrix_of
 from .space import GROUP_FACTORIES, check_gspace
 
 
@@ -151,6 +151,18 @@ def _number(text: str) -> int | float | str | bool:
     return {"True": True, "False": False}.get(text, text)
 
 
+def fields_matrix(fields: FieldType, element: GroupElement) -> np.ndarray:
+    """Return the matrix by which an element acts on the channels of fields: block diagonal, one block per field."""
+    blocks = [matrix_of(representation, element) for representation in fields.representations]
+    matrix = np.zeros((fields.size, fields.size))
+    start = 0
+    for block in blocks:
+        end = start + len(block)
+        matrix[start:end, start:end] = block
+        start = end
+    return matrix
+
+
 def representation_matrix(space: GSpace, representation: str, element: int) -> np.ndarray:
     """Compute the matrix rho(g) by which a group element acts on the channels of a field.
 
@@ -175,4 +187,4 @@ def representation_matrix(space: GSpace, representation: str, element: int) -> n
         [[0.0, -1.0], [1.0, 0.0]]
     """
     rho = representation_of(space, representation)
-    return np.asarray(rho(check_element(space, element)), dtype=np.float64)
+    return matrix_of(rho, check_element(space, element)).copy()

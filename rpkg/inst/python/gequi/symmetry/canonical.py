@@ -228,7 +228,7 @@ def _channels(fields: FieldType, members: list[GroupElement]) -> torch.Tensor | 
     """Return the matrices of elements on the channels, or None if they are all the identity."""
     if all(each.is_trivial() for each in fields.representations):
         return None
-    return torch.tensor(np.stack([np.asarray(fields.representation(g), dtype=np.float64) for g in members]))
+    return torch.tensor(np.stack([groups.fields_matrix(fields, element) for element in members]))
 
 
 def _mixed(x: torch.Tensor, matrices: torch.Tensor | None, number: torch.Tensor) -> torch.Tensor:

@@ -110,7 +110,7 @@ def _keep_the_axis(fields: FieldType) -> list[GroupElement]:
 def _act(x: torch.Tensor, fields: FieldType, members: list[GroupElement]) -> torch.Tensor:
     """Act on each example by its own element: on the channels, and on the image unless x is (batch, channel)."""
     if not all(each.is_trivial() for each in fields.representations):
-        rho = np.stack([np.asarray(fields.representation(element), dtype=np.float64) for element in members])
+        rho = np.stack([groups.fields_matrix(fields, element) for element in members])
         x = torch.einsum("bij,bj...->bi...", torch.as_tensor(rho).to(x), x)
     if x.ndim == 2:
         return x

@@ -64,8 +64,11 @@ class Augmentation:
         for element in groups.elements(network.space):
             on_output = network.to_output(element)
             if on_output is not None:
-                rho = network.out_type.representation(on_output)
-                rows.append((groups.base_matrix(network.space, element), network.in_type.representation(element), rho))
+                channels = (
+                    groups.fields_matrix(network.in_type, element),
+                    groups.fields_matrix(network.out_type, on_output),
+                )
+                rows.append((groups.base_matrix(network.space, element), *channels))
         self.table = [torch.tensor(np.stack([row[i] for row in rows])) for i in range(3)]
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
