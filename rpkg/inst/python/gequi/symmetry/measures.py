@@ -10,6 +10,7 @@ are averaged over the images i. The floor is 0 for elements that map the pixel g
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,14 +24,18 @@ COVERAGE = 0.95  # of the interval of the mean over the images
 
 def image_lengths(value: np.ndarray) -> np.ndarray:
     """Compute the root mean square of each example over the disc that rotations keep inside the image."""
-    if value.ndim > 2:
-        size = value.shape[2:]
-        squares = [(np.arange(n) - (n - 1) / 2) ** 2 for n in size]
-        disc = sum(np.meshgrid(*squares, indexing="ij")) <= ((min(size) - 1) / 2) ** 2 + 1e-9
-        value = value[:, :, disc]
-        if not disc.any():  # as of 2 x 2 pixels
-            return np.zeros(len(value))
-    return np.asarray(np.sqrt(np.square(value, dtype=np.float64).reshape(len(value), -1).mean(axis=1)))
+    disc = _disc(value.shape[2:]) if value.ndim > 2 else np.ones(1)
+    if not disc.any():  # as of 2 x 2 pixels
+        return np.zeros(len(value))
+    sums = np.square(value.reshape(-1, disc.size), dtype=np.float64) @ disc
+    return np.asarray(np.sqrt(sums.reshape(len(value), -1).mean(axis=1) / disc.sum()))
+
+
+def _disc(size: Sequence[int]) -> np.ndarray:
+    """Return 1 for the pixels of an image of this size inside the disc and 0 for the others, flattened."""
+    squares = [(np.arange(n) - (n - 1) / 2) ** 2 for n in size]
+    inside = sum(np.meshgrid(*squares, indexing="ij")) <= ((min(size) - 1) / 2) ** 2 + 1e-9
+    return np.asarray(inside, dtype=np.float64).ravel()
 
 
 def length(value: np.ndarray) -> float:
