@@ -292,6 +292,13 @@ def test_where_a_query_stands_does_not_change_its_output_by_a_bit(dim, heads, qu
     np.testing.assert_array_equal(predict(module, query[:, p], context), predict(module, query, context)[:, p])
 
 
+@pytest.mark.parametrize(("make", "size"), [(multi_head_attention, (5, 6)), (visual_attention, (6, 7, 5))])
+def test_without_a_context_the_query_attends_to_itself(make, size):
+    module, x = make(6, heads=2, seed=1), tokens(3, *size)
+    np.testing.assert_array_equal(predict(module, x, batch_size=2), predict(module, x, x, batch_size=2))
+    assert not np.array_equal(predict(module, x), predict(module, x, x[:, :, ::-1] * 2))
+
+
 @pytest.mark.parametrize("make", [multi_head_attention, visual_attention])
 def test_the_seed_fixes_the_weights_and_leaves_torchs_own_generator_alone(make):
     torch.manual_seed(5)

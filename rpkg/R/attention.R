@@ -99,7 +99,8 @@ scaled_dot_product_attention <- function(query, key, value, scale = NULL, mask =
 #' @param dtype Character, `"float32"` or `"float64"`.
 #' @param object A module.
 #' @param query,context Numeric arrays (batch, token, feature), or (batch, channel, row, column) for
-#'   `visual_attention()`. The two may have different numbers of tokens or sizes.
+#'   `visual_attention()`. The two may have different numbers of tokens or sizes. Without `context`, the module computes
+#'   self-attention: the context is the query.
 #' @param ... Not used.
 #' @param batch_size Integer, the number of examples processed at once. `NULL` is 64.
 #' @param newdata Alias of `query`, for consistency with other packages.
@@ -137,7 +138,7 @@ visual_attention <- function(channels, key_dim = NULL, heads = 1, kernel_size = 
 
 #' @rdname multi_head_attention
 #' @export
-predict.gequi_attention <- function(object, query, context, ..., batch_size = NULL, newdata = NULL) {
+predict.gequi_attention <- function(object, query, context = query, ..., batch_size = NULL, newdata = NULL) {
   refuse_dots(...)
   call <- rlang::current_env()
   query <- x_or_newdata(if (!missing(query)) query, newdata, call, "query")

@@ -35,6 +35,7 @@ def test_multi_head_attention(r, same, random, options):
     theirs, ours = r.multi_head_attention(8, seed=3, **options), gequi.multi_head_attention(8, seed=3, **options)
     query, context = random.normal(size=(3, 5, 8)), random.normal(size=(3, 7, 8))
     same(r.value(r.predict(theirs, query, context)), gequi.predict(ours, query, context).astype(np.float64))
+    same(r.value(r.predict(theirs, query)), gequi.predict(ours, query).astype(np.float64))
     weights = {name: weight.astype(np.float64) for name, weight in gequi.get_weights(ours).items()}
     same(r.value(r.get_weights(theirs)), weights)
     halved = {name: weight / 2 for name, weight in weights.items()}

@@ -57,6 +57,8 @@ test_that("modules of attention predict arrays of the shape of the query", {
   expect_identical(dim(predict(visual, feature(1, 3, 16, 16), feature(1, 3, 9, 12))), c(1L, 3L, 16L, 16L))
   x <- feature(3, 3, 6, 6)
   expect_equal(predict(visual, x, x, batch_size = 2), predict(visual, x, x), tolerance = 1e-6)
+  expect_identical(predict(visual, x), predict(visual, x, x))
+  expect_identical(predict(visual, newdata = x), predict(visual, x, x))
   expect_refused(
     predict(visual, feature(1, 3, 16, 16), feature(1, 2, 9, 9)),
     "`context` must have the axes (batch, channel = 3, row, column)", "shape"

@@ -26,7 +26,8 @@ def multi_head_attention(
     """Create a multi-head attention module.
 
     Linear maps project query and context to `key_dim` features per head. Attention is computed per head, and a linear
-    map projects the concatenated heads to `dim` features. Apply the module with `predict(module, query, context)`.
+    map projects the concatenated heads to `dim` features. Apply the module with `predict(module, query, context)`, or
+    with `predict(module, query)` for self-attention, where the context is the query.
 
     Args:
         dim: integer, the number of features of a token, for input and output.
@@ -133,7 +134,8 @@ class MultiHeadAttention(HeadMaps):
     ) -> None:
         super().__init__(dim, heads, key_dim, (), bias, generator, dtype)
 
-    def forward(self, query: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    def forward(self, query: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        context = query if context is None else context
         self.check(query, context, 3, f"(batch, token, feature = {self.dim})", 2)
         queries = query.shape[1]
         query = functional.pad(query, (0, 0, 0, whole_blocks(queries) - queries))  # for the reason in attend()

@@ -27,7 +27,8 @@ def visual_attention(
 
     Query, key and value are convolutions. Each window of the query image attends to all windows of the context image. A
     transposed convolution maps the result to the pixels of the query image. With `kernel_size` 1, this is multi-head
-    attention on pixels. Apply the module with `predict(module, query, context)`.
+    attention on pixels. Apply the module with `predict(module, query, context)`, or with `predict(module, query)` for
+    self-attention, where the context is the query.
 
     Args:
         channels: integer, the number of channels of both images and of the output.
@@ -76,7 +77,8 @@ class VisualAttention(HeadMaps):
         super().__init__(channels, heads, key_dim, (kernel_size, kernel_size), bias, generator, dtype)
         self.kernel_size, self.stride = kernel_size, stride
 
-    def forward(self, query: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    def forward(self, query: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        context = query if context is None else context
         self.check(query, context, 4, f"(batch, channel = {self.dim}, row, column)", 1)
         for image, name in ((query, "query"), (context, "context")):
             if min(image.shape[2:]) < self.kernel_size:
