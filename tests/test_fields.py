@@ -116,6 +116,17 @@ def test_an_element_mixes_the_channels_of_turned_images_by_its_matrix(random):
         np.testing.assert_allclose(gequi.transform_field(x, type, element), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-6)])
+def test_channels_turn_together_as_they_do_alone_in_either_type(dtype, tolerance, random):
+    space = gequi.gspace("rot2dOnR2", N=8)
+    one, three = (gequi.field_type(space, {"trivial": count}) for count in (1, 3))
+    x = random.normal(size=(2, 3, 9, 8))
+    together = gequi.transform_field(x.astype(dtype), three, 1)
+    alone = [gequi.transform_field(x[:, [channel]], one, 1) for channel in range(3)]
+    assert together.dtype == dtype
+    np.testing.assert_allclose(together, np.concatenate(alone, 1), rtol=0, atol=tolerance)
+
+
 def test_the_input_is_left_as_it_was(random):
     x = random.normal(size=(1, 1, 5, 5))
     before = x.copy()

@@ -258,6 +258,13 @@ def test_the_standard_representation_moves_vectors_as_the_group_moves_points(nam
     np.testing.assert_allclose(*zip(*traces, strict=True), atol=1e-9)
 
 
+def test_a_representation_matrix_belongs_to_its_caller():
+    space = gequi.gspace("rot2dOnR2", N=4)
+    before = gequi.representation_matrix(space, "irrep_1", 1)
+    before[:] = 7
+    np.testing.assert_allclose(gequi.representation_matrix(space, "irrep_1", 1), [[0, -1], [1, 0]], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "subgroup"),
     [("rot2dOnR2", {"N": 8}, "2"), ("flipRot2dOnR2", {"N": 4}, "None,2"), ("flipRot2dOnR2", {"N": 4}, "0, 1"),

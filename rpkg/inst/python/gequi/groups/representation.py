@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from .._escnn import FieldType, Group, GroupElement, GSpace, Representation, canonical_representation, escnn
 from ..arrays import check_integer
@@ -153,14 +154,7 @@ def _number(text: str) -> int | float | str | bool:
 
 def fields_matrix(fields: FieldType, element: GroupElement) -> np.ndarray:
     """Return the matrix by which an element acts on the channels of fields: block diagonal, one block per field."""
-    blocks = [matrix_of(representation, element) for representation in fields.representations]
-    matrix = np.zeros((fields.size, fields.size))
-    start = 0
-    for block in blocks:
-        end = start + len(block)
-        matrix[start:end, start:end] = block
-        start = end
-    return matrix
+    return np.asarray(block_diag(*(matrix_of(representation, element) for representation in fields.representations)))
 
 
 def representation_matrix(space: GSpace, representation: str, element: int) -> np.ndarray:
