@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import gequi
-from gequi._escnn import escnn, float_type, he_standard_deviations, wigner_d_matrix
+from gequi._escnn import escnn, float_type, he_standard_deviations, importing, wigner_d_matrix
 
 ANGLES = [(0.3, 0.7, 1.1), (2.5, 1.9, -0.4), (1.0, np.pi, 2.0), (0.0, 0.0, 0.0)]
 
@@ -343,3 +343,14 @@ def test_what_escnn_hardly_needs_is_loaded_when_it_is_used(imported):
     _, loaded = imported
     assert "sklearn" not in loaded
     assert "scipy.stats" not in loaded
+
+
+def test_scipy_stats_that_is_loaded_later_bears_being_looked_at_and_used(monkeypatch):
+    """torch looks at the file of every module when an operator is registered, as torch_geometric does at its import."""
+    monkeypatch.delitem(sys.modules, "scipy.stats", raising=False)
+    with importing._scipy_stats_later():
+        later = sys.modules["scipy.stats"]
+        assert not hasattr(later, "__file__")
+        assert sys.modules["scipy.stats"] is later
+        assert later.norm.cdf(0) == 0.5
+    assert sys.modules["scipy.stats"].__file__

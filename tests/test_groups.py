@@ -37,6 +37,24 @@ def test_every_gspace_can_be_made_by_its_name(name):
     assert gequi.group_elements(space)
 
 
+@pytest.mark.parametrize("name", ["flipRot2dOnR2", "conicalOnR3", "cylindricalOnR3", "fullCylindricalOnR3"])
+def test_kernels_between_the_irreps_of_the_highest_frequency_are_found_and_leave_no_others(name, random):
+    space = gequi.gspace(name, N=-1)
+    names = [row["name"] for row in gequi.representations(space)]
+    conv = {"layer": "conv", "fields": names[-1], "kernel_size": 3}
+    net = gequi.equivariant_network(space, names[-1], [conv], seed=1, dtype="float64")
+    x = random.normal(size=(1, net.in_type.size, *[4] * space.dimensionality))
+    assert max(row["error"] for row in gequi.equivariance_error(net, x) if row["exact"]) < 1e-12
+    assert [row["name"] for row in gequi.representations(space)] == names
+
+
+def test_the_irreps_of_a_gspace_are_those_of_its_own_maximum_frequency():
+    low = gequi.gspace("flipRot2dOnR2", N=-1, maximum_frequency=2)
+    assert gequi.field_type(gequi.gspace("flipRot2dOnR2", N=-1, maximum_frequency=9), "irrep_1,9").size == 2
+    with pytest.raises(FieldError, match="got 'irrep_1,9'"):
+        gequi.field_type(low, "irrep_1,9")
+
+
 @pytest.mark.parametrize("name", ["icoOnR3", "fullIcoOnR3"])
 def test_the_icosahedral_gspaces_can_be_made_too(name):
     assert gequi.gspace(name).fibergroup.order() == {"icoOnR3": 60, "fullIcoOnR3": 120}[name]

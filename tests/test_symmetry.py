@@ -528,6 +528,17 @@ def test_a_table_of_no_elements_and_a_law_of_no_axes_are_refused():
             check()
 
 
+def test_only_the_given_elements_are_tested():
+    ramp = np.abs(np.arange(33.0) - 16)[:, None]  # symmetric under half a turn, not under a quarter turn
+
+    def answer(elements):
+        return gequi.is_equivariant(lambda x: ramp * x, NOISE[33], C4, "trivial", "trivial", elements=elements)
+
+    assert answer([0, 2])
+    assert not answer([1])
+    assert not answer([0, 1])
+
+
 def test_elements_that_a_restriction_gave_up_tell_nothing(random):
     net = gequi.equivariant_network(C4, "trivial", [conv(), {"layer": "restrict", "subgroup": 2}], seed=1)
     x = random.normal(size=(1, 1, 9, 9))

@@ -121,12 +121,21 @@ def _scipy_stats_later() -> Iterator[None]:
         yield
         return
     later = types.ModuleType("scipy.stats")
-    later.__getattr__ = lambda name: getattr(importlib.import_module("scipy.stats"), name)  # type: ignore[method-assign]
+
+    def load(name: str) -> object:
+        if name.startswith("__"):  # what looks at every loaded module, as torch does, does not use it
+            raise AttributeError(name)
+        if sys.modules.get("scipy.stats") is later:
+            del sys.modules["scipy.stats"]
+        return getattr(importlib.import_module("scipy.stats"), name)
+
+    later.__getattr__ = load  # type: ignore[method-assign]
     sys.modules["scipy.stats"] = later
     try:
         yield
     finally:
-        del sys.modules["scipy.stats"]
+        if sys.modules.get("scipy.stats") is later:
+            del sys.modules["scipy.stats"]
 
 
 # The compiler of torch, which its optimizers import, creates a cache folder at import. Without this setting the folder

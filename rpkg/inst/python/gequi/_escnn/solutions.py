@@ -59,6 +59,21 @@ def _canonical_rows(coefficients: torch.Tensor) -> torch.Tensor:
 # ---- 1. kernels between two irreps ----------------------------------------------------------------------
 
 
+def _create_product_irreps(group: Group, source: tuple[Any, ...], target: tuple[Any, ...]) -> None:
+    """Create the irreps of a continuous group that occur in the product of two irreps.
+
+    escnn searches for them among the irreps that exist, and fails if one is missing. In a product of O(2) or SO(2) the
+    frequencies add.
+    """
+    if isinstance(group, _group.DirectProductGroup):
+        for factor, a, b in zip((group.G1, group.G2), source[:2], target[:2], strict=True):
+            _create_product_irreps(factor, a, b)
+    elif isinstance(group, (_group.SO2, _group.O2)):
+        of_rotations = (1,) if isinstance(group, _group.O2) else ()
+        for frequency in range(1, source[-1] + target[-1] + 1):
+            group.irrep(*of_rotations, frequency)
+
+
 def _has_closed_form(basis: Any) -> bool:
     return basis.basis.dimensionality < 3 and isinstance(basis.group, (_group.CyclicGroup, _group.SO2))
 
@@ -90,6 +105,8 @@ def _with_canonical_coefficients(kind: Any) -> None:
             self.register_buffer(f"coeff_{number}", canonical.reshape(found.shape))
 
     def _generator(cls: Any, basis: Any, source: Any, target: Any, **options: Any) -> Any:
+        group = basis.group.subgroup(options["sg_id"])[0] if "sg_id" in options else basis.group
+        _create_product_irreps(group, group.get_irrep_id(source), group.get_irrep_id(target))
         if _as_found.get():  # no part of the instances that escnn keeps
             return kind(basis, in_irrep=source, out_irrep=target, **options)
         return generate(cls, basis, source, target, **options)

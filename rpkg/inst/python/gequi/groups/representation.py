@@ -38,9 +38,7 @@ def representations(space: GSpace) -> list[dict[str, Any]]:
         [('trivial', 1), ('irrep_0', 1), ('irrep_1', 2), ('irrep_2', 1), ('regular', 4)]
     """
     check_gspace(space)
-    limit = _maximum_frequency(space)
-    rows = [("trivial", trivial(space))]
-    rows += [(irrep.name, irrep) for irrep in space.irreps if _frequency(irrep.id) <= limit]
+    rows = [("trivial", trivial(space)), *_irreps(space).items()]
     if space.fibergroup.order() > 0:
         rows.append(("regular", space.regular_repr))
     return [
@@ -54,8 +52,17 @@ def representations(space: GSpace) -> list[dict[str, Any]]:
     ]
 
 
+def _irreps(space: GSpace) -> dict[str, Representation]:
+    """Return the irreps of a gspace by name.
+
+    The groups of escnn are singletons: they also have the irreps that other gspaces and kernels have created.
+    """
+    limit = _maximum_frequency(space)
+    return {irrep.name: irrep for irrep in space.irreps if _frequency(irrep.id) <= limit}
+
+
 def _maximum_frequency(space: GSpace) -> float:
-    """Return the highest frequency requested so far. The groups of escnn are singletons, and their irreps only grow."""
+    """Return the highest frequency of the irreps of a gspace."""
     if space.fibergroup.order() > 0:
         return math.inf
     description = getattr(space, "gequi_description", {})
@@ -69,8 +76,9 @@ def _maximum_frequency(space: GSpace) -> float:
     )
 
 
-def _frequency(irrep_id: Any) -> int:
-    return _frequency(irrep_id[-1]) if isinstance(irrep_id, tuple) else int(irrep_id)
+def _frequency(irrep_id: tuple[Any, ...]) -> int:
+    """Return the frequency of the rotations. The id of an irrep of a product has an id of each group before a number."""
+    return _frequency(irrep_id[1]) if isinstance(irrep_id[0], tuple) else int(irrep_id[-1])
 
 
 def trivial(space: GSpace) -> Representation:
@@ -96,7 +104,7 @@ def representation_of(space: GSpace, name: str) -> Representation:
                 "representation", name=name, group=str(group),
             )  # fmt: skip
         return space.regular_repr
-    found = {irrep.name: irrep for irrep in space.irreps}
+    found = _irreps(space)
     if name in found:
         return found[name]
     by_subgroup = _BY_SUBGROUP.match(name)
