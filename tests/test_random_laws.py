@@ -20,7 +20,7 @@ from gequi.errors import ExactnessWarning, FieldError, GequiError, ShapeError
 from gequi.layers import plan_layers
 from gequi.saving import model_from_bytes, model_to_bytes
 
-FIRST, ALL = 24, 200  # samples in the first tier, and in both
+FIRST, ALL = 12, 200  # samples in the first tier, and in both
 
 
 def samples(first=FIRST, all=ALL):

@@ -127,6 +127,7 @@ def workers_of_this_process():
     return found
 
 
+@pytest.mark.slow  # test_a_process_that_is_killed_loses_no_other_task is the fast case
 def test_two_processes_make_the_table_of_one_although_a_process_is_killed(images, tmp_path):
     expected = register(images, tmp_path / "alone")
     killed = []

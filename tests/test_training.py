@@ -866,7 +866,7 @@ def test_modules_of_other_factories_are_trained_by_several_processes_and_have_ch
     same_weights(gequi.load_model(tmp_path / "run.gequi"), two)
 
 
-@pytest.mark.parametrize("task", ["regression", "segmentation"])
+@pytest.mark.parametrize("task", [pytest.param("regression", marks=pytest.mark.slow), "segmentation"])
 def test_validation_is_shared_by_processes_also_where_they_are_more_than_examples(task, forked_workers):
     (one, x, y), (three, _, _) = example_of(task), example_of(task)
     options = {**OPTIONS, "epochs": 2, "optimizer": "sgd", "validation": (x[:2], y[:2])}

@@ -40,6 +40,7 @@ def test_registration_encoder_that_is_trained(r, same):
     assert r.value(r.predict(theirs, image, type="raw")).shape == gequi.predict(ours, image).shape
 
 
+@pytest.mark.slow
 def test_registration_encoder_that_is_trained_on_volumes(r, same):
     options = {"dimension": 3, "steps": 2, "seed": 3, "device": "cpu"}
     volumes = [VOLUME, np.stack([VOLUME, 1 - VOLUME], 3)]

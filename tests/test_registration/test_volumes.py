@@ -235,6 +235,7 @@ def test_volumes_of_different_sizes_are_fine():
     assert length(result.map - given.map[:, 4:-3, 5:-6, 2:])[given.brain[4:-3, 5:-6, 2:]].mean() < 0.15
 
 
+@pytest.mark.slow  # test_images.py has the fast case
 def test_every_tensor_is_made_on_the_device_that_was_asked_for():
     given = pair(0, resolution=8)
     with torch.device("meta"):
