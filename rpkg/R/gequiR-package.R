@@ -40,6 +40,8 @@
 #' * `UV_OVERRIDE`: if it is not set, gequiR sets it to a file that omits two requirements of escnn that gequi does not
 #'   use. No compiler is then needed when reticulate creates an environment.
 #'
-#' @importFrom rlang .data
 #' @keywords internal
 "_PACKAGE"
+
+# The pronoun of ggplot2. rlang is loaded when one of its functions is first used.
+utils::globalVariables(".data")

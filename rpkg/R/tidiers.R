@@ -9,9 +9,10 @@ generics::glance
 #' @export
 generics::augment
 
-#' @importFrom ggplot2 autoplot
-#' @export
-ggplot2::autoplot
+# autoplot() is exported without being imported, because loading ggplot2 takes longer than loading all the rest: see
+# .onLoad(). Its page is that of the methods.
+#' @rawNamespace export(autoplot)
+NULL
 
 #' Tidy a network or a training
 #'
@@ -160,6 +161,7 @@ augment.gequi_registration <- function(x, ...) {
 #' @section Errors: The errors of `plot()` and `as.data.frame()` of the object.
 #' @family networks
 #' @name autoplot.gequi_network
+#' @aliases autoplot
 #' @examplesIf gequi_available()
 #' network <- equivariant_network(gspace("rot2dOnR2", N = 4), c(trivial = 1), seed = 1) |>
 #'   layer_conv(c(regular = 1), kernel_size = 3)
@@ -171,68 +173,71 @@ plotted <- function(object, ...) plot(object, ...)
 tabulated <- function(model, data, ...) as.data.frame(model, ...)
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_network
 autoplot.gequi_network <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_module
 autoplot.gequi_module <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_gspace
 autoplot.gequi_gspace <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_registration
 autoplot.gequi_registration <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_fit
 autoplot.gequi_fit <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_history
 autoplot.gequi_history <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_equivariance
 autoplot.gequi_equivariance <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_local_equivariance
 autoplot.gequi_local_equivariance <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_trace
 autoplot.gequi_trace <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_registrations
 autoplot.gequi_registrations <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_inverse_function
 autoplot.gequi_inverse_function <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @exportS3Method ggplot2::autoplot gequi_inverted_input
 autoplot.gequi_inverted_input <- plotted
 
 #' @rdname autoplot.gequi_network
-#' @importFrom ggplot2 fortify
-#' @export
+#' @method fortify gequi_handle
+#' @exportS3Method ggplot2::fortify gequi_handle
 fortify.gequi_handle <- tabulated
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @method fortify gequi_registrations
+#' @exportS3Method ggplot2::fortify gequi_registrations
 fortify.gequi_registrations <- tabulated
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @method fortify gequi_inverted_input
+#' @exportS3Method ggplot2::fortify gequi_inverted_input
 fortify.gequi_inverted_input <- tabulated
 
 #' @rdname autoplot.gequi_network
-#' @export
+#' @method fortify gequi_fit
+#' @exportS3Method ggplot2::fortify gequi_fit
 fortify.gequi_fit <- function(model, data, ...) as.data.frame(model$history)
 
 # ---- stats ----------------------------------------------------------------------------------------------------------

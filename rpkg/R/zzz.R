@@ -7,6 +7,8 @@
   set_unless_set("GEQUI_CACHE", tools::R_user_dir("gequiR", "cache"))
   set_unless_set("UV_OVERRIDE", system.file("python", "overrides.txt", package = pkgname, lib.loc = libname))
   if (nzchar(Sys.getenv("GEQUI_PYTHON"))) Sys.setenv(RETICULATE_PYTHON = Sys.getenv("GEQUI_PYTHON"))
+  # The generic of ggplot2, which is loaded when the generic is first used.
+  delayedAssign("autoplot", ggplot2::autoplot, assign.env = parent.env(environment()))
   # Loading reticulate takes most of a second, so it is deferred until this or another package uses it.
   if (isNamespaceLoaded("reticulate")) {
     declare_to_reticulate()

@@ -6,6 +6,13 @@ test_that("library() starts no Python", {
   expect_identical(strsplit(tail(seen, 1), " ")[[1]][1], "FALSE")
 })
 
+test_that("loading gequiR loads neither ggplot2 nor reticulate, and autoplot() is that of ggplot2", {
+  loaded <- "cat(intersect(c('ggplot2', 'reticulate', 'rlang'), loadedNamespaces()), '.', sep = '')"
+  seen <- in_a_new_r(c("library(gequiR)", loaded, "cat('
+', identical(autoplot, ggplot2::autoplot), sep = '')"))
+  expect_identical(seen, c(".", "TRUE"))
+})
+
 test_that("loading declares what Python needs before one is chosen, whoever loads reticulate first", {
   for (code in list("library(gequiR)", c("loadNamespace('reticulate')", "library(gequiR)"))) {
     seen <- in_a_new_r(c(code, "cat(reticulate::py_require()$packages, sep = '\n')"))
