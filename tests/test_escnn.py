@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 import gequi
 from gequi._escnn import escnn, float_type, he_standard_deviations, importing, wigner_d_matrix
+from gequi._escnn.regular import quick_regular_representations, regular_representation
 
 ANGLES = [(0.3, 0.7, 1.1), (2.5, 1.9, -0.4), (1.0, np.pi, 2.0), (0.0, 0.0, 0.0)]
 
@@ -354,3 +355,29 @@ def test_scipy_stats_that_is_loaded_later_bears_being_looked_at_and_used(monkeyp
         assert sys.modules["scipy.stats"] is later
         assert later.norm.cdf(0) == 0.5
     assert sys.modules["scipy.stats"].__file__
+
+
+REGULAR = [escnn.group.cyclic_group(1), escnn.group.cyclic_group(5), escnn.group.cyclic_group(8),
+           escnn.group.dihedral_group(4), escnn.group.octa_group(), escnn.group.full_octa_group(),
+           escnn.group.direct_product(escnn.group.cyclic_group(3), escnn.group.cyclic_group(3))]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", REGULAR, ids=str)
+def test_the_quick_regular_representation_is_that_of_escnn_to_the_bit(group):
+    irreps, change, inverse = regular_representation(group)
+    expected, theirs, back = escnn.group.representation.build_regular_representation(group)
+    assert [irrep.id for irrep in irreps] == [irrep.id for irrep in expected]
+    np.testing.assert_array_equal(change, theirs)
+    np.testing.assert_array_equal(inverse, back)
+
+
+def test_gequi_takes_the_quick_one_for_its_gspaces_only():
+    own = escnn.group.representation.build_regular_representation
+    with quick_regular_representations():
+        assert escnn.group.representation.build_regular_representation is regular_representation
+    assert escnn.group.representation.build_regular_representation is own
+    with pytest.raises(ZeroDivisionError), quick_regular_representations():
+        1 / 0  # noqa: B018
+    assert escnn.group.representation.build_regular_representation is own
+    gequi.gspace("rot2dOnR2", N=7)
+    assert escnn.group.representation.build_regular_representation is own

@@ -14,9 +14,9 @@ def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest
     if not bool(beyond.any()):
-        return grid_sample(map, points, symmetric=True)
+        return grid_sample(map, points)
     onward = torch.einsum("bij,bj...->bi...", mean_linear(map).expand(len(points), -1, -1), beyond)
-    return grid_sample(map, nearest, symmetric=True) + onward
+    return grid_sample(map, nearest) + onward
 
 
 def mean_linear(map: torch.Tensor) -> torch.Tensor:

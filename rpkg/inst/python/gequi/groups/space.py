@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .._escnn import GSpace, escnn
+from .._escnn import GSpace, escnn, quick_regular_representations
 from .._recipes import unknown_option
 from ..arrays import check_integer, check_number
 from ..errors import InputError, nearest
@@ -95,10 +95,11 @@ def gspace(name: str, **options: Any) -> GSpace:
             "name", choices=[row["name"] for row in gspaces()], name=name, hint=nearest(name, _SUMMARIES),
         )  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    if name == "no_base_space":
-        return _describe(_no_base_space(given), name, given)
-    factory = getattr(escnn.gspaces, name)
-    return _describe(factory(**_check_options(name, factory, given)), name, given)
+    with quick_regular_representations():
+        if name == "no_base_space":
+            return _describe(_no_base_space(given), name, given)
+        factory = getattr(escnn.gspaces, name)
+        return _describe(factory(**_check_options(name, factory, given)), name, given)
 
 
 def _no_base_space(given: dict[str, Any]) -> GSpace:
