@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gequi import jobs
-from gequi._files import this_writer
+from gequi._files import this_writer, write_file
 from gequi.errors import InputError, TrainingError
 from gequi.jobs import _running
 
@@ -190,6 +190,22 @@ def module(tmp_path, monkeypatch):
     (tmp_path / "some_worker.py").write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     return "some_worker"
+
+
+def test_the_last_report_of_workers_that_have_ended_is_passed_on(tmp_path):
+    class Worker:
+        """A worker that reports and ends between two looks at its state."""
+
+        states = iter((None, 0))
+
+        def poll(self):
+            state = next(self.states)
+            write_file(tmp_path / "progress.json", b'{"step": %d}' % (1 if state is None else 2))
+            return state
+
+    told = []
+    _running._wait(tmp_path, [Worker()], told.append, "")
+    assert told == [{"step": 1}, {"step": 2}]
 
 
 def test_workers_do_a_job_and_report(tmp_path, module):

@@ -113,22 +113,21 @@ def _start(folder: Path, rank: int, devices: int, port: int, module: str) -> sub
 
 def _wait(folder: Path, workers: list[subprocess.Popen[bytes]], progress: Progress | None, advice: str) -> None:
     """Wait for the workers and pass on their reports. Raise an error as soon as one of them fails."""
-    seen = 0
+    report, seen = folder / "progress.json", (0, 0)
     while True:
         states = [worker.poll() for worker in workers]
+        with contextlib.suppress(FileNotFoundError):  # read after the states, so that the last report is passed on
+            found = report.stat()  # each report is a new file; two may have the same time
+            if progress is not None and (found.st_ino, found.st_mtime_ns) != seen:
+                seen = found.st_ino, found.st_mtime_ns
+                if says_stop(progress(json.loads(report.read_text()))):
+                    (folder / "stop").touch()
         ended = [(rank, state) for rank, state in enumerate(states) if state]
         if ended:
             rank, state = min(ended, key=_likely_a_consequence)
             raise _failure(folder, rank, len(workers), state, advice)
         if all(state == 0 for state in states):
             return
-        report = folder / "progress.json"
-        with contextlib.suppress(FileNotFoundError):
-            written = report.stat().st_mtime_ns
-            if progress is not None and written != seen:
-                seen = written
-                if says_stop(progress(json.loads(report.read_text()))):
-                    (folder / "stop").touch()
         time.sleep(POLL_SECONDS)
 
 
