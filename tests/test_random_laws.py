@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import itertools
 import os
 import random as randomness
 import subprocess
@@ -20,13 +19,12 @@ from gequi.errors import ExactnessWarning, FieldError, GequiError, ShapeError
 from gequi.layers import plan_layers
 from gequi.saving import model_from_bytes, model_to_bytes
 
-FIRST, ALL = 12, 200  # samples in the first tier, and in both
+FIRST, BOTH = 12, 200  # samples in the first tier, and in both
 
 
-def samples(first=FIRST, all=ALL):
-    return pytest.mark.parametrize(
-        "number", [*range(first), *(pytest.param(number, marks=pytest.mark.slow) for number in range(first, all))]
-    )
+def samples(first=FIRST, both=BOTH):
+    slow = [pytest.param(number, marks=pytest.mark.slow) for number in range(first, both)]
+    return pytest.mark.parametrize("number", [*range(first), *slow])
 
 
 # ---- random networks ------------------------------------------------------------------------------------
@@ -96,7 +94,7 @@ def random_recipe(draw):
 @functools.cache
 def sampled(number):
     """Return a random recipe and an input of a size at which all its layers are exactly equivariant."""
-    for attempt in itertools.count():
+    for attempt in range(1000):
         draw = randomness.Random(f"{number} {attempt}")
         space, input, layers = random_recipe(draw)
         channels = gequi.field_type(space, input).size
@@ -115,7 +113,7 @@ def sampled(number):
             x = np.random.default_rng(number).normal(size=(draw.randint(2, 5), channels, *size))
             if not net.inexact_layers(tuple(size)) and gequi.predict(net, x).any():
                 return space, input, layers, x
-    raise AssertionError
+    raise AssertionError("no random network has an exact size")
 
 
 def made(space, input, layers, dtype="float32"):
@@ -145,7 +143,7 @@ def test_batches_threads_and_files_change_nothing(number, dtype, threads):
     expected = gequi.predict(net, x)
     np.testing.assert_array_equal(gequi.predict(net, x), expected)
     np.testing.assert_array_equal(gequi.predict(model_from_bytes(model_to_bytes(net)), x), expected)
-    assert relative(gequi.predict(net, x, batch_size=1), expected) <= 4 * ROUNDING[dtype], (space.name, layers)
+    assert relative(gequi.predict(net, x, batch_size=1), expected) <= ROUNDING[dtype], (space.name, layers)
     threads(2)
     assert relative(gequi.predict(net, x), expected) <= ROUNDING[dtype]
 
@@ -198,9 +196,8 @@ def test_a_random_map_is_undone_by_its_inverse_and_composes_as_functions_do(numb
     # each pixel of a composition is the one map after the other
     twice = gequi.warp_points(gequi.warp_points(pixels, bent), curved)
     np.testing.assert_allclose(gequi.compose_maps(curved, bent).reshape(axes, -1).T, twice, rtol=0, atol=1e-11)
-    if gequi.map_jacobian(curved).min() > 0.2:
-        back = gequi.invert_map(curved)
-        np.testing.assert_allclose(gequi.compose_maps(curved, back), gequi.identity_map(shape), rtol=0, atol=1e-7)
+    back = gequi.invert_map(curved)
+    np.testing.assert_allclose(gequi.compose_maps(curved, back), gequi.identity_map(shape), rtol=0, atol=1e-7)
     affine, other = (
         np.einsum("ij,j...->i...", np.eye(axes) + 0.2 * random.normal(size=(axes, axes)), gequi.identity_map(shape))
         + random.normal(size=(axes, *[1] * axes))
@@ -246,10 +243,10 @@ def test_a_random_registration_turns_with_its_images_and_swaps_to_the_inverse(nu
         gequi.warp_points(turned(pixels, fixed.shape, other), again.map), there, rtol=0, atol=1e-9
     )
     assert again.probability == pytest.approx(result.probability, abs=1e-3)
-    if result.probability > 0.95:
-        inside = np.hypot(*(pixels - np.array(fixed.shape) / 2).T) < 0.35 * min(fixed.shape)
-        back = gequi.warp_points(gequi.warp_points(pixels, result.map), register(fixed, moving).map)
-        assert np.hypot(*(back - pixels)[inside].T).mean() <= 0.3
+    assert result.probability > 0.95
+    inside = np.hypot(*(pixels - np.array(fixed.shape) / 2).T) < 0.35 * min(fixed.shape)
+    back = gequi.warp_points(gequi.warp_points(pixels, result.map), register(fixed, moving).map)
+    assert np.hypot(*(back - pixels)[inside].T).mean() <= 0.3
 
 
 # ---- processes ------------------------------------------------------------------------------------------

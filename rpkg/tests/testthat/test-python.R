@@ -8,8 +8,7 @@ test_that("library() starts no Python", {
 
 test_that("loading gequiR loads neither ggplot2 nor reticulate, and autoplot() is that of ggplot2", {
   loaded <- "cat(intersect(c('ggplot2', 'reticulate', 'rlang'), loadedNamespaces()), '.', sep = '')"
-  seen <- in_a_new_r(c("library(gequiR)", loaded, "cat('
-', identical(autoplot, ggplot2::autoplot), sep = '')"))
+  seen <- in_a_new_r(c("library(gequiR)", loaded, "cat('\\n', identical(autoplot, ggplot2::autoplot), sep = '')"))
   expect_identical(seen, c(".", "TRUE"))
 })
 

@@ -9,7 +9,10 @@ from .sampling import POINTS_AT_ONCE, grid_sample, sample_with_slopes
 
 
 def sample_map(map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out), or extrapolate it linearly."""
+    """Sample a map (1 or batch, axis, *shape) at points (batch, axis, *out), or extrapolate it linearly.
+
+    Quarter turns agree up to rounding; `warp_image()` samples images so that they agree in every bit.
+    """
     shape = map.shape[2:]
     nearest = torch.stack([p.clamp(0, size - 1) for p, size in zip(points.unbind(1), shape, strict=True)], 1)
     beyond = points - nearest
